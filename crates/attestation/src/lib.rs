@@ -1,0 +1,1 @@
+//! Prove and check what code runs where.

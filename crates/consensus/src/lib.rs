@@ -1,0 +1,1 @@
+//! The face over the raft crate.

@@ -1,0 +1,1 @@
+//! Transactional multi-version maps: one writer, many readers on consistent snapshots.

@@ -1,0 +1,1 @@
+//! Ledger entries, sealing, Merkle tree, receipts, chunks, history records.

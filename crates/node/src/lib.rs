@@ -1,0 +1,1 @@
+//! One node: its synchronous machines, and the shell that runs them.

@@ -1,0 +1,1 @@
+//! A key-value ledger over HTTPS: the smallest ledger protocol.

@@ -1,0 +1,1 @@
+//! Ethereum as a hosted ledger protocol.
