@@ -173,8 +173,9 @@ impl Disk for MemoryDisk {
             return Err(io::Error::other("the disk failed a sync"));
         }
         let file = state.file_mut(name)?;
-        file.durable.clone_from(&file.volatile);
-        file.unsynced.clear();
+        for change in std::mem::take(&mut file.unsynced) {
+            change.survive(&mut file.durable, &mut Some);
+        }
         Ok(())
     }
 
