@@ -1,1 +1,34 @@
-//! The seam for ledger protocols.
+//! The seam for ledger protocols: what a protocol owes the framework, and what the framework gives it.
+//!
+//! ```text
+//!   client ──▶ Service ──▶ Protocol::admit ──▶ LedgerHandle::submit ──▶ (forward to the primary) ──▶ Pool::insert
+//!                 ▲                                                                                     │ Pool::next
+//!                 │  Reader (committed state, history)                                   Protocol::execute(Tx)
+//!                 │                                                                                     │
+//!                 └───────────── Protocol::committed(batch), on every node ◀── consensus ◀── ledger ◀───┘
+//! ```
+//!
+//! Everything here is synchronous and free of clocks, entropy, threads and sockets, so that the simulator runs a protocol
+//! exactly as a node does. A protocol must not keep state of its own that is not derived from what was committed, except
+//! its [`Pool`], which is volatile.
+
+mod admitted;
+mod caller;
+pub mod conformance;
+mod context;
+mod handle;
+mod outcome;
+mod pool;
+mod protocol;
+mod reader;
+mod service;
+
+pub use admitted::Admitted;
+pub use caller::{Caller, Identity};
+pub use context::Context;
+pub use handle::{LedgerHandle, NodeStatus, Submitted, TransactionStatus, Until};
+pub use outcome::{Claims, CommittedBatch, CommittedTransaction, Outcome, Rejection, RejectionReason};
+pub use pool::{Pool, Ready};
+pub use protocol::{GenesisError, Integrity, Protocol};
+pub use reader::{Gate, History, HistoryError, OpenGate, Reader, Subject};
+pub use service::{Mount, Reply, Service, Socket, SocketClosed, SocketSession};

@@ -1,0 +1,1 @@
+//! What every protocol must pass, run against the protocol alone.

@@ -1,0 +1,82 @@
+//! What a protocol's service may ask of its node.
+
+use bytes::Bytes;
+use coco_types::TxId;
+use serde::{Deserialize, Serialize};
+
+use crate::{Admitted, Caller, Reader, Rejection};
+
+/// A node as one protocol's service sees it. Calls return at once; answers arrive by callback, on any thread, exactly once.
+pub trait LedgerHandle: Send + Sync {
+    /// Hands admitted submissions to the primary, here or elsewhere. The answers are in the order of the submissions.
+    fn submit(&self, admitted: Vec<Admitted>, until: Until, reply: Box<dyn FnOnce(Vec<Submitted>) + Send>);
+
+    /// Puts a question to the primary's pool ([`crate::Pool::answer`]).
+    fn ask_primary(&self, caller: &Caller, question: Bytes, reply: Box<dyn FnOnce(Result<Bytes, Rejection>) + Send>);
+
+    /// Reads committed state of this node, on behalf of somebody. May be a moment old; see [`LedgerHandle::linearizable`].
+    fn reader(&self, caller: &Caller) -> Reader;
+
+    /// Calls back once this node has applied everything that was committed anywhere before now; `false` if that cannot be known now.
+    fn linearizable(&self, reply: Box<dyn FnOnce(bool) + Send>);
+
+    /// Where a transaction stands, as far as this node knows.
+    fn transaction_status(&self, txid: TxId) -> TransactionStatus;
+
+    /// The COSE receipt of a committed transaction; `None` if there is none, or the caller may not see it.
+    fn receipt(&self, caller: &Caller, txid: TxId, reply: Box<dyn FnOnce(Option<Bytes>) + Send>);
+
+    fn status(&self) -> NodeStatus;
+
+    /// This node's clock, milliseconds since 1970.
+    fn now_ms(&self) -> u64;
+}
+
+/// How long a submitter waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Until {
+    /// Until the primary's pool has taken it.
+    Accepted,
+    /// Until it is committed: on disk at a majority, and signed.
+    Committed,
+}
+
+/// The end of a submission.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Submitted {
+    /// In the primary's pool: volatile.
+    Accepted,
+    /// On disk at a majority, and signed. Final.
+    Committed { txid: TxId, response: Bytes },
+    /// Refused; it left no trace.
+    Rejected(Rejection),
+    /// It was sealed, then its primary lost the lead. It may yet commit under this id, or never: ask for the id's status.
+    Unknown(TxId),
+    /// There is no primary just now, or it cannot be reached. It was not executed.
+    Unavailable,
+}
+
+/// Where a transaction stands. `Committed` and `Invalid` are final.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum TransactionStatus {
+    Unknown,
+    Pending,
+    Committed,
+    Invalid,
+}
+
+/// A node in a few words.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeStatus {
+    /// Index of the node in its network, from 0.
+    pub node: u32,
+    pub is_primary: bool,
+    /// The primary's index, if there is one that this node follows.
+    pub primary: Option<u32>,
+    /// The newest committed transaction that this node has applied.
+    pub committed: TxId,
+    /// Other nodes that are members of the consensus now.
+    pub peers: u32,
+    /// Applied everything it knows to be committed, and hears from a primary.
+    pub caught_up: bool,
+}

@@ -1,0 +1,70 @@
+//! The trait a ledger protocol implements.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use coco_kv::{Snapshot, Tx};
+
+use crate::{Admitted, Caller, CommittedBatch, Context, LedgerHandle, Outcome, Pool, Rejection, Service};
+
+/// A ledger protocol. One object per node and hosted ledger.
+pub trait Protocol: Send + Sync {
+    /// The name of the ledger: its map names and claims begin with it.
+    fn name(&self) -> &'static str;
+
+    /// Writes the first state. Runs once in a network's life, in the genesis transaction.
+    fn genesis(&self, tx: &mut Tx, config: &serde_json::Value, context: &Context<'_>) -> Result<(), GenesisError>;
+
+    /// Stateless: decodes, checks signatures, recovers senders. Many threads, any node, before ordering.
+    fn admit(&self, submission: Bytes, caller: &Caller) -> Result<Admitted, Rejection>;
+
+    /// The same for what an attested peer admitted: decodes, and trusts the finding.
+    fn readmit(&self, submission: Bytes, finding: Bytes, caller: Caller) -> Result<Admitted, Rejection>;
+
+    /// A new, empty pool, for a node that becomes primary.
+    fn pool(&self) -> Box<dyn Pool>;
+
+    /// Opens a block before its first transaction, for protocols that have blocks; what it writes is a system transaction.
+    fn open_block(&self, _tx: &mut Tx, _context: &Context<'_>) -> Result<(), Rejection> {
+        Ok(())
+    }
+
+    /// Executes one transaction, on the primary only. `Err` leaves nothing of it behind.
+    fn execute(&self, tx: &mut Tx, admitted: &Admitted, context: &Context<'_>) -> Result<Outcome, Rejection>;
+
+    /// Closes the block; `None` if there is none to close. What it writes is a system transaction.
+    fn seal_block(&self, _tx: &mut Tx, _context: &Context<'_>) -> Result<Option<Outcome>, Rejection> {
+        Ok(None)
+    }
+
+    /// On every node and in ledger order: maintains derived data and tells subscribers. `state` is the state right after the batch.
+    /// An integrity error means that this node and the primary disagree: the node raises an alarm and stops following.
+    fn committed(&self, _batch: &CommittedBatch, _state: &Snapshot) -> Result<(), Integrity> {
+        Ok(())
+    }
+
+    /// Rebuilds derived data from a state: at start, before leading, and after executed versions above it were dropped.
+    fn rebuild(&self, _state: &Snapshot) -> Result<(), Integrity> {
+        Ok(())
+    }
+
+    /// The server of the protocol's own wire API.
+    fn serve(self: Arc<Self>, handle: Arc<dyn LedgerHandle>) -> Arc<dyn Service>;
+}
+
+/// The ledger's configuration is not usable.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("genesis of {ledger}: {message}")]
+pub struct GenesisError {
+    pub ledger: &'static str,
+    pub message: String,
+}
+
+/// Derived data contradicts what the ledger carries.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{what}: expected {expected}, found {found}")]
+pub struct Integrity {
+    pub what: String,
+    pub expected: String,
+    pub found: String,
+}

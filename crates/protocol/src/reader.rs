@@ -1,0 +1,81 @@
+//! Reads on behalf of somebody: committed state, history, and the disclosure gate.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use coco_kv::Snapshot;
+use coco_types::MapName;
+
+use crate::Caller;
+
+/// A consistent view of committed state, tied to who asks.
+#[derive(Clone)]
+pub struct Reader {
+    caller: Caller,
+    state: Snapshot,
+    history: Arc<dyn History>,
+    gate: Arc<dyn Gate>,
+}
+
+/// Committed write-once records (maps named `history:…`).
+pub trait History: Send + Sync {
+    fn record(&self, map: &MapName, key: &[u8]) -> Result<Option<Bytes>, HistoryError>;
+}
+
+/// The disclosure gate: the one place that decides who may see what, for every protocol.
+pub trait Gate: Send + Sync {
+    fn permits(&self, caller: &Caller, subject: &Subject<'_>) -> bool;
+}
+
+/// What is about to be disclosed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Subject<'a> {
+    /// The ledger it belongs to.
+    pub ledger: &'a str,
+    /// What kind of thing: `account`, `transaction`, `block`, `log`, `record`, `receipt`.
+    pub kind: &'a str,
+    /// Its name in the protocol: an address, a hash, a key.
+    pub name: &'a [u8],
+    /// Protocol identities that are party to it; empty when it has none.
+    pub parties: &'a [&'a [u8]],
+}
+
+/// Everything is visible to everyone who can reach the node: the `open` policy.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct OpenGate;
+
+/// The history store failed; the record may exist.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("history: {0}")]
+pub struct HistoryError(pub String);
+
+impl Reader {
+    pub fn new(caller: Caller, state: Snapshot, history: Arc<dyn History>, gate: Arc<dyn Gate>) -> Self {
+        Self { caller, state, history, gate }
+    }
+
+    pub fn caller(&self) -> &Caller {
+        &self.caller
+    }
+
+    /// `value` if the caller may see `subject`; otherwise what the answer would be if it did not exist.
+    pub fn disclose<T>(&self, subject: &Subject<'_>, value: T) -> Option<T> {
+        self.gate.permits(&self.caller, subject).then_some(value)
+    }
+
+    /// The state, for execution and for finding out what to disclose. What leaves the node goes through [`Reader::disclose`].
+    pub fn state(&self) -> &Snapshot {
+        &self.state
+    }
+
+    /// A committed write-once record, for the same uses.
+    pub fn record(&self, map: &MapName, key: &[u8]) -> Result<Option<Bytes>, HistoryError> {
+        self.history.record(map, key)
+    }
+}
+
+impl Gate for OpenGate {
+    fn permits(&self, _caller: &Caller, _subject: &Subject<'_>) -> bool {
+        true
+    }
+}

@@ -1,0 +1,52 @@
+//! A protocol's wire API, free of any async runtime: requests in, replies by callback.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{Request, Response};
+
+use crate::Caller;
+
+/// Serves a protocol's own clients.
+pub trait Service: Send + Sync {
+    /// Where it is reached.
+    fn mount(&self) -> Mount;
+
+    /// Handles one HTTP request, on a worker thread that may compute but must not block on others. `reply` is called exactly once,
+    /// from any thread; dropping it answers 503.
+    fn call(&self, caller: Caller, request: Request<Bytes>, reply: Reply);
+
+    /// Opens a WebSocket session, for services that have them.
+    fn open_socket(&self, _caller: Caller, _socket: Arc<dyn Socket>) -> Option<Box<dyn SocketSession>> {
+        None
+    }
+}
+
+/// Where a service is reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mount {
+    /// A path of the node's HTTPS API, such as `/app/records`.
+    Path(&'static str),
+    /// A listener of its own, HTTP and WebSocket, named in the node's configuration.
+    Listener(&'static str),
+}
+
+/// The way back for one response.
+pub type Reply = Box<dyn FnOnce(Response<Bytes>) + Send>;
+
+/// The sending half of a WebSocket. Text frames only.
+pub trait Socket: Send + Sync {
+    /// Queues a message. An error means that the connection is gone, or was closed because the client reads too slowly.
+    fn send(&self, text: String) -> Result<(), SocketClosed>;
+}
+
+/// The receiving half. Dropped when the connection ends.
+pub trait SocketSession: Send {
+    /// One text message of the client; the next one is delivered when this returns.
+    fn message(&mut self, text: &str);
+}
+
+/// See [`Socket::send`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the connection is closed")]
+pub struct SocketClosed;
