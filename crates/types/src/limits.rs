@@ -42,3 +42,33 @@ pub const CONNECTIONS_MAX: usize = 16_000;
 pub const REQUEST_HEAD_TIMEOUT_MS: u64 = 10_000;
 /// A connection without a request, milliseconds, before it may be evicted.
 pub const CONNECTION_IDLE_MS: u64 = 60_000;
+/// Connections from one address; clients behind a proxy share it. *Configurable.*
+pub const CONNECTIONS_PER_ADDRESS_MAX: usize = 4_000;
+/// Until a request's body is complete, milliseconds.
+pub const REQUEST_BODY_TIMEOUT_MS: u64 = 30_000;
+/// Bytes that one listener holds for all its clients together: bodies arriving, answers and socket messages leaving.
+pub const CLIENT_BYTES_MAX: usize = 1 << 30;
+/// Requests waiting for a worker; above it a listener answers 503.
+pub const REQUESTS_QUEUED_MAX: usize = 4_096;
+/// Messages waiting on one WebSocket; a client that reads more slowly is closed with 1013.
+pub const SOCKET_QUEUE_MESSAGES_MAX: usize = 10_000;
+/// The same in bytes.
+pub const SOCKET_QUEUE_BYTES_MAX: usize = 32 << 20;
+/// Between two pings on a WebSocket, milliseconds; a client silent for two of them is gone.
+pub const SOCKET_PING_MS: u64 = 30_000;
+/// How long a request for a receipt waits for its transaction to commit, milliseconds, unless it says `Prefer: wait=seconds`.
+pub const RECEIPT_WAIT_MS: u64 = 5_000;
+
+/// Consensus messages queued for one peer, bytes; beyond it the oldest are dropped.
+pub const CHANNEL_RAFT_BYTES_MAX: usize = 32 << 20;
+/// Requests and responses queued for one peer, bytes; beyond it a request fails at once.
+pub const CHANNEL_REQUEST_BYTES_MAX: usize = 96 << 20;
+/// Requests of one peer being answered; it may send no more until one is.
+pub const CHANNEL_REQUESTS_MAX: usize = 4_096;
+/// First delay before a channel is tried again, milliseconds; doubles up to [`CHANNEL_RETRY_MS_MAX`].
+pub const CHANNEL_RETRY_MS: u64 = 50;
+pub const CHANNEL_RETRY_MS_MAX: u64 = 2_000;
+/// Until a channel's TCP connection, handshake and hello are done, milliseconds.
+pub const CHANNEL_OPEN_TIMEOUT_MS: u64 = 5_000;
+/// Connections that have not said hello yet; nodes are few.
+pub const CHANNEL_STRANGERS_MAX: usize = 64;
