@@ -1,1 +1,54 @@
-//! Hashing, signing, sealing, key derivation, X.509 and COSE: thin safe faces over one backend.
+//! Hashing, signing, sealing, key derivation, X.509 and COSE: thin safe faces over one backend (aws-lc-rs).
+//!
+//! Randomness and signing go through one object, [`Crypto`], which the simulator replaces by [`SeededCrypto`] so that a
+//! seed replays byte for byte. Everything else here is a pure function of its arguments: no clock, no global state.
+//!
+//! Every derived key and every hash that could be mistaken for another carries a [`Domain`].
+
+mod aead;
+pub mod cbor;
+mod certificate;
+pub mod cose;
+mod hash;
+mod pem;
+mod random;
+mod seeded;
+mod sign;
+
+pub use aead::{AeadKey, NONCE_BYTES, Nonce, SymmetricKey, TAG_BYTES, Tag};
+pub use certificate::{
+    Certificate, Extension, NodeCertificateRequest, SubjectAltName, Validity, issue_node_certificate,
+    self_signed_certificate, self_signed_service_certificate,
+};
+pub use hash::{Domain, Sha256, constant_time_eq, hkdf_sha256, hmac_sha256, sha256, sha256_of, sha384, sha512};
+pub use pem::{decode_pem, encode_pem};
+pub use random::{Crypto, SystemCrypto};
+pub use seeded::SeededCrypto;
+pub use sign::{Curve, PublicKey, Signature, SigningKey};
+
+/// What can be wrong with keys, signatures, sealed bytes and certificates that others handed us.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    #[error("malformed private key")]
+    MalformedPrivateKey,
+    #[error("malformed public key, or one of a curve other than P-256 and P-384")]
+    MalformedPublicKey,
+    #[error("the signature does not verify")]
+    BadSignature,
+    #[error("the sealed bytes were altered, or sealed under another key")]
+    NotAuthentic,
+    #[error("malformed PEM, expected {expected}")]
+    MalformedPem { expected: &'static str },
+    #[error("malformed certificate")]
+    MalformedCertificate,
+    #[error("the certificate was not issued by this service: {why}")]
+    NotIssuedByService { why: &'static str },
+    #[error("the certificate is valid from {not_before} to {not_after}, not at {at} (Unix seconds)")]
+    OutsideValidity { at: u64, not_before: u64, not_after: u64 },
+    #[error("invalid certificate content: {what}")]
+    InvalidCertificateContent { what: &'static str },
+    #[error("CBOR is malformed or not in deterministic form: {why}")]
+    NotDeterministicCbor { why: &'static str },
+    #[error("malformed COSE message: {why}")]
+    MalformedCose { why: &'static str },
+}
