@@ -1,0 +1,161 @@
+//! One key and its versions.
+//!
+//! The newest version sits inline, because nearly every read and write wants it. Older ones are kept only while an
+//! uncommitted version or a live snapshot needs them, in order, so that even a counter written by every transaction of a
+//! long uncommitted run is read at an old version by binary search.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use coco_types::Seqno;
+
+/// A key, shared by its entry, the separators above it and the lists of what a version touched.
+pub(crate) type Key = Arc<[u8]>;
+/// A value in its own allocation.
+pub(crate) type Value = Arc<[u8]>;
+
+/// Values up to this size are copied out, larger ones shared: below it a copy is cheaper than a shared owner.
+const COPIED_BYTES_MAX: usize = 256;
+
+pub(crate) fn to_bytes(stored: &Arc<[u8]>) -> Bytes {
+    if stored.len() <= COPIED_BYTES_MAX {
+        Bytes::copy_from_slice(stored)
+    } else {
+        Bytes::from_owner(Arc::clone(stored))
+    }
+}
+
+/// What one version wrote to a key.
+pub(crate) struct Record {
+    pub version: Seqno,
+    /// `None`: the key was removed.
+    pub value: Option<Value>,
+}
+
+pub(crate) struct Entry {
+    key: Key,
+    newest: Record,
+    /// Ascending by version, all below `newest`. Never empty.
+    older: Option<Box<VecDeque<Record>>>,
+}
+
+/// What became of a superseded record.
+pub(crate) enum Released {
+    /// Still visible to the live snapshot at this version, the newest of those that see it.
+    SeenBy(Seqno),
+    /// Gone (or there was none); the bytes of its value.
+    Dropped(Option<usize>),
+}
+
+impl Entry {
+    pub fn new(key: Key, version: Seqno, value: Value) -> Self {
+        Self { key, newest: Record { version, value: Some(value) }, older: None }
+    }
+
+    pub fn key(&self) -> &Key {
+        &self.key
+    }
+
+    pub fn newest(&self) -> &Record {
+        &self.newest
+    }
+
+    /// The record that a reader at `version` sees: the last one not above it.
+    pub fn at(&self, version: Seqno) -> Option<&Record> {
+        if self.newest.version <= version {
+            return Some(&self.newest);
+        }
+        let older = self.older.as_ref()?;
+        let after = older.partition_point(|record| record.version <= version);
+        older.get(after.checked_sub(1)?)
+    }
+
+    pub fn supersede(&mut self, version: Seqno, value: Option<Value>) {
+        debug_assert!(self.newest.version <= version);
+        let previous = std::mem::replace(&mut self.newest, Record { version, value });
+        self.older.get_or_insert_with(|| Box::new(VecDeque::with_capacity(1))).push_back(previous);
+    }
+
+    /// Takes back what `version` wrote. `Err`: it was the only record, and the entry must go.
+    pub fn withdraw(&mut self, version: Seqno) -> Result<Record, ()> {
+        assert_eq!(self.newest.version, version, "versions are rolled back newest first");
+        let previous = self.older.as_mut().and_then(|older| older.pop_back()).ok_or(())?;
+        self.drop_empty_list();
+        Ok(std::mem::replace(&mut self.newest, previous))
+    }
+
+    /// Drops the record that the committed version `by` superseded, unless one of the `live` snapshots (ascending) sees it.
+    ///
+    /// Records between it and `by` may already be gone. That leaves the answer as it is: they went because no snapshot saw them.
+    pub fn release(&mut self, by: Seqno, live: &[Seqno]) -> Released {
+        let Some(older) = self.older.as_mut() else { return Released::Dropped(None) };
+        let Some(at) = older.partition_point(|record| record.version < by).checked_sub(1) else {
+            return Released::Dropped(None);
+        };
+        let seen_by = live.partition_point(|snapshot| *snapshot < by).checked_sub(1).map(|newest| live[newest]);
+        if let Some(snapshot) = seen_by.filter(|snapshot| *snapshot >= older[at].version) {
+            return Released::SeenBy(snapshot);
+        }
+        let record = older.remove(at).expect("the position was just found");
+        self.drop_empty_list();
+        Released::Dropped(Some(record.value.map_or(0, |value| value.len())))
+    }
+
+    /// A removal with nothing beneath it reads like no entry at all. Its removal is committed: what an uncommitted one
+    /// supersedes is kept.
+    pub fn is_lone_removal(&self) -> bool {
+        self.older.is_none() && self.newest.value.is_none()
+    }
+
+    fn drop_empty_list(&mut self) {
+        if self.older.as_ref().is_some_and(|older| older.is_empty()) {
+            self.older = None;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written_at(versions: &[u64]) -> Entry {
+        let value = |version: &u64| Value::from(version.to_string().as_bytes());
+        let (first, rest) = versions.split_first().expect("at least one version");
+        let mut entry = Entry::new(Key::from(&b"key"[..]), Seqno(*first), value(first));
+        for version in rest {
+            entry.supersede(Seqno(*version), Some(value(version)));
+        }
+        entry
+    }
+
+    fn seen(entry: &Entry, version: u64) -> Option<u64> {
+        entry.at(Seqno(version)).map(|record| record.version.0)
+    }
+
+    #[test]
+    fn a_reader_sees_the_last_version_not_above_its_own() {
+        let entry = written_at(&[3, 5, 9]);
+        let seen: Vec<_> = (2..=10).map(|version| seen(&entry, version)).collect();
+        assert_eq!(seen, [None, Some(3), Some(3), Some(5), Some(5), Some(5), Some(5), Some(9), Some(9)]);
+    }
+
+    #[test]
+    fn a_record_stays_while_a_snapshot_sees_it_and_is_charged_to_the_newest_one() {
+        let mut entry = written_at(&[3, 7]);
+        let live = [Seqno(2), Seqno(4), Seqno(6), Seqno(7)];
+        assert!(matches!(entry.release(Seqno(7), &live), Released::SeenBy(Seqno(6))));
+        assert!(matches!(entry.release(Seqno(7), &[Seqno(2), Seqno(7)]), Released::Dropped(Some(1))));
+        assert_eq!(seen(&entry, 6), None);
+        assert_eq!(seen(&entry, 7), Some(7));
+    }
+
+    #[test]
+    fn records_between_two_snapshots_go_although_an_older_snapshot_lives() {
+        let mut entry = written_at(&[1, 2, 3, 4]);
+        for by in [2, 3, 4] {
+            let _ = entry.release(Seqno(by), &[Seqno(1)]);
+        }
+        assert_eq!((seen(&entry, 1), seen(&entry, 3), seen(&entry, 4)), (Some(1), Some(1), Some(4)));
+    }
+}
