@@ -9,6 +9,7 @@ mod aead;
 pub mod cbor;
 mod certificate;
 pub mod cose;
+mod exchange;
 mod hash;
 mod pem;
 mod random;
@@ -20,6 +21,7 @@ pub use certificate::{
     Certificate, Extension, NodeCertificateRequest, SubjectAltName, Validity, issue_node_certificate,
     self_signed_certificate, self_signed_service_certificate,
 };
+pub use exchange::{EXCHANGE_KEY_BYTES, ExchangeKey, seal_to};
 pub use hash::{Domain, Sha256, constant_time_eq, hkdf_sha256, hmac_sha256, sha256, sha256_of, sha384, sha512};
 pub use pem::{decode_pem, encode_pem};
 pub use random::{Crypto, SystemCrypto};

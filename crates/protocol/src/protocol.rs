@@ -24,7 +24,14 @@ pub trait Protocol: Send + Sync {
     /// A new, empty pool, for a node that becomes primary.
     fn pool(&self) -> Box<dyn Pool>;
 
-    /// Opens a block before its first transaction, for protocols that have blocks; what it writes is a system transaction.
+    /// Whether transactions are gathered in blocks: then a run of the pool is one block and is never divided.
+    fn has_blocks(&self) -> bool {
+        false
+    }
+
+    /// Opens a block, for protocols that have blocks. It runs in the same `Tx` as the block's first transaction, so what it writes
+    /// is part of that one. If that transaction is rejected, both are dropped and it is called again before the next: opening
+    /// anew replaces what was open.
     fn open_block(&self, _tx: &mut Tx, _context: &Context<'_>) -> Result<(), Rejection> {
         Ok(())
     }

@@ -1,0 +1,90 @@
+//! What evidence is bound to: one 64-byte value for every platform.
+
+use coco_crypto::{PublicKey, constant_time_eq, sha512};
+use coco_types::Digest;
+use minicbor::Encoder;
+
+use crate::TeeKind;
+
+/// The 64 bytes that a platform signs for its guest.
+#[derive(Clone, Copy)]
+pub struct ReportData(pub [u8; 64]);
+
+/// The facts a node's evidence covers. Whoever verifies rebuilds the hash from what the node says about itself.
+#[derive(Clone, Debug)]
+pub struct Binding<'a> {
+    pub node_key: &'a PublicKey,
+    /// A key agreement key made for this one join: secrets for the joiner are sealed to it.
+    pub exchange_key: &'a [u8],
+    /// SHA-256 of the service's public key; `None` only for a network's first node.
+    pub service: Option<Digest>,
+    /// Hash of the security-relevant configuration.
+    pub config: Digest,
+    pub tee: TeeKind,
+    /// The service's challenge, single use; `None` only for a network's first node.
+    pub nonce: Option<[u8; 32]>,
+}
+
+impl Binding<'_> {
+    /// `SHA-512(CBOR ["coco-node-v1", node key SPKI, exchange key, service | null, config digest, tee, nonce | null])`.
+    pub fn report_data(&self) -> ReportData {
+        let mut bytes = Vec::with_capacity(320);
+        self.encode(&mut Encoder::new(&mut bytes)).expect("encoding to memory cannot fail");
+        ReportData(sha512(&bytes))
+    }
+
+    fn encode(
+        &self,
+        encoder: &mut Encoder<&mut Vec<u8>>,
+    ) -> Result<(), minicbor::encode::Error<core::convert::Infallible>> {
+        encoder.array(7)?.str("coco-node-v1")?.bytes(&self.node_key.spki_der())?.bytes(self.exchange_key)?;
+        match &self.service {
+            Some(service) => encoder.bytes(service.as_ref())?,
+            None => encoder.null()?,
+        };
+        encoder.bytes(self.config.as_ref())?.str(self.tee.as_str())?;
+        match &self.nonce {
+            Some(nonce) => encoder.bytes(nonce)?,
+            None => encoder.null()?,
+        };
+        Ok(())
+    }
+}
+
+impl PartialEq for ReportData {
+    fn eq(&self, other: &Self) -> bool {
+        constant_time_eq(&self.0, &other.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use coco_crypto::{Curve, SeededCrypto, SigningKey};
+
+    use super::*;
+
+    #[test]
+    fn every_bound_fact_changes_the_report_data() {
+        let crypto = SeededCrypto::new(1);
+        let keys = [0, 1].map(|_| SigningKey::generate(&crypto, Curve::P384));
+        let base = Binding {
+            node_key: keys[0].public_key(),
+            exchange_key: &[1; 32],
+            service: None,
+            config: Digest::ZERO,
+            tee: TeeKind::Virtual,
+            nonce: None,
+        };
+        let variants = [
+            Binding { node_key: keys[1].public_key(), ..base.clone() },
+            Binding { exchange_key: &[2; 32], ..base.clone() },
+            Binding { service: Some(Digest::ZERO), ..base.clone() },
+            Binding { config: Digest([1; 32]), ..base.clone() },
+            Binding { nonce: Some([0; 32]), ..base.clone() },
+        ];
+        assert!(base.report_data() == base.clone().report_data());
+        for variant in variants {
+            assert!(variant.report_data() != base.report_data(), "{variant:?}");
+        }
+    }
+}

@@ -1,0 +1,3 @@
+//! One file per platform.
+
+pub mod virtual_tee;

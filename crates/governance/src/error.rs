@@ -1,0 +1,17 @@
+//! What can be wrong with governance.
+
+use coco_types::{MapName, NodeId};
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// A row that this software did not write, or damage.
+    #[error("the row {key} of {map} is not readable: {why}")]
+    UnreadableRow { map: MapName, key: String, why: String },
+    /// A founding fact that is not usable.
+    #[error("genesis: {0}")]
+    Founding(String),
+    #[error("not admitted: {0}")]
+    NotAdmitted(String),
+    #[error("there is no node {0}")]
+    UnknownNode(NodeId),
+}

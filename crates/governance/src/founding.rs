@@ -1,0 +1,76 @@
+//! The first transaction of a network.
+
+use coco_crypto::Certificate;
+use coco_kv::Tx;
+use coco_types::Digest;
+
+use crate::Error;
+use crate::rows::{self, MemberInfo, Network, NodeRow, ServiceInfo, ServiceStatus, UserInfo};
+use crate::tables::{self, Read};
+
+/// What a network is founded on.
+#[derive(Clone, Debug)]
+pub struct Founding {
+    pub network: Network,
+    pub members: Vec<FoundingActor>,
+    pub participants: Vec<FoundingActor>,
+    pub virtual_measurements: Vec<Digest>,
+    /// The first node, already `Trusted`: there is nobody to judge it.
+    pub node: NodeRow,
+    /// Its certificate, in PEM.
+    pub node_certificate: String,
+    /// The service certificate, in PEM.
+    pub service_certificate: String,
+}
+
+#[derive(Clone, Debug)]
+pub struct FoundingActor {
+    /// Certificate in PEM.
+    pub certificate: String,
+    pub data: serde_json::Value,
+}
+
+/// Writes the founding facts; the service is `Opening`.
+pub fn found(tx: &mut Tx, founding: &Founding) -> Result<(), Error> {
+    if founding.members.is_empty() {
+        return Err(Error::Founding("a network needs at least one member".to_owned()));
+    }
+    for member in &founding.members {
+        let id = rows::member_id(&certificate(&member.certificate)?).to_string();
+        tx.put(&tables::MEMBER_CERTS, id.clone().into_bytes(), member.certificate.clone().into_bytes());
+        let info = MemberInfo { status: "Accepted".to_owned(), member_data: member.data.clone() };
+        tables::write(tx, &tables::MEMBER_INFO, id.as_bytes(), &info);
+    }
+    for participant in &founding.participants {
+        let id = certificate(&participant.certificate)?.fingerprint().to_string();
+        tx.put(&tables::USER_CERTS, id.clone().into_bytes(), participant.certificate.clone().into_bytes());
+        tables::write(tx, &tables::USER_INFO, id.as_bytes(), &UserInfo { user_data: participant.data.clone() });
+    }
+    for measurement in &founding.virtual_measurements {
+        tables::write(tx, &tables::VIRTUAL_MEASUREMENTS, &rows::digest_key(measurement), &"AllowedToJoin");
+    }
+    founding.node.write(tx);
+    let id = founding.node.id.to_string();
+    tx.put(&tables::NODE_CERTS, id.into_bytes(), founding.node_certificate.clone().into_bytes());
+    tables::write(tx, &tables::NETWORK, &tables::SINGLETON, &founding.network);
+    tables::write(tx, &tables::LAST_REPLICA, &tables::SINGLETON, &founding.node.info.replica);
+    let service =
+        ServiceInfo { cert: founding.service_certificate.clone(), status: ServiceStatus::Opening, recovery_count: 0 };
+    tables::write(tx, &tables::SERVICE_INFO, &tables::SINGLETON, &service);
+    Ok(())
+}
+
+/// Opens the service to applications.
+pub fn open(tx: &mut Tx) -> Result<(), Error> {
+    let Some(mut service) = ServiceInfo::read(tx as &mut dyn Read)? else {
+        return Err(Error::Founding("there is no service to open".to_owned()));
+    };
+    service.status = ServiceStatus::Open;
+    tables::write(tx, &tables::SERVICE_INFO, &tables::SINGLETON, &service);
+    Ok(())
+}
+
+fn certificate(pem: &str) -> Result<Certificate, Error> {
+    Certificate::from_pem(pem)
+        .map_err(|error| Error::Founding(format!("a member's or participant's certificate: {error}")))
+}

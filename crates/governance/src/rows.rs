@@ -1,0 +1,138 @@
+//! The rows. Names in JSON are CCF's where CCF has the field.
+
+use std::net::SocketAddr;
+
+use coco_attestation::Evidence;
+use coco_crypto::Certificate;
+use coco_types::{Digest, MemberId, NodeId, ReplicaId};
+use serde::{Deserialize, Serialize};
+
+use crate::Error;
+use crate::tables::{self, Read};
+
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct MemberInfo {
+    /// `Accepted`, or `Active` once the member has acknowledged the state.
+    pub status: String,
+    #[serde(default)]
+    pub member_data: serde_json::Value,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct UserInfo {
+    #[serde(default)]
+    pub user_data: serde_json::Value,
+}
+
+/// Where the service stands.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum ServiceStatus {
+    Opening,
+    Open,
+    WaitingForRecoveryShares,
+    Recovering,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ServiceInfo {
+    /// The service certificate in PEM.
+    pub cert: String,
+    pub status: ServiceStatus,
+    #[serde(default)]
+    pub recovery_count: u64,
+}
+
+/// Parameters of the network that every node must share.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Network {
+    pub name: String,
+    /// A ledger chunk is cut after the batch that reaches this size.
+    pub chunk_bytes: u64,
+    /// The hosted ledgers.
+    pub ledgers: Vec<String>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum NodeStatus {
+    /// Known, not part of the network.
+    Pending,
+    /// Holds the service's secrets, and is or is about to be in the consensus.
+    Trusted,
+    /// Must leave; `retired_committed` says that it has.
+    Retired,
+}
+
+/// A node: one key pair, one life in the consensus.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct NodeInfo {
+    pub status: NodeStatus,
+    /// The node's public key in PEM.
+    pub public_key: String,
+    pub replica: ReplicaId,
+    /// Its position in the network, from 0: an operator's name for the machine, which outlives the node.
+    pub index: u32,
+    pub addresses: Addresses,
+    pub quote_info: Evidence,
+    /// The node whose place it takes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replaces: Option<NodeId>,
+    #[serde(default)]
+    pub retired_committed: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Addresses {
+    pub api: SocketAddr,
+    pub peers: SocketAddr,
+}
+
+/// A row of the nodes map with its key.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct NodeRow {
+    pub id: NodeId,
+    pub info: NodeInfo,
+}
+
+impl ServiceInfo {
+    pub fn read(state: &mut dyn Read) -> Result<Option<Self>, Error> {
+        tables::read(state, &tables::SERVICE_INFO, &tables::SINGLETON)
+    }
+}
+
+impl Network {
+    pub fn read(state: &mut dyn Read) -> Result<Option<Self>, Error> {
+        tables::read(state, &tables::NETWORK, &tables::SINGLETON)
+    }
+}
+
+impl NodeRow {
+    pub fn read(state: &mut dyn Read, id: NodeId) -> Result<Option<Self>, Error> {
+        let info = tables::read(state, &tables::NODE_INFO, id.to_string().as_bytes())?;
+        Ok(info.map(|info| Self { id, info }))
+    }
+
+    pub fn all(state: &mut dyn Read) -> Result<Vec<Self>, Error> {
+        let rows = tables::read_all::<NodeInfo>(state, &tables::NODE_INFO)?;
+        let row = |(key, info): (String, NodeInfo)| {
+            let id = key.parse().map_err(|_| Error::UnreadableRow {
+                map: tables::NODE_INFO,
+                key,
+                why: "its key is not a node id".to_owned(),
+            })?;
+            Ok(Self { id, info })
+        };
+        rows.into_iter().map(row).collect()
+    }
+
+    pub(crate) fn write(&self, tx: &mut coco_kv::Tx) {
+        tables::write(tx, &tables::NODE_INFO, self.id.to_string().as_bytes(), &self.info);
+    }
+}
+
+pub(crate) fn member_id(certificate: &Certificate) -> MemberId {
+    MemberId(certificate.fingerprint())
+}
+
+pub(crate) fn digest_key(digest: &Digest) -> Vec<u8> {
+    digest.to_string().into_bytes()
+}

@@ -1,0 +1,83 @@
+//! Names of the governance maps, and typed access to their rows.
+
+use bytes::Bytes;
+use coco_kv::{Snapshot, Tx};
+use coco_types::MapName;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::Error;
+
+/// Member id → certificate in PEM.
+pub const MEMBER_CERTS: MapName = MapName::from_static("public:ccf.gov.members.certs");
+/// Member id → [`crate::MemberInfo`].
+pub const MEMBER_INFO: MapName = MapName::from_static("public:ccf.gov.members.info");
+/// Participant id → certificate in PEM.
+pub const USER_CERTS: MapName = MapName::from_static("public:ccf.gov.users.certs");
+/// Participant id → [`crate::UserInfo`].
+pub const USER_INFO: MapName = MapName::from_static("public:ccf.gov.users.info");
+/// Node id → [`crate::NodeInfo`].
+pub const NODE_INFO: MapName = MapName::from_static("public:ccf.gov.nodes.info");
+/// Node id → certificate in PEM, endorsed by the service.
+pub const NODE_CERTS: MapName = MapName::from_static("public:ccf.gov.nodes.endorsed_certificates");
+/// Measurement of a virtual node, hex → `"AllowedToJoin"`.
+pub const VIRTUAL_MEASUREMENTS: MapName = MapName::from_static("public:ccf.gov.nodes.virtual.measurements");
+/// One row: [`crate::ServiceInfo`].
+pub const SERVICE_INFO: MapName = MapName::from_static("public:ccf.gov.service.info");
+/// One row: [`crate::Network`].
+pub const NETWORK: MapName = MapName::from_static("public:ccf.gov.coco.network");
+/// One row: the newest replica id given out, a JSON number.
+pub const LAST_REPLICA: MapName = MapName::from_static("public:ccf.gov.coco.last_replica");
+
+/// The key of a map with one row.
+pub const SINGLETON: [u8; 8] = [0; 8];
+
+/// Rows, whether of a transaction or of a snapshot.
+pub trait Read {
+    fn row(&mut self, map: &MapName, key: &[u8]) -> Option<Bytes>;
+    fn rows(&mut self, map: &MapName) -> Vec<(Bytes, Bytes)>;
+}
+
+impl Read for Tx {
+    fn row(&mut self, map: &MapName, key: &[u8]) -> Option<Bytes> {
+        self.get(map, key)
+    }
+
+    fn rows(&mut self, map: &MapName) -> Vec<(Bytes, Bytes)> {
+        self.prefix(map, b"").into_iter().collect()
+    }
+}
+
+impl Read for Snapshot {
+    fn row(&mut self, map: &MapName, key: &[u8]) -> Option<Bytes> {
+        self.get(map, key)
+    }
+
+    fn rows(&mut self, map: &MapName) -> Vec<(Bytes, Bytes)> {
+        self.prefix(map, b"").into_iter().collect()
+    }
+}
+
+pub(crate) fn read<T: DeserializeOwned>(state: &mut dyn Read, map: &MapName, key: &[u8]) -> Result<Option<T>, Error> {
+    state.row(map, key).map(|value| parse(map, key, &value)).transpose()
+}
+
+pub(crate) fn read_all<T: DeserializeOwned>(state: &mut dyn Read, map: &MapName) -> Result<Vec<(String, T)>, Error> {
+    let row = |(key, value): (Bytes, Bytes)| Ok((text(&key), parse(map, &key, &value)?));
+    state.rows(map).into_iter().map(row).collect()
+}
+
+pub(crate) fn write<T: Serialize>(tx: &mut Tx, map: &MapName, key: &[u8], value: &T) {
+    let json = serde_json::to_vec(value).expect("rows have only string keys");
+    tx.put(map, Bytes::copy_from_slice(key), json);
+}
+
+fn parse<T: DeserializeOwned>(map: &MapName, key: &[u8], value: &[u8]) -> Result<T, Error> {
+    let unreadable =
+        |error: serde_json::Error| Error::UnreadableRow { map: map.clone(), key: text(key), why: error.to_string() };
+    serde_json::from_slice(value).map_err(unreadable)
+}
+
+fn text(key: &[u8]) -> String {
+    String::from_utf8_lossy(key).into_owned()
+}
