@@ -1,0 +1,48 @@
+//! What one client may ask of the RPC at once. Units are in the names.
+
+pub use coco_types::limits::{REQUEST_BODY_BYTES_MAX, RPC_BATCH_BYTES_MAX};
+
+/// Requests in one batch.
+pub const BATCH_ENTRIES_MAX: usize = 1_000;
+/// One answer, and all answers of a batch together.
+pub const RESPONSE_BYTES_MAX: usize = 25_000_000;
+/// Lists and objects inside one another.
+pub const NESTING_MAX: usize = 64;
+/// Gas of one simulated call; more is clipped.
+pub const CALL_GAS_MAX: u64 = 50_000_000;
+/// One read, by the node's clock.
+pub const READ_MS_MAX: u64 = 5_000;
+/// All reads of a batch together.
+pub const BATCH_READ_MS_MAX: u64 = 30_000;
+/// Blocks that one log query covers.
+pub const LOG_BLOCKS_MAX: u64 = 100_000;
+/// Logs that one query returns.
+pub const LOGS_MAX: usize = 20_000;
+/// Storage slots of one request.
+pub const SLOTS_MAX: usize = 1_024;
+/// Blocks of one fee history.
+pub const FEE_HISTORY_BLOCKS_MAX: u64 = 1_024;
+/// Percentiles of one fee history.
+pub const FEE_PERCENTILES_MAX: usize = 100;
+/// Positions of a log's topics.
+pub const TOPICS_MAX: usize = 4;
+/// Filters of one identity.
+pub const FILTERS_PER_CALLER_MAX: usize = 100;
+/// Filters of all callers together.
+pub const FILTERS_MAX: usize = 10_000;
+/// A filter that nobody polls is dropped after this.
+pub const FILTER_IDLE_MS: u64 = 5 * 60 * 1_000;
+/// Pending transactions that a filter remembers between two polls; the oldest are dropped.
+pub const FILTER_PENDING_MAX: usize = 10_000;
+/// Subscriptions of one connection.
+pub const SUBSCRIPTIONS_PER_CONNECTION_MAX: usize = 100;
+/// Notifications kept while the answer that announces their subscription is on its way.
+pub const NOTIFICATIONS_HELD_MAX: usize = 1_000;
+/// Callers that wait for a receipt at once.
+pub const RECEIPT_WAITERS_MAX: usize = 10_000;
+/// The longest that a caller may wait for a receipt.
+pub const RECEIPT_WAIT_MS_MAX: u64 = 60_000;
+/// What a caller waits for a receipt if it does not say.
+pub const RECEIPT_WAIT_MS: u64 = 30_000;
+/// The fee that this node pays for a transaction it signs itself, wei.
+pub const SIGNED_FEE_WEI_MAX: u128 = 1_000_000_000_000_000_000;
