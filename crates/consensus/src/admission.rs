@@ -1,0 +1,223 @@
+//! What is taken from other replicas.
+//!
+//! The raft crate panics on several inputs (an append with a gap, a heartbeat beyond the log, a proposal without entries)
+//! and obeys others that nobody may send (a forwarded proposal, a forced election). Peers run attested code over
+//! authenticated channels; these checks hold even so, because one faulty replica must not stop the others.
+
+use coco_types::{ReplicaId, View};
+use protobuf::{CodedInputStream, Message as _};
+use raft::eraftpb::{Entry, EntryType, Message, MessageType};
+
+use crate::Refused;
+use crate::consensus::Consensus;
+use crate::membership::parse_conf_change;
+
+/// Above this the crate's arithmetic could overflow.
+const NUMBER_MAX: u64 = 1 << 60;
+/// An entry of two bytes on the wire costs about a hundred in memory.
+const ENTRIES_MAX: usize = 1 << 17;
+const READ_CONTEXT_BYTES: usize = 8;
+const FORCED_ELECTION: &[u8] = b"CampaignTransfer";
+
+impl Consensus {
+    /// A message that can be given to the crate.
+    pub(crate) fn admit(&self, from: ReplicaId, bytes: &[u8]) -> Result<Message, Refused> {
+        count_entries(bytes)?;
+        let message = Message::parse_from_bytes(bytes).map_err(|_| Refused::Malformed)?;
+        if message.from != from.0 || message.to != self.config().id.0 || message.from == message.to {
+            return Err(Refused::WrongAddress);
+        }
+        check_shape(&message)?;
+        self.check_sender(from, &message)?;
+        match message.get_msg_type() {
+            MessageType::MsgAppend => self.check_append(&message)?,
+            MessageType::MsgHeartbeat => self.check_heartbeat(&message)?,
+            MessageType::MsgAppendResponse => self.check_acknowledgement(&message)?,
+            MessageType::MsgTimeoutNow => self.check_takeover(&message)?,
+            _ => {}
+        }
+        Ok(message)
+    }
+
+    /// Requests come from every endorsed replica: dropping those outside the own configuration deadlocks a replica whose
+    /// configuration is old. Answers count only from members.
+    fn check_sender(&self, from: ReplicaId, message: &Message) -> Result<(), Refused> {
+        let stranger = self.raft().prs().get(from.0).is_none();
+        if is_response(message.get_msg_type()) {
+            return if stranger { Err(Refused::Stranger) } else { Ok(()) };
+        }
+        if self.log().removed().contains(&from) {
+            return Err(Refused::Removed);
+        }
+        if stranger && !self.config().guards.accept_strangers { Err(Refused::Stranger) } else { Ok(()) }
+    }
+
+    fn check_append(&self, message: &Message) -> Result<(), Refused> {
+        let entries = message.get_entries();
+        let mut term = message.log_term;
+        for (position, entry) in entries.iter().enumerate() {
+            if entry.index != message.index + 1 + position as u64 || entry.term < term || entry.term > message.term {
+                return Err(Refused::Gap);
+            }
+            term = entry.term;
+            check_entry_kind(entry)?;
+        }
+        let raft = self.raft();
+        if message.term < raft.term {
+            return Ok(());
+        }
+        self.check_one_primary(message)?;
+        let follows = self.log().view_at(message.index) == Some(View(message.log_term));
+        if follows && message.index >= raft.raft_log.committed {
+            self.check_batches(message.index, entries)?;
+        }
+        Ok(())
+    }
+
+    /// Batches must continue the ledger at the point where the entries leave the log that is there.
+    fn check_batches(&self, before: u64, entries: &[Entry]) -> Result<(), Refused> {
+        let refuse = |reason: &str| Refused::Batch { reason: reason.to_owned() };
+        let mut last = self.log().seqno_at(before).ok_or(Refused::Gap)?;
+        let mut known = true;
+        for entry in entries {
+            known = known && self.log().view_at(entry.index) == Some(View(entry.term));
+            if known {
+                last = self.log().seqno_at(entry.index).ok_or(Refused::Gap)?;
+            } else if entry.index <= self.raft().raft_log.committed {
+                return Err(Refused::ConflictsWithCommitted { index: entry.index });
+            } else if entry.get_entry_type() == EntryType::EntryNormal && !entry.data.is_empty() {
+                let span = self.log().check_batch(&entry.data).map_err(|error| refuse(&error.reason))?;
+                if span.view != View(entry.term) {
+                    return Err(refuse("it was sealed in another view than its entry's"));
+                }
+                if Some(span.first.0) != last.0.checked_add(1) || span.last < span.first || span.last.0 > NUMBER_MAX {
+                    return Err(refuse("it does not continue the ledger"));
+                }
+                last = span.last;
+            }
+        }
+        Ok(())
+    }
+
+    fn check_heartbeat(&self, message: &Message) -> Result<(), Refused> {
+        if message.term < self.raft().term {
+            return Ok(());
+        }
+        self.check_one_primary(message)?;
+        if message.commit > self.log().last_index() {
+            return Err(Refused::Range { field: "commit" });
+        }
+        Ok(())
+    }
+
+    fn check_acknowledgement(&self, message: &Message) -> Result<(), Refused> {
+        if message.term != self.raft().term {
+            return Ok(());
+        }
+        let last_index = self.raft().raft_log.last_index();
+        for (field, number) in [("index", message.index), ("commit", message.commit)] {
+            if number > last_index {
+                return Err(Refused::Range { field });
+            }
+        }
+        if message.reject_hint > message.index { Err(Refused::Range { field: "reject_hint" }) } else { Ok(()) }
+    }
+
+    /// The crate starts an election at once, without asking around first.
+    fn check_takeover(&self, message: &Message) -> Result<(), Refused> {
+        let raft = self.raft();
+        let from_primary = raft.leader_id == message.from && message.term == raft.term;
+        if from_primary { Ok(()) } else { Err(Refused::NotFromPrimary) }
+    }
+
+    fn check_one_primary(&self, message: &Message) -> Result<(), Refused> {
+        let raft = self.raft();
+        if message.term == raft.term && raft.leader_id != 0 && raft.leader_id != message.from {
+            let (known, claimed) = (ReplicaId(raft.leader_id), ReplicaId(message.from));
+            return Err(Refused::SecondPrimary { view: View(raft.term), known, claimed });
+        }
+        Ok(())
+    }
+}
+
+/// Looks at the outermost fields only, before anything is allocated for them.
+fn count_entries(bytes: &[u8]) -> Result<(), Refused> {
+    const ENTRIES_FIELD: u32 = 7;
+    let mut stream = CodedInputStream::from_bytes(bytes);
+    let mut count = 0;
+    while !stream.eof().map_err(|_| Refused::Malformed)? {
+        let (field, wire_type) = stream.read_tag_unpack().map_err(|_| Refused::Malformed)?;
+        stream.skip_field(wire_type).map_err(|_| Refused::Malformed)?;
+        count += usize::from(field == ENTRIES_FIELD);
+        if count > ENTRIES_MAX {
+            return Err(Refused::Range { field: "entries" });
+        }
+    }
+    Ok(())
+}
+
+/// What holds for a message whatever this replica's state.
+fn check_shape(message: &Message) -> Result<(), Refused> {
+    let kind = message.get_msg_type();
+    let context = message.get_context();
+    let context_valid = match kind {
+        MessageType::MsgHeartbeat | MessageType::MsgHeartbeatResponse => {
+            context.is_empty() || context.len() == READ_CONTEXT_BYTES
+        }
+        MessageType::MsgRequestVote => context.is_empty() || context == FORCED_ELECTION,
+        MessageType::MsgAppend
+        | MessageType::MsgAppendResponse
+        | MessageType::MsgRequestVoteResponse
+        | MessageType::MsgRequestPreVote
+        | MessageType::MsgRequestPreVoteResponse
+        | MessageType::MsgTimeoutNow => context.is_empty(),
+        _ => return Err(Refused::Type),
+    };
+    if !context_valid {
+        return Err(Refused::Range { field: "context" });
+    }
+    let numbers = [
+        ("term", message.term),
+        ("log_term", message.log_term),
+        ("index", message.index),
+        ("commit", message.commit),
+        ("commit_term", message.commit_term),
+        ("reject_hint", message.reject_hint),
+    ];
+    for (field, number) in numbers {
+        if number > NUMBER_MAX {
+            return Err(Refused::Range { field });
+        }
+    }
+    let absent = [
+        ("term", message.term != 0),
+        ("snapshot", !message.has_snapshot()),
+        ("request_snapshot", message.request_snapshot == 0),
+        ("priority", message.priority == 0 && message.deprecated_priority == 0),
+        ("entries", message.get_entries().is_empty() || kind == MessageType::MsgAppend),
+    ];
+    match absent.into_iter().find(|(_, valid)| !valid) {
+        Some((field, _)) => Err(Refused::Range { field }),
+        None => Ok(()),
+    }
+}
+
+fn check_entry_kind(entry: &Entry) -> Result<(), Refused> {
+    let valid = entry.get_context().is_empty()
+        && match entry.get_entry_type() {
+            EntryType::EntryNormal => true,
+            EntryType::EntryConfChangeV2 => parse_conf_change(&entry.data).is_some(),
+            EntryType::EntryConfChange => false,
+        };
+    if valid { Ok(()) } else { Err(Refused::EntryKind) }
+}
+
+fn is_response(kind: MessageType) -> bool {
+    matches!(
+        kind,
+        MessageType::MsgAppendResponse
+            | MessageType::MsgRequestVoteResponse
+            | MessageType::MsgHeartbeatResponse
+            | MessageType::MsgRequestPreVoteResponse
+    )
+}

@@ -1,0 +1,253 @@
+//! Creating the log, and opening it again after anything that a crash may leave.
+//!
+//! What was never synced may be lost, torn or full of holes, and is cut. What was synced must be there: damage to it is an
+//! error that names the offset, because an acknowledgement may have rested on it. The two are told apart by the `synced`
+//! field of later records.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use coco_disk::Disk;
+
+use super::cache::Cache;
+use super::record::{EntryRecord, Found, MAGIC, Payload, Record};
+use super::{Item, Kind, LOG_FILE, RaftLog, State};
+use crate::checksum::checksum;
+use crate::{BatchStore, Error, StartPoint};
+
+impl RaftLog {
+    /// A new log that begins at `start`. The batch store must hold the ledger up to there; what it has above is cut.
+    pub(crate) fn create(
+        disk: Arc<dyn Disk>,
+        batches: Box<dyn BatchStore>,
+        start: StartPoint,
+        state: State,
+        cache_bytes_max: usize,
+    ) -> Result<Self, Error> {
+        if disk.exists(LOG_FILE)? {
+            return Err(Error::Exists);
+        }
+        let mut log = Self::empty(disk, batches, start.clone(), cache_bytes_max);
+        log.check_ledger_reaches(start.index)?;
+        log.buffer.extend_from_slice(MAGIC);
+        log.push(&Record::Start(start));
+        log.push(&Record::State(state.clone()));
+        log.state = state;
+        log.cut_ledger()?;
+        log.batches.sync()?;
+        let bytes = std::mem::take(&mut log.buffer);
+        log.disk.replace(LOG_FILE, &bytes)?;
+        log.file_len = bytes.len() as u64;
+        log.synced_len = log.file_len;
+        Ok(log)
+    }
+
+    pub(crate) fn open(
+        disk: Arc<dyn Disk>,
+        batches: Box<dyn BatchStore>,
+        cache_bytes_max: usize,
+    ) -> Result<Self, Error> {
+        let file = disk.read_all(LOG_FILE)?;
+        let scan = scan(&file)?;
+        let mut log = Self::empty(disk, batches, scan.start, cache_bytes_max);
+        log.file_len = scan.len;
+        log.synced_len = scan.synced;
+        let mut offsets = Vec::new();
+        for (offset, record) in scan.records {
+            log.replay(offset, record, &mut offsets)?;
+        }
+        if scan.len < file.len() as u64 {
+            log.disk.truncate(LOG_FILE, scan.len)?;
+        }
+        log.check_ledger_reaches(log.state.applied)?;
+        if let Some(index) = log.first_missing_batch() {
+            log.cut_missing(index, &offsets)?;
+        }
+        log.lower_commit();
+        log.cut_ledger()?;
+        log.sync()?;
+        log.truncated = None;
+        Ok(log)
+    }
+
+    fn empty(disk: Arc<dyn Disk>, batches: Box<dyn BatchStore>, start: StartPoint, cache_bytes_max: usize) -> Self {
+        Self {
+            disk,
+            batches,
+            start,
+            items: Vec::new(),
+            memberships: BTreeMap::new(),
+            state: State::default(),
+            removed: BTreeSet::new(),
+            cache: Cache::new(cache_bytes_max),
+            file_len: 0,
+            synced_len: 0,
+            buffer: Vec::new(),
+            batches_changed: false,
+            truncated: None,
+            read_error: Cell::new(None),
+            snapshots_wanted: RefCell::new(BTreeSet::new()),
+        }
+    }
+
+    /// `offsets[i]` is where the record of `items[i]` lies.
+    fn replay(&mut self, offset: u64, record: Record, offsets: &mut Vec<u64>) -> Result<(), Error> {
+        let corrupt = |reason| Error::Corrupt { offset, reason };
+        match record {
+            Record::Start(_) => return Err(corrupt("a second start")),
+            Record::Entry(entry) => {
+                if entry.index <= self.state.applied.max(self.start.index) || entry.index > self.last_index() + 1 {
+                    return Err(corrupt("an entry out of place"));
+                }
+                self.replay_cut(entry.index - 1, offsets);
+                offsets.push(offset);
+                self.replay_entry(entry).map_err(corrupt)?;
+            }
+            Record::State(state) => {
+                if state.commit > self.last_index() || state.applied > state.commit || state.commit < self.start.index {
+                    return Err(corrupt("a state ahead of the entries"));
+                }
+                self.state = state;
+            }
+            Record::Cut { after } => {
+                if after < self.state.applied.max(self.start.index) || after > self.last_index() {
+                    return Err(corrupt("a cut out of place"));
+                }
+                self.replay_cut(after, offsets);
+            }
+            Record::Removed(id) => {
+                self.removed.insert(id);
+            }
+        }
+        Ok(())
+    }
+
+    fn replay_entry(&mut self, entry: EntryRecord) -> Result<(), &'static str> {
+        let before = self.seqno_at(entry.index - 1).unwrap_or(self.start.seqno);
+        let mut item = Item { view: entry.view, last: before, checksum: 0, kind: Kind::Empty };
+        match entry.payload {
+            Payload::Empty => {}
+            Payload::Membership(bytes) => {
+                item.kind = Kind::Membership;
+                self.memberships.insert(entry.index, Bytes::from(bytes));
+            }
+            Payload::Batch { last, checksum } => {
+                if last <= before {
+                    return Err("a batch without transactions");
+                }
+                item = Item { last, checksum, kind: Kind::Batch, ..item };
+            }
+        }
+        self.items.push(item);
+        Ok(())
+    }
+
+    fn replay_cut(&mut self, after: u64, offsets: &mut Vec<u64>) {
+        let kept = usize::try_from(after - self.start.index).unwrap_or(usize::MAX);
+        self.items.truncate(kept);
+        self.memberships.split_off(&(after + 1));
+        offsets.truncate(kept);
+    }
+
+    /// The first unapplied entry whose batch the ledger does not hold, or holds other bytes of. Applied ones were durable
+    /// before, and are the ledger's own to check.
+    fn first_missing_batch(&self) -> Option<u64> {
+        (self.state.applied + 1..=self.last_index()).find(|index| {
+            let (Some(item), Some(span)) = (self.item(*index), self.span_at(*index)) else { return false };
+            let read = if self.batches.last() < span.last { None } else { self.batches.read(span).ok() };
+            read.is_none_or(|bytes| checksum(0, &bytes) != item.checksum)
+        })
+    }
+
+    fn cut_missing(&mut self, index: u64, offsets: &[u64]) -> Result<(), Error> {
+        let position = usize::try_from(index - self.start.index - 1).unwrap_or(usize::MAX);
+        let offset = offsets.get(position).copied().unwrap_or(0);
+        if offset < self.synced_len {
+            return Err(Error::Corrupt { offset, reason: "the ledger does not hold this entry's batch" });
+        }
+        Ok(self.cut_after(index - 1)?)
+    }
+
+    /// A commit index is recorded without waiting for the entries it covers: those that a crash took come again.
+    fn lower_commit(&mut self) {
+        let commit = self.state.commit.min(self.last_index());
+        self.set_state(State { commit, ..self.state.clone() });
+    }
+
+    fn check_ledger_reaches(&self, index: u64) -> Result<(), Error> {
+        let needed = self.seqno_at(index).unwrap_or(self.start.seqno);
+        let found = self.batches.last();
+        if found < needed { Err(Error::LedgerBehind { found, needed }) } else { Ok(()) }
+    }
+
+    /// Transactions that the log does not know were never acknowledged.
+    fn cut_ledger(&mut self) -> Result<(), Error> {
+        let last = self.seqno_at(self.last_index()).unwrap_or(self.start.seqno);
+        if self.batches.last() > last {
+            self.batches.truncate_after(last)?;
+        }
+        Ok(())
+    }
+}
+
+struct Scan {
+    start: StartPoint,
+    /// With their offsets, without the start.
+    records: Vec<(u64, Record)>,
+    /// Where the last good record ends.
+    len: u64,
+    /// The file was durable up to here, at least.
+    synced: u64,
+}
+
+fn scan(file: &[u8]) -> Result<Scan, Error> {
+    if file.get(..MAGIC.len()) != Some(MAGIC.as_slice()) {
+        return Err(Error::Corrupt { offset: 0, reason: "not a consensus log" });
+    }
+    let mut position = MAGIC.len();
+    let mut records = Vec::new();
+    let mut synced = 0;
+    while let Some(found) = decode_at(file, position) {
+        records.push((position as u64, found.record));
+        synced = synced.max(found.synced);
+        position += found.len;
+    }
+    let tail = file.get(position..).unwrap_or_default();
+    if synced_behind(tail, position) > position as u64 {
+        return Err(Error::Corrupt { offset: position as u64, reason: "a damaged record that was durable" });
+    }
+    if records.is_empty() {
+        return Err(Error::Corrupt { offset: MAGIC.len() as u64, reason: "no start" });
+    }
+    let (_, Record::Start(start)) = records.remove(0) else {
+        return Err(Error::Corrupt { offset: MAGIC.len() as u64, reason: "no start" });
+    };
+    Ok(Scan { start, records, len: position as u64, synced: synced.min(position as u64) })
+}
+
+fn decode_at(file: &[u8], position: usize) -> Option<Found> {
+    Record::decode(file.get(position..)?, position as u64)
+}
+
+/// The highest `synced` of all good records behind a bad one.
+fn synced_behind(tail: &[u8], tail_position: usize) -> u64 {
+    let mut highest = 0;
+    let mut at = 0;
+    while let Some(step) = tail.get(at..).and_then(Record::find_marker) {
+        at += step;
+        match decode_at_tail(tail, at, tail_position) {
+            Some(found) => {
+                highest = highest.max(found.synced);
+                at += found.len;
+            }
+            None => at += 1,
+        }
+    }
+    highest
+}
+
+fn decode_at_tail(tail: &[u8], at: usize, tail_position: usize) -> Option<Found> {
+    Record::decode(tail.get(at..)?, (tail_position + at) as u64)
+}

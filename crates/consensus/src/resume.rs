@@ -1,0 +1,232 @@
+//! Coming back when no majority is alive, without an operator.
+//!
+//! ```text
+//! all q stop ──▶ exchange ResumeState ──▶ each copies the best log's tail ──▶ each: adopt(highest view + 1)
+//!                                                                              │ durable, no vote
+//!                                         only after all q have confirmed ──▶ Consensus::open, first tick
+//! ```
+//! Electing without copying first loses committed data when a disk was rolled back: the two replicas with short logs are a
+//! majority as soon as the best one is cut off. A cut in the middle starts again from the exchange. The nonces, the seals
+//! and the exchange itself are the node's.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use coco_disk::Disk;
+use coco_types::{ReplicaId, View};
+
+use crate::log::{Content, RaftLog, State};
+use crate::membership::parse_conf_change;
+use crate::{BatchStore, Error, Membership};
+
+/// A replica's log while it does not run: it cannot tick, vote or answer.
+pub struct Resume {
+    id: ReplicaId,
+    log: RaftLog,
+}
+
+/// What replicas tell each other.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ResumeState {
+    pub id: ReplicaId,
+    pub view: View,
+    pub vote: Option<ReplicaId>,
+    pub last_index: u64,
+    pub last_view: View,
+    pub commit: u64,
+    /// As of the applied index. Check the quorum against every participant's.
+    pub membership: Membership,
+    /// The log's views. Two logs that agree on the view of an entry agree up to there.
+    pub runs: Vec<TermRun>,
+}
+
+/// Entries from `first_index` to the next run's, all of one view. The first run begins at the log's start point.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct TermRun {
+    pub first_index: u64,
+    pub view: View,
+}
+
+/// One entry on its way from one log to another.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum ResumeEntry {
+    Empty { view: View },
+    Membership { view: View, change: Bytes },
+    Batch { view: View, bytes: Bytes },
+}
+
+impl ResumeState {
+    /// Whose log all others copy: the one that ends highest.
+    pub fn best(states: &[Self]) -> Option<&Self> {
+        states.iter().max_by_key(|state| (state.last_view, state.last_index, std::cmp::Reverse(state.id)))
+    }
+
+    fn view_at(&self, index: u64) -> Option<View> {
+        if index > self.last_index {
+            return None;
+        }
+        self.runs.iter().rev().find(|run| run.first_index <= index).map(|run| run.view)
+    }
+}
+
+impl Membership {
+    /// Whether `present` may resume although up to `rolled_back` of their disks show an old state: n - majority + r + 1
+    /// of each active set.
+    pub fn may_resume(&self, present: &BTreeSet<ReplicaId>, rolled_back: usize) -> bool {
+        let enough = |set: &BTreeSet<ReplicaId>| {
+            let majority = set.len() / 2 + 1;
+            set.is_empty() || set.intersection(present).count() > set.len() - majority + rolled_back
+        };
+        !self.voters.is_empty() && enough(&self.voters) && enough(&self.voters_outgoing)
+    }
+}
+
+impl Resume {
+    pub fn open(id: ReplicaId, disk: Arc<dyn Disk>, batches: Box<dyn BatchStore>) -> Result<Self, Error> {
+        Ok(Self { id, log: RaftLog::open(disk, batches, 0)? })
+    }
+
+    pub fn state(&self) -> ResumeState {
+        let state = self.log.state();
+        ResumeState {
+            id: self.id,
+            view: state.view,
+            vote: (state.vote != 0).then_some(ReplicaId(state.vote)),
+            last_index: self.log.last_index(),
+            last_view: self.log.last_view(),
+            commit: state.commit,
+            membership: state.membership.clone(),
+            runs: self.runs(),
+        }
+    }
+
+    /// The last entry that this log has in common with another: copying begins behind it. `None` if the other begins
+    /// behind the end of this one, or was cut from under it.
+    pub fn common_with(&self, other: &ResumeState) -> Option<u64> {
+        let first = self.log.start().index.max(other.runs.first()?.first_index);
+        let last = self.log.last_index().min(other.last_index);
+        // Agreement is monotonous: all entries up to a common one are common.
+        let (mut low, mut high) = (first, last);
+        if low > high || self.log.view_at(low) != other.view_at(low) {
+            return None;
+        }
+        while low < high {
+            let middle = low + (high - low).div_ceil(2);
+            if self.log.view_at(middle) == other.view_at(middle) { low = middle } else { high = middle - 1 }
+        }
+        Some(low)
+    }
+
+    /// Entries from `first_index` on, at least one if there is one, up to about `bytes_max`.
+    pub fn read_entries(&self, first_index: u64, bytes_max: usize) -> Result<Vec<ResumeEntry>, Error> {
+        let mut entries = Vec::new();
+        let mut bytes = 0;
+        for index in first_index..=self.log.last_index() {
+            let Some(view) = self.log.view_at(index) else { break };
+            let entry = match self.log.content_at(index)? {
+                Content::Empty => ResumeEntry::Empty { view },
+                Content::Membership(change) => ResumeEntry::Membership { view, change },
+                Content::Batch(bytes) => ResumeEntry::Batch { view, bytes },
+            };
+            bytes += entry.len();
+            if bytes > bytes_max && !entries.is_empty() {
+                break;
+            }
+            entries.push(entry);
+        }
+        Ok(entries)
+    }
+
+    /// Replaces what lies behind entry `after` by entries of the best log. Refuses to touch a committed entry: then more
+    /// disks were rolled back than was said.
+    pub fn replace_tail(&mut self, after: u64, entries: Vec<ResumeEntry>) -> Result<(), Error> {
+        let commit = self.log.state().commit;
+        if after < commit {
+            let ours = self.log.view_at(after + 1).unwrap_or_default();
+            let theirs = entries.first().map(ResumeEntry::view);
+            return Err(Error::ResumeConflict { index: after + 1, ours, theirs });
+        }
+        if after > self.log.last_index() {
+            return Err(gap(after, "this log ends before"));
+        }
+        if after < self.log.last_index() {
+            self.log.cut_after(after)?;
+        }
+        for entry in entries {
+            self.append(entry)?;
+        }
+        Ok(())
+    }
+
+    /// Makes the copied log and the new view durable, without a vote. From now on this replica must not run before all
+    /// others have done the same.
+    pub fn adopt(&mut self, view: View) -> Result<(), Error> {
+        let durable = self.log.state().view;
+        if view <= durable || view < self.log.last_view() {
+            return Err(Error::ViewNotHigher { offered: view, durable });
+        }
+        self.log.set_state(State { view, vote: 0, ..self.log.state().clone() });
+        Ok(self.log.sync()?)
+    }
+
+    /// Done: [`crate::Consensus::open`] over the same disk goes on.
+    pub fn close(self) -> Box<dyn BatchStore> {
+        self.log.into_batches()
+    }
+
+    fn append(&mut self, entry: ResumeEntry) -> Result<(), Error> {
+        let last_index = self.log.last_index();
+        let view = entry.view();
+        if view < self.log.last_view() {
+            return Err(gap(last_index, "views never fall"));
+        }
+        let content = match entry {
+            ResumeEntry::Empty { .. } => Content::Empty,
+            ResumeEntry::Membership { change, .. } => {
+                parse_conf_change(&change).ok_or_else(|| gap(last_index, "not a membership change"))?;
+                Content::Membership(change)
+            }
+            ResumeEntry::Batch { bytes, .. } => {
+                let span = self.log.check_batch(&bytes).map_err(|error| gap(last_index, &error.reason))?;
+                let before = self.log.seqno_at(last_index).unwrap_or_default();
+                if span.view != view || span.first != before.next() || span.last < span.first {
+                    return Err(gap(last_index, "the batch does not continue the ledger"));
+                }
+                Content::Batch(bytes)
+            }
+        };
+        Ok(self.log.append(last_index + 1, view, content)?)
+    }
+
+    fn runs(&self) -> Vec<TermRun> {
+        let mut runs: Vec<TermRun> = Vec::new();
+        for first_index in self.log.start().index..=self.log.last_index() {
+            let Some(view) = self.log.view_at(first_index) else { break };
+            if runs.last().is_none_or(|run| run.view != view) {
+                runs.push(TermRun { first_index, view });
+            }
+        }
+        runs
+    }
+}
+
+impl ResumeEntry {
+    pub fn view(&self) -> View {
+        match self {
+            Self::Empty { view } | Self::Membership { view, .. } | Self::Batch { view, .. } => *view,
+        }
+    }
+
+    fn len(&self) -> usize {
+        match self {
+            Self::Empty { .. } => 16,
+            Self::Membership { change, .. } => change.len(),
+            Self::Batch { bytes, .. } => bytes.len(),
+        }
+    }
+}
+
+fn gap(after: u64, reason: &str) -> Error {
+    Error::ResumeGap { after, reason: reason.to_owned() }
+}
