@@ -1,1 +1,3 @@
 //! Ethereum as a hosted ledger protocol.
+
+pub mod trie;
