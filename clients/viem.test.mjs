@@ -172,7 +172,9 @@ test('events are found by log query, by topic and by block', CASE, async () => {
 test('an installed filter gives its changes once and its logs again', CASE, async () => {
   const token = await deploy('Token', ['Filtered', 'FILT', 1000n]);
   const to = getAddress(freshAddress());
-  const filter = await wallet.createContractEventFilter({ address: token.address, abi: token.abi, eventName: 'Transfer', args: { to } });
+  const filter = await wallet.createContractEventFilter({
+    address: token.address, abi: token.abi, eventName: 'Transfer', args: { to }, fromBlock: 0n,
+  });
   assert.deepEqual(await wallet.getFilterChanges({ filter }), []);
   await mined(await token.write.transfer([to, 1n]));
   await mined(await token.write.transfer([to, 2n]));
