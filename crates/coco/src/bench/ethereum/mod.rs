@@ -1,0 +1,178 @@
+//! `coco bench ethereum`: plain transfers against any Ethereum JSON-RPC server, and how long they take to be final.
+//!
+//! ```text
+//!   prepare            load                                    verify
+//!   fund, sign all ──▶ lanes send batches ──▶ watcher reads ──▶ every receipt, every balance
+//!                      (a connection each)    new blocks
+//! ```
+//!
+//! The clock runs from the first byte sent until the last receipt is visible, and nothing is signed while it runs. A server
+//! that answers "full" is asked again a little later: back-pressure is part of the measurement, not an error.
+
+mod load;
+mod single;
+mod target;
+mod verify;
+mod workload;
+
+use std::fmt;
+
+use clap::Args;
+use serde::Serialize;
+
+use crate::accounts::DEV_MNEMONIC;
+use crate::bench::latency::Percentiles;
+use crate::http::Url;
+use crate::output::Output;
+use target::Target;
+
+/// Measure an Ethereum JSON-RPC server with signed transfers
+#[derive(Args, Clone, Debug)]
+pub struct Options {
+    /// The server to measure
+    #[arg(long, default_value = "http://127.0.0.1:8545")]
+    url: Url,
+    /// A second server (another implementation, say): runs take turns, and the ratio is printed
+    #[arg(long)]
+    also: Option<Url>,
+    /// Transfers in one run [default: 100000, or 1000 with --single]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=5_000_000))]
+    transactions: Option<u32>,
+    /// Transfers in one HTTP request; 1 sends them bare
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    batch: u32,
+    /// Connections that send at the same time
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    connections: u32,
+    /// Sending accounts, derived from the mnemonic; those that lack funds are funded by the first
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    accounts: u32,
+    /// Transfers a second at most; as fast as the server takes them when absent
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+    rate: Option<u32>,
+    /// Runs against each server; the median counts
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100))]
+    rounds: u32,
+    /// One transfer at a time, each only after the receipt of the one before
+    #[arg(long)]
+    single: bool,
+    /// Server processes of --url whose CPU time is reported
+    #[arg(long)]
+    pid: Vec<u32>,
+    /// Server processes of --also
+    #[arg(long, requires = "also")]
+    also_pid: Vec<u32>,
+    /// Milliseconds between two looks for new blocks
+    #[arg(long, default_value_t = 5)]
+    poll_ms: u64,
+    #[arg(long, default_value = DEV_MNEMONIC)]
+    mnemonic: String,
+}
+
+impl Options {
+    fn transactions(&self) -> usize {
+        let default = if self.single { 1_000 } else { 100_000 };
+        self.transactions.unwrap_or(default) as usize
+    }
+}
+
+/// One run against one server.
+#[derive(Clone, Debug, Serialize)]
+pub struct Run {
+    pub transactions: usize,
+    pub seconds: f64,
+    pub transactions_per_second: f64,
+    /// From the first attempt to send until the receipt is visible.
+    pub latency: Percentiles,
+    pub blocks: u64,
+    /// Times that a transfer was refused because the server was full, and sent again.
+    pub refused_busy: u64,
+    /// Of the processes named with `--pid`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub server_cpu_seconds: Option<f64>,
+    /// Of the load generator.
+    pub own_cpu_seconds: f64,
+}
+
+/// All runs against one server.
+#[derive(Debug, Serialize)]
+struct Measured {
+    url: String,
+    client: String,
+    transactions_per_second_median: f64,
+    runs: Vec<Run>,
+}
+
+/// What is printed.
+#[derive(Debug, Serialize)]
+struct Report {
+    servers: Vec<Measured>,
+    /// Throughput of the first server over that of the second.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ratio: Option<f64>,
+}
+
+pub fn run(options: &Options, output: Output) -> anyhow::Result<()> {
+    let mut targets = vec![Target::connect(&options.url, &options.pid)?];
+    if let Some(also) = &options.also {
+        targets.push(Target::connect(also, &options.also_pid)?);
+    }
+    let mut runs = vec![Vec::new(); targets.len()];
+    for _ in 0..options.rounds {
+        for (target, runs) in targets.iter_mut().zip(&mut runs) {
+            runs.push(if options.single { single::run(target, options)? } else { load::run(target, options)? });
+        }
+    }
+    let measured = |(target, runs): (Target, Vec<Run>)| Measured {
+        url: target.url.to_string(),
+        client: target.client_version,
+        transactions_per_second_median: median(&runs),
+        runs,
+    };
+    let servers: Vec<_> = targets.into_iter().zip(runs).map(measured).collect();
+    let ratio = match servers.as_slice() {
+        [first, second] => Some(first.transactions_per_second_median / second.transactions_per_second_median),
+        _ => None,
+    };
+    output.print(&Report { servers, ratio })
+}
+
+fn median(runs: &[Run]) -> f64 {
+    let mut rates: Vec<_> = runs.iter().map(|run| run.transactions_per_second).collect();
+    rates.sort_by(f64::total_cmp);
+    rates.get(rates.len() / 2).copied().unwrap_or_default()
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, server) in self.servers.iter().enumerate() {
+            let line_end = if i == 0 { "" } else { "\n" };
+            write!(f, "{line_end}{} ({})", server.url, server.client)?;
+            for run in &server.runs {
+                write!(f, "\n  {run}")?;
+            }
+            if server.runs.len() > 1 {
+                write!(f, "\n  median {:.0} tx/s", server.transactions_per_second_median)?;
+            }
+        }
+        if let Some(ratio) = self.ratio {
+            write!(f, "\nratio {ratio:.2}")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Run {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:.0} tx/s: {} transfers in {:.2} s", self.transactions_per_second, self.transactions, self.seconds)?;
+        write!(f, ", {} blocks; send to receipt {}", self.blocks, self.latency)?;
+        if let Some(cpu) = self.server_cpu_seconds {
+            write!(f, "; server CPU {cpu:.2} s ({:.0} tx per CPU second)", self.transactions as f64 / cpu)?;
+        }
+        write!(f, "; own CPU {:.2} s", self.own_cpu_seconds)?;
+        if self.refused_busy > 0 {
+            write!(f, "; {} sent again", self.refused_busy)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,180 @@
+//! The transfers of a run: funded, signed and encoded before the clock starts.
+
+use std::num::NonZero;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use alloy_consensus::{SignableTransaction, TxEip1559};
+use alloy_eips::eip2718::Encodable2718;
+use alloy_primitives::{Address, B256, Bytes, TxKind, U256, hex, keccak256};
+use anyhow::{Context, bail, ensure};
+
+use super::Options;
+use super::target::Target;
+use crate::accounts::{self, Account};
+use crate::bench::progress;
+use crate::output::Hinted;
+
+/// Gas of a plain transfer.
+const GAS: u64 = 21_000;
+/// Wei that each transfer moves. Odd, so that sums that do not add up show.
+const VALUE: u64 = 1_000_003;
+/// For the tip, which some pools insist on: 1 gwei.
+const TIP: u128 = 1_000_000_000;
+/// Until the funding transfers are in blocks.
+const FUNDING_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Signed transfers, in the order in which they are to be sent: the senders take turns.
+pub struct Workload {
+    pub transfers: Vec<Transfer>,
+    pub senders: Vec<Address>,
+    /// Each sender has its own.
+    pub recipients: Vec<Address>,
+    pub sender_balances: Vec<U256>,
+    pub recipient_balances: Vec<U256>,
+}
+
+/// One signed transfer.
+pub struct Transfer {
+    pub hash: B256,
+    /// The encoded transaction, `0x…`.
+    pub raw_hex: String,
+}
+
+impl Workload {
+    /// Funds the senders where they lack and signs `count` transfers.
+    pub fn prepare(target: &mut Target, options: &Options, count: usize) -> anyhow::Result<Self> {
+        let senders = accounts::derive(&options.mnemonic, count.min(usize::try_from(options.accounts)?))?;
+        let fee_cap = target.fee_cap()?;
+        let each = count.div_ceil(senders.len());
+        fund(target, &senders, cost_of(each, fee_cap), fee_cap)?;
+
+        let addresses: Vec<_> = senders.iter().map(|sender| sender.address).collect();
+        let recipients: Vec<_> = addresses.iter().map(recipient_of).collect();
+        let nonces = target.nonces(&addresses)?;
+        let chain_id = target.chain_id;
+        let transfer = |i: usize| {
+            let sender = i % senders.len();
+            let nonce = nonces[sender] + (i / senders.len()) as u64;
+            sign(&senders[sender], recipients[sender], U256::from(VALUE), nonce, fee_cap, chain_id)
+        };
+        let transfers = in_parallel(count, &transfer);
+        Ok(Self {
+            transfers,
+            sender_balances: target.balances(&addresses)?,
+            recipient_balances: target.balances(&recipients)?,
+            senders: addresses,
+            recipients,
+        })
+    }
+
+    /// What the recipients get together.
+    pub fn value(&self) -> U256 {
+        U256::from(VALUE) * U256::from(self.transfers.len())
+    }
+}
+
+fn cost_of(transfers: usize, fee_cap: u128) -> U256 {
+    (U256::from(fee_cap) * U256::from(GAS) + U256::from(VALUE)) * U256::from(transfers)
+}
+
+/// An address that nobody has the key of, the same at every run.
+fn recipient_of(sender: &Address) -> Address {
+    Address::from_slice(&keccak256([b"coco bench".as_slice(), sender.as_slice()].concat())[12..])
+}
+
+/// Signs on all cores; the result is in order.
+fn in_parallel(count: usize, transfer: &(dyn Fn(usize) -> Transfer + Sync)) -> Vec<Transfer> {
+    let bar = progress::bar(count as u64, "signing");
+    let threads = thread::available_parallelism().map_or(1, NonZero::get);
+    let share = count.div_ceil(threads);
+    let signed = thread::scope(|scope| {
+        let sign_share = |first: usize| {
+            let bar = bar.clone();
+            move || {
+                let signed = (first..count.min(first + share)).map(transfer).inspect(|_| bar.inc(1));
+                signed.collect::<Vec<_>>()
+            }
+        };
+        let workers: Vec<_> = (0..count).step_by(share).map(|first| scope.spawn(sign_share(first))).collect();
+        workers.into_iter().flat_map(|worker| worker.join().expect("signing does not panic")).collect()
+    });
+    bar.finish_and_clear();
+    signed
+}
+
+fn sign(from: &Account, to: Address, value: U256, nonce: u64, fee_cap: u128, chain_id: u64) -> Transfer {
+    let transaction = TxEip1559 {
+        chain_id,
+        nonce,
+        gas_limit: GAS,
+        max_fee_per_gas: fee_cap,
+        max_priority_fee_per_gas: TIP.min(fee_cap),
+        to: TxKind::Call(to),
+        value,
+        access_list: Default::default(),
+        input: Bytes::new(),
+    };
+    let signature = from.sign(&transaction.signature_hash());
+    let signed = transaction.into_signed(signature);
+    Transfer { hash: *signed.hash(), raw_hex: hex::encode_prefixed(signed.encoded_2718()) }
+}
+
+/// Brings every sender to at least `needed` wei, out of the first one's pocket, and waits until that is in a block.
+fn fund(target: &mut Target, senders: &[Account], needed: U256, fee_cap: u128) -> anyhow::Result<()> {
+    let addresses: Vec<_> = senders.iter().map(|sender| sender.address).collect();
+    let balances = target.balances(&addresses)?;
+    let poor: Vec<_> = addresses.iter().zip(&balances).skip(1).filter(|(_, balance)| **balance < needed).collect();
+    let (bank, wealth) = senders.iter().zip(balances.iter().copied()).next().context("no sending accounts")?;
+    let lacking = poor.iter().fold(U256::ZERO, |sum, (_, balance)| sum + (needed - **balance));
+    let outlay = lacking + cost_of(poor.len(), fee_cap) + needed;
+    if wealth < outlay {
+        let ether = |wei: U256| format!("{} ETH", wei / U256::from(10u64).pow(U256::from(18)));
+        return Err(Hinted::error(
+            format!("{} has {}, the run may cost {}", bank.address, ether(wealth), ether(outlay)),
+            "send fewer --transactions, or fund the first account of the --mnemonic",
+        ));
+    }
+    let first_nonce = target.nonces(&[bank.address])?[0];
+    let chain_id = target.chain_id;
+    let transfers: Vec<_> = (first_nonce..)
+        .zip(&poor)
+        .map(|(nonce, (address, balance))| sign(bank, **address, needed - **balance, nonce, fee_cap, chain_id))
+        .collect();
+    for transfers in transfers.chunks(100) {
+        let params: Vec<_> = transfers.iter().map(|transfer| (&transfer.raw_hex,)).collect();
+        let _: Vec<B256> = target.client.batch("eth_sendRawTransaction", &params).context("funding the senders")?;
+        if let Some(last) = transfers.last() {
+            wait_for_receipt(target, &last.hash)?;
+        }
+    }
+    let receipts = target.receipts(&transfers.iter().map(|transfer| transfer.hash).collect::<Vec<_>>())?;
+    ensure!(receipts.iter().all(|receipt| receipt.status.to::<u64>() == 1), "a funding transfer failed");
+    Ok(())
+}
+
+fn wait_for_receipt(target: &mut Target, hash: &B256) -> anyhow::Result<()> {
+    let started = Instant::now();
+    while target.receipt(hash)?.is_none() {
+        if started.elapsed() > FUNDING_TIMEOUT {
+            bail!("the funding transfer {hash} is in no block after {} s", FUNDING_TIMEOUT.as_secs());
+        }
+        thread::sleep(Duration::from_millis(10));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn signing_in_parallel_keeps_the_order() {
+        let hash = |i: usize| B256::from(U256::from(i));
+        let transfer = |i: usize| Transfer { hash: hash(i), raw_hex: String::new() };
+        for count in [0, 1, 7, 100] {
+            let signed: Vec<_> = in_parallel(count, &transfer).into_iter().map(|transfer| transfer.hash).collect();
+            assert_eq!(signed, (0..count).map(hash).collect::<Vec<_>>());
+        }
+    }
+}

@@ -1,0 +1,6 @@
+//! Load generators and how they measure.
+
+pub mod cpu;
+pub mod ethereum;
+pub mod latency;
+pub mod progress;

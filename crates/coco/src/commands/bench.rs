@@ -1,0 +1,17 @@
+//! `coco bench …`: load generators.
+
+use clap::Subcommand;
+
+use crate::bench::ethereum;
+use crate::output::Output;
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    Ethereum(ethereum::Options),
+}
+
+pub fn run(command: &Command, output: Output) -> anyhow::Result<()> {
+    match command {
+        Command::Ethereum(options) => ethereum::run(options, output),
+    }
+}

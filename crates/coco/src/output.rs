@@ -1,0 +1,64 @@
+//! What commands print: text for people, JSON for programs, colours where a terminal wants them.
+
+use std::fmt;
+use std::io::{self, IsTerminal, Write};
+
+use clap::ValueEnum;
+use serde::Serialize;
+
+/// `--output`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    #[default]
+    Text,
+    Json,
+}
+
+impl Output {
+    /// Prints a result: as JSON on one line, or as its own text.
+    pub fn print(self, result: &(impl Serialize + fmt::Display)) -> anyhow::Result<()> {
+        match self {
+            Self::Text => line(&result.to_string()),
+            Self::Json => line(&serde_json::to_string(result)?),
+        }
+    }
+}
+
+/// Prints a line to standard output at once, also when that is a pipe. A closed pipe is an error, not a panic.
+pub fn line(text: &str) -> anyhow::Result<()> {
+    let mut out = io::stdout().lock();
+    writeln!(out, "{text}")?;
+    out.flush()?;
+    Ok(())
+}
+
+/// An error whose remedy is known. The hint is printed under the error.
+#[derive(Debug)]
+pub struct Hinted {
+    message: String,
+    pub hint: String,
+}
+
+impl Hinted {
+    pub fn error(message: impl Into<String>, hint: impl Into<String>) -> anyhow::Error {
+        anyhow::Error::new(Self { message: message.into(), hint: hint.into() })
+    }
+}
+
+impl fmt::Display for Hinted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Hinted {}
+
+/// Red on a terminal that allows colours.
+pub fn red(text: &str) -> String {
+    if io::stdout().is_terminal() && colours_allowed() { format!("\x1b[1;31m{text}\x1b[0m") } else { text.to_owned() }
+}
+
+/// <https://no-color.org>: any non-empty value of `NO_COLOR` forbids colours.
+pub fn colours_allowed() -> bool {
+    std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
