@@ -4,21 +4,24 @@
 // on one chain, and all endpoints take submissions. Receivers are random addresses for the same reason.
 
 import { randomBytes } from 'node:crypto';
+import { createRequire } from 'node:module';
+
+// The constants are JSON so that the clients in other languages read the same ones.
+const defaults = createRequire(import.meta.url)('./network.json');
 
 /** HTTP endpoints of the nodes; WebSocket is served on the same ports. */
-export const URLS = (process.env.COCO_ETH_URLS
-  ?? 'http://127.0.0.1:8545,http://127.0.0.1:8555,http://127.0.0.1:8565').split(',').map((url) => url.trim()).filter(Boolean);
+export const URLS = process.env.COCO_ETH_URLS?.split(',') ?? defaults.urls;
 
-export const CHAIN_ID = Number(process.env.COCO_CHAIN_ID ?? 31337);
-export const MNEMONIC = 'test test test test test test test test test test test junk';
-export const ACCOUNT = { ethers: 1, viem: 2, web3js: 3, web3py: 4, hardhat: 5, cast: 6, faults: 7 };
+export const CHAIN_ID = Number(process.env.COCO_CHAIN_ID ?? defaults.chain_id);
+export const MNEMONIC = defaults.mnemonic;
+export const ACCOUNT = defaults.account;
 
 /** A transaction that was refused: -32000 as geth and Coco say, -32003 as anvil says. */
-export const REFUSED = [-32000, -32003];
-export const UNKNOWN_METHOD = -32601;
+export const REFUSED = defaults.refused;
+export const UNKNOWN_METHOD = defaults.unknown_method;
 
 /** How long anything may take to be committed and to reach every endpoint. */
-export const WAIT_MS = 15_000;
+export const WAIT_MS = defaults.wait_ms;
 
 /** The limit for one whole check, so that a silent network fails checks instead of hanging them. */
 export const CASE = { timeout: 60_000 };
