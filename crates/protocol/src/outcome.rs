@@ -25,8 +25,8 @@ pub struct Claims {
     pub id: Bytes,
     /// SHA-256 of the protocol's encoding of the result.
     pub result: Digest,
-    /// The block or other container that holds it, when known.
-    pub container: Option<Bytes>,
+    /// The hash and number of the block that holds it, when known.
+    pub container: Option<(Digest, u64)>,
 }
 
 /// A submission refused, in the protocol's own words. It leaves no trace in the state.

@@ -44,11 +44,14 @@ pub trait Protocol: Send + Sync {
         Ok(None)
     }
 
-    /// On every node and in ledger order: maintains derived data and tells subscribers. `state` is the state right after the batch.
+    /// On every node and in ledger order, though what a [`Protocol::rebuild`] or an own block already covered may come (again): maintains derived data. `state` is the state right after the batch.
     /// An integrity error means that this node and the primary disagree: the node raises an alarm and stops following.
     fn committed(&self, _batch: &CommittedBatch, _state: &Snapshot) -> Result<(), Integrity> {
         Ok(())
     }
+
+    /// The batch given to `committed` is visible to readers now: tells subscribers.
+    fn published(&self, _batch: &CommittedBatch) {}
 
     /// Rebuilds derived data from a state: at start, before leading, and after executed versions above it were dropped.
     fn rebuild(&self, _state: &Snapshot) -> Result<(), Integrity> {
