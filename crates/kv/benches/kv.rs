@@ -62,7 +62,7 @@ impl Kv {
         let store = Store::new();
         let mut tx = store.begin();
         for other in 0..40 {
-            tx.put(&MapName::new(format!("bench.map-{other:02}")), &b"key"[..], &b"value"[..]);
+            tx.put(&MapName::new(format!("bench.map-{other:02}-other")), &b"key"[..], &b"value"[..]);
         }
         store.apply(store.newest().next(), &tx.into_parts().0).expect("in order");
         let kept = store.snapshot();

@@ -5,38 +5,21 @@
 //! long uncommitted run is read at an old version by binary search.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 
-use bytes::Bytes;
 use coco_types::Seqno;
 
-/// A key, shared by its entry, the separators above it and the lists of what a version touched.
-pub(crate) type Key = Arc<[u8]>;
-/// A value in its own allocation.
-pub(crate) type Value = Arc<[u8]>;
-
-/// Values up to this size are copied out, larger ones shared: below it a copy is cheaper than a shared owner.
-const COPIED_BYTES_MAX: usize = 256;
-
-pub(crate) fn to_bytes(stored: &Arc<[u8]>) -> Bytes {
-    if stored.len() <= COPIED_BYTES_MAX {
-        Bytes::copy_from_slice(stored)
-    } else {
-        Bytes::from_owner(Arc::clone(stored))
-    }
-}
+use crate::cell::Cell;
 
 /// What one version wrote to a key.
 pub(crate) struct Record {
     pub version: Seqno,
-    /// `None`: the key was removed.
-    pub value: Option<Value>,
+    pub cell: Cell,
 }
 
 pub(crate) struct Entry {
-    key: Key,
     newest: Record,
     /// Ascending by version, all below `newest`. Never empty.
+    #[expect(clippy::box_collection, reason = "8 bytes in every entry instead of 32: few keys have older versions")]
     older: Option<Box<VecDeque<Record>>>,
 }
 
@@ -44,17 +27,18 @@ pub(crate) struct Entry {
 pub(crate) enum Released {
     /// Still visible to the live snapshot at this version, the newest of those that see it.
     SeenBy(Seqno),
-    /// Gone (or there was none); the bytes of its value.
-    Dropped(Option<usize>),
+    Dropped(Record),
+    /// It went before.
+    Nothing,
 }
 
 impl Entry {
-    pub fn new(key: Key, version: Seqno, value: Value) -> Self {
-        Self { key, newest: Record { version, value: Some(value) }, older: None }
+    pub fn new(version: Seqno, cell: Cell) -> Self {
+        Self { newest: Record { version, cell }, older: None }
     }
 
-    pub fn key(&self) -> &Key {
-        &self.key
+    pub fn key(&self) -> &[u8] {
+        self.newest.cell.key()
     }
 
     pub fn newest(&self) -> &Record {
@@ -71,9 +55,9 @@ impl Entry {
         older.get(after.checked_sub(1)?)
     }
 
-    pub fn supersede(&mut self, version: Seqno, value: Option<Value>) {
+    pub fn supersede(&mut self, version: Seqno, cell: Cell) {
         debug_assert!(self.newest.version <= version);
-        let previous = std::mem::replace(&mut self.newest, Record { version, value });
+        let previous = std::mem::replace(&mut self.newest, Record { version, cell });
         self.older.get_or_insert_with(|| Box::new(VecDeque::with_capacity(1))).push_back(previous);
     }
 
@@ -89,9 +73,9 @@ impl Entry {
     ///
     /// Records between it and `by` may already be gone. That leaves the answer as it is: they went because no snapshot saw them.
     pub fn release(&mut self, by: Seqno, live: &[Seqno]) -> Released {
-        let Some(older) = self.older.as_mut() else { return Released::Dropped(None) };
+        let Some(older) = self.older.as_mut() else { return Released::Nothing };
         let Some(at) = older.partition_point(|record| record.version < by).checked_sub(1) else {
-            return Released::Dropped(None);
+            return Released::Nothing;
         };
         let seen_by = live.partition_point(|snapshot| *snapshot < by).checked_sub(1).map(|newest| live[newest]);
         if let Some(snapshot) = seen_by.filter(|snapshot| *snapshot >= older[at].version) {
@@ -99,13 +83,13 @@ impl Entry {
         }
         let record = older.remove(at).expect("the position was just found");
         self.drop_empty_list();
-        Released::Dropped(Some(record.value.map_or(0, |value| value.len())))
+        Released::Dropped(record)
     }
 
     /// A removal with nothing beneath it reads like no entry at all. Its removal is committed: what an uncommitted one
     /// supersedes is kept.
     pub fn is_lone_removal(&self) -> bool {
-        self.older.is_none() && self.newest.value.is_none()
+        self.older.is_none() && !self.newest.cell.has_value()
     }
 
     fn drop_empty_list(&mut self) {
@@ -120,11 +104,11 @@ mod tests {
     use super::*;
 
     fn written_at(versions: &[u64]) -> Entry {
-        let value = |version: &u64| Value::from(version.to_string().as_bytes());
+        let cell = |version: &u64| Cell::new(b"key", Some(&version.to_be_bytes()));
         let (first, rest) = versions.split_first().expect("at least one version");
-        let mut entry = Entry::new(Key::from(&b"key"[..]), Seqno(*first), value(first));
+        let mut entry = Entry::new(Seqno(*first), cell(first));
         for version in rest {
-            entry.supersede(Seqno(*version), Some(value(version)));
+            entry.supersede(Seqno(*version), cell(version));
         }
         entry
     }
@@ -145,7 +129,10 @@ mod tests {
         let mut entry = written_at(&[3, 7]);
         let live = [Seqno(2), Seqno(4), Seqno(6), Seqno(7)];
         assert!(matches!(entry.release(Seqno(7), &live), Released::SeenBy(Seqno(6))));
-        assert!(matches!(entry.release(Seqno(7), &[Seqno(2), Seqno(7)]), Released::Dropped(Some(1))));
+        assert!(matches!(
+            entry.release(Seqno(7), &[Seqno(2), Seqno(7)]),
+            Released::Dropped(Record { version: Seqno(3), .. })
+        ));
         assert_eq!(seen(&entry, 6), None);
         assert_eq!(seen(&entry, 7), Some(7));
     }

@@ -1,24 +1,26 @@
 //! One map's keys in order: a B-tree of leaves.
 //!
-//! The upper levels are the standard library's `BTreeMap`, from the least key a leaf may hold to the leaf. It has one key for
-//! some fifty of ours, so it stays in the processor's caches; a lookup then costs little more than one leaf. A leaf is
-//! joined with the next when both have become small.
+//! The upper levels are the standard library's `BTreeMap`, from a leaf's lower bound to the leaf. It has one bound for some
+//! fifty keys, so it stays in the processor's caches; a lookup then costs little more than one leaf. A leaf is joined with
+//! the next when both have become small.
 
 use std::collections::BTreeMap;
 use std::ops::Bound::{Excluded, Included, Unbounded};
 
 use coco_types::Seqno;
 
-use crate::entry::{Entry, Key, Record, Released, Value};
+use crate::cell::Cell;
+use crate::entry::{Entry, Record, Released};
 use crate::interval::Interval;
 use crate::leaf::{LEAF_ENTRIES_MAX, Leaf};
+use crate::separator::Separator;
 
 /// Entries examined under one hold of a map's lock, visible or not.
 const PAGE_EXAMINED_MAX: usize = 1024;
 
 pub(crate) struct Index {
-    /// By the least key that a leaf may hold; the first is the empty key, always present.
-    leaves: BTreeMap<Key, Leaf>,
+    /// By lower bound. The first leaf's is the empty key, and is always present.
+    leaves: BTreeMap<Separator, Leaf>,
     last_write: Seqno,
     size: Size,
 }
@@ -32,28 +34,28 @@ pub(crate) struct Size {
     pub entries: usize,
     /// Versions below the newest of their key.
     pub older: usize,
-    /// Bytes of all keys, and of the values of all versions.
+    /// Bytes of key and value of all versions.
     pub bytes: usize,
 }
 
 /// A write that the index took.
 pub(crate) struct Written {
-    pub key: Key,
+    pub cell: Cell,
     /// It stands above an earlier version, which can go once this one is committed.
     pub supersedes: bool,
 }
 
 /// Part of a scan.
 pub(crate) struct Page {
-    pub records: Vec<(Key, Value)>,
+    pub cells: Vec<Cell>,
     /// Where the next page starts; `None` after the last.
-    pub next: Option<Key>,
+    pub next: Option<Cell>,
 }
 
 impl Index {
     pub fn new() -> Self {
         let first = Leaf::new(&[], None, Vec::new());
-        Self { leaves: BTreeMap::from([(Key::from([]), first)]), last_write: Seqno::ZERO, size: Size::default() }
+        Self { leaves: BTreeMap::from([(Separator::LEAST, first)]), last_write: Seqno::ZERO, size: Size::default() }
     }
 
     pub fn size(&self) -> Size {
@@ -71,44 +73,37 @@ impl Index {
     }
 
     /// The record of `key` that a reader at `version` sees, unless it is a removal.
-    pub fn record(&self, key: &[u8], version: Seqno) -> Option<(&Record, &Value)> {
-        let record = self.entry(key)?.at(version)?;
-        Some((record, record.value.as_ref()?))
+    pub fn record(&self, key: &[u8], version: Seqno) -> Option<&Record> {
+        self.entry(key)?.at(version).filter(|record| record.cell.has_value())
     }
 
     /// Writes the next version of a key. `None`: there was nothing to remove.
     pub fn write(&mut self, key: &[u8], version: Seqno, value: Option<&[u8]>) -> Option<Written> {
         let leaf = self.leaf_mut(key);
         let position = leaf.position(key);
-        let at = match position {
-            Ok(at) => {
-                let entry = leaf.entry_mut(at);
-                let had_value = entry.newest().value.is_some();
-                if !had_value && value.is_none() {
-                    return None;
-                }
-                entry.supersede(version, value.map(Value::from));
-                let key = entry.key().clone();
-                self.size.older += 1;
-                self.size.bytes += value.map_or(0, <[u8]>::len);
-                self.size.keys = self.size.keys + usize::from(value.is_some()) - usize::from(had_value);
-                self.last_write = version;
-                return Some(Written { key, supersedes: true });
-            }
-            Err(at) => at,
-        };
-        let value = value?;
-        let stored = Key::from(key);
-        leaf.insert(at, Entry::new(stored.clone(), version, Value::from(value)));
-        let length = leaf.entries().len();
-        if length > LEAF_ENTRIES_MAX {
-            self.split(key, at + 1 == length);
+        let had_value = position.is_ok_and(|at| leaf.entries()[at].newest().cell.has_value());
+        if value.is_none() && !had_value {
+            return None;
         }
-        self.size.keys += 1;
-        self.size.entries += 1;
-        self.size.bytes += key.len() + value.len();
+        let cell = Cell::new(key, value);
+        match position {
+            Ok(at) => {
+                leaf.entry_mut(at).supersede(version, cell.clone());
+                self.size.older += 1;
+            }
+            Err(at) => {
+                leaf.insert(at, Entry::new(version, cell.clone()));
+                let length = leaf.entries().len();
+                if length > LEAF_ENTRIES_MAX {
+                    self.split(key, at + 1 == length);
+                }
+                self.size.entries += 1;
+            }
+        }
+        self.size.bytes += cell.length();
+        self.size.keys = self.size.keys + usize::from(value.is_some()) - usize::from(had_value);
         self.last_write = version;
-        Some(Written { key: stored, supersedes: false })
+        Some(Written { cell, supersedes: position.is_ok() })
     }
 
     /// Makes `value` the only version of a key: for filling a new index.
@@ -123,13 +118,12 @@ impl Index {
         let leaf = self.leaf_mut(key);
         let at = leaf.position(key).expect("an uncommitted write is never pruned");
         let entry = leaf.entry_mut(at);
-        let had_value = entry.newest().value.is_some();
         if let Ok(withdrawn) = entry.withdraw(version) {
-            let has_value = entry.newest().value.is_some();
+            let has_value = entry.newest().cell.has_value();
             let lone_removal = entry.is_lone_removal();
             self.size.older -= 1;
-            self.size.bytes -= withdrawn.value.map_or(0, |value| value.len());
-            self.size.keys = self.size.keys + usize::from(has_value) - usize::from(had_value);
+            self.size.bytes -= withdrawn.cell.length();
+            self.size.keys = self.size.keys + usize::from(has_value) - usize::from(withdrawn.cell.has_value());
             if lone_removal {
                 self.remove_entry(key);
             }
@@ -145,10 +139,11 @@ impl Index {
         let entry = leaf.entry_mut(leaf.position(key).ok()?);
         match entry.release(by, live) {
             Released::SeenBy(snapshot) => return Some(snapshot),
-            Released::Dropped(bytes) => {
+            Released::Nothing => {}
+            Released::Dropped(record) => {
                 let lone_removal = entry.is_lone_removal();
-                self.size.older -= usize::from(bytes.is_some());
-                self.size.bytes -= bytes.unwrap_or(0);
+                self.size.older -= 1;
+                self.size.bytes -= record.cell.length();
                 if lone_removal {
                     self.remove_entry(key);
                 }
@@ -159,15 +154,14 @@ impl Index {
 
     /// The records of `interval` that a reader at `version` sees, at most `limit` of them.
     pub fn page(&self, interval: &Interval, version: Seqno, limit: usize) -> Page {
-        let mut page = Page { records: Vec::with_capacity(limit), next: None };
+        let mut page = Page { cells: Vec::with_capacity(limit), next: None };
         for (examined, entry) in self.entries(interval).enumerate() {
-            if page.records.len() == limit || examined == PAGE_EXAMINED_MAX {
-                page.next = Some(entry.key().clone());
+            if page.cells.len() == limit || examined == PAGE_EXAMINED_MAX {
+                page.next = Some(entry.newest().cell.clone());
                 break;
             }
-            if let Some(value) = entry.at(version).and_then(|record| record.value.as_ref()) {
-                page.records.push((entry.key().clone(), value.clone()));
-            }
+            let record = entry.at(version).filter(|record| record.cell.has_value());
+            page.cells.extend(record.map(|record| record.cell.clone()));
         }
         page
     }
@@ -175,12 +169,12 @@ impl Index {
     pub fn entries<'a>(&'a self, interval: &'a Interval) -> impl Iterator<Item = &'a Entry> {
         let (separator, first) = self.leaf(&interval.start);
         let from = first.position(&interval.start).unwrap_or_else(|at| at);
-        let rest = self.leaves.range::<[u8], _>((Excluded(&**separator), Unbounded));
+        let rest = self.leaves.range::<[u8], _>((Excluded(separator.as_bytes()), Unbounded));
         let rest = rest.flat_map(|(_, leaf)| leaf.entries());
         first.entries()[from..].iter().chain(rest).take_while(|entry| interval.ends_after(entry.key()))
     }
 
-    fn leaf(&self, key: &[u8]) -> (&Key, &Leaf) {
+    fn leaf(&self, key: &[u8]) -> (&Separator, &Leaf) {
         let up_to_key = self.leaves.range::<[u8], _>((Unbounded, Included(key)));
         up_to_key.into_iter().next_back().expect("the first leaf starts at the empty key")
     }
@@ -190,19 +184,19 @@ impl Index {
         up_to_key.into_iter().next_back().expect("the first leaf starts at the empty key").1
     }
 
-    /// The least key of the leaf after the one that holds `key`.
-    fn separator_after(&self, key: &[u8]) -> Option<Key> {
+    /// The upper bound of the leaf that `key` belongs to.
+    fn upper_bound(&self, key: &[u8]) -> Option<Separator> {
         self.leaves.range::<[u8], _>((Excluded(key), Unbounded)).next().map(|(separator, _)| separator.clone())
     }
 
     fn split(&mut self, key: &[u8], appended: bool) {
-        let upper = self.separator_after(key);
+        let upper = self.upper_bound(key);
         let lower = self.leaf(key).0.clone();
         let leaf = self.leaf_mut(key);
         let length = leaf.entries().len();
         // Keys that arrive in order (a restored snapshot, a queue) leave full leaves behind.
         let at = if appended && upper.is_none() { length - 1 } else { length / 2 };
-        let (separator, right) = leaf.split(at, &lower, upper.as_deref());
+        let (separator, right) = leaf.split(at, lower.as_bytes(), upper.as_ref().map(Separator::as_bytes));
         self.leaves.insert(separator, right);
     }
 
@@ -211,8 +205,8 @@ impl Index {
         let entry = leaf.remove(leaf.position(key).expect("the caller found it there"));
         let length = leaf.entries().len();
         self.size.entries -= 1;
-        self.size.keys -= usize::from(entry.newest().value.is_some());
-        self.size.bytes -= key.len() + entry.newest().value.as_ref().map_or(0, |value| value.len());
+        self.size.keys -= usize::from(entry.newest().cell.has_value());
+        self.size.bytes -= entry.newest().cell.length();
         if length < LEAF_ENTRIES_MAX / 4 {
             self.join(key, length);
         }
@@ -220,22 +214,22 @@ impl Index {
 
     /// Joins the small leaf that `key` belongs to with the next, or drops it if it is empty and the last.
     fn join(&mut self, key: &[u8], length: usize) {
-        let Some(next_separator) = self.separator_after(key) else {
+        let Some(next_bound) = self.upper_bound(key) else {
             if length == 0 {
                 self.drop_last_leaf();
             }
             return;
         };
-        let next_length = self.leaf(&next_separator).1.entries().len();
+        let next_length = self.leaf(next_bound.as_bytes()).1.entries().len();
         // A half-full result does not split again at once; an empty leaf costs nothing to join.
         let fits = if length == 0 { LEAF_ENTRIES_MAX } else { LEAF_ENTRIES_MAX / 2 };
         if length + next_length > fits {
             return;
         }
-        let next = self.leaves.remove(&next_separator).expect("the separator was just found");
+        let next = self.leaves.remove(&next_bound).expect("the bound was just found");
         let lower = self.leaf(key).0.clone();
-        let upper = self.separator_after(key);
-        self.leaf_mut(key).absorb(next, &lower, upper.as_deref());
+        let upper = self.upper_bound(key);
+        self.leaf_mut(key).absorb(next, lower.as_bytes(), upper.as_ref().map(Separator::as_bytes));
     }
 
     fn drop_last_leaf(&mut self) {
@@ -245,6 +239,6 @@ impl Index {
         self.leaves.pop_last();
         let mut last = self.leaves.last_entry().expect("more than one leaf was there");
         let lower = last.key().clone();
-        last.get_mut().set_bounds(&lower, None);
+        last.get_mut().set_bounds(lower.as_bytes(), None);
     }
 }

@@ -11,12 +11,13 @@
 //! those above the committed version, the committed one, and those of live snapshots. Readers name a version and never wait
 //! for a transaction; the writer never waits for a reader longer than one page of a scan.
 //!
-//! Each map is one ordered index (`index`), with keys and values in their own exactly sized allocations, so that the store
+//! Each map is one ordered index (`index`), with each key and value in an allocation of their size, so that the store
 //! never pins the buffer that a write came from. There is no hash table: no order depends on one, and no key that an
 //! attacker chooses can make lookups collide.
 //!
 //! Not here: `history:` maps (the history store's), encoding, and any policy on how long a snapshot may live.
 
+mod cell;
 mod entry;
 mod error;
 mod index;
@@ -26,6 +27,7 @@ mod map;
 mod prune;
 mod read_set;
 mod scan;
+mod separator;
 mod snapshot;
 mod store;
 mod tx;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use coco_types::Seqno;
 
-use crate::entry::Key;
+use crate::cell::Cell;
 use crate::map::Map;
 
 /// Items looked at under one hold of a map's lock.
@@ -18,11 +18,11 @@ const ITEMS_PER_LOCK: usize = 128;
 /// snapshot must not make one commit long.
 const BACKLOG_ITEMS_PER_COMMIT: usize = 2048;
 
-/// A key that a version wrote.
+/// What a version wrote to a key.
 pub(crate) struct Touched {
     pub version: Seqno,
     pub map: Arc<Map>,
-    pub key: Key,
+    pub cell: Cell,
     pub supersedes: bool,
 }
 
@@ -65,7 +65,7 @@ impl Pruner {
             let mut index = map.index.write();
             for _ in 0..ITEMS_PER_LOCK {
                 let Some(item) = items.next_if(|item| Arc::ptr_eq(&item.map, &map)) else { break };
-                if let Some(snapshot) = index.release(&item.key, item.version, live) {
+                if let Some(snapshot) = index.release(item.cell.key(), item.version, live) {
                     self.kept.entry(snapshot).or_default().push(item);
                 }
             }

@@ -8,7 +8,7 @@ use std::vec;
 
 use bytes::Bytes;
 
-use crate::entry::{Key, Value, to_bytes};
+use crate::cell::Cell;
 use crate::interval::Interval;
 use crate::map::Map;
 use crate::snapshot::Snapshot;
@@ -22,7 +22,7 @@ pub struct Scan {
     map: Option<Arc<Map>>,
     /// What is still to be read; `None` when nothing is.
     rest: Option<Interval>,
-    page: vec::IntoIter<(Key, Value)>,
+    page: vec::IntoIter<Cell>,
     page_records: usize,
 }
 
@@ -38,14 +38,15 @@ impl Iterator for Scan {
 
     fn next(&mut self) -> Option<(Bytes, Bytes)> {
         loop {
-            if let Some((key, value)) = self.page.next() {
-                return Some((to_bytes(&key), to_bytes(&value)));
+            if let Some(cell) = self.page.next() {
+                let value = cell.value_bytes().expect("a page has no removals");
+                return Some((cell.key_bytes(), value));
             }
             let interval = self.rest.take()?;
             let page = self.map.as_ref()?.index.read().page(&interval, self.snapshot.version(), self.page_records);
             self.page_records = (self.page_records * 4).min(PAGE_RECORDS_MAX);
-            self.rest = page.next.map(|start| Interval { start: Bytes::from_owner(start), end: interval.end });
-            self.page = page.records.into_iter();
+            self.rest = page.next.map(|next| Interval { start: next.key_bytes(), end: interval.end });
+            self.page = page.cells.into_iter();
         }
     }
 }

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use bytes::Bytes;
 use coco_types::{MapName, Seqno};
 
-use crate::entry::to_bytes;
 use crate::interval::Interval;
 use crate::map::Maps;
 use crate::scan::Scan;
@@ -45,14 +44,14 @@ impl Snapshot {
 
     pub fn get(&self, map: &MapName, key: &[u8]) -> Option<Bytes> {
         let index = self.pin.maps.find(map)?.index.read();
-        index.record(key, self.pin.version).map(|(_, value)| to_bytes(value))
+        index.record(key, self.pin.version).and_then(|record| record.cell.value_bytes())
     }
 
     /// The version that wrote the value that this snapshot has. After [`Store::restore`](crate::Store::restore) it is the
     /// restored version for every key that was not written since.
     pub fn written_at(&self, map: &MapName, key: &[u8]) -> Option<Seqno> {
         let index = self.pin.maps.find(map)?.index.read();
-        index.record(key, self.pin.version).map(|(record, _)| record.version)
+        index.record(key, self.pin.version).map(|record| record.version)
     }
 
     /// The keys and values within these bounds, in key order. Bounds in the wrong order hold nothing.

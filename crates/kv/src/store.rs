@@ -151,8 +151,8 @@ impl Store {
             let mut index = map.index.write();
             for (key, value) in map_writes {
                 if let Some(written) = index.write(key, version, value.as_deref()) {
-                    let (key, supersedes) = (written.key, written.supersedes);
-                    writer.uncommitted.push_back(Touched { version, map: Arc::clone(&map), key, supersedes });
+                    let (cell, supersedes) = (written.cell, written.supersedes);
+                    writer.uncommitted.push_back(Touched { version, map: Arc::clone(&map), cell, supersedes });
                 }
             }
         }
@@ -197,7 +197,7 @@ impl Store {
             state.committed
         };
         while let Some(touched) = writer.uncommitted.pop_back() {
-            touched.map.index.write().withdraw(&touched.key, touched.version);
+            touched.map.index.write().withdraw(touched.cell.key(), touched.version);
         }
         committed
     }
@@ -228,10 +228,10 @@ impl Store {
 
     /// About how much memory the maps take: keys and values exactly, the structure around them by estimate.
     pub fn memory_bytes(&self) -> usize {
-        /// An entry and its head in a leaf three quarters full, two reference counts, and the allocator's rounding.
-        const PER_ENTRY: usize = (size_of::<Entry>() + 8) * 4 / 3 + 2 * 28;
-        /// A record in a list of its own, with a reference count.
-        const PER_OLDER: usize = 96;
+        /// An entry and its head in a leaf three quarters full; two reference counts and the allocator's rounding.
+        const PER_ENTRY: usize = (size_of::<Entry>() + 8) * 4 / 3 + 28;
+        /// A record in a list of its own; two reference counts and the allocator's rounding.
+        const PER_OLDER: usize = 96 + 28;
         self.sizes().map(|(_, size)| size.bytes + size.entries * PER_ENTRY + size.older * PER_OLDER).sum()
     }
 
