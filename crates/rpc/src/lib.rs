@@ -1,1 +1,17 @@
-//! TLS and HTTP serving, the node's own endpoints.
+//! TLS and HTTP serving: listeners of hosted ledgers, the node's own API, metrics and health, and the channels between nodes.
+//!
+//! ```text
+//!   TcpListener ─▶ connections (caps, eviction) ─▶ [TLS ─▶ Caller] ─▶ hyper ─▶ body limits ─▶ workers ─▶ Service::call
+//!                                                                       └─ WebSocket ─▶ workers ─▶ SocketSession::message
+//! ```
+//!
+//! Everything that a client reaches is a [`coco_protocol::Service`]: a ledger's wire API, `/node`, `/app`, the admin pages.
+//! A listener adds only what all of them need: limits, identity, and the way to a thread that may compute.
+
+pub mod admin;
+mod error;
+pub mod metrics;
+mod serve;
+
+pub use error::{ApiError, Error};
+pub use serve::{CallerLookup, ClientCertificate, Listener, ListenerLimits, Server};

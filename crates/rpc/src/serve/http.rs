@@ -1,0 +1,173 @@
+//! HTTP/1.1 on one connection: read a request within limits, hand it to a worker, write what the service answers.
+
+use std::convert::Infallible;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use coco_protocol::{Caller, Service};
+use http::header::{CONNECTION, HeaderValue, RETRY_AFTER};
+use http::{Request, Response, StatusCode};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::oneshot;
+
+use super::body::{self, BodyError};
+use super::connections::{Connection, Order, Phase};
+use super::listener::{Client, Shared};
+use super::observed::Observed;
+use super::socket;
+use crate::ApiError;
+
+/// A request's head: all headers and the path.
+const HEAD_BYTES_MAX: usize = 64 << 10;
+const HEADERS_MAX: usize = 100;
+
+/// Serves until the client leaves, breaks the protocol, or is ordered to go.
+pub(crate) async fn serve<S>(stream: S, shared: Arc<Shared>, client: Arc<Client>, connection: Arc<Connection>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let io = TokioIo::new(Observed { stream, connection: Arc::clone(&connection) });
+    let answering = {
+        let connection = Arc::clone(&connection);
+        service_fn(move |request| {
+            let (shared, client, connection) = (Arc::clone(&shared), Arc::clone(&client), Arc::clone(&connection));
+            async move {
+                let response = answer(request, &shared, &client, &connection).await;
+                connection.enter(Phase::Idle);
+                Ok::<_, Infallible>(response.map(Full::new))
+            }
+        })
+    };
+    // Heads that come slowly are the sweep's business, so hyper needs no timer.
+    let serving = http1::Builder::new()
+        .header_read_timeout(None)
+        .max_buf_size(HEAD_BYTES_MAX)
+        .max_headers(HEADERS_MAX)
+        .pipeline_flush(true)
+        .serve_connection(io, answering)
+        .with_upgrades();
+    let mut serving = pin!(serving);
+    let mut known = Order::Continue;
+    loop {
+        tokio::select! {
+            biased;
+            ended = serving.as_mut() => {
+                if let Err(error) = ended {
+                    tracing::debug!(%error, "connection ended");
+                }
+                return;
+            }
+            order = connection.ordered(known) => match order {
+                Order::Drain => serving.as_mut().graceful_shutdown(),
+                Order::Continue | Order::Close => return,
+            },
+        }
+        known = Order::Drain;
+    }
+}
+
+async fn answer(
+    request: Request<Incoming>,
+    shared: &Arc<Shared>,
+    client: &Arc<Client>,
+    connection: &Arc<Connection>,
+) -> Response<Bytes> {
+    let started = Instant::now();
+    shared.metrics.requests.increment();
+    let response = match shared.routes.service(request.uri().path()) {
+        None => {
+            let message = format!("there is nothing at {}", request.uri().path());
+            ApiError::new(StatusCode::NOT_FOUND, "ResourceNotFound", message).into_response()
+        }
+        Some(service) if socket::wants_upgrade(&request) => {
+            return socket::upgrade(request, Arc::clone(service), shared, client, connection).await;
+        }
+        Some(service) => call(request, service, shared, client, connection).await,
+    };
+    if response.status().is_server_error() {
+        shared.metrics.failures.increment();
+    }
+    shared.metrics.duration.observe_duration(started.elapsed());
+    response
+}
+
+async fn call(
+    request: Request<Incoming>,
+    service: &Arc<dyn Service>,
+    shared: &Arc<Shared>,
+    client: &Client,
+    connection: &Connection,
+) -> Response<Bytes> {
+    connection.enter(Phase::Body);
+    let (head, body) = request.into_parts();
+    let (body, charge) = match body::collect(body, &shared.limits, &shared.budget).await {
+        Ok(collected) => collected,
+        Err(error) => return refuse_body(&error, shared),
+    };
+    connection.enter(Phase::Working);
+    let mut request = Request::from_parts(head, body);
+    let caller = client.identify(&mut request, shared);
+    let (reply, replied) = oneshot::channel();
+    let service = Arc::clone(service);
+    let job = move || {
+        let _charge = charge;
+        service.call(caller, request, Box::new(move |response| drop(reply.send(response))));
+    };
+    if shared.workers.try_run(job).is_err() {
+        shared.metrics.busy.increment();
+        return busy();
+    }
+    let Ok(response) = replied.await else { return busy() };
+    let (head, body) = response.into_parts();
+    match shared.budget.hold(body) {
+        Some(body) => Response::from_parts(head, body),
+        None => busy(),
+    }
+}
+
+fn refuse_body(error: &BodyError, shared: &Shared) -> Response<Bytes> {
+    let (status, code, message) = match error {
+        BodyError::TooLarge { .. } => (
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "RequestBodyTooLarge",
+            format!(
+                "a body has at most {} bytes, a batch at most {}",
+                shared.limits.body_bytes_max, shared.limits.batch_bytes_max
+            ),
+        ),
+        BodyError::Busy => return busy(),
+        BodyError::Broken => (StatusCode::BAD_REQUEST, "InvalidInput", "the body ended early".to_owned()),
+    };
+    let mut response = ApiError::new(status, code, message).into_response();
+    if *error != (BodyError::TooLarge { answerable: true }) {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
+}
+
+fn busy() -> Response<Bytes> {
+    let error = ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "TooManyPendingTransactions", "busy, try again later");
+    let mut response = error.into_response();
+    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    response
+}
+
+impl Client {
+    /// Who sends this request, as of now: an identity may end while its connection lives.
+    pub(crate) fn identify<B>(&self, request: &mut Request<B>, shared: &Shared) -> Caller {
+        match (&self.certificate, &shared.identities) {
+            (Some(certificate), Some(lookup)) => {
+                request.extensions_mut().insert(certificate.clone());
+                lookup(&self.fingerprint)
+            }
+            _ => Caller::Anonymous,
+        }
+    }
+}

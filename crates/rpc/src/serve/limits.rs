@@ -1,0 +1,52 @@
+//! What a listener grants its clients. Defaults are those of `coco_types::limits`.
+
+use std::time::Duration;
+
+use coco_types::limits;
+
+/// Every bound of one listener.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListenerLimits {
+    pub connections_max: usize,
+    pub connections_per_address_max: usize,
+    /// From a request's first byte (or a TLS connection's) to the end of its head (or of the handshake).
+    pub head_timeout: Duration,
+    /// From a request's head to the end of its body.
+    pub body_timeout: Duration,
+    /// Without a request; also without progress in sending an answer.
+    pub idle_timeout: Duration,
+    pub body_bytes_max: usize,
+    /// The same for a body, or a WebSocket message, that starts with `[`.
+    pub batch_bytes_max: usize,
+    /// Held for all clients together.
+    pub client_bytes_max: usize,
+    pub socket_queue_messages_max: usize,
+    pub socket_queue_bytes_max: usize,
+    pub socket_ping: Duration,
+}
+
+impl Default for ListenerLimits {
+    fn default() -> Self {
+        Self {
+            connections_max: limits::CONNECTIONS_MAX,
+            connections_per_address_max: limits::CONNECTIONS_PER_ADDRESS_MAX,
+            head_timeout: Duration::from_millis(limits::REQUEST_HEAD_TIMEOUT_MS),
+            body_timeout: Duration::from_millis(limits::REQUEST_BODY_TIMEOUT_MS),
+            idle_timeout: Duration::from_millis(limits::CONNECTION_IDLE_MS),
+            body_bytes_max: limits::REQUEST_BODY_BYTES_MAX,
+            batch_bytes_max: limits::RPC_BATCH_BYTES_MAX,
+            client_bytes_max: limits::CLIENT_BYTES_MAX,
+            socket_queue_messages_max: limits::SOCKET_QUEUE_MESSAGES_MAX,
+            socket_queue_bytes_max: limits::SOCKET_QUEUE_BYTES_MAX,
+            socket_ping: Duration::from_millis(limits::SOCKET_PING_MS),
+        }
+    }
+}
+
+impl ListenerLimits {
+    /// The limit for content that begins like this; white space before the first character does not count.
+    pub(crate) fn content_bytes_max(&self, beginning: &[u8]) -> usize {
+        let first = beginning.iter().find(|byte| !byte.is_ascii_whitespace());
+        if first == Some(&b'[') { self.batch_bytes_max } else { self.body_bytes_max }
+    }
+}

@@ -1,0 +1,245 @@
+//! Listening sockets: plain ones for hosted ledgers and the admin pages, TLS for the node's API.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener as StdListener};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use coco_crypto::sha256;
+use coco_protocol::{Caller, Service};
+use coco_types::Digest;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Handle;
+use tokio::task::AbortHandle;
+use tokio_rustls::TlsAcceptor;
+
+use super::ListenerLimits;
+use super::budget::Budget;
+use super::connections::{Connection, Connections, Order, Phase};
+use super::http;
+use super::routes::Routes;
+use super::workers::Workers;
+use crate::Error;
+use crate::metrics::{Counter, Gauge, Histogram, Metrics, Scale};
+
+/// Who a client certificate belongs to, by the SHA-256 of its DER. Asked for each request.
+pub type CallerLookup = Arc<dyn Fn(&Digest) -> Caller + Send + Sync>;
+
+/// The certificate a TLS client presented, DER, among a request's extensions. That it holds the key is proved, nothing else.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientCertificate(pub Bytes);
+
+/// What all listeners of a process share: the runtime that moves bytes, the threads that compute, the metrics.
+#[derive(Clone)]
+pub struct Server {
+    runtime: Handle,
+    workers: Arc<Workers>,
+    metrics: Arc<Metrics>,
+}
+
+/// A listening socket and its connections. Dropping it closes them all.
+pub struct Listener {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+    tasks: [AbortHandle; 2],
+}
+
+/// What the connections of one listener share.
+pub(crate) struct Shared {
+    pub(crate) routes: Routes,
+    pub(crate) limits: ListenerLimits,
+    pub(crate) connections: Arc<Connections>,
+    pub(crate) budget: Arc<Budget>,
+    pub(crate) workers: Arc<Workers>,
+    pub(crate) metrics: ListenerMetrics,
+    pub(crate) identities: Option<CallerLookup>,
+}
+
+/// What is known of a connection's other end.
+#[derive(Default)]
+pub(crate) struct Client {
+    pub(crate) certificate: Option<ClientCertificate>,
+    pub(crate) fingerprint: Digest,
+}
+
+pub(crate) struct ListenerMetrics {
+    pub(crate) requests: Arc<Counter>,
+    pub(crate) failures: Arc<Counter>,
+    pub(crate) busy: Arc<Counter>,
+    pub(crate) refused: Arc<Counter>,
+    pub(crate) connections: Arc<Gauge>,
+    pub(crate) duration: Arc<Histogram>,
+}
+
+impl Server {
+    /// Starts `threads` workers; `queued_max` requests may wait for them.
+    pub fn new(runtime: Handle, threads: usize, queued_max: usize, metrics: Arc<Metrics>) -> Self {
+        Self { runtime, workers: Arc::new(Workers::start(threads, queued_max)), metrics }
+    }
+
+    /// Serves one service over plain HTTP and WebSocket, on every path.
+    pub fn listen(
+        &self,
+        name: &str,
+        address: SocketAddr,
+        service: Arc<dyn Service>,
+        limits: ListenerLimits,
+    ) -> Result<Listener, Error> {
+        self.start(name, address, vec![service], limits, None, None)
+    }
+
+    /// Serves services over HTTPS, each on the path it is mounted on.
+    pub fn listen_tls(
+        &self,
+        name: &str,
+        address: SocketAddr,
+        services: Vec<Arc<dyn Service>>,
+        limits: ListenerLimits,
+        tls: Arc<rustls::ServerConfig>,
+        identities: CallerLookup,
+    ) -> Result<Listener, Error> {
+        self.start(name, address, services, limits, Some(TlsAcceptor::from(tls)), Some(identities))
+    }
+
+    fn start(
+        &self,
+        name: &str,
+        address: SocketAddr,
+        services: Vec<Arc<dyn Service>>,
+        limits: ListenerLimits,
+        tls: Option<TlsAcceptor>,
+        identities: Option<CallerLookup>,
+    ) -> Result<Listener, Error> {
+        let _in_runtime = self.runtime.enter();
+        let (socket, address) = bind(address).map_err(|source| Error::Listen { address, source })?;
+        let shared = Arc::new(Shared {
+            routes: Routes::new(services),
+            connections: Connections::new(limits.clone()),
+            budget: Budget::new(limits.client_bytes_max),
+            limits,
+            workers: Arc::clone(&self.workers),
+            metrics: ListenerMetrics::new(&self.metrics, name),
+            identities,
+        });
+        let accepting = self.runtime.spawn(accept(socket, tls, Arc::clone(&shared))).abort_handle();
+        let sweeping = self.runtime.spawn(sweep(Arc::clone(&shared))).abort_handle();
+        Ok(Listener { address, shared, tasks: [accepting, sweeping] })
+    }
+}
+
+impl Listener {
+    /// The address it is bound to, with the port that the system chose if 0 was asked for.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Stops accepting, lets requests in flight finish for as long as `patience`, then closes what is left.
+    pub async fn shut_down(self, patience: Duration) {
+        self.tasks[0].abort();
+        self.shared.connections.order_all(Order::Drain);
+        if tokio::time::timeout(patience, self.shared.connections.emptied()).await.is_err() {
+            tracing::warn!(
+                connections = self.shared.connections.len(),
+                "closing connections that did not finish in time"
+            );
+        }
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        for task in &self.tasks {
+            task.abort();
+        }
+        self.shared.connections.order_all(Order::Close);
+    }
+}
+
+impl ListenerMetrics {
+    fn new(metrics: &Metrics, name: &str) -> Self {
+        let labels = &[("listener", name)];
+        Self {
+            requests: metrics.counter("coco_http_requests", "Requests received.", labels),
+            failures: metrics.counter("coco_http_failures", "Requests answered with a status of 500 or above.", labels),
+            busy: metrics.counter("coco_http_busy", "Requests turned away because no worker had room.", labels),
+            refused: metrics.counter("coco_http_connections_refused", "Connections turned away by a limit.", labels),
+            connections: metrics.gauge("coco_http_connections", "Open connections.", labels),
+            duration: metrics.histogram(
+                "coco_http_request_duration_seconds",
+                "From a request's head to its answer.",
+                labels,
+                Scale::Seconds,
+            ),
+        }
+    }
+}
+
+pub(crate) fn bind(address: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {
+    let socket = StdListener::bind(address)?;
+    socket.set_nonblocking(true)?;
+    let bound = socket.local_addr()?;
+    Ok((TcpListener::from_std(socket)?, bound))
+}
+
+async fn accept(socket: TcpListener, tls: Option<TlsAcceptor>, shared: Arc<Shared>) {
+    loop {
+        let (stream, peer) = match socket.accept().await {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                // Out of descriptors, or a connection reset while queued: others may leave in a moment.
+                tracing::warn!(%error, "cannot accept a connection");
+                tokio::time::sleep(Duration::from_millis(10)).await;
+                continue;
+            }
+        };
+        let phase = if tls.is_some() { Phase::Head } else { Phase::Idle };
+        let Some(connection) = shared.connections.admit(peer.ip(), phase) else {
+            shared.metrics.refused.increment();
+            continue;
+        };
+        tokio::spawn(serve(stream, tls.clone(), Arc::clone(&shared), connection));
+    }
+}
+
+async fn serve(stream: TcpStream, tls: Option<TlsAcceptor>, shared: Arc<Shared>, connection: Connection) {
+    let connection = Arc::new(connection);
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "connection ended early");
+        return;
+    }
+    let Some(tls) = tls else {
+        return http::serve(stream, shared, Arc::default(), connection).await;
+    };
+    let stream = tokio::select! {
+        shaken = tls.accept(stream) => match shaken {
+            Ok(stream) => stream,
+            Err(error) => {
+                tracing::debug!(%error, "TLS handshake failed");
+                return;
+            }
+        },
+        _ = connection.ordered(Order::Continue) => return,
+    };
+    connection.enter(Phase::Idle);
+    let client = Arc::new(Client::of(stream.get_ref().1.peer_certificates()));
+    http::serve(stream, shared, client, connection).await;
+}
+
+async fn sweep(shared: Arc<Shared>) {
+    let mut ticks = tokio::time::interval(shared.connections.sweep_interval());
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        shared.connections.sweep();
+        shared.metrics.connections.set(shared.connections.len() as u64);
+    }
+}
+
+impl Client {
+    fn of(certificates: Option<&[rustls::pki_types::CertificateDer<'_>]>) -> Self {
+        let Some(leaf) = certificates.and_then(|chain| chain.first()) else { return Self::default() };
+        let certificate = Some(ClientCertificate(Bytes::copy_from_slice(leaf)));
+        Self { certificate, fingerprint: sha256(leaf) }
+    }
+}

@@ -1,0 +1,15 @@
+//! One listener: from an accepted connection to a [`coco_protocol::Service`] and back.
+
+mod body;
+mod budget;
+mod connections;
+mod http;
+mod limits;
+mod listener;
+mod observed;
+mod routes;
+mod socket;
+mod workers;
+
+pub use limits::ListenerLimits;
+pub use listener::{CallerLookup, ClientCertificate, Listener, Server};

@@ -1,0 +1,341 @@
+//! WebSockets: text messages in, one at a time and in order, to a session on a worker; messages out through a bounded queue.
+//!
+//! A client that sends faster than its session computes is slowed down by TCP. A client that reads more slowly than the node
+//! has news for it is closed with 1013 once its queue is full: the node neither waits for it nor keeps everything for it.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use coco_protocol::{Service, Socket, SocketClosed, SocketSession};
+use futures_util::stream::{SplitSink, SplitStream};
+use futures_util::{FutureExt, SinkExt, StreamExt};
+use http::header::{CONNECTION, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE};
+use http::{Method, Request, Response, StatusCode};
+use hyper::body::Incoming;
+use hyper::upgrade::Upgraded;
+use hyper_util::rt::TokioIo;
+use parking_lot::Mutex;
+use tokio::io::AsyncReadExt;
+use tokio::sync::{Notify, oneshot};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::error::CapacityError;
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
+use tokio_tungstenite::tungstenite::{Error as WsError, Message, Utf8Bytes};
+
+use super::ListenerLimits;
+use super::budget::{Budget, Charge};
+use super::connections::{Connection, Order, Phase};
+use super::listener::{Client, Shared};
+use super::workers::Workers;
+use crate::ApiError;
+
+/// Messages delivered by one trip to a worker.
+const DELIVERED_MAX: usize = 32;
+/// Messages written before they are flushed.
+const FLUSHED_MAX: usize = 64;
+/// For saying goodbye to a client that may not be listening.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+type Stream = WebSocketStream<TokioIo<Upgraded>>;
+
+pub(crate) fn wants_upgrade<B>(request: &Request<B>) -> bool {
+    let upgrade = request.headers().get(UPGRADE);
+    upgrade.is_some_and(|to| to.as_bytes().eq_ignore_ascii_case(b"websocket")) && request.method() == Method::GET
+}
+
+/// Answers an upgrade request (RFC 6455 §4.2) and leaves a task behind that runs the session.
+pub(crate) async fn upgrade(
+    mut request: Request<Incoming>,
+    service: Arc<dyn Service>,
+    shared: &Arc<Shared>,
+    client: &Arc<Client>,
+    connection: &Arc<Connection>,
+) -> Response<Bytes> {
+    let Some(key) = request.headers().get(SEC_WEBSOCKET_KEY).cloned() else {
+        return refuse(StatusCode::BAD_REQUEST, "MissingRequiredHeader", "Sec-WebSocket-Key is missing");
+    };
+    if request.headers().get(SEC_WEBSOCKET_VERSION).map(HeaderValue::as_bytes) != Some(b"13") {
+        let mut response = refuse(StatusCode::UPGRADE_REQUIRED, "InvalidHeaderValue", "WebSocket version 13 is served");
+        response.headers_mut().insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+        return response;
+    }
+    let caller = client.identify(&mut request, shared);
+    let outgoing = Arc::new(Outgoing::new(&shared.limits, &shared.budget));
+    let (opened, session) = oneshot::channel();
+    let socket = Arc::clone(&outgoing);
+    let open = move || drop(opened.send(service.open_socket(caller, socket)));
+    if shared.workers.try_run(open).is_err() {
+        return refuse(StatusCode::SERVICE_UNAVAILABLE, "TooManyPendingTransactions", "busy, try again later");
+    }
+    let Ok(Some(session)) = session.await else {
+        return refuse(StatusCode::NOT_FOUND, "ResourceNotFound", "no WebSocket is served here");
+    };
+    tokio::spawn(run(request, session, outgoing, Arc::clone(shared), Arc::clone(connection)));
+    let mut response = Response::new(Bytes::new());
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    let headers = response.headers_mut();
+    headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+    headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+    if let Ok(accept) = HeaderValue::from_str(&derive_accept_key(key.as_bytes())) {
+        headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
+    }
+    response
+}
+
+fn refuse(status: StatusCode, code: &'static str, message: &str) -> Response<Bytes> {
+    ApiError::new(status, code, message).into_response()
+}
+
+/// Why a session ends.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum End {
+    /// The client left, or nothing can be said to it.
+    Gone,
+    /// It is told why, with a close code of RFC 6455 §7.4.1.
+    Told(CloseCode, &'static str),
+}
+
+async fn run(
+    request: Request<Incoming>,
+    session: Box<dyn SocketSession>,
+    outgoing: Arc<Outgoing>,
+    shared: Arc<Shared>,
+    connection: Arc<Connection>,
+) {
+    let Ok(upgraded) = hyper::upgrade::on(request).await else { return outgoing.close() };
+    connection.enter(Phase::Socket);
+    let config = WebSocketConfig::default()
+        .read_buffer_size(16 << 10)
+        .write_buffer_size(16 << 10)
+        .max_message_size(Some(shared.limits.batch_bytes_max))
+        .max_frame_size(Some(shared.limits.batch_bytes_max));
+    let stream = WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Server, Some(config)).await;
+    let (mut sink, mut stream) = stream.split();
+    let heard = AtomicBool::new(true);
+    let end = tokio::select! {
+        end = read(&mut stream, session, &shared.workers, &shared.limits, &heard) => end,
+        end = write(&mut sink, &outgoing, shared.limits.socket_ping, &heard) => end,
+        () = outgoing.overflowed() => End::Told(CloseCode::Again, "reads too slowly"),
+        order = connection.ordered(Order::Continue) => match order {
+            Order::Drain => End::Told(CloseCode::Away, "the node is shutting down"),
+            Order::Continue | Order::Close => End::Gone,
+        },
+    };
+    outgoing.close();
+    if let End::Told(code, reason) = end {
+        let _ = tokio::time::timeout(FAREWELL, say_goodbye(sink, stream, code, reason)).await;
+    }
+}
+
+/// Sends the close frame and then reads until the client hangs up: closing with bytes unread would reset the connection, and
+/// the client would never see why.
+async fn say_goodbye(mut sink: SplitSink<Stream, Message>, stream: SplitStream<Stream>, code: CloseCode, reason: &str) {
+    let frame = CloseFrame { code, reason: Utf8Bytes::from(reason) };
+    if sink.send(Message::Close(Some(frame))).await.is_err() {
+        return;
+    }
+    let Ok(mut whole) = stream.reunite(sink) else { return };
+    let mut thrown_away = [0; 4096];
+    while matches!(whole.get_mut().read(&mut thrown_away).await, Ok(1..)) {}
+}
+
+async fn read(
+    stream: &mut SplitStream<Stream>,
+    mut session: Box<dyn SocketSession>,
+    workers: &Workers,
+    limits: &ListenerLimits,
+    heard: &AtomicBool,
+) -> End {
+    loop {
+        let mut texts = Vec::new();
+        let mut next = stream.next().await;
+        // Whatever else has arrived by now shares the trip to the worker.
+        let end = loop {
+            heard.store(true, Ordering::Relaxed);
+            match accepted(next, limits) {
+                Ok(Some(text)) => texts.push(text),
+                Ok(None) => {}
+                Err(end) => break Some(end),
+            }
+            if texts.len() >= DELIVERED_MAX {
+                break None;
+            }
+            match stream.next().now_or_never() {
+                Some(more) => next = more,
+                None => break None,
+            }
+        };
+        if !texts.is_empty() {
+            let (back, returned) = oneshot::channel();
+            workers
+                .run(move || {
+                    for text in texts {
+                        session.message(&text);
+                    }
+                    drop(back.send(session));
+                })
+                .await;
+            match returned.await {
+                Ok(unharmed) => session = unharmed,
+                Err(_) => return End::Told(CloseCode::Error, "internal error"),
+            }
+        }
+        if let Some(end) = end {
+            return end;
+        }
+    }
+}
+
+/// A text message to deliver; `None` for what only the protocol itself sees.
+fn accepted(next: Option<Result<Message, WsError>>, limits: &ListenerLimits) -> Result<Option<Utf8Bytes>, End> {
+    let text = match next {
+        Some(Ok(Message::Text(text))) => text,
+        // Some JSON-RPC clients send JSON as binary messages.
+        Some(Ok(Message::Binary(bytes))) => {
+            Utf8Bytes::try_from(bytes).map_err(|_| End::Told(CloseCode::Unsupported, "text messages are served"))?
+        }
+        Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => return Ok(None),
+        Some(Ok(Message::Close(_))) | None => return Err(End::Gone),
+        Some(Err(WsError::Capacity(CapacityError::MessageTooLong { .. }))) => {
+            return Err(End::Told(CloseCode::Size, "message too large"));
+        }
+        Some(Err(WsError::Utf8(_))) => return Err(End::Told(CloseCode::Invalid, "not UTF-8")),
+        Some(Err(WsError::Protocol(_))) => return Err(End::Told(CloseCode::Protocol, "protocol error")),
+        Some(Err(_)) => return Err(End::Gone),
+    };
+    if text.len() > limits.content_bytes_max(text.as_bytes()) {
+        return Err(End::Told(CloseCode::Size, "message too large"));
+    }
+    Ok(Some(text))
+}
+
+async fn write(sink: &mut SplitSink<Stream, Message>, outgoing: &Outgoing, ping: Duration, heard: &AtomicBool) -> End {
+    let mut pings = tokio::time::interval(ping);
+    pings.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    pings.tick().await;
+    let mut silent = false;
+    loop {
+        let sent = tokio::select! {
+            batch = outgoing.next() => send_all(sink, batch).await,
+            _ = pings.tick() => {
+                let silent_before = std::mem::replace(&mut silent, !heard.swap(false, Ordering::Relaxed));
+                if silent && silent_before {
+                    return End::Gone;
+                }
+                sink.send(Message::Ping(Bytes::new())).await
+            }
+        };
+        if sent.is_err() {
+            return End::Gone;
+        }
+    }
+}
+
+async fn send_all(sink: &mut SplitSink<Stream, Message>, batch: Vec<Queued>) -> Result<(), WsError> {
+    for queued in batch {
+        sink.feed(Message::Text(Utf8Bytes::from(queued.text))).await?;
+    }
+    sink.flush().await
+}
+
+/// The queue of what is to be sent to one client.
+struct Outgoing {
+    queue: Mutex<Queue>,
+    ready: Notify,
+    full: Notify,
+    messages_max: usize,
+    bytes_max: usize,
+    budget: Arc<Budget>,
+}
+
+#[derive(Default)]
+struct Queue {
+    messages: VecDeque<Queued>,
+    bytes: usize,
+    closed: bool,
+    overflowed: bool,
+}
+
+struct Queued {
+    text: String,
+    _charge: Charge,
+}
+
+impl Outgoing {
+    fn new(limits: &ListenerLimits, budget: &Arc<Budget>) -> Self {
+        Self {
+            queue: Mutex::default(),
+            ready: Notify::new(),
+            full: Notify::new(),
+            messages_max: limits.socket_queue_messages_max,
+            bytes_max: limits.socket_queue_bytes_max,
+            budget: Arc::clone(budget),
+        }
+    }
+
+    /// Waits for messages and takes some. They count as queued no longer; the socket itself holds them now.
+    async fn next(&self) -> Vec<Queued> {
+        loop {
+            let ready = self.ready.notified();
+            {
+                let mut queue = self.queue.lock();
+                let count = queue.messages.len().min(FLUSHED_MAX);
+                if count > 0 {
+                    let batch: Vec<Queued> = queue.messages.drain(..count).collect();
+                    queue.bytes -= batch.iter().map(|queued| queued.text.len()).sum::<usize>();
+                    return batch;
+                }
+            }
+            ready.await;
+        }
+    }
+
+    async fn overflowed(&self) {
+        loop {
+            let full = self.full.notified();
+            if self.queue.lock().overflowed {
+                return;
+            }
+            full.await;
+        }
+    }
+
+    fn close(&self) {
+        let mut queue = self.queue.lock();
+        queue.closed = true;
+        queue.messages.clear();
+        queue.bytes = 0;
+    }
+}
+
+impl Socket for Outgoing {
+    fn send(&self, text: String) -> Result<(), SocketClosed> {
+        let mut charge = self.budget.nothing();
+        let mut queue = self.queue.lock();
+        if queue.closed || queue.overflowed {
+            return Err(SocketClosed);
+        }
+        let fits = queue.messages.len() < self.messages_max && queue.bytes.saturating_add(text.len()) <= self.bytes_max;
+        if !fits || !charge.grow_to(text.len()) {
+            queue.overflowed = true;
+            queue.messages.clear();
+            queue.bytes = 0;
+            drop(queue);
+            self.full.notify_one();
+            return Err(SocketClosed);
+        }
+        queue.bytes += text.len();
+        let first = queue.messages.is_empty();
+        queue.messages.push_back(Queued { text, _charge: charge });
+        drop(queue);
+        if first {
+            self.ready.notify_one();
+        }
+        Ok(())
+    }
+}
