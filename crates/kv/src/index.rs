@@ -1,14 +1,17 @@
-//! One map's keys in order: a B-tree of leaves.
+//! One map's keys in order: a B-tree of three levels.
 //!
-//! The upper levels are the standard library's `BTreeMap`, from a leaf's lower bound to the leaf. It has one bound for some
-//! fifty keys, so it stays in the processor's caches; a lookup then costs little more than one leaf. A leaf is joined with
-//! the next when both have become small.
+//! ```text
+//!   BTreeMap of branches ─▶ branch: up to 63 leaves ─▶ leaf: up to 63 entries ─▶ entry: a key and its versions
+//! ```
+//! The standard library's `BTreeMap` on top grows without limit, and has one bound for some two thousand keys, so it stays
+//! in the processor's caches. Below it, branches and leaves find their way by `heads`.
 
 use std::collections::BTreeMap;
 use std::ops::Bound::{Excluded, Included, Unbounded};
 
 use coco_types::Seqno;
 
+use crate::branch::{BRANCH_LEAVES_MAX, Branch};
 use crate::cell::Cell;
 use crate::entry::{Entry, Record, Released};
 use crate::interval::Interval;
@@ -19,8 +22,8 @@ use crate::separator::Separator;
 const PAGE_EXAMINED_MAX: usize = 1024;
 
 pub(crate) struct Index {
-    /// By lower bound. The first leaf's is the empty key, and is always present.
-    leaves: BTreeMap<Separator, Leaf>,
+    /// By lower bound. The first one's is the empty key, and is always present.
+    branches: BTreeMap<Separator, Branch>,
     last_write: Seqno,
     size: Size,
 }
@@ -54,8 +57,9 @@ pub(crate) struct Page {
 
 impl Index {
     pub fn new() -> Self {
-        let first = Leaf::new(&[], None, Vec::new());
-        Self { leaves: BTreeMap::from([(Separator::LEAST, first)]), last_write: Seqno::ZERO, size: Size::default() }
+        let leaf = Leaf::new(&[], None, Vec::new());
+        let branch = Branch::new(vec![Separator::LEAST], vec![leaf], None);
+        Self { branches: BTreeMap::from([(Separator::LEAST, branch)]), last_write: Seqno::ZERO, size: Size::default() }
     }
 
     pub fn size(&self) -> Size {
@@ -68,7 +72,7 @@ impl Index {
     }
 
     pub fn entry(&self, key: &[u8]) -> Option<&Entry> {
-        let (_, leaf) = self.leaf(key);
+        let leaf = self.leaf(key);
         leaf.entries().get(leaf.position(key).ok()?)
     }
 
@@ -167,78 +171,140 @@ impl Index {
     }
 
     pub fn entries<'a>(&'a self, interval: &'a Interval) -> impl Iterator<Item = &'a Entry> {
-        let (separator, first) = self.leaf(&interval.start);
+        let (bound, branch) = self.branch(&interval.start);
+        let at = branch.position(&interval.start);
+        let first = &branch.leaves()[at];
         let from = first.position(&interval.start).unwrap_or_else(|at| at);
-        let rest = self.leaves.range::<[u8], _>((Excluded(separator.as_bytes()), Unbounded));
-        let rest = rest.flat_map(|(_, leaf)| leaf.entries());
-        first.entries()[from..].iter().chain(rest).take_while(|entry| interval.ends_after(entry.key()))
+        let later_branches = self.branches.range::<[u8], _>((Excluded(bound.as_bytes()), Unbounded));
+        let later_leaves = branch.leaves()[at + 1..].iter().chain(later_branches.flat_map(|(_, later)| later.leaves()));
+        let entries = first.entries()[from..].iter().chain(later_leaves.flat_map(Leaf::entries));
+        entries.take_while(|entry| interval.ends_after(entry.key()))
     }
 
-    fn leaf(&self, key: &[u8]) -> (&Separator, &Leaf) {
-        let up_to_key = self.leaves.range::<[u8], _>((Unbounded, Included(key)));
-        up_to_key.into_iter().next_back().expect("the first leaf starts at the empty key")
+    fn leaf(&self, key: &[u8]) -> &Leaf {
+        let (_, branch) = self.branch(key);
+        &branch.leaves()[branch.position(key)]
     }
 
     fn leaf_mut(&mut self, key: &[u8]) -> &mut Leaf {
-        let up_to_key = self.leaves.range_mut::<[u8], _>((Unbounded, Included(key)));
-        up_to_key.into_iter().next_back().expect("the first leaf starts at the empty key").1
+        let branch = self.branch_mut(key);
+        branch.leaf_mut(branch.position(key))
     }
 
-    /// The upper bound of the leaf that `key` belongs to.
+    fn branch(&self, key: &[u8]) -> (&Separator, &Branch) {
+        let up_to_key = self.branches.range::<[u8], _>((Unbounded, Included(key)));
+        up_to_key.into_iter().next_back().expect("the first branch starts at the empty key")
+    }
+
+    fn branch_mut(&mut self, key: &[u8]) -> &mut Branch {
+        let up_to_key = self.branches.range_mut::<[u8], _>((Unbounded, Included(key)));
+        up_to_key.into_iter().next_back().expect("the first branch starts at the empty key").1
+    }
+
+    /// The upper bound of the branch that `key` belongs to.
     fn upper_bound(&self, key: &[u8]) -> Option<Separator> {
-        self.leaves.range::<[u8], _>((Excluded(key), Unbounded)).next().map(|(separator, _)| separator.clone())
+        self.branches.range::<[u8], _>((Excluded(key), Unbounded)).next().map(|(bound, _)| bound.clone())
     }
 
+    /// Splits the leaf that `key` belongs to, and its branch if that has too many leaves then.
     fn split(&mut self, key: &[u8], appended: bool) {
         let upper = self.upper_bound(key);
-        let lower = self.leaf(key).0.clone();
-        let leaf = self.leaf_mut(key);
-        let length = leaf.entries().len();
-        // Keys that arrive in order (a restored snapshot, a queue) leave full leaves behind.
-        let at = if appended && upper.is_none() { length - 1 } else { length / 2 };
-        let (separator, right) = leaf.split(at, lower.as_bytes(), upper.as_ref().map(Separator::as_bytes));
-        self.leaves.insert(separator, right);
+        let upper_bytes = upper.as_ref().map(Separator::as_bytes);
+        let branch = self.branch_mut(key);
+        // Keys that arrive in order (a restored snapshot, a queue) leave full leaves and branches behind.
+        let cut = |length: usize| if appended && upper.is_none() { length - 1 } else { length / 2 };
+        let at = branch.position(key);
+        branch.split_leaf(at, cut(branch.leaves()[at].entries().len()), upper_bytes);
+        if branch.leaves().len() > BRANCH_LEAVES_MAX {
+            let (bound, right) = branch.split(cut(branch.leaves().len()), upper_bytes);
+            self.branches.insert(bound, right);
+        }
     }
 
     fn remove_entry(&mut self, key: &[u8]) {
-        let leaf = self.leaf_mut(key);
+        let upper = self.upper_bound(key);
+        let branch = self.branch_mut(key);
+        let at = branch.position(key);
+        let leaf = branch.leaf_mut(at);
         let entry = leaf.remove(leaf.position(key).expect("the caller found it there"));
-        let length = leaf.entries().len();
+        if leaf.entries().len() < LEAF_ENTRIES_MAX / 4 {
+            branch.join_leaf(at, upper.as_ref().map(Separator::as_bytes));
+            if branch.is_empty() {
+                self.drop_branch(key, upper);
+            }
+        }
         self.size.entries -= 1;
         self.size.keys -= usize::from(entry.newest().cell.has_value());
         self.size.bytes -= entry.newest().cell.length();
-        if length < LEAF_ENTRIES_MAX / 4 {
-            self.join(key, length);
-        }
     }
 
-    /// Joins the small leaf that `key` belongs to with the next, or drops it if it is empty and the last.
-    fn join(&mut self, key: &[u8], length: usize) {
-        let Some(next_bound) = self.upper_bound(key) else {
-            if length == 0 {
-                self.drop_last_leaf();
+    /// Drops the empty branch that `key` belongs to. The next one, or without one the last, takes over its bounds.
+    fn drop_branch(&mut self, key: &[u8], upper: Option<Separator>) {
+        let lower = self.branch(key).0.clone();
+        if let Some(next) = upper.and_then(|upper| self.branches.remove(&upper)) {
+            let upper = self.upper_bound(key);
+            self.branches.insert(lower.clone(), next.set_bounds(lower, upper.as_ref().map(Separator::as_bytes)));
+        } else if self.branches.len() > 1 {
+            self.branches.remove(&lower);
+            let (lower, last) = self.branches.pop_last().expect("more than one branch was there");
+            self.branches.insert(lower.clone(), last.set_bounds(lower, None));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every order of arrival and departure that leaves and branches are split and joined by.
+    fn fill_and_drain(keys: &[Vec<u8>], drain: impl Iterator<Item = usize>) {
+        let mut index = Index::new();
+        for key in keys {
+            let _ = index.write(key, Seqno(1), Some(key));
+        }
+        let mut left: std::collections::BTreeSet<_> = keys.iter().cloned().collect();
+        assert_eq!(index.size().keys, left.len());
+        for (done, at) in drain.enumerate() {
+            let key = &keys[at];
+            let _ = index.write(key, Seqno(2), None);
+            let _ = index.release(key, Seqno(2), &[]);
+            left.remove(key);
+            assert!(index.entry(key).is_none());
+            if done.is_multiple_of(997) {
+                assert!(left.iter().all(|key| index.entry(key).is_some()));
+                assert!(index.entries(&Interval::whole()).map(Entry::key).eq(left.iter().map(Vec::as_slice)));
             }
-            return;
-        };
-        let next_length = self.leaf(next_bound.as_bytes()).1.entries().len();
-        // A half-full result does not split again at once; an empty leaf costs nothing to join.
-        let fits = if length == 0 { LEAF_ENTRIES_MAX } else { LEAF_ENTRIES_MAX / 2 };
-        if length + next_length > fits {
-            return;
         }
-        let next = self.leaves.remove(&next_bound).expect("the bound was just found");
-        let lower = self.leaf(key).0.clone();
-        let upper = self.upper_bound(key);
-        self.leaf_mut(key).absorb(next, lower.as_bytes(), upper.as_ref().map(Separator::as_bytes));
+        assert_eq!((index.size().entries, index.size().bytes, index.size().older), (0, 0, 0));
+        assert_eq!(index.branches.len(), 1, "emptied branches are dropped");
     }
 
-    fn drop_last_leaf(&mut self) {
-        if self.leaves.len() == 1 {
-            return;
-        }
-        self.leaves.pop_last();
-        let mut last = self.leaves.last_entry().expect("more than one leaf was there");
-        let lower = last.key().clone();
-        last.get_mut().set_bounds(lower.as_bytes(), None);
+    fn ordered(count: u32) -> Vec<Vec<u8>> {
+        (0..count).map(|n| [b"one-long-prefix-for-all-of-these-keys".as_slice(), &n.to_be_bytes()].concat()).collect()
+    }
+
+    fn shuffled(count: u32) -> Vec<Vec<u8>> {
+        (0..count).map(|n| n.wrapping_mul(2_654_435_761).to_be_bytes().to_vec()).collect()
+    }
+
+    #[test]
+    fn a_queue_grows_at_its_end_and_shrinks_at_its_front() {
+        fill_and_drain(&ordered(12_000), 0..12_000);
+    }
+
+    #[test]
+    fn a_stack_grows_and_shrinks_at_its_end() {
+        fill_and_drain(&ordered(12_000), (0..12_000).rev());
+    }
+
+    #[test]
+    fn keys_come_and_go_in_any_order() {
+        fill_and_drain(&shuffled(12_000), (0..12_000).map(|n| (n * 7919) % 12_000));
+    }
+
+    #[test]
+    fn keys_that_differ_only_in_length_are_told_apart() {
+        let zeros: Vec<_> = (0..300).map(|length| vec![0; length]).collect();
+        fill_and_drain(&zeros, 0..300);
     }
 }

@@ -1,44 +1,32 @@
-//! A run of neighbouring keys: what the ordered index is made of.
-//!
-//! Beside the entries stand their *heads*: four bytes of each key as a number, so that a lookup touches a few cache lines of
-//! heads and then one key, instead of a key per comparison. A head starts after the prefix that every key between the
-//! leaf's bounds must share; otherwise the many keys below one contract's address would all have the same head.
-//! Equal heads fall back to comparing keys, so no choice of keys is worse than an ordinary binary search.
+//! A run of neighbouring keys: the lowest level of the ordered index.
 
 use crate::entry::Entry;
-use crate::separator::{Separator, shared_prefix};
+use crate::heads::{HEADS, Heads};
+use crate::separator::Separator;
 
 /// A fuller leaf is split.
-pub(crate) const LEAF_ENTRIES_MAX: usize = 64;
+pub(crate) const LEAF_ENTRIES_MAX: usize = HEADS - 1;
 
 pub(crate) struct Leaf {
-    /// The length of the prefix that the leaf's bounds share, and so every key between them.
-    skip: usize,
-    heads: Vec<u32>,
+    heads: Heads,
     entries: Vec<Entry>,
 }
 
 impl Leaf {
-    /// `lower` is the least key that may enter, `upper` the least that may not (`None`: no bound).
     pub fn new(lower: &[u8], upper: Option<&[u8]>, entries: Vec<Entry>) -> Self {
-        let mut leaf = Self { skip: 0, heads: Vec::with_capacity(entries.capacity()), entries };
-        leaf.set_bounds(lower, upper);
-        leaf
+        let heads = Heads::new(lower, upper, entries.iter().map(Entry::key));
+        Self { heads, entries }
     }
 
     pub fn set_bounds(&mut self, lower: &[u8], upper: Option<&[u8]>) {
-        self.skip = upper.map_or(0, |upper| shared_prefix(lower, upper));
-        self.heads.clear();
-        self.heads.extend(self.entries.iter().map(|entry| head(entry.key(), self.skip)));
+        self.heads = Heads::new(lower, upper, self.entries.iter().map(Entry::key));
     }
 
     /// Where `key` is, or where it would be inserted.
     pub fn position(&self, key: &[u8]) -> Result<usize, usize> {
-        let head = head(key, self.skip);
-        // Counting all of them is faster than a binary search: the processor fetches and compares several at a time.
-        let from = self.heads.iter().map(|other| u32::from(*other < head)).sum::<u32>() as usize;
-        let same = self.heads[from..].iter().take_while(|other| **other == head).count();
-        match self.entries[from..from + same].binary_search_by(|entry| entry.key().cmp(key)) {
+        let candidates = self.heads.candidates(key);
+        let from = candidates.start;
+        match self.entries[candidates].binary_search_by(|entry| entry.key().cmp(key)) {
             Ok(at) => Ok(from + at),
             Err(at) => Err(from + at),
         }
@@ -52,8 +40,9 @@ impl Leaf {
         &mut self.entries[at]
     }
 
+    /// The leaf must be split if it then holds more than [`LEAF_ENTRIES_MAX`].
     pub fn insert(&mut self, at: usize, entry: Entry) {
-        self.heads.insert(at, head(entry.key(), self.skip));
+        self.heads.insert(at, entry.key());
         self.entries.insert(at, entry);
     }
 
@@ -71,19 +60,9 @@ impl Leaf {
         (separator, right)
     }
 
-    /// Takes over all entries of the leaf that follows, and its upper bound.
+    /// Takes over all entries of the leaf that follows; the bounds are those of both.
     pub fn absorb(&mut self, next: Self, lower: &[u8], upper: Option<&[u8]>) {
         self.entries.extend(next.entries);
         self.set_bounds(lower, upper);
     }
-}
-
-fn head(key: &[u8], skip: usize) -> u32 {
-    let rest = key.get(skip..).unwrap_or_default();
-    if let Some(first) = rest.first_chunk() {
-        return u32::from_be_bytes(*first);
-    }
-    let mut padded = [0; 4];
-    padded[..rest.len()].copy_from_slice(rest);
-    u32::from_be_bytes(padded)
 }

@@ -17,9 +17,11 @@
 //!
 //! Not here: `history:` maps (the history store's), encoding, and any policy on how long a snapshot may live.
 
+mod branch;
 mod cell;
 mod entry;
 mod error;
+mod heads;
 mod index;
 mod interval;
 mod leaf;
