@@ -1,1 +1,40 @@
-//! Ledger entries, sealing, Merkle tree, receipts, chunks, history records.
+//! The ledger: entries, sealing, Merkle tree, signatures, receipts, chunk files, history records.
+//!
+//! ```text
+//! WriteSet ──BatchSealer──▶ bytes of one batch: entry … entry, signature entry ──LedgerFiles──▶ ledger_<first>[-<last>.committed]
+//!                │ leaf of each entry                        │ signs the root
+//!                ▼                                           ▼
+//!           MerkleTree ─────────────root──────────────▶ COSE by the service, ECDSA by the node ──▶ receipts
+//! ```
+//!
+//! The files have CCF's format byte for byte, so that independent tools read and validate them; `docs/formats/ledger.md`
+//! and `docs/formats/receipt.md` describe every byte. Nothing here knows consensus, maps' meaning or a clock.
+
+mod batch;
+mod claims;
+mod entry;
+mod error;
+mod files;
+mod history;
+mod keys;
+mod leaf;
+mod merkle;
+pub mod receipt;
+mod signature;
+pub mod tables;
+mod verify;
+
+pub use batch::{Batch, BatchSealer, Closing, SealedBatch, VerifiedBatch};
+pub use claims::{Claims, Container};
+pub use entry::{Entry, EntryHead, FLAG_CHUNK_AFTER};
+pub use error::Error;
+pub use files::{ChunkName, Cut, LedgerFiles, LedgerReader, OpenReport, Unsynced};
+pub use history::{BlindedKey, HistoryKeys, HistoryStore, MemoryHistory};
+pub use keys::{EntryKeys, commit_evidence};
+pub use leaf::Leaf;
+pub use merkle::{Frontier, MerkleReader, MerkleTree, PathElement, fold_path};
+pub use receipt::{ReceiptError, VerifiedReceipt, verify_receipt};
+pub use signature::{NodeSignature, Primary, SignatureTransaction, SignatureVerifier, Signer};
+pub use verify::{
+    Damage, DecodedTransaction, FolderReport, Progress, Transactions, VerifyOptions, transactions, verify_folder,
+};

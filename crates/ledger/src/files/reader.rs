@@ -1,0 +1,119 @@
+//! Reads entries while one writer appends: receipts, peers that catch up, auditors.
+
+use std::sync::Arc;
+
+use coco_disk::Disk;
+use coco_types::{Seqno, TxId};
+use parking_lot::RwLock;
+
+use super::{Chunk, Index};
+use crate::entry::HEAD_BYTES;
+use crate::error::disk_error;
+use crate::{Entry, EntryHead, Error, SignatureTransaction};
+
+/// Entries looked at in one read while searching for a signature.
+const SEARCH_ENTRIES: u64 = 256;
+
+/// A cheap handle. The index is held for reading while bytes are read, so that a rollback or a rename cannot intervene: ask
+/// for no more at a time than the writer may wait for.
+#[derive(Clone)]
+pub struct LedgerReader {
+    disk: Arc<dyn Disk>,
+    index: Arc<RwLock<Index>>,
+}
+
+impl LedgerReader {
+    pub(super) fn new(disk: Arc<dyn Disk>, index: Arc<RwLock<Index>>) -> Self {
+        Self { disk, index }
+    }
+
+    /// The first seqno held here; later than 1 if the ledger began at a snapshot. `None` while it is empty.
+    pub fn first_seqno(&self) -> Option<Seqno> {
+        self.index.read().chunks.keys().next().copied()
+    }
+
+    pub fn last_txid(&self) -> TxId {
+        self.index.read().last
+    }
+
+    /// The raw bytes of the entries `first ..= last`.
+    pub fn read(&self, first: Seqno, last: Seqno) -> Result<Vec<u8>, Error> {
+        let index = self.index.read();
+        let mut bytes = Vec::new();
+        let mut next = first;
+        while next <= last {
+            let chunk = index.chunk_of(next).ok_or(Error::NotHeld { seqno: next })?;
+            let until = last.min(chunk.last);
+            let name = chunk.name.to_string();
+            let start = chunk.start_of(self.disk.as_ref(), next)?;
+            let end = chunk.end_of(self.disk.as_ref(), until)?;
+            let len = end.checked_sub(start).and_then(|len| usize::try_from(len).ok());
+            let len = len.ok_or(Error::MalformedEntry { why: "positions are out of order" })?;
+            let read = self.disk.read(&name, start, len).map_err(disk_error(&name))?;
+            if bytes.is_empty() {
+                bytes = read;
+            } else {
+                bytes.extend_from_slice(&read);
+            }
+            next = until.next();
+        }
+        Ok(bytes)
+    }
+
+    /// The view and seqno of an entry.
+    pub fn txid(&self, seqno: Seqno) -> Result<TxId, Error> {
+        Ok(self.index.read().read_head(self.disk.as_ref(), seqno)?.txid)
+    }
+
+    /// The first signature transaction at or after `seqno`: the one whose root covers the transaction before it.
+    pub fn signature_from(&self, seqno: Seqno) -> Result<Option<SignatureTransaction>, Error> {
+        let last = self.last_txid().seqno;
+        let mut next = seqno;
+        while next <= last {
+            let until = Seqno(next.0.saturating_add(SEARCH_ENTRIES - 1)).min(last);
+            let bytes = self.read(next, until)?;
+            let mut rest = bytes.as_slice();
+            while !rest.is_empty() {
+                let (entry, behind) = Entry::split_first(rest)?;
+                if let Some(found) = SignatureTransaction::from_writes(entry.txid(), &entry.public_writes()?)? {
+                    return Ok(Some(found));
+                }
+                rest = behind;
+            }
+            next = until.next();
+        }
+        Ok(None)
+    }
+}
+
+impl Index {
+    /// The head of an entry, from its file.
+    pub(super) fn read_head(&self, disk: &dyn Disk, seqno: Seqno) -> Result<EntryHead, Error> {
+        let chunk = self.chunk_of(seqno).ok_or(Error::NotHeld { seqno })?;
+        let name = chunk.name.to_string();
+        let start = chunk.start_of(disk, seqno)?;
+        let head = EntryHead::read(&disk.read(&name, start, HEAD_BYTES).map_err(disk_error(&name))?)?;
+        if head.txid.seqno != seqno {
+            return Err(Error::NotContiguous { expected: seqno, found: head.txid.seqno });
+        }
+        Ok(head)
+    }
+}
+
+impl Chunk {
+    fn start_of(&self, disk: &dyn Disk, seqno: Seqno) -> Result<u64, Error> {
+        let at = seqno.0.checked_sub(self.name.first.0).ok_or(Error::NotHeld { seqno })?;
+        if let Some(positions) = &self.positions {
+            let position = usize::try_from(at).ok().and_then(|at| positions.get(at));
+            return position.map(|position| u64::from(*position)).ok_or(Error::NotHeld { seqno });
+        }
+        let name = self.name.to_string();
+        let bytes = disk.read(&name, self.end + 4 * at, 4).map_err(disk_error(&name))?;
+        let position = bytes.try_into().map(u32::from_le_bytes).map_err(|_| Error::NotHeld { seqno })?;
+        Ok(u64::from(position))
+    }
+
+    fn end_of(&self, disk: &dyn Disk, seqno: Seqno) -> Result<u64, Error> {
+        if seqno == self.last { Ok(self.end) } else { self.start_of(disk, seqno.next()) }
+    }
+}

@@ -1,0 +1,483 @@
+//! Offline verification of a whole folder, and reading it entry by entry.
+//!
+//! Everything is checked from the files alone: names and position tables, every entry, every leaf, every root and both
+//! signatures over it. Who may sign comes from the ledger itself - the service's certificate and the nodes' endorsed ones -
+//! and can be pinned by the caller. With ledger secrets the sealed parts are opened too; without them they are
+//! authenticated by the root, not opened.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use coco_crypto::{Certificate, PublicKey};
+use coco_disk::Disk;
+use coco_types::{Digest, NodeId, Seqno, TxId, WriteSet};
+use serde::Deserialize;
+
+use crate::error::disk_error;
+use crate::files::{CHUNK_HEADER_BYTES, EntryScanner, check_follows};
+use crate::tables::{K0, NODES_ENDORSED_CERTIFICATES, NODES_INFO, SERVICE_INFO};
+use crate::{ChunkName, Entry, EntryKeys, Error, Frontier, Primary, SignatureTransaction, SignatureVerifier};
+
+/// Entries between two calls of the progress function.
+const PROGRESS_ENTRIES: u64 = 1_000;
+
+#[derive(Clone, Default)]
+pub struct VerifyOptions {
+    /// The service identity that the ledger must end with; without it, whatever the ledger itself says.
+    pub service: Option<PublicKey>,
+    /// Opens the sealed parts of the epochs whose secrets are held.
+    pub keys: EntryKeys,
+    /// A crash may have torn the end of the last chunk: report it instead of failing.
+    pub torn_tail_allowed: bool,
+}
+
+/// How far a verification has come.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Progress<'a> {
+    pub file: &'a str,
+    pub txid: TxId,
+    pub bytes_done: u64,
+    pub bytes_total: u64,
+}
+
+/// What a folder was found to hold.
+#[derive(Clone, Debug, Default)]
+pub struct FolderReport {
+    pub chunks: usize,
+    pub transactions: u64,
+    pub signatures: u64,
+    /// Transactions whose sealed part was opened.
+    pub opened: u64,
+    /// The last transaction in the files; after `signed` it is covered by nothing.
+    pub last: TxId,
+    /// The last signature transaction.
+    pub signed: TxId,
+    /// What that signature says to be committed. Two ledgers conflict only if they differ at or below this.
+    pub committed: TxId,
+    /// Every service certificate with the transaction that wrote it, oldest first.
+    pub services: Vec<(TxId, Certificate)>,
+    /// The end of the last chunk, where it does not decode: file, byte offset and why.
+    pub torn: Option<(String, u64, String)>,
+}
+
+/// The first thing found wrong, and where.
+#[derive(Debug, thiserror::Error)]
+#[error("{file}, byte {offset}, after {after}: {source}")]
+pub struct Damage {
+    pub file: String,
+    pub offset: u64,
+    /// The last transaction before it.
+    pub after: TxId,
+    pub source: Box<Error>,
+}
+
+/// Verifies a folder that begins with transaction 1.
+pub fn verify_folder(
+    disk: &Arc<dyn Disk>,
+    options: &VerifyOptions,
+    progress: &mut dyn FnMut(Progress<'_>),
+) -> Result<FolderReport, Damage> {
+    let mut audit = Audit::new(options);
+    let chunks = chunks(disk.as_ref()).map_err(|source| audit.damage("", 0, source))?;
+    let mut total = Progress { file: "", txid: TxId::default(), bytes_done: 0, bytes_total: 0 };
+    total.bytes_total = chunks.iter().map(|chunk| chunk.file_bytes).sum();
+    for (at, chunk) in chunks.iter().enumerate() {
+        let is_last = at + 1 == chunks.len();
+        audit.chunk(disk, chunk, is_last, total, progress)?;
+        total.bytes_done += chunk.file_bytes;
+    }
+    if let Some(pinned) = &options.service
+        && audit.service().is_none_or(|certificate| certificate.public_key() != pinned)
+    {
+        let source = Error::ServiceSignature { txid: audit.report.signed, why: "not the expected service" };
+        return Err(audit.damage("", 0, source));
+    }
+    Ok(audit.report)
+}
+
+/// A chunk's frame.
+struct ChunkFrame {
+    name: ChunkName,
+    file: String,
+    file_bytes: u64,
+    /// Where the entries end.
+    end: u64,
+    complete: bool,
+}
+
+/// The chunks of a folder in order; names must be contiguous.
+fn chunks(disk: &dyn Disk) -> Result<Vec<ChunkFrame>, Error> {
+    let names = disk.names().map_err(disk_error("names"))?;
+    let mut names: Vec<ChunkName> = names.iter().filter_map(|name| ChunkName::parse(name)).collect();
+    names.sort_by_key(|name| name.first);
+    let mut expected = Some(Seqno(1));
+    let mut chunks = Vec::with_capacity(names.len());
+    for name in names {
+        if expected.is_some_and(|expected| name.first != expected) {
+            return Err(Error::NotContiguous { expected: expected.unwrap_or_default(), found: name.first });
+        }
+        expected = name.last.map(Seqno::next);
+        chunks.push(frame(disk, name)?);
+    }
+    Ok(chunks)
+}
+
+fn frame(disk: &dyn Disk, name: ChunkName) -> Result<ChunkFrame, Error> {
+    let file = name.to_string();
+    let damaged = |why: &str| Error::Damaged {
+        file: file.clone(),
+        offset: 0,
+        after: Seqno(name.first.0 - 1),
+        why: why.to_owned(),
+    };
+    let file_bytes = disk.len(&file).map_err(disk_error(&file))?;
+    if file_bytes < CHUNK_HEADER_BYTES {
+        return Err(damaged("no header"));
+    }
+    let header = disk.read(&file, 0, 8).map_err(disk_error(&file))?;
+    let table = header.try_into().map(u64::from_le_bytes).map_err(|_| damaged("no header"))?;
+    let complete = name.last.is_some();
+    let end = if complete { table } else { file_bytes };
+    if complete && !(CHUNK_HEADER_BYTES..=file_bytes).contains(&table) {
+        return Err(damaged("the header does not point to a position table"));
+    }
+    if !complete && table != 0 {
+        return Err(damaged("an open chunk with a position table: its completion was interrupted"));
+    }
+    Ok(ChunkFrame { name, file, file_bytes, end, complete })
+}
+
+/// Walks the ledger and keeps what is needed to judge the next entry.
+struct Audit<'a> {
+    options: &'a VerifyOptions,
+    frontier: Frontier,
+    last: TxId,
+    primary: Option<Primary>,
+    nodes: BTreeMap<NodeId, Node>,
+    report: FolderReport,
+}
+
+#[derive(Default)]
+struct Node {
+    pending: bool,
+    certificate: Option<Certificate>,
+}
+
+#[derive(Deserialize)]
+struct ServiceInfo {
+    cert: String,
+}
+
+#[derive(Deserialize)]
+struct NodeInfo {
+    status: String,
+}
+
+impl<'a> Audit<'a> {
+    fn new(options: &'a VerifyOptions) -> Self {
+        Self {
+            options,
+            frontier: Frontier::new(),
+            last: TxId::default(),
+            primary: None,
+            nodes: BTreeMap::new(),
+            report: FolderReport::default(),
+        }
+    }
+
+    fn damage(&self, file: &str, offset: u64, source: Error) -> Damage {
+        Damage { file: file.to_owned(), offset, after: self.last, source: Box::new(source) }
+    }
+
+    fn service(&self) -> Option<&Certificate> {
+        self.report.services.last().map(|(_, certificate)| certificate)
+    }
+
+    fn chunk(
+        &mut self,
+        disk: &Arc<dyn Disk>,
+        chunk: &ChunkFrame,
+        is_last: bool,
+        mut total: Progress<'_>,
+        progress: &mut dyn FnMut(Progress<'_>),
+    ) -> Result<(), Damage> {
+        if chunk.name.first != self.last.seqno.next() {
+            let source = Error::NotContiguous { expected: self.last.seqno.next(), found: chunk.name.first };
+            return Err(self.damage(&chunk.file, 0, source));
+        }
+        let bytes_before = total.bytes_done;
+        let mut scanner = EntryScanner::new(Arc::clone(disk), &chunk.file, chunk.end);
+        let mut table: Vec<u8> = Vec::new();
+        let mut ended = false;
+        loop {
+            let offset = scanner.offset();
+            let entry = match scanner.next() {
+                Ok(Some(entry)) => entry,
+                Ok(None) => break,
+                Err(error) if is_last && !chunk.complete && self.options.torn_tail_allowed => {
+                    self.report.torn = Some((chunk.file.clone(), offset, error.to_string()));
+                    break;
+                }
+                Err(error) => return Err(self.damage(&chunk.file, offset, error)),
+            };
+            ended = entry.head().flags != 0;
+            self.entry(&entry).map_err(|source| self.damage(&chunk.file, offset, source))?;
+            if chunk.complete {
+                let position = u32::try_from(offset).unwrap_or(u32::MAX);
+                table.extend_from_slice(&position.to_le_bytes());
+            }
+            if self.report.transactions.is_multiple_of(PROGRESS_ENTRIES) {
+                total.bytes_done = bytes_before + offset;
+                progress(Progress { file: &chunk.file, txid: self.last, ..total });
+            }
+        }
+        self.check_chunk_end(disk.as_ref(), chunk, &table, is_last, ended)
+            .map_err(|source| self.damage(&chunk.file, chunk.end, source))?;
+        self.report.chunks += 1;
+        progress(Progress { file: &chunk.file, txid: self.last, bytes_done: bytes_before + chunk.file_bytes, ..total });
+        Ok(())
+    }
+
+    fn check_chunk_end(
+        &self,
+        disk: &dyn Disk,
+        chunk: &ChunkFrame,
+        table: &[u8],
+        is_last: bool,
+        ended: bool,
+    ) -> Result<(), Error> {
+        let file = &chunk.file;
+        let damaged = |why: &str| Error::Damaged {
+            file: file.clone(),
+            offset: chunk.end,
+            after: self.last.seqno,
+            why: why.to_owned(),
+        };
+        if (chunk.complete || !is_last) && (!ended || self.report.signed != self.last) {
+            return Err(damaged("the chunk does not end with a signature that ends it"));
+        }
+        if !chunk.complete {
+            return Ok(());
+        }
+        if chunk.name.last != Some(self.last.seqno) {
+            return Err(damaged("the last entry is not the one in the file's name"));
+        }
+        let len = usize::try_from(chunk.file_bytes - chunk.end).map_err(|_| damaged("an impossible size"))?;
+        if len != table.len() || disk.read(file, chunk.end, len).map_err(disk_error(file))? != table {
+            return Err(damaged("the position table does not give the entries' positions"));
+        }
+        Ok(())
+    }
+
+    fn entry(&mut self, entry: &Entry<'_>) -> Result<(), Error> {
+        let txid = entry.txid();
+        check_follows(self.last, txid)?;
+        let writes = entry.public_writes()?;
+        let signature = SignatureTransaction::from_writes(txid, &writes)?;
+        match Primary::from_writes(txid, &writes)? {
+            primary @ Some(_) if self.last.view != txid.view || self.primary.is_none() => self.primary = primary,
+            Some(primary) if self.primary != Some(primary) => {
+                return Err(Error::MalformedSignature { txid, why: "a second primary in one view" });
+            }
+            None if self.last.view != txid.view && txid.seqno != Seqno(1) => {
+                return Err(Error::UnknownPrimary { view: txid.view.0 });
+            }
+            _ => (),
+        }
+        self.open(entry)?;
+        if let Some(signature) = signature {
+            self.signature(&signature, &self.frontier.root())?;
+        } else if entry.head().flags != 0 {
+            return Err(Error::MalformedEntry { why: "it ends a chunk without a signature" });
+        }
+        self.governance(txid, &writes)?;
+        self.frontier.append(entry.leaf_digest());
+        self.last = txid;
+        (self.report.last, self.report.transactions) = (txid, self.report.transactions + 1);
+        Ok(())
+    }
+
+    /// Opens the sealed part, if its secret is held.
+    fn open(&mut self, entry: &Entry<'_>) -> Result<(), Error> {
+        let txid = entry.txid();
+        let Some(primary) = self.primary else { return Ok(()) };
+        let key = match self.options.keys.entry_key(txid.seqno, primary.replica) {
+            Ok(key) => key,
+            Err(Error::NoSecret { .. }) => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        entry.open(&key)?;
+        if self.options.keys.commit_evidence_digest(txid)? != entry.evidence_digest() {
+            return Err(Error::NotAuthentic { txid });
+        }
+        self.report.opened += 1;
+        Ok(())
+    }
+
+    fn signature(&mut self, signature: &SignatureTransaction, root: &Digest) -> Result<(), Error> {
+        let txid = signature.txid;
+        let service =
+            self.service().ok_or(Error::ServiceSignature { txid, why: "no service certificate before it" })?;
+        let bad_node = |why| Error::NodeSignature { txid, why };
+        let node = self.nodes.get(&signature.node.node).filter(|node| !node.pending);
+        let node = node.ok_or(bad_node("the node is not trusted"))?;
+        let certificate = node.certificate.as_ref().ok_or(bad_node("the node has no endorsed certificate"))?;
+        let verifier = SignatureVerifier { service: service.public_key(), node: certificate.public_key() };
+        verifier.verify(signature, root)?;
+        if signature.committed < self.report.committed {
+            return Err(Error::MalformedSignature { txid, why: "less is committed than before" });
+        }
+        self.report.signatures += 1;
+        (self.report.signed, self.report.committed) = (txid, signature.committed);
+        Ok(())
+    }
+
+    /// Follows the service's certificate and the nodes that may sign.
+    fn governance(&mut self, txid: TxId, writes: &WriteSet) -> Result<(), Error> {
+        let malformed = |why| Error::MalformedSignature { txid, why };
+        if let Some(info) = writes.get(&SERVICE_INFO, &K0).flatten() {
+            let info: ServiceInfo = serde_json::from_slice(info).map_err(|_| malformed("service info"))?;
+            let certificate = Certificate::from_pem(&info.cert).map_err(|_| malformed("service certificate"))?;
+            if self.service() != Some(&certificate) {
+                self.report.services.push((txid, certificate));
+            }
+        }
+        for (id, info) in writes.map(&NODES_INFO).into_iter().flatten() {
+            let id = node_id(id).ok_or(malformed("node id"))?;
+            let Some(info) = info else {
+                self.nodes.remove(&id);
+                continue;
+            };
+            let info: NodeInfo = serde_json::from_slice(info).map_err(|_| malformed("node info"))?;
+            self.nodes.entry(id).or_default().pending = info.status == "Pending";
+        }
+        for (id, pem) in writes.map(&NODES_ENDORSED_CERTIFICATES).into_iter().flatten() {
+            let id = node_id(id).ok_or(malformed("node id"))?;
+            let certificate = match pem {
+                None => None,
+                Some(pem) => Some(self.endorsed(id, pem).map_err(malformed)?),
+            };
+            // A certificate alone makes no node: it may not sign before its info says that it is trusted.
+            self.nodes.entry(id).or_insert(Node { pending: true, certificate: None }).certificate = certificate;
+        }
+        Ok(())
+    }
+
+    fn endorsed(&self, id: NodeId, pem: &[u8]) -> Result<Certificate, &'static str> {
+        let pem = std::str::from_utf8(pem).map_err(|_| "node certificate")?;
+        let certificate = Certificate::from_pem(pem).map_err(|_| "node certificate")?;
+        if certificate.node_id() != id {
+            return Err("another node's certificate");
+        }
+        let service = self.service().ok_or("a node certificate before the service's")?;
+        certificate.verify_signed_by(service).map_err(|_| "a node certificate that the service did not issue")?;
+        Ok(certificate)
+    }
+}
+
+/// Node ids are keys as hex text.
+fn node_id(key: &[u8]) -> Option<NodeId> {
+    std::str::from_utf8(key).ok()?.parse().ok()
+}
+
+/// One transaction as it is shown: decoded, not verified.
+#[derive(Clone, Debug)]
+pub struct DecodedTransaction {
+    pub txid: TxId,
+    pub file: String,
+    pub offset: u64,
+    pub entry_bytes: usize,
+    pub sealed_bytes: usize,
+    pub flags: u8,
+    pub write_set_digest: Digest,
+    pub claims_digest: Digest,
+    pub public: WriteSet,
+    /// The private maps' writes, if the secret is held and opens them.
+    pub private: Option<WriteSet>,
+}
+
+/// Reads a folder's transactions in order. It stops after the first error.
+pub fn transactions(disk: Arc<dyn Disk>, keys: EntryKeys) -> Result<Transactions, Error> {
+    let mut chunks = chunks_in_any_folder(disk.as_ref())?;
+    chunks.reverse();
+    Ok(Transactions { disk, keys, chunks, scanner: None, primary: None, failed: false })
+}
+
+/// As [`chunks`], but the folder may begin after a snapshot.
+fn chunks_in_any_folder(disk: &dyn Disk) -> Result<Vec<ChunkFrame>, Error> {
+    let names = disk.names().map_err(disk_error("names"))?;
+    let mut names: Vec<ChunkName> = names.iter().filter_map(|name| ChunkName::parse(name)).collect();
+    names.sort_by_key(|name| name.first);
+    names.into_iter().map(|name| frame(disk, name)).collect()
+}
+
+/// See [`transactions`].
+pub struct Transactions {
+    disk: Arc<dyn Disk>,
+    keys: EntryKeys,
+    /// Those to come, last first.
+    chunks: Vec<ChunkFrame>,
+    scanner: Option<(String, EntryScanner)>,
+    primary: Option<Primary>,
+    failed: bool,
+}
+
+impl Iterator for Transactions {
+    type Item = Result<DecodedTransaction, Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let next = if self.failed { None } else { self.decode_next().transpose() };
+        self.failed |= matches!(next, Some(Err(_)));
+        next
+    }
+}
+
+impl Transactions {
+    fn decode_next(&mut self) -> Result<Option<DecodedTransaction>, Error> {
+        loop {
+            if let Some((file, scanner)) = &mut self.scanner {
+                let offset = scanner.offset();
+                if let Some(entry) = scanner.next()? {
+                    return decode(&entry, file, offset, &self.keys, &mut self.primary).map(Some);
+                }
+            }
+            let Some(chunk) = self.chunks.pop() else { return Ok(None) };
+            let scanner = EntryScanner::new(Arc::clone(&self.disk), &chunk.file, chunk.end);
+            self.scanner = Some((chunk.file, scanner));
+        }
+    }
+}
+
+fn decode(
+    entry: &Entry<'_>,
+    file: &str,
+    offset: u64,
+    keys: &EntryKeys,
+    primary: &mut Option<Primary>,
+) -> Result<DecodedTransaction, Error> {
+    let txid = entry.txid();
+    let public = entry.public_writes()?;
+    if let Some(of_view) = Primary::from_writes(txid, &public)? {
+        *primary = Some(of_view);
+    }
+    let key = primary.filter(|primary| primary.view == txid.view);
+    let key = key.and_then(|primary| keys.entry_key(txid.seqno, primary.replica).ok());
+    let private = key.and_then(|key| entry.open(&key).ok()).map(|writes| {
+        let private = |(name, _): &(coco_types::MapName, coco_types::MapWrites)| {
+            name.confidentiality() == coco_types::Confidentiality::Private
+        };
+        writes.into_iter().filter(private).collect()
+    });
+    Ok(DecodedTransaction {
+        txid,
+        file: file.to_owned(),
+        offset,
+        entry_bytes: entry.raw().len(),
+        sealed_bytes: entry.sealed_bytes(),
+        flags: entry.head().flags,
+        write_set_digest: entry.write_set_digest(),
+        claims_digest: entry.claims_digest(),
+        public,
+        private,
+    })
+}
