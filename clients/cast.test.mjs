@@ -126,20 +126,19 @@ test('events are found by log query and by topic', OPTIONS, async () => {
 test('a subscription over WebSocket hears events', OPTIONS, async () => {
   const token = await deploy('Token', 'constructor(string,string,uint256)', 'Pushed', 'PUSH', '1000');
   const to = freshAddress();
-  // cast does not say when it is subscribed, but it prints every block it hears of: an event of any address shows that.
-  const listener = spawn(BINARY, ['logs', '--subscribe', '--json', '--rpc-url', webSocket(THERE), '--address', token],
+  const listener = spawn(BINARY, ['logs', '--subscribe', '--rpc-url', webSocket(THERE), '--address', token],
     { stdio: ['ignore', 'pipe', 'inherit'] });
   try {
     const heard = [];
     let last;
     const complete = new Promise((resolve) => { last = resolve; });
     createInterface({ input: listener.stdout }).on('line', (line) => {
-      const value = /"data":"(0x[0-9a-f]{64})"/.exec(line);
+      const value = /data: (0x[0-9a-f]{64})/.exec(line);
       if (value) heard.push(Number(value[1]));
       if (heard.at(-1) === 100) last();
     });
     const first = new Promise((resolve) => { listener.stdout.once('data', resolve); });
-    // Transfers of nothing until one is heard, then those that count.
+    // cast does not say when it is subscribed: transfers of nothing until one is heard, then those that count.
     let subscribed = false;
     first.then(() => { subscribed = true; });
     for (let i = 0; i < 50 && !subscribed; i += 1) await send(token, 'transfer(address,uint256)', to, '0');

@@ -40,8 +40,8 @@ it('an ERC-20 is deployed, read, transferred and spent by allowance', async () =
   await expect(token.transfer(to, 400n)).to.changeTokenBalances(token, [wallet, to], [-400n, 400n]);
 
   const spender = await fundedWallet();
-  await expect(token.approve(spender, 100n)).to.emit(token, 'Approval').withArgs(wallet.address, spender.address, 100n);
-  await (await token.connect(spender).transferFrom(wallet, to, 60n)).wait();
+  await expect(mined(token.approve(spender, 100n))).to.emit(token, 'Approval').withArgs(wallet.address, spender.address, 100n);
+  await mined(token.connect(spender).transferFrom(wallet, to, 60n));
   expect(await token.allowance(wallet, spender)).to.equal(40n);
   await expect(token.connect(spender).transferFrom(wallet, to, 41n))
     .to.be.revertedWithCustomError(token, 'ERC20InsufficientAllowance').withArgs(spender.address, 40n, 41n);
@@ -57,7 +57,7 @@ it('events are found by query and heard by a listener', async () => {
   await token.on('Transfer', (from, receiver, value) => heard.push([from, receiver, value]) === 3 && complete());
   const expected = [];
   for (const value of [1n, 2n, 3n]) {
-    await expect(token.transfer(to, value)).to.emit(token, 'Transfer').withArgs(wallet.address, to, value);
+    await expect(mined(token.transfer(to, value))).to.emit(token, 'Transfer').withArgs(wallet.address, to, value);
     expected.push([wallet.address, to, value]);
   }
   await shared.within(all, 'event');
@@ -70,12 +70,12 @@ it('events are found by query and heard by a listener', async () => {
 it('an ERC-721 is deployed, minted, approved and transferred', async () => {
   const collectible = await deployed('Collectible', 'Things', 'THING');
   const other = ethers.getAddress(shared.freshAddress());
-  await expect(collectible.mint(wallet, 1n)).to.emit(collectible, 'Transfer').withArgs(ethers.ZeroAddress, wallet.address, 1n);
+  await expect(mined(collectible.mint(wallet, 1n))).to.emit(collectible, 'Transfer').withArgs(ethers.ZeroAddress, wallet.address, 1n);
   const operator = await fundedWallet();
   await expect(collectible.connect(operator).transferFrom(wallet, other, 1n))
     .to.be.revertedWithCustomError(collectible, 'ERC721InsufficientApproval').withArgs(operator.address, 1n);
-  await (await collectible.setApprovalForAll(operator, true)).wait();
-  await expect(collectible.connect(operator).transferFrom(wallet, other, 1n))
+  await mined(collectible.setApprovalForAll(operator, true));
+  await expect(mined(collectible.connect(operator).transferFrom(wallet, other, 1n)))
     .to.emit(collectible, 'Transfer').withArgs(wallet.address, other, 1n);
   expect(await collectible.ownerOf(1n)).to.equal(other);
   expect(await collectible.balanceOf(other)).to.equal(1n);
@@ -124,7 +124,7 @@ it('what does not exist is null', async () => {
 });
 
 it('a used nonce, too little gas, too little money and an unknown method are refused', async () => {
-  await (await wallet.sendTransaction({ to: shared.freshAddress(), value: 1n })).wait();
+  await mined(wallet.sendTransaction({ to: shared.freshAddress(), value: 1n }));
   const to = shared.freshAddress();
   const fees = { maxFeePerGas: ethers.parseUnits('100', 'gwei'), maxPriorityFeePerGas: 1n };
   const used = { from: wallet.address, to, value: '0x1', nonce: '0x0', gas: '0x5208' };
@@ -156,13 +156,20 @@ async function deployed(name, ...args) {
   return contract;
 }
 
+/** The transaction, once it has a receipt: the `emit` matcher alone expects a network that seals at once. */
+async function mined(sending) {
+  const sent = await sending;
+  await sent.wait();
+  return sent;
+}
+
 async function reached(hash) {
   await elsewhere.waitForTransaction(hash, 1, shared.WAIT_MS);
 }
 
 async function fundedWallet() {
   const funded = ethers.Wallet.createRandom().connect(ethers.provider);
-  await (await wallet.sendTransaction({ to: funded.address, value: ethers.parseEther('1') })).wait();
+  await mined(wallet.sendTransaction({ to: funded.address, value: ethers.parseEther('1') }));
   return funded;
 }
 
