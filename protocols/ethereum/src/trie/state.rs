@@ -16,9 +16,7 @@ pub struct StateTrie {
 pub struct AccountChange {
     /// Nonce, balance and code hash after the block; `None` if the account is gone.
     pub account: Option<(u64, U256, B256)>,
-    /// The storage from before the block is gone; what is in `slots` came after.
-    pub wiped: bool,
-    /// New values; zero removes a slot.
+    /// New values; zero removes a slot. A wipe names every slot that there was.
     pub slots: Vec<(U256, U256)>,
 }
 
@@ -30,9 +28,7 @@ impl StateTrie {
             return;
         };
         let mut storage = match self.accounts.value(&key) {
-            Some(Value::Account(AccountLeaf { contract: Some(contract), .. })) if !change.wiped => {
-                contract.storage.clone()
-            }
+            Some(Value::Account(AccountLeaf { contract: Some(contract), .. })) => contract.storage.clone(),
             _ => Trie::default(),
         };
         for (slot, value) in &change.slots {

@@ -110,15 +110,16 @@ proptest! {
             } else {
                 let (nonce, slots) = model.entry(address).or_default();
                 *nonce += 1;
+                let mut changed = Vec::new();
                 if action == 1 {
-                    slots.clear();
+                    changed.extend(std::mem::take(slots).into_keys().map(|slot| (slot, U256::ZERO)));
                 }
                 let (slot, value) = (U256::from(slot), U256::from(value));
                 if value.is_zero() { slots.remove(&slot); } else { slots.insert(slot, value); }
+                changed.push((slot, value));
                 AccountChange {
                     account: Some((*nonce, U256::from(who), KECCAK_EMPTY)),
-                    wiped: action == 1,
-                    slots: vec![(slot, value)],
+                    slots: changed,
                 }
             };
             trie.apply(&address, &change);

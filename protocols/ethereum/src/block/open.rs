@@ -1,0 +1,183 @@
+//! A block that is being filled.
+
+use alloy_consensus::{Eip658Value, Header, Transaction as _};
+use alloy_eips::eip2935::HISTORY_STORAGE_ADDRESS;
+use alloy_eips::eip4788::BEACON_ROOTS_ADDRESS;
+use alloy_primitives::{Address, B256, Bytes};
+use coco_types::TxId;
+use revm::context::result::ExecutionResult;
+use revm::primitives::hardfork::SpecId;
+
+use super::seal::apply_rows;
+use super::{BlockAttributes, Included};
+use crate::execute::{self, CodeCache, Environment, refusal};
+use crate::fork::ForkSchedule;
+use crate::state::{self, CorruptState, State, Undo};
+use crate::transaction::{Transaction, TransactionError};
+use crate::trie::StateTrie;
+
+/// A block's encoding without its margin for the header, bytes (EIP-7934).
+const BLOCK_BYTES_MAX: usize = (10 << 20) - (2 << 20);
+
+/// A block in the making. Its changes are in the state that was passed to each call; only the sums are in here.
+pub struct OpenBlock {
+    pub(super) header: Header,
+    pub(super) attributes: BlockAttributes,
+    pub(super) environment: Environment,
+    pub(super) undo: Undo,
+    pub(super) trie: StateTrie,
+    pub(super) included: Vec<Included>,
+    pub(super) deposit_contract: Option<Address>,
+    pub(super) block_reward: u128,
+    blob_gas_max: u64,
+    log_count: u64,
+    bytes: usize,
+}
+
+/// A block cannot be opened or sealed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BlockError {
+    #[error("system contract {contract} failed: {reason}")]
+    SystemContract { contract: Address, reason: String },
+    #[error("deposit event is malformed")]
+    Deposit,
+    #[error(transparent)]
+    State(#[from] CorruptState),
+}
+
+impl OpenBlock {
+    /// Opens a block on `parent`, whose state is in `state` and in `trie`.
+    pub fn open(
+        state: &mut dyn State,
+        codes: &CodeCache,
+        schedule: &ForkSchedule,
+        parent: (&Header, B256),
+        trie: StateTrie,
+        attributes: BlockAttributes,
+    ) -> Result<Self, BlockError> {
+        let (parent, parent_hash) = parent;
+        let header = attributes.header(schedule, parent, parent_hash);
+        let pays_reward = attributes.proof_of_work.is_some();
+        let mut block = Self {
+            environment: Environment::new(schedule, &header),
+            undo: Undo::default(),
+            trie,
+            included: Vec::new(),
+            deposit_contract: schedule.chain().deposit_contract_address,
+            block_reward: if pays_reward { schedule.block_reward(header.number) } else { 0 },
+            blob_gas_max: schedule.blob_params(header.timestamp).map_or(0, |params| params.max_blob_gas_per_block()),
+            log_count: 0,
+            bytes: 0,
+            header,
+            attributes,
+        };
+        let spec = block.environment.spec();
+        if spec.is_enabled_in(SpecId::PRAGUE) {
+            block.system_call(state, codes, HISTORY_STORAGE_ADDRESS, parent_hash.into())?;
+        }
+        if let Some(root) = block.header.parent_beacon_block_root {
+            block.system_call(state, codes, BEACON_ROOTS_ADDRESS, root.into())?;
+        }
+        Ok(block)
+    }
+
+    /// Executes a transaction and includes it, successful or not. An error leaves nothing of it, here or in `state`.
+    pub fn execute(
+        &mut self,
+        state: &mut dyn State,
+        codes: &CodeCache,
+        transaction: &Transaction,
+        txid: TxId,
+    ) -> Result<&Included, TransactionError> {
+        let blob_gas = transaction.envelope.blob_gas_used().unwrap_or(0);
+        self.check_room(transaction, blob_gas)?;
+        let tx = transaction.env();
+        let executed = execute::transact(state, codes, &self.environment, tx.clone())
+            .map_err(|error| refusal(error, &tx, &self.environment))?;
+        state::commit(state, self.environment.spec(), executed.state, &mut self.undo);
+        let gas_used = executed.result.tx_gas_used();
+        let status = self.status(state, executed.result.is_success());
+        let logs = match executed.result {
+            ExecutionResult::Success { logs, .. } => logs,
+            ExecutionResult::Revert { .. } | ExecutionResult::Halt { .. } => Vec::new(),
+        };
+        self.header.gas_used += gas_used;
+        self.header.blob_gas_used = self.header.blob_gas_used.map(|used| used + blob_gas);
+        self.bytes += transaction.raw.len();
+        let first_log_index = self.log_count;
+        self.log_count += logs.len() as u64;
+        self.included.push(Included {
+            transaction: transaction.clone(),
+            txid,
+            status,
+            gas_used,
+            cumulative_gas_used: self.header.gas_used,
+            first_log_index,
+            logs,
+        });
+        Ok(self.included.last().expect("pushed above"))
+    }
+
+    /// The header so far: its roots, bloom and hash come with the seal.
+    pub fn header(&self) -> &Header {
+        &self.header
+    }
+
+    pub fn environment(&self) -> &Environment {
+        &self.environment
+    }
+
+    pub fn included(&self) -> &[Included] {
+        &self.included
+    }
+
+    pub fn gas_left(&self) -> u64 {
+        self.header.gas_limit - self.header.gas_used
+    }
+
+    fn check_room(&self, transaction: &Transaction, blob_gas: u64) -> Result<(), TransactionError> {
+        if transaction.envelope.gas_limit() > self.gas_left() {
+            return Err(TransactionError::GasAboveBlock);
+        }
+        if blob_gas > self.blob_gas_max - self.header.blob_gas_used.unwrap_or(0).min(self.blob_gas_max) {
+            return Err(TransactionError::Invalid("exceeds block blob gas limit".into()));
+        }
+        let is_osaka = self.environment.spec().is_enabled_in(SpecId::OSAKA);
+        if is_osaka && self.bytes + transaction.raw.len() > BLOCK_BYTES_MAX {
+            return Err(TransactionError::Invalid("exceeds block size limit".into()));
+        }
+        Ok(())
+    }
+
+    fn status(&mut self, state: &mut dyn State, success: bool) -> Eip658Value {
+        if self.environment.spec().is_enabled_in(SpecId::BYZANTIUM) {
+            return Eip658Value::Eip658(success);
+        }
+        // Until Byzantium a receipt carries the state root after its transaction.
+        apply_rows(&mut self.trie, state, self.undo.keys()).expect("rows that were just written decode");
+        Eip658Value::PostState(self.trie.root())
+    }
+
+    /// Calls a system contract, if it is there, and gives its output.
+    pub(super) fn system_call(
+        &mut self,
+        state: &mut dyn State,
+        codes: &CodeCache,
+        contract: Address,
+        input: Bytes,
+    ) -> Result<Option<Bytes>, BlockError> {
+        if !state.account(&contract)?.is_some_and(|account| account.has_code()) {
+            return Ok(None);
+        }
+        let failed = |reason: String| BlockError::SystemContract { contract, reason };
+        let executed = execute::system_call(state, codes, &self.environment, contract, input)
+            .map_err(|error| failed(error.to_string()))?;
+        match executed.result {
+            ExecutionResult::Success { output, .. } => {
+                state::commit(state, self.environment.spec(), executed.state, &mut self.undo);
+                Ok(Some(output.into_data()))
+            }
+            other => Err(failed(format!("{other:?}"))),
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! A block as the history keeps it: header, transactions with their senders, ledger positions and receipts.
+//!
+//! An RLP list: header, transactions, ommers, withdrawals, time of the seal in milliseconds. A transaction is a list: raw bytes,
+//! finding of admission, view, seqno, status or state root, gas used, cumulative gas, index of its first log, logs. One
+//! transaction can be read without decoding the others. Blooms, hashes and contract addresses follow from the rest.
+
+use alloy_consensus::{Eip658Value, Header};
+use alloy_eips::eip4895::Withdrawals;
+use alloy_primitives::{B256, Log};
+use alloy_rlp::{Decodable, Encodable, Header as RlpHeader};
+use bytes::Bytes;
+use coco_types::{Seqno, TxId, View};
+
+use super::{BlockAttributes, Included};
+use crate::transaction::Transaction;
+
+/// A block's record. Its structure was checked, its parts are decoded when asked for.
+#[derive(Clone, Debug)]
+pub struct BlockRecord {
+    bytes: Bytes,
+    header: Bytes,
+    transactions: Vec<Bytes>,
+    ommers: Bytes,
+    withdrawals: Bytes,
+    sealed_ms: u64,
+}
+
+impl BlockRecord {
+    /// Block 0: a header alone.
+    pub(crate) fn genesis(header: &Header) -> Self {
+        Self::new(header, &[], &BlockAttributes::default(), 0)
+    }
+
+    pub(super) fn new(header: &Header, included: &[Included], attributes: &BlockAttributes, sealed_ms: u64) -> Self {
+        let mut transactions = Vec::new();
+        included.iter().for_each(|included| encode_included(included, &mut transactions));
+        let no_ommers = Vec::new();
+        let ommers = attributes.proof_of_work.as_ref().map_or(&no_ommers, |work| &work.ommers);
+        let mut payload = Vec::with_capacity(transactions.len() + 1024);
+        header.encode(&mut payload);
+        encode_list(&transactions, &mut payload);
+        ommers.encode(&mut payload);
+        attributes.withdrawals.encode(&mut payload);
+        sealed_ms.encode(&mut payload);
+        let mut bytes = Vec::with_capacity(payload.len() + 9);
+        encode_list(&payload, &mut bytes);
+        Self::decode(bytes.into()).expect("what was encoded decodes")
+    }
+
+    /// `None` if the bytes are no such record.
+    pub fn decode(bytes: Bytes) -> Option<Self> {
+        let mut rest = &bytes[..];
+        let mut fields = RlpHeader::decode_bytes(&mut rest, true).ok().filter(|_| rest.is_empty())?;
+        let header = item(&bytes, &mut fields)?;
+        let mut list = RlpHeader::decode_bytes(&mut fields, true).ok()?;
+        let mut transactions = Vec::new();
+        while !list.is_empty() {
+            transactions.push(item(&bytes, &mut list)?);
+        }
+        let ommers = item(&bytes, &mut fields)?;
+        let withdrawals = item(&bytes, &mut fields)?;
+        let sealed_ms = u64::decode(&mut fields).ok().filter(|_| fields.is_empty())?;
+        Some(Self { header, transactions, ommers, withdrawals, sealed_ms, bytes })
+    }
+
+    pub fn bytes(&self) -> &Bytes {
+        &self.bytes
+    }
+
+    pub fn header(&self) -> Option<Header> {
+        Header::decode(&mut &self.header[..]).ok()
+    }
+
+    pub fn header_rlp(&self) -> Bytes {
+        self.header.clone()
+    }
+
+    pub fn transaction_count(&self) -> usize {
+        self.transactions.len()
+    }
+
+    pub fn transaction(&self, index: usize) -> Option<Included> {
+        decode_included(self.transactions.get(index)?)
+    }
+
+    /// All transactions; ends early at one that does not decode.
+    pub fn transactions(&self) -> impl Iterator<Item = Included> + '_ {
+        self.transactions.iter().map_while(decode_included)
+    }
+
+    pub fn ommers(&self) -> Option<Vec<Header>> {
+        Vec::decode(&mut &self.ommers[..]).ok()
+    }
+
+    pub fn withdrawals(&self) -> Option<Withdrawals> {
+        Withdrawals::decode(&mut &self.withdrawals[..]).ok()
+    }
+
+    /// When it was sealed, milliseconds since 1970; 0 for imported blocks.
+    pub fn sealed_ms(&self) -> u64 {
+        self.sealed_ms
+    }
+}
+
+fn encode_included(included: &Included, out: &mut Vec<u8>) {
+    let mut payload = Vec::with_capacity(included.transaction.raw.len() + 96);
+    included.transaction.raw[..].encode(&mut payload);
+    included.transaction.finding()[..].encode(&mut payload);
+    included.txid.view.0.encode(&mut payload);
+    included.txid.seqno.0.encode(&mut payload);
+    match &included.status {
+        Eip658Value::Eip658(success) => success.encode(&mut payload),
+        Eip658Value::PostState(root) => root.encode(&mut payload),
+    }
+    included.gas_used.encode(&mut payload);
+    included.cumulative_gas_used.encode(&mut payload);
+    included.first_log_index.encode(&mut payload);
+    included.logs.encode(&mut payload);
+    encode_list(&payload, out);
+}
+
+fn decode_included(entry: &Bytes) -> Option<Included> {
+    let mut fields = RlpHeader::decode_bytes(&mut &entry[..], true).ok()?;
+    let raw = RlpHeader::decode_bytes(&mut fields, false).ok()?;
+    let raw = entry.slice_ref(raw);
+    let finding = RlpHeader::decode_bytes(&mut fields, false).ok()?;
+    let view = View(u64::decode(&mut fields).ok()?);
+    let seqno = Seqno(u64::decode(&mut fields).ok()?);
+    // A status is one byte, a state root is 33.
+    let status = match fields.first()? {
+        0xa0 => Eip658Value::PostState(B256::decode(&mut fields).ok()?),
+        _ => Eip658Value::Eip658(bool::decode(&mut fields).ok()?),
+    };
+    Some(Included {
+        transaction: Transaction::readmit(raw, finding).ok()?,
+        txid: TxId::new(view, seqno),
+        status,
+        gas_used: u64::decode(&mut fields).ok()?,
+        cumulative_gas_used: u64::decode(&mut fields).ok()?,
+        first_log_index: u64::decode(&mut fields).ok()?,
+        logs: Vec::<Log>::decode(&mut fields).ok().filter(|_| fields.is_empty())?,
+    })
+}
+
+fn encode_list(payload: &[u8], out: &mut Vec<u8>) {
+    RlpHeader { list: true, payload_length: payload.len() }.encode(out);
+    out.extend_from_slice(payload);
+}
+
+/// The next item of `fields`, which lies inside `all`; moves past it.
+fn item(all: &Bytes, fields: &mut &[u8]) -> Option<Bytes> {
+    let mut after = *fields;
+    let header = RlpHeader::decode(&mut after).ok()?;
+    let length = (fields.len() - after.len()).checked_add(header.payload_length)?;
+    let (item, rest) = fields.split_at_checked(length)?;
+    *fields = rest;
+    Some(all.slice_ref(item))
+}

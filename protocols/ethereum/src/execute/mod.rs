@@ -1,0 +1,69 @@
+//! One transaction on the EVM.
+//!
+//! The EVM is assembled anew for each transaction: it borrows the ledger transaction that it reads, and building it costs
+//! about a tenth of the cheapest transfer. What is expensive to build is kept: analysed code ([`CodeCache`]), and the EVM's
+//! own tables of instructions, prices and precompiles, which are static.
+
+mod call;
+mod code_cache;
+mod database;
+mod environment;
+mod refusal;
+
+#[cfg(test)]
+mod tests;
+
+use alloy_primitives::{Address, Bytes};
+use revm::context::result::{EVMError, ExecResultAndState, ExecutionResult, InvalidTransaction};
+use revm::context::{Context, TxEnv};
+use revm::handler::{ExecuteEvm, MainBuilder, MainContext, SystemCallEvm};
+use revm::state::EvmState;
+
+use crate::state::{CorruptState, State};
+
+pub use call::{Deadline, call};
+pub use code_cache::CodeCache;
+pub use database::Database;
+pub use environment::Environment;
+pub(crate) use refusal::refusal;
+
+/// A result, and the changes that lead to it.
+pub type Executed = ExecResultAndState<ExecutionResult, EvmState>;
+
+/// The transaction is invalid, or the state is broken.
+pub type ExecuteError = EVMError<CorruptState, InvalidTransaction>;
+
+/// Executes a transaction without writing anything.
+pub fn transact(
+    state: &mut dyn State,
+    codes: &CodeCache,
+    environment: &Environment,
+    tx: TxEnv,
+) -> Result<Executed, ExecuteError> {
+    context(state, codes, environment).build_mainnet().transact(tx)
+}
+
+/// Calls a contract as the system, outside of any transaction's gas and fees. Only the contract's own account may change.
+pub fn system_call(
+    state: &mut dyn State,
+    codes: &CodeCache,
+    environment: &Environment,
+    contract: Address,
+    input: Bytes,
+) -> Result<Executed, ExecuteError> {
+    let mut executed = context(state, codes, environment).build_mainnet().system_call(contract, input)?;
+    executed.state.retain(|address, _| *address == contract);
+    Ok(executed)
+}
+
+/// The EVM's context over `state`, for callers that bring an inspector.
+pub fn context<'a>(
+    state: &'a mut dyn State,
+    codes: &'a CodeCache,
+    environment: &Environment,
+) -> revm::handler::MainnetContext<Database<'a>> {
+    Context::mainnet()
+        .with_db(Database::new(state, codes))
+        .with_cfg(environment.cfg.clone())
+        .with_block(environment.block.clone())
+}

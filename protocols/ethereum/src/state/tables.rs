@@ -1,0 +1,35 @@
+//! Names and keys.
+
+use alloy_primitives::{Address, U256};
+use bytes::Bytes;
+use coco_types::MapName;
+
+pub const ACCOUNT: MapName = MapName::from_static("ethereum.account");
+pub const STORAGE: MapName = MapName::from_static("ethereum.storage");
+pub const CODE: MapName = MapName::from_static("ethereum.code");
+/// Number to hash of the newest 256 blocks.
+pub const RECENT: MapName = MapName::from_static("ethereum.recent");
+pub const META: MapName = MapName::from_static("ethereum.meta");
+
+/// Number to [`crate::block::BlockRecord`].
+pub const BLOCK: MapName = MapName::from_static("history:ethereum.block");
+/// Number to what the block replaced: see [`crate::state::HistoricState`].
+pub const UNDO: MapName = MapName::from_static("history:ethereum.undo");
+/// Block hash to number (8 bytes).
+pub const BLOCK_BY_HASH: MapName = MapName::from_static("history:ethereum.block_hash");
+/// Transaction hash to block number (8 bytes) and index (4 bytes).
+pub const TRANSACTION_BY_HASH: MapName = MapName::from_static("history:ethereum.tx");
+
+/// In [`META`]: the network's configuration, JSON.
+pub const META_CONFIG: &[u8] = b"config";
+/// In [`META`]: the newest header, RLP.
+pub const META_HEAD: &[u8] = b"head";
+
+/// Address, then slot.
+pub fn storage_key(address: &Address, slot: U256) -> Bytes {
+    let mut key = [0; 52];
+    let (first, last) = key.split_at_mut(20);
+    first.copy_from_slice(address.as_slice());
+    last.copy_from_slice(&slot.to_be_bytes::<32>());
+    Bytes::copy_from_slice(&key)
+}
