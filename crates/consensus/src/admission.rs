@@ -46,7 +46,7 @@ impl Consensus {
         if is_response(message.get_msg_type()) {
             return if stranger { Err(Refused::Stranger) } else { Ok(()) };
         }
-        if self.log().removed().contains(&from) {
+        if self.log().removed().contains(&from) && self.config().guards.refuse_removed {
             return Err(Refused::Removed);
         }
         if stranger && !self.config().guards.accept_strangers { Err(Refused::Stranger) } else { Ok(()) }

@@ -55,6 +55,8 @@ pub struct Guards {
     pub step_down_when_removed: bool,
     /// Requests of replicas outside the own configuration are taken.
     pub accept_strangers: bool,
+    /// Requests of replicas whose removal is applied here are not.
+    pub refuse_removed: bool,
     /// A sole voter campaigns only when its disk has caught up.
     pub sole_voter_waits_for_disk: bool,
 }
@@ -67,6 +69,7 @@ impl Default for Guards {
             hand_over_before_leaving: true,
             step_down_when_removed: true,
             accept_strangers: true,
+            refuse_removed: true,
             sole_voter_waits_for_disk: true,
         }
     }

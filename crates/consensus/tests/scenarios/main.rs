@@ -1,5 +1,6 @@
 //! Whole networks of replicas in one thread, by seed.
 
+mod admission;
 mod batches;
 mod chaos;
 mod disk;
@@ -7,3 +8,6 @@ mod invariants;
 mod membership;
 mod network;
 mod properties;
+mod raft_crate;
+mod resume;
+mod service;

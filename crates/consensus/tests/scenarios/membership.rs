@@ -176,8 +176,12 @@ fn t9_leader_removes_itself() {
         let no_hand_over = Guards { hand_over_before_leaving: false, ..Guards::default() };
         assert!(remove_the_primary(seed, &no_hand_over), "seed {seed}: the removed primary stays");
     }
-    let off =
-        Guards { hand_over_before_leaving: false, step_down_when_removed: false, ..Guards::default() };
+    let off = Guards {
+        hand_over_before_leaving: false,
+        step_down_when_removed: false,
+        refuse_removed: false,
+        ..Guards::default()
+    };
     assert!(!remove_the_primary(0, &off), "the test would not notice that the guards are missing");
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use coco_consensus::{
-    BatchStore as _, Committed, Config, Consensus, EntryKind, Error, Guards, MembershipChange, Output, Persist, ReadOutcome, Refused, Role,
+    BatchStore as _, Committed, Config, Consensus, EntryKind, Error, Guards, MembershipChange, MembershipRefused, Output, Persist, ReadOutcome, Refused, Role,
     StartPoint,
 };
 use coco_disk::{Disk, MemoryDisk};
@@ -400,10 +400,15 @@ impl Network {
     /// The primary that proposed it, and the index.
     #[track_caller]
     pub fn propose_change(&mut self, change: &MembershipChange) -> (u64, u64) {
-        let primary = self.elect();
-        let slot = self.core(primary).propose_membership(change).unwrap();
-        self.collect(primary);
-        (primary, slot.index)
+        let mut proposed = None;
+        self.run_until(200, |network| {
+            let primary = network.elect();
+            proposed = Some((primary, network.core(primary).propose_membership(change)));
+            network.collect(primary);
+            !matches!(proposed, Some((_, Err(MembershipRefused::Behind { .. } | MembershipRefused::Pending))))
+        });
+        let (primary, proposed) = proposed.unwrap();
+        (primary, proposed.unwrap().index)
     }
 
     /// Cuts a replica off, in both directions.

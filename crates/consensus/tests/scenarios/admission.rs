@@ -1,0 +1,276 @@
+//! What a replica must not take: the messages that make the raft crate panic or obey.
+
+use bytes::Bytes;
+use coco_consensus::{Refused, Role};
+use coco_types::{Seqno, View};
+use protobuf::Message as _;
+use raft::eraftpb::{ConfChangeTransition, ConfChangeV2, Entry, EntryType, Message, MessageType, Snapshot};
+
+use crate::batches::seal;
+use crate::network::{Network, Random, id};
+
+/// 1 leads, 2 and 3 follow; one batch is committed.
+fn network() -> Network {
+    let mut network = Network::new(3, 1);
+    network.elect_this(1);
+    network.commit(b"one");
+    network.settle();
+    network
+}
+
+fn message(network: &mut Network, kind: MessageType) -> Message {
+    let mut message = Message::default();
+    message.set_msg_type(kind);
+    message.from = 1;
+    message.to = 2;
+    message.term = network.core(2).view().0;
+    message
+}
+
+/// An append of one entry behind 2's log.
+fn append(network: &mut Network, entry_type: EntryType, data: Bytes) -> Message {
+    let mut append = message(network, MessageType::MsgAppend);
+    append.index = network.core(2).last_index();
+    append.log_term = network.core(2).view_at(append.index).unwrap().0;
+    let mut entry = Entry::default();
+    entry.set_entry_type(entry_type);
+    entry.index = append.index + 1;
+    entry.term = append.term;
+    entry.data = data;
+    append.set_entries(vec![entry].into());
+    append
+}
+
+fn step(network: &mut Network, message: &Message) -> Result<(), Refused> {
+    let bytes = message.write_to_bytes().unwrap();
+    let stepped = network.core(2).step(id(message.from), &bytes);
+    network.collect(2);
+    stepped
+}
+
+#[test]
+fn types_that_nobody_may_send_are_refused() {
+    // Finding 6: the primary would append a forwarded proposal, membership changes included.
+    let mut network = network();
+    for kind in [
+        MessageType::MsgHup,
+        MessageType::MsgBeat,
+        MessageType::MsgPropose,
+        MessageType::MsgSnapshot,
+        MessageType::MsgUnreachable,
+        MessageType::MsgSnapStatus,
+        MessageType::MsgCheckQuorum,
+        MessageType::MsgTransferLeader,
+        MessageType::MsgReadIndex,
+        MessageType::MsgReadIndexResp,
+    ] {
+        let message = message(&mut network, kind);
+        assert_eq!(step(&mut network, &message), Err(Refused::Type), "{kind:?}");
+    }
+}
+
+#[test]
+fn a_forced_election_comes_only_from_the_current_primary() {
+    let mut network = network();
+    let mut takeover = message(&mut network, MessageType::MsgTimeoutNow);
+    takeover.from = 3;
+    assert_eq!(step(&mut network, &takeover), Err(Refused::NotFromPrimary));
+    takeover.from = 1;
+    takeover.term += 1;
+    assert_eq!(step(&mut network, &takeover), Err(Refused::NotFromPrimary));
+    takeover.term -= 1;
+    assert_eq!(step(&mut network, &takeover), Ok(()));
+    assert_eq!(network.core(2).role(), Role::Candidate);
+}
+
+#[test]
+fn inputs_that_make_the_crate_panic_are_refused() {
+    let mut network = network();
+    let last = network.core(2).last_index();
+    let mut heartbeat = message(&mut network, MessageType::MsgHeartbeat);
+    heartbeat.commit = last + 1;
+    assert_eq!(step(&mut network, &heartbeat), Err(Refused::Range { field: "commit" }));
+    heartbeat.commit = last;
+    heartbeat.set_context(Bytes::from(vec![0; 1 << 20]));
+    assert_eq!(step(&mut network, &heartbeat), Err(Refused::Range { field: "context" }));
+
+    let mut gap = append(&mut network, EntryType::EntryNormal, Bytes::new());
+    gap.mut_entries()[0].index += 1;
+    assert_eq!(step(&mut network, &gap), Err(Refused::Gap));
+    let mut older = append(&mut network, EntryType::EntryNormal, Bytes::new());
+    older.mut_entries()[0].term = 0;
+    assert_eq!(step(&mut network, &older), Err(Refused::Gap));
+    let mut newer = append(&mut network, EntryType::EntryNormal, Bytes::new());
+    newer.mut_entries()[0].term += 1;
+    assert_eq!(step(&mut network, &newer), Err(Refused::Gap));
+
+    let mut snapshot = append(&mut network, EntryType::EntryNormal, Bytes::new());
+    snapshot.set_snapshot(Snapshot::default());
+    assert_eq!(step(&mut network, &snapshot), Err(Refused::Range { field: "snapshot" }));
+    for field in ["term", "log_term", "index", "commit", "commit_term", "reject_hint"] {
+        let mut ack = message(&mut network, MessageType::MsgAppendResponse);
+        match field {
+            "term" => ack.term = u64::MAX,
+            "log_term" => ack.log_term = u64::MAX,
+            "index" => ack.index = u64::MAX,
+            "commit" => ack.commit = u64::MAX,
+            "commit_term" => ack.commit_term = u64::MAX,
+            _ => ack.reject_hint = u64::MAX,
+        }
+        assert_eq!(step(&mut network, &ack), Err(Refused::Range { field }));
+    }
+    let mut termless = message(&mut network, MessageType::MsgHeartbeat);
+    termless.term = 0;
+    assert_eq!(step(&mut network, &termless), Err(Refused::Range { field: "term" }));
+    let mut last_term = message(&mut network, MessageType::MsgRequestVote);
+    last_term.term = u64::MAX;
+    last_term.set_context(Bytes::from_static(b"CampaignTransfer"));
+    assert_eq!(step(&mut network, &last_term), Err(Refused::Range { field: "term" }));
+}
+
+#[test]
+fn entries_of_other_kinds_are_refused() {
+    let mut network = network();
+    let first = append(&mut network, EntryType::EntryConfChange, Bytes::new());
+    assert_eq!(step(&mut network, &first), Err(Refused::EntryKind));
+    let unparsable = append(&mut network, EntryType::EntryConfChangeV2, Bytes::from_static(b"\xff\xff\xff"));
+    assert_eq!(step(&mut network, &unparsable), Err(Refused::EntryKind));
+    // The crate would leave an implicit joint configuration by an entry that nobody proposed.
+    let mut implicit = ConfChangeV2::default();
+    implicit.set_transition(ConfChangeTransition::Implicit);
+    let implicit = append(&mut network, EntryType::EntryConfChangeV2, implicit.write_to_bytes().unwrap().into());
+    assert_eq!(step(&mut network, &implicit), Err(Refused::EntryKind));
+    let mut context = append(&mut network, EntryType::EntryNormal, Bytes::new());
+    context.mut_entries()[0].set_context(Bytes::from_static(b"x"));
+    assert_eq!(step(&mut network, &context), Err(Refused::EntryKind));
+}
+
+#[test]
+fn batches_that_do_not_continue_the_ledger_are_refused() {
+    let mut network = network();
+    let view = network.core(2).view();
+    let last = network.core(2).last_index();
+    let before = network.core(2).seqno_at(last).unwrap();
+    for batch in [
+        Bytes::from_static(b"no batch"),
+        seal(View(view.0 + 1), before, &[b"another view"]),
+        seal(view, Seqno(before.0 + 1), &[b"a gap"]),
+        seal(view, Seqno(before.0 - 1), &[b"again"]),
+    ] {
+        let append = append(&mut network, EntryType::EntryNormal, batch);
+        assert!(matches!(step(&mut network, &append), Err(Refused::Batch { .. })));
+    }
+    let good = append(&mut network, EntryType::EntryNormal, seal(view, before, &[b"good"]));
+    assert_eq!(step(&mut network, &good), Ok(()));
+    assert_eq!(network.core(2).last_index(), last + 1);
+    // Once stored it is not looked at again.
+    assert_eq!(step(&mut network, &good), Ok(()));
+    assert_eq!(network.core(2).last_index(), last + 1);
+}
+
+#[test]
+fn a_contradiction_to_a_committed_entry_is_refused() {
+    let mut network = network();
+    let committed = network.core(2).committed();
+    let mut conflict = append(&mut network, EntryType::EntryNormal, Bytes::new());
+    conflict.term += 5;
+    conflict.index = committed - 1;
+    conflict.log_term = network.core(2).view_at(committed - 1).unwrap().0;
+    conflict.mut_entries()[0].index = committed;
+    conflict.mut_entries()[0].term = conflict.term;
+    // The crate ignores an append that starts below the commit index; one that starts at it cannot conflict below.
+    assert_eq!(step(&mut network, &conflict), Ok(()));
+    assert!(network.core(2).committed() >= committed);
+    assert_eq!(network.core(2).last_index(), committed);
+}
+
+#[test]
+fn a_second_primary_of_a_view_is_refused() {
+    let mut network = network();
+    let view = network.core(2).view();
+    for kind in [MessageType::MsgHeartbeat, MessageType::MsgAppend] {
+        let mut second = message(&mut network, kind);
+        second.from = 3;
+        let refused = Refused::SecondPrimary { view, known: id(1), claimed: id(3) };
+        assert_eq!(step(&mut network, &second), Err(refused));
+    }
+}
+
+#[test]
+fn a_false_address_is_refused() {
+    let mut network = network();
+    let heartbeat = message(&mut network, MessageType::MsgHeartbeat);
+    let bytes = heartbeat.write_to_bytes().unwrap();
+    assert_eq!(network.core(2).step(id(3), &bytes), Err(Refused::WrongAddress));
+    assert_eq!(network.core(3).step(id(1), &bytes), Err(Refused::WrongAddress));
+}
+
+#[test]
+fn an_acknowledgement_beyond_the_log_or_of_a_stranger_is_refused() {
+    let mut network = network();
+    let last = network.core(1).last_index();
+    let mut ack = message(&mut network, MessageType::MsgAppendResponse);
+    (ack.from, ack.to) = (2, 1);
+    ack.index = last + 1;
+    let bytes = ack.write_to_bytes().unwrap();
+    assert_eq!(network.core(1).step(id(2), &bytes), Err(Refused::Range { field: "index" }));
+    (ack.from, ack.index) = (9, last);
+    let bytes = ack.write_to_bytes().unwrap();
+    assert_eq!(network.core(1).step(id(9), &bytes), Err(Refused::Stranger));
+}
+
+#[test]
+fn a_message_of_countless_entries_is_refused_before_memory_is_spent() {
+    let mut network = network();
+    let bytes: Vec<u8> = [0x3a, 0x00].repeat(1 << 20);
+    assert_eq!(network.core(2).step(id(1), &bytes), Err(Refused::Range { field: "entries" }));
+}
+
+#[test]
+fn no_bytes_make_a_replica_panic() {
+    let mut network = network();
+    let mut random = Random(42);
+    let view = network.core(2).view();
+    let last = network.core(2).last_index();
+    let before = network.core(2).seqno_at(last).unwrap();
+    let good = append(&mut network, EntryType::EntryNormal, seal(view, before, &[b"good"])).write_to_bytes().unwrap();
+    for _ in 0..20_000 {
+        let mut bytes = good.clone();
+        for _ in 0..=random.below(3) {
+            let at = usize::try_from(random.below(bytes.len() as u64)).unwrap();
+            bytes[at] = random.next().to_le_bytes()[0];
+        }
+        let cut = usize::try_from(random.below(bytes.len() as u64 * 4)).unwrap();
+        bytes.truncate(cut.max(1));
+        let _ = network.core(2).step(id(1), &bytes);
+        let _ = network.core(2).take_output().unwrap();
+    }
+    // Random numbers in every field, of every type.
+    for round in 0..20_000_u64 {
+        let mut message = Message::default();
+        let kinds = [
+            MessageType::MsgAppend,
+            MessageType::MsgAppendResponse,
+            MessageType::MsgRequestVote,
+            MessageType::MsgRequestVoteResponse,
+            MessageType::MsgHeartbeat,
+            MessageType::MsgHeartbeatResponse,
+            MessageType::MsgTimeoutNow,
+            MessageType::MsgRequestPreVote,
+            MessageType::MsgRequestPreVoteResponse,
+        ];
+        message.set_msg_type(kinds[usize::try_from(random.below(kinds.len() as u64)).unwrap()]);
+        (message.from, message.to) = (1 + 2 * (round % 2), 2);
+        let near = network.core(2).last_index();
+        let mut number = || if random.percent(10) { random.next() } else { (near + random.below(6)).saturating_sub(3) };
+        (message.index, message.log_term) = (number(), number() % 6);
+        (message.commit, message.commit_term) = (number(), number() % 6);
+        (message.reject_hint, message.term) = (number(), number() % 9);
+        message.reject = number() % 2 == 0;
+        let _ = network.core(2).step(id(message.from), &message.write_to_bytes().unwrap());
+        let output = network.core(2).take_output().unwrap();
+        if let Some(persist) = output.persist {
+            network.core(2).persisted(persist.number);
+        }
+    }
+}

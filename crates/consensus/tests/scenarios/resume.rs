@@ -1,0 +1,201 @@
+//! t11: coming back without a majority alive, although a disk was rolled back.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use coco_consensus::{Error, Membership, Resume, ResumeEntry, ResumeState};
+use coco_disk::MemoryDisk;
+use coco_types::{ReplicaId, View};
+
+use crate::batches::{FileBatches, seal};
+use crate::network::{Network, id, ids};
+
+fn open(network: &Network, id: u64) -> Resume {
+    let disk = network.replicas[&id].disk.clone();
+    Resume::open(ReplicaId(id), Arc::new(disk.clone()), Box::new(FileBatches::open(disk))).unwrap()
+}
+
+/// Exchange, copy, adopt. `interrupt` says before each durable step of each replica whether the power fails there.
+/// Returns whether all confirmed.
+fn resume(network: &Network, present: &[u64], mut interrupt: impl FnMut() -> bool) -> bool {
+    let mut logs: BTreeMap<u64, Resume> = present.iter().map(|id| (*id, open(network, *id))).collect();
+    let states: Vec<ResumeState> = logs.values().map(Resume::state).collect();
+    let best = ResumeState::best(&states).unwrap().clone();
+    let view = View(states.iter().map(|state| state.view.0).max().unwrap() + 1);
+    for follower in present {
+        let common = logs[follower].common_with(&best).unwrap();
+        let mut next = common + 1;
+        loop {
+            let entries = logs[&best.id.0].read_entries(next, 64).unwrap();
+            let count = entries.len() as u64;
+            if interrupt() {
+                return false;
+            }
+            logs.get_mut(follower).unwrap().replace_tail(next - 1, entries).unwrap();
+            next += count;
+            if count == 0 {
+                break;
+            }
+        }
+        if interrupt() {
+            return false;
+        }
+        logs.get_mut(follower).unwrap().adopt(view).unwrap();
+    }
+    true
+}
+
+/// Commits, rolls one disk back, cuts the power of all, resumes with `present`, cuts the best log off, and goes on.
+/// Returns what was violated.
+fn scenario(seed: u64, present: &[u64], interruptions: bool, rolled_back: u64) -> Option<String> {
+    let mut network = Network::new(3, seed);
+    network.invariants.expect_violation = true;
+    network.elect_this(1);
+    network.commit(b"early");
+    network.settle();
+    let old = network.replicas[&rolled_back].disk.image();
+    network.isolate(3);
+    let count = 1 + network.random.below(4);
+    for number in 0..count {
+        network.commit(&number.to_le_bytes());
+    }
+    for id in 1..=3 {
+        network.crash(id);
+    }
+    network.replicas.get_mut(&rolled_back).unwrap().disk = old;
+    let mut random = network.random.clone();
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        let cut_at = random.below(12);
+        let mut steps = 0;
+        let done = resume(&network, present, || {
+            steps += 1;
+            interruptions && tries < 4 && steps > cut_at
+        });
+        for id in present {
+            network.replicas[id].disk.crash(|_| None);
+        }
+        if done {
+            break;
+        }
+    }
+    network.heal();
+    for id in present {
+        network.restart(*id);
+    }
+    // The best log leads for a moment at most.
+    network.isolate(1);
+    network.run(120);
+    if let Some(primary) = network.primary() {
+        network.propose(primary, b"after the resume");
+        network.run(20);
+    }
+    for id in (1..=3).filter(|id| !present.contains(id)) {
+        network.restart(id);
+    }
+    network.heal();
+    network.run(200);
+    network.invariants.violation.clone()
+}
+
+#[test]
+fn t11_resume_adopts_log() {
+    for seed in 0..20 {
+        assert_eq!(scenario(seed, &[1, 2, 3], false, 2), None, "seed {seed}");
+        assert_eq!(scenario(seed, &[1, 2, 3], true, 2), None, "seed {seed}, interrupted");
+        assert_eq!(scenario(seed, &[1, 2, 3], true, 1), None, "seed {seed}, the primary's disk");
+    }
+    // One replica too few for one rolled-back disk.
+    let losses = (0..20).filter(|seed| scenario(*seed, &[2, 3], false, 2).is_some()).count();
+    assert!(losses > 0, "the test would not notice a loss");
+}
+
+#[test]
+fn a_resumed_replica_votes_anew_in_a_higher_view() {
+    let mut network = Network::new(3, 1);
+    network.elect_this(1);
+    network.commit(b"one");
+    network.settle();
+    for id in 1..=3 {
+        network.stop(id);
+    }
+    let before = open(&network, 2).state();
+    assert_eq!(before.vote, Some(id(1)));
+    assert!(resume(&network, &[1, 2, 3], || false));
+    for id in 1..=3 {
+        network.replicas[&id].disk.crash(|_| None);
+        let state = open(&network, id).state();
+        assert_eq!((state.view, state.vote), (View(before.view.0 + 1), None));
+        assert_eq!((state.last_view, state.last_index), (before.last_view, before.last_index));
+        network.restart(id);
+    }
+    network.commit(b"two");
+    network.settle();
+}
+
+#[test]
+fn the_quorum_of_a_resume_counts_both_sides_and_the_tolerated_rollbacks() {
+    let three = Membership { voters: ids(&[1, 2, 3]), ..Membership::default() };
+    assert!(three.may_resume(&ids(&[1, 2]), 0));
+    assert!(!three.may_resume(&ids(&[1]), 0));
+    assert!(!three.may_resume(&ids(&[1, 2]), 1));
+    assert!(three.may_resume(&ids(&[1, 2, 3]), 1));
+    let five = Membership { voters: ids(&[1, 2, 3, 4, 5]), ..Membership::default() };
+    assert!(five.may_resume(&ids(&[1, 2, 3, 4]), 1));
+    assert!(!five.may_resume(&ids(&[1, 2, 3, 4]), 2));
+    let joint = Membership { voters_outgoing: ids(&[1, 2, 4]), ..three };
+    assert!(!joint.may_resume(&ids(&[3, 2]), 0));
+    assert!(joint.may_resume(&ids(&[1, 2]), 0));
+    assert!(!Membership::default().may_resume(&BTreeSet::new(), 0));
+}
+
+#[test]
+fn a_copy_that_would_touch_committed_entries_or_leave_a_gap_is_refused() {
+    let mut network = Network::new(1, 2);
+    network.commit(b"one");
+    network.commit(b"two");
+    network.commit(b"three");
+    network.stop(1);
+    let mut log = open(&network, 1);
+    let state = log.state();
+    assert!(state.commit > 1);
+    let empty = |view| vec![ResumeEntry::Empty { view }];
+    assert!(matches!(log.replace_tail(0, empty(View(1))), Err(Error::ResumeConflict { index: 1, .. })));
+    let last = state.last_index;
+    assert!(matches!(log.replace_tail(last + 1, empty(View(9))), Err(Error::ResumeGap { .. })));
+    assert!(matches!(log.replace_tail(last, empty(View(0))), Err(Error::ResumeGap { .. })));
+    let membership = vec![ResumeEntry::Membership { view: View(9), change: b"\xff"[..].into() }];
+    assert!(matches!(log.replace_tail(last, membership), Err(Error::ResumeGap { .. })));
+    let gap = seal(View(9), coco_types::Seqno(77), &[b"gap"]);
+    let batch = vec![ResumeEntry::Batch { view: View(9), bytes: gap }];
+    assert!(matches!(log.replace_tail(last, batch), Err(Error::ResumeGap { .. })));
+    assert!(matches!(log.adopt(state.view), Err(Error::ViewNotHigher { .. })));
+    drop(log.close());
+}
+
+#[test]
+fn logs_without_a_common_entry_are_told_apart() {
+    let mut network = Network::new(1, 3);
+    network.commit(b"one");
+    network.stop(1);
+    let log = open(&network, 1);
+    let mut other = log.state();
+    assert_eq!(log.common_with(&other), Some(other.last_index));
+    other.runs[0].view = View(7);
+    assert_eq!(log.common_with(&other), None);
+    other.runs.clear();
+    assert_eq!(log.common_with(&other), None);
+}
+
+#[test]
+fn a_rolled_back_disk_is_an_image_and_opens() {
+    let mut network = Network::new(1, 4);
+    network.commit(b"one");
+    let image: MemoryDisk = network.replicas[&1].disk.image();
+    network.commit(b"two");
+    network.stop(1);
+    let now = open(&network, 1).state().last_index;
+    network.replicas.get_mut(&1).unwrap().disk = image;
+    assert!(open(&network, 1).state().last_index < now);
+}
