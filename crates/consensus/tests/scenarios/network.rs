@@ -53,7 +53,10 @@ pub struct Replica {
     pub ledger: FileBatches,
     pub reads: Vec<ReadOutcome>,
     pub needs_snapshot: BTreeSet<ReplicaId>,
-    syncs: VecDeque<(u64, Persist, View)>,
+    /// Asked for, with the view that each makes durable.
+    syncs: VecDeque<(Persist, View)>,
+    /// One at a time, as a disk does; with the tick at which it ends.
+    syncing: Option<(u64, Persist, View)>,
 }
 
 struct Packet {
@@ -145,6 +148,7 @@ impl Network {
             reads: Vec::new(),
             needs_snapshot: BTreeSet::new(),
             syncs: VecDeque::new(),
+            syncing: None,
         };
         self.replicas.insert(id, replica);
     }
@@ -225,16 +229,13 @@ impl Network {
         self.collect(to);
     }
 
-    pub fn finish_syncs(&mut self) {
+    fn finish_syncs(&mut self) {
         for id in self.running() {
-            let now = self.now;
-            let replica = self.replicas.get_mut(&id).unwrap();
-            let Some((_, persist, view)) = replica.syncs.pop_back_if_all_due(now) else { continue };
-            replica.disk.sync(LEDGER_FILE).unwrap();
-            replica.disk.sync(persist.log_file).unwrap();
-            self.invariants.durable_view.insert(id, view);
-            self.core(id).persisted(persist.number);
-            self.collect(id);
+            while let Some((persist, view)) = self.replicas.get_mut(&id).and_then(|replica| replica.sync(self.now)) {
+                self.invariants.durable_view.insert(id, view);
+                self.core(id).persisted(persist.number);
+                self.collect(id);
+            }
         }
     }
 
@@ -263,11 +264,10 @@ impl Network {
         for committed in &output.committed {
             self.check_committed(id, committed);
         }
-        let now = self.now;
         let view = self.core(id).view();
         let replica = self.replicas.get_mut(&id).unwrap();
         if let Some(persist) = output.persist {
-            replica.syncs.push_back((now.saturating_add(replica.sync_ticks), persist, view));
+            replica.syncs.push_back((persist, view));
         }
         replica.reads.extend(output.reads);
         replica.needs_snapshot.extend(output.needs_snapshot);
@@ -438,6 +438,7 @@ impl Network {
         let replica = self.replicas.get_mut(&id).unwrap();
         replica.core = None;
         replica.syncs.clear();
+        replica.syncing = None;
         replica.disk.crash(survives);
         self.invariants.crashed(id);
     }
@@ -461,17 +462,17 @@ impl Network {
     }
 }
 
-trait SyncQueue {
-    fn pop_back_if_all_due(&mut self, now: u64) -> Option<(u64, Persist, View)>;
-}
-
-impl SyncQueue for VecDeque<(u64, Persist, View)> {
-    /// The newest sync that is due; it covers those before.
-    fn pop_back_if_all_due(&mut self, now: u64) -> Option<(u64, Persist, View)> {
-        let mut newest = None;
-        while let Some(sync) = self.pop_front_if(|(due, _, _)| *due <= now) {
-            newest = Some(sync);
+impl Replica {
+    /// The sync that ends now. The next one covers all that was asked for meanwhile.
+    fn sync(&mut self, now: u64) -> Option<(Persist, View)> {
+        self.core.as_ref()?;
+        if self.syncing.is_none() {
+            let (persist, view) = self.syncs.drain(..).last()?;
+            self.syncing = Some((now.saturating_add(self.sync_ticks), persist, view));
         }
-        newest
+        let (_, persist, view) = self.syncing.take_if(|(due, ..)| *due <= now)?;
+        self.disk.sync(LEDGER_FILE).unwrap();
+        self.disk.sync(persist.log_file).unwrap();
+        Some((persist, view))
     }
 }
