@@ -18,9 +18,14 @@ pub(crate) struct Record {
 
 pub(crate) struct Entry {
     newest: Record,
-    /// Ascending by version, all below `newest`. Never empty.
-    #[expect(clippy::box_collection, reason = "8 bytes in every entry instead of 32: few keys have older versions")]
-    older: Option<Box<VecDeque<Record>>>,
+    older: Option<Box<Older>>,
+}
+
+/// The records below the newest. Most keys that have any have one, and then this is one allocation.
+struct Older {
+    last: Record,
+    /// Ascending by version, all below `last`.
+    before: VecDeque<Record>,
 }
 
 /// What became of a superseded record.
@@ -51,39 +56,61 @@ impl Entry {
             return Some(&self.newest);
         }
         let older = self.older.as_ref()?;
-        let after = older.partition_point(|record| record.version <= version);
-        older.get(after.checked_sub(1)?)
+        if older.last.version <= version {
+            return Some(&older.last);
+        }
+        older.before_up_to(version)
     }
 
     pub fn supersede(&mut self, version: Seqno, cell: Cell) {
         debug_assert!(self.newest.version <= version);
         let previous = std::mem::replace(&mut self.newest, Record { version, cell });
-        self.older.get_or_insert_with(|| Box::new(VecDeque::with_capacity(1))).push_back(previous);
+        match &mut self.older {
+            None => self.older = Some(Box::new(Older { last: previous, before: VecDeque::new() })),
+            Some(older) => {
+                let before = std::mem::replace(&mut older.last, previous);
+                older.before.push_back(before);
+            }
+        }
     }
 
-    /// Takes back what `version` wrote. `Err`: it was the only record, and the entry must go.
-    pub fn withdraw(&mut self, version: Seqno) -> Result<Record, ()> {
+    /// Takes back what `version` wrote. `None`: it was the only record, and the entry must go.
+    pub fn withdraw(&mut self, version: Seqno) -> Option<Record> {
         assert_eq!(self.newest.version, version, "versions are rolled back newest first");
-        let previous = self.older.as_mut().and_then(|older| older.pop_back()).ok_or(())?;
-        self.drop_empty_list();
-        Ok(std::mem::replace(&mut self.newest, previous))
+        let previous = self.take_last_older()?;
+        Some(std::mem::replace(&mut self.newest, previous))
     }
 
     /// Drops the record that the committed version `by` superseded, unless one of the `live` snapshots (ascending) sees it.
     ///
     /// Records between it and `by` may already be gone. That leaves the answer as it is: they went because no snapshot saw them.
     pub fn release(&mut self, by: Seqno, live: &[Seqno]) -> Released {
-        let Some(older) = self.older.as_mut() else { return Released::Nothing };
-        let Some(at) = older.partition_point(|record| record.version < by).checked_sub(1) else {
-            return Released::Nothing;
+        let Some(older) = &mut self.older else { return Released::Nothing };
+        let (record, at) = if older.last.version < by {
+            (&older.last, None)
+        } else {
+            let Some(at) = older.before.partition_point(|record| record.version < by).checked_sub(1) else {
+                return Released::Nothing;
+            };
+            (&older.before[at], Some(at))
         };
         let seen_by = live.partition_point(|snapshot| *snapshot < by).checked_sub(1).map(|newest| live[newest]);
-        if let Some(snapshot) = seen_by.filter(|snapshot| *snapshot >= older[at].version) {
+        if let Some(snapshot) = seen_by.filter(|snapshot| *snapshot >= record.version) {
             return Released::SeenBy(snapshot);
         }
-        let record = older.remove(at).expect("the position was just found");
-        self.drop_empty_list();
-        Released::Dropped(record)
+        let dropped = match at {
+            Some(at) => older.before.remove(at),
+            None => self.take_last_older(),
+        };
+        Released::Dropped(dropped.expect("the record was just looked at"))
+    }
+
+    fn take_last_older(&mut self) -> Option<Record> {
+        let older = self.older.as_mut()?;
+        if let Some(before) = older.before.pop_back() {
+            return Some(std::mem::replace(&mut older.last, before));
+        }
+        self.older.take().map(|older| older.last)
     }
 
     /// A removal with nothing beneath it reads like no entry at all. Its removal is committed: what an uncommitted one
@@ -91,11 +118,13 @@ impl Entry {
     pub fn is_lone_removal(&self) -> bool {
         self.older.is_none() && !self.newest.cell.has_value()
     }
+}
 
-    fn drop_empty_list(&mut self) {
-        if self.older.as_ref().is_some_and(|older| older.is_empty()) {
-            self.older = None;
-        }
+impl Older {
+    /// The last of `before` not above `version`.
+    fn before_up_to(&self, version: Seqno) -> Option<&Record> {
+        let after = self.before.partition_point(|record| record.version <= version);
+        self.before.get(after.checked_sub(1)?)
     }
 }
 

@@ -122,7 +122,7 @@ impl Index {
         let leaf = self.leaf_mut(key);
         let at = leaf.position(key).expect("an uncommitted write is never pruned");
         let entry = leaf.entry_mut(at);
-        if let Ok(withdrawn) = entry.withdraw(version) {
+        if let Some(withdrawn) = entry.withdraw(version) {
             let has_value = entry.newest().cell.has_value();
             let lone_removal = entry.is_lone_removal();
             self.size.older -= 1;
