@@ -1,1 +1,18 @@
 //! One node: its synchronous machines, and the shell that runs them.
+
+pub mod config;
+pub mod events;
+pub mod executor;
+pub mod front;
+pub mod genesis;
+pub mod handle;
+pub mod history;
+pub mod identity;
+pub mod join;
+pub mod ledger;
+pub mod machines;
+mod reconciler;
+pub mod replica;
+pub mod shell;
+mod submissions;
+pub mod wire;

@@ -1,1 +1,19 @@
 //! Many nodes, one thread, one seed.
+//!
+//! The simulator runs the machines of real nodes (`coco_node`) over simulated disks, clocks and a network that delays, loses, reorders,
+//! duplicates and partitions, crashes nodes at any point between two effects, and checks what must always hold after every step. A
+//! seed is the whole story: the same seed gives the same run, event by event.
+//!
+//! What it deliberately does not run: sockets, TLS, threads, the real disk. `clients/` does.
+
+mod counter;
+mod faults;
+mod invariants;
+mod network;
+mod node;
+mod random;
+mod world;
+
+pub use faults::Faults;
+pub use invariants::Violation;
+pub use world::{Report, World};

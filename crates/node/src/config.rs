@@ -1,0 +1,104 @@
+//! A node's configuration file, and the genesis of a network.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use coco_types::limits;
+use serde::{Deserialize, Serialize};
+
+/// `node.toml`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NodeConfig {
+    /// Position in the network, from 0: names the node in logs and status.
+    pub index: u32,
+    /// Folder of this node's ledger, logs of the consensus, history and sealed keys. Created if absent.
+    pub data: PathBuf,
+    pub listen: Listen,
+    pub start: Start,
+    #[serde(default)]
+    pub timing: Timing,
+    /// Development conveniences are on: permissive CORS, unlocked accounts. Never in production.
+    #[serde(default)]
+    pub dev: bool,
+    /// Settings of this node for each hosted ledger, passed to the protocol unread.
+    #[serde(default)]
+    pub ledgers: BTreeMap<String, serde_json::Value>,
+}
+
+/// Addresses this node listens on. They are also how others reach it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Listen {
+    /// The node API (HTTPS): `/node`, `/app`. 8000 + index by convention.
+    pub api: SocketAddr,
+    /// Other nodes (mutual TLS). 8100 + index by convention.
+    pub peers: SocketAddr,
+    /// Metrics and health (plain HTTP, loopback by default). 9464 + index by convention.
+    pub admin: SocketAddr,
+    /// Listeners of hosted ledgers by name, such as `ethereum` (8545 + 10 * index).
+    #[serde(default)]
+    pub ledgers: BTreeMap<String, SocketAddr>,
+}
+
+/// What a node does at its first start. A node whose data folder holds a ledger comes back by itself instead: by swap if a majority
+/// of the network answers, by resume if none does.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "how", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Start {
+    /// Starts a new network of one node.
+    New { genesis: PathBuf },
+    /// Joins the network that these nodes' APIs belong to.
+    Join { targets: Vec<SocketAddr>, service_certificate: PathBuf },
+}
+
+/// Consensus timing. A wide-area network raises all of it in proportion.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Timing {
+    pub election_timeout_ms: u64,
+    pub heartbeat_ms: u64,
+    /// How long a batch waits for company.
+    pub batch_interval_ms: u64,
+}
+
+impl Default for Timing {
+    fn default() -> Self {
+        Self {
+            election_timeout_ms: limits::ELECTION_TIMEOUT_MS,
+            heartbeat_ms: limits::HEARTBEAT_MS,
+            batch_interval_ms: limits::BATCH_INTERVAL_MS,
+        }
+    }
+}
+
+/// `genesis.json`: the founding facts of a network, written to public maps by its first transaction.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Genesis {
+    /// The service certificate's common name.
+    pub name: String,
+    pub members: Vec<Actor>,
+    #[serde(default)]
+    pub participants: Vec<Actor>,
+    /// Accepted code measurements of virtual nodes, hex.
+    pub virtual_measurements: Vec<String>,
+    #[serde(default = "chunk_bytes")]
+    pub chunk_bytes: u64,
+    /// Genesis of each hosted ledger by name, in the protocol's own form.
+    pub ledgers: BTreeMap<String, serde_json::Value>,
+}
+
+/// A member or participant: its certificate in PEM and what the consortium says about it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Actor {
+    pub certificate: String,
+    #[serde(default)]
+    pub data: serde_json::Value,
+}
+
+fn chunk_bytes() -> u64 {
+    limits::CHUNK_BYTES
+}

@@ -1,0 +1,67 @@
+//! What wakes the machines. One closed enum each.
+
+use bytes::Bytes;
+use coco_protocol::{Admitted, Rejection, Submitted, Until};
+use coco_types::{ReplicaId, Seqno, View};
+
+use crate::executor::{ExecutedBatch, SystemCommand};
+use crate::handle::unavailable;
+use crate::wire::Question;
+
+/// Wakes the replica.
+pub enum ReplicaEvent {
+    /// A consensus message of another replica.
+    Message {
+        from: ReplicaId,
+        message: Bytes,
+    },
+    /// Files are on disk.
+    Persisted {
+        number: u64,
+    },
+    /// A sync failed: nothing may be promised any more.
+    DiskFailed(String),
+    Executed(ExecutedBatch),
+    ExecutorStopped,
+    FrontReached(Seqno),
+    /// The front found derived data that contradicts the ledger.
+    FrontFailed(String),
+    Linearizable {
+        reply: Box<dyn FnOnce(bool) + Send>,
+    },
+    /// Answers once everything up to here is readable.
+    ReadUpTo {
+        seqno: Seqno,
+        reply: Box<dyn FnOnce(bool) + Send>,
+    },
+    /// Hand over the lead if this is the primary, then stop.
+    Stop,
+}
+
+/// Wakes the executor.
+pub enum ExecutorEvent {
+    Lead { view: View },
+    Stop,
+    Visible(Seqno),
+    Submit { ledger: usize, admitted: Vec<Admitted>, until: Until, reply: Box<dyn FnOnce(Vec<Submitted>) + Send> },
+    System { command: SystemCommand, reply: Box<dyn FnOnce(Vec<Submitted>) + Send> },
+    Ask { question: Question, reply: Box<dyn FnOnce(Result<Bytes, Rejection>) + Send> },
+    Shutdown,
+}
+
+impl ExecutorEvent {
+    /// Answers whoever waits for it that it was not taken.
+    pub fn refuse(self) {
+        match self {
+            Self::Submit { admitted, reply, .. } => {
+                let busy = || Submitted::Rejected(Rejection { message: BUSY.to_owned(), ..unavailable() });
+                reply(admitted.iter().map(|_| busy()).collect());
+            }
+            Self::System { reply, .. } => reply(vec![Submitted::Unavailable]),
+            Self::Ask { reply, .. } => reply(Err(unavailable())),
+            Self::Lead { .. } | Self::Stop | Self::Visible(_) | Self::Shutdown => {}
+        }
+    }
+}
+
+const BUSY: &str = "the node is busy: try again later";

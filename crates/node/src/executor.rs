@@ -1,0 +1,338 @@
+//! The executor: runs what the pools hold, on the primary, one transaction after the other, and cuts batches.
+//!
+//! ```text
+//!   Submit ──▶ Pool::insert ──▶ (ready) ──▶ Pool::next ─▶ execute ─▶ apply to the store ─▶ open batch ──cut──▶ Executed ─▶ replica
+//!                                                                                                 waiters ◀── Visible ◀─ front
+//! ```
+//!
+//! A synchronous machine. It owns the store's newest end between [`Executor::lead`] and [`Executor::stop`], and touches it at
+//! no other time. What it executes is above the committed version and may be dropped with the leadership; nothing of it leaves the
+//! node except through the replica's sealed entries and a protocol's own answers about what is pending.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use coco_kv::{Store, Tx};
+use coco_protocol::{
+    Admitted, Claims, Context, Outcome, Pool, Protocol, Ready, Rejection, RejectionReason, Submitted, Until,
+};
+use coco_types::{Seqno, TxId, View, WriteSet, limits};
+
+use crate::submissions::{Reply, Submissions, Ticket};
+
+/// A run of executed transactions on its way to the replica. The batch's signature transaction takes the seqno after the last.
+#[derive(Clone, Debug)]
+pub struct ExecutedBatch {
+    pub view: View,
+    pub first: Seqno,
+    pub transactions: Vec<ExecutedTransaction>,
+}
+
+/// What one transaction wrote, and what its receipt will bind.
+#[derive(Clone, Debug)]
+pub struct ExecutedTransaction {
+    pub writes: Arc<WriteSet>,
+    pub claims: Option<Claims>,
+}
+
+/// A transaction of the framework itself: joining, retiring, genesis. Runs before any pool.
+pub type SystemCommand = Box<dyn FnOnce(&mut Tx, &Context<'_>) -> Result<Outcome, Rejection> + Send>;
+
+/// Bounds and intervals of batches.
+#[derive(Clone, Copy, Debug)]
+pub struct BatchLimits {
+    pub interval_ms: u64,
+    pub bytes_max: usize,
+    pub uncommitted_max: u64,
+}
+
+impl Default for BatchLimits {
+    fn default() -> Self {
+        Self {
+            interval_ms: limits::BATCH_INTERVAL_MS,
+            bytes_max: limits::BATCH_BYTES_MAX,
+            uncommitted_max: limits::UNCOMMITTED_TRANSACTIONS_MAX as u64,
+        }
+    }
+}
+
+/// See the module's text.
+pub struct Executor {
+    store: Store,
+    ledgers: Vec<Hosted>,
+    random: Arc<dyn Fn(&mut [u8]) + Send + Sync>,
+    limits: BatchLimits,
+    reign: Option<Reign>,
+    system: Vec<(SystemCommand, Ticket)>,
+    submissions: Submissions,
+    visible: Seqno,
+    now_ms: u64,
+}
+
+struct Hosted {
+    protocol: Arc<dyn Protocol>,
+    pool: Box<dyn Pool>,
+}
+
+/// One uninterrupted time as primary.
+struct Reign {
+    view: View,
+    next: Seqno,
+    batch: Vec<ExecutedTransaction>,
+    batch_bytes: usize,
+    cut_at_ms: u64,
+}
+
+impl Executor {
+    pub fn new(
+        store: Store,
+        protocols: &[Arc<dyn Protocol>],
+        random: Arc<dyn Fn(&mut [u8]) + Send + Sync>,
+        limits: BatchLimits,
+    ) -> Self {
+        let hosted = |protocol: &Arc<dyn Protocol>| Hosted { protocol: protocol.clone(), pool: protocol.pool() };
+        let visible = store.committed();
+        let ledgers = protocols.iter().map(hosted).collect();
+        let submissions = Submissions::default();
+        Self { store, ledgers, random, limits, reign: None, system: Vec::new(), submissions, visible, now_ms: 0 }
+    }
+
+    /// The store's newest end is this executor's from now on. `opening` is the number of transactions that the replica seals itself
+    /// before anything else (the view's signature).
+    pub fn lead(&mut self, view: View) {
+        self.store.rollback();
+        let next = self.store.newest().next();
+        self.visible = self.store.committed();
+        self.reign = Some(Reign { view, next, batch: Vec::new(), batch_bytes: 0, cut_at_ms: 0 });
+    }
+
+    /// Ends the reign: drops what is not committed, and gives the store back. Waiters for sealed transactions learn their ids.
+    pub fn stop(&mut self) {
+        if self.reign.take().is_none() {
+            return;
+        }
+        self.system.clear();
+        for hosted in &mut self.ledgers {
+            hosted.pool.clear();
+        }
+        self.submissions.abandon();
+        self.store.rollback();
+    }
+
+    pub fn is_leading(&self) -> bool {
+        self.reign.is_some()
+    }
+
+    /// Takes submissions into a ledger's pool.
+    pub fn submit(&mut self, ledger: usize, admitted: Vec<Admitted>, until: Until, reply: Reply) {
+        let Some(hosted) = self.ledgers.get_mut(ledger).filter(|_| self.reign.is_some()) else {
+            let count = admitted.len();
+            return reply(vec![Submitted::Unavailable; count]);
+        };
+        let newest = self.store.newest_snapshot();
+        let group = self.submissions.open(admitted.len(), reply);
+        for (position, submission) in admitted.into_iter().enumerate() {
+            let ticket = Ticket { group, position };
+            let id = submission.id.clone();
+            let room = hosted.pool.len() < limits::SUBMISSIONS_QUEUED_MAX;
+            let inserted = if room {
+                hosted.pool.insert(submission, &newest, self.now_ms)
+            } else {
+                Err(busy("too many submissions are waiting"))
+            };
+            match (inserted, until) {
+                (Err(rejection), _) => self.submissions.settle(ticket, Submitted::Rejected(rejection)),
+                (Ok(()), Until::Accepted) => self.submissions.settle(ticket, Submitted::Accepted),
+                (Ok(()), Until::Committed) => self.submissions.await_execution(ledger, id, ticket),
+            }
+        }
+    }
+
+    /// Queues a transaction of the framework itself.
+    pub fn submit_system(&mut self, command: SystemCommand, reply: Reply) {
+        if self.reign.is_none() || self.system.len() >= limits::SUBMISSIONS_QUEUED_MAX {
+            return reply(vec![Submitted::Unavailable]);
+        }
+        let group = self.submissions.open(1, reply);
+        self.system.push((command, Ticket { group, position: 0 }));
+    }
+
+    /// Puts a question to a ledger's pool.
+    pub fn answer(&mut self, ledger: usize, question: &[u8]) -> Result<Bytes, Rejection> {
+        let newest = self.store.newest_snapshot();
+        let now_ms = self.now_ms;
+        match self.ledgers.get_mut(ledger).filter(|_| self.reign.is_some()) {
+            Some(hosted) => hosted.pool.answer(question, &newest, now_ms),
+            None => Err(busy("there is no primary here")),
+        }
+    }
+
+    /// Everything up to here is committed and readable: answers those who wait for it.
+    pub fn visible(&mut self, seqno: Seqno) {
+        self.visible = self.visible.max(seqno);
+        self.submissions.committed(seqno);
+    }
+
+    /// Executes what is ready and returns the batches that are due, oldest first.
+    pub fn turn(&mut self, now_ms: u64) -> Vec<ExecutedBatch> {
+        self.now_ms = self.now_ms.max(now_ms);
+        let mut batches = Vec::new();
+        if self.reign.is_none() {
+            return batches;
+        }
+        self.run_system();
+        for ledger in 0..self.ledgers.len() {
+            while self.has_room() && self.is_ready(ledger) {
+                let ran = self.run(ledger);
+                if self.batch_is_full() {
+                    batches.extend(self.cut());
+                } else if !ran || !self.is_ready(ledger) {
+                    break;
+                }
+            }
+        }
+        if self.batch_is_due() {
+            batches.extend(self.cut());
+        }
+        batches
+    }
+
+    /// When [`Executor::turn`] should be called next at the latest, in ledger time; `None` if only an event can give it work.
+    pub fn wake_at_ms(&self) -> Option<u64> {
+        let reign = self.reign.as_ref()?;
+        let batch = (!reign.batch.is_empty()).then(|| reign.cut_at_ms + self.limits.interval_ms);
+        let ready = self.ledgers.iter().filter_map(|hosted| match hosted.pool.ready(self.now_ms) {
+            Ready::Idle => None,
+            Ready::Now => self.has_room().then_some(self.now_ms),
+            Ready::At(at) => self.has_room().then_some(at),
+        });
+        ready.chain(batch).min()
+    }
+
+    fn is_ready(&self, ledger: usize) -> bool {
+        match self.ledgers[ledger].pool.ready(self.now_ms) {
+            Ready::Idle => false,
+            Ready::Now => true,
+            Ready::At(at) => at <= self.now_ms,
+        }
+    }
+
+    /// Back-pressure: executed and uncommitted transactions are bounded; pools fill up behind it and answer "busy".
+    fn has_room(&self) -> bool {
+        self.reign
+            .as_ref()
+            .is_some_and(|reign| reign.next.0.saturating_sub(self.visible.0) < self.limits.uncommitted_max)
+    }
+
+    fn batch_is_full(&self) -> bool {
+        self.reign.as_ref().is_some_and(|reign| reign.batch_bytes >= self.limits.bytes_max)
+    }
+
+    /// At most one batch an interval, so that a lone write after a quiet time leaves at once and a busy time shares its signatures.
+    fn batch_is_due(&self) -> bool {
+        let due = |reign: &Reign| !reign.batch.is_empty() && self.now_ms >= reign.cut_at_ms + self.limits.interval_ms;
+        self.reign.as_ref().is_some_and(due)
+    }
+
+    fn cut(&mut self) -> Option<ExecutedBatch> {
+        let reign = self.reign.as_mut().filter(|reign| !reign.batch.is_empty())?;
+        let transactions = std::mem::take(&mut reign.batch);
+        let first = Seqno(reign.next.0 - transactions.len() as u64);
+        let signature = reign.next;
+        reign.next = signature.next();
+        reign.batch_bytes = 0;
+        reign.cut_at_ms = self.now_ms;
+        self.store.apply(signature, &WriteSet::new()).expect("the executor is the only writer while it leads");
+        Some(ExecutedBatch { view: reign.view, first, transactions })
+    }
+
+    fn run_system(&mut self) {
+        for (command, ticket) in std::mem::take(&mut self.system) {
+            let mut tx = self.store.begin();
+            let txid = self.next_txid();
+            let random = self.random.clone();
+            let context = Context::new(txid, self.now_ms, &*random);
+            match command(&mut tx, &context) {
+                Ok(outcome) => {
+                    self.append(tx, &outcome);
+                    self.submissions.await_commit(txid, outcome.response, ticket);
+                }
+                Err(rejection) => self.submissions.settle(ticket, Submitted::Rejected(rejection)),
+            }
+        }
+    }
+
+    /// One run of a ledger's pool: a whole block, or as much as the batch holds. `false` if nothing was executed.
+    fn run(&mut self, ledger: usize) -> bool {
+        let protocol = self.ledgers[ledger].protocol.clone();
+        let mut opened = false;
+        while let Some(admitted) = self.ledgers[ledger].pool.next(self.now_ms) {
+            let result = self.execute(&*protocol, &admitted, opened);
+            opened |= result.is_ok();
+            let newest = self.store.newest_snapshot();
+            self.ledgers[ledger].pool.done(&admitted, result.as_ref().map(|(_, outcome)| outcome), &newest);
+            match result {
+                Ok((txid, outcome)) => self.submissions.executed(ledger, &admitted.id, txid, outcome.response),
+                Err(rejection) => self.submissions.rejected(ledger, &admitted.id, rejection),
+            }
+            if !protocol.has_blocks() && (self.batch_is_full() || !self.has_room()) {
+                return true;
+            }
+        }
+        if opened {
+            self.seal(&*protocol);
+        }
+        opened
+    }
+
+    fn execute(
+        &mut self,
+        protocol: &dyn Protocol,
+        admitted: &Admitted,
+        opened: bool,
+    ) -> Result<(TxId, Outcome), Rejection> {
+        let mut tx = self.store.begin();
+        let txid = self.next_txid();
+        let random = self.random.clone();
+        let context = Context::new(txid, self.now_ms, &*random);
+        if !opened {
+            protocol.open_block(&mut tx, &context)?;
+        }
+        let outcome = protocol.execute(&mut tx, admitted, &context)?;
+        if tx.write_bytes() > limits::WRITE_SET_BYTES_MAX {
+            return Err(Rejection::new(RejectionReason::Invalid, -32000, "the transaction writes more than 16 MiB"));
+        }
+        self.append(tx, &outcome);
+        Ok((txid, outcome))
+    }
+
+    fn seal(&mut self, protocol: &dyn Protocol) {
+        let mut tx = self.store.begin();
+        let random = self.random.clone();
+        let context = Context::new(self.next_txid(), self.now_ms, &*random);
+        match protocol.seal_block(&mut tx, &context) {
+            Ok(Some(outcome)) => self.append(tx, &outcome),
+            Ok(None) => {}
+            Err(rejection) => panic!("a block of {} that was opened can be sealed: {rejection}", protocol.name()),
+        }
+    }
+
+    fn append(&mut self, tx: Tx, outcome: &Outcome) {
+        let bytes = tx.write_bytes();
+        let (writes, _) = tx.into_parts();
+        let reign = self.reign.as_mut().expect("only a primary executes");
+        self.store.apply(reign.next, &writes).expect("the executor is the only writer while it leads");
+        reign.next = reign.next.next();
+        reign.batch_bytes += bytes;
+        reign.batch.push(ExecutedTransaction { writes: Arc::new(writes), claims: outcome.claims.clone() });
+    }
+
+    fn next_txid(&self) -> TxId {
+        let reign = self.reign.as_ref().expect("only a primary executes");
+        TxId::new(reign.view, reign.next)
+    }
+}
+
+fn busy(message: &str) -> Rejection {
+    Rejection::new(RejectionReason::Busy, -32005, message)
+}

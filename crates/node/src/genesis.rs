@@ -1,0 +1,62 @@
+//! The first transactions of a network: the founding facts, then the opening.
+
+use std::sync::Arc;
+
+use coco_governance::{Founding, FoundingActor, Network, NodeRow};
+use coco_ledger::Primary;
+use coco_protocol::{Outcome, Protocol, Rejection, RejectionReason};
+use coco_types::Digest;
+
+use crate::config::{Actor, Genesis};
+use crate::executor::SystemCommand;
+
+/// The node that founds the network, as its first transaction records it.
+pub struct Founder {
+    pub node: NodeRow,
+    /// In PEM.
+    pub node_certificate: String,
+    /// In PEM.
+    pub service_certificate: String,
+}
+
+/// Checks what can be checked before a network exists.
+pub fn founding(genesis: &Genesis, founder: Founder) -> Result<Founding, String> {
+    let actor = |actor: &Actor| FoundingActor { certificate: actor.certificate.clone(), data: actor.data.clone() };
+    let measurement = |text: &String| text.parse::<Digest>().map_err(|error| format!("virtual_measurements: {error}"));
+    Ok(Founding {
+        network: Network {
+            name: genesis.name.clone(),
+            chunk_bytes: genesis.chunk_bytes,
+            ledgers: genesis.ledgers.keys().cloned().collect(),
+        },
+        members: genesis.members.iter().map(actor).collect(),
+        participants: genesis.participants.iter().map(actor).collect(),
+        virtual_measurements: genesis.virtual_measurements.iter().map(measurement).collect::<Result<_, _>>()?,
+        node: founder.node,
+        node_certificate: founder.node_certificate,
+        service_certificate: founder.service_certificate,
+    })
+}
+
+/// The two commands that a new network's executor runs first. They share the first batch, so that either both are there or none.
+pub fn commands(genesis: Genesis, founding: Founding, protocols: Vec<Arc<dyn Protocol>>) -> [SystemCommand; 2] {
+    let found: SystemCommand = Box::new(move |tx, context| {
+        let primary = Primary { view: context.txid.view, replica: founding.node.info.replica };
+        tx.put(&coco_ledger::tables::VIEW, coco_ledger::tables::K0.to_vec(), primary.to_row());
+        coco_governance::found(tx, &founding).map_err(refused)?;
+        for protocol in &protocols {
+            let config = genesis.ledgers.get(protocol.name()).cloned().unwrap_or_default();
+            protocol.genesis(tx, &config, context).map_err(refused)?;
+        }
+        Ok(Outcome::default())
+    });
+    let open: SystemCommand = Box::new(|tx, _| {
+        coco_governance::open(tx).map_err(refused)?;
+        Ok(Outcome::default())
+    });
+    [found, open]
+}
+
+fn refused(error: impl std::fmt::Display) -> Rejection {
+    Rejection::new(RejectionReason::Invalid, 0, error.to_string())
+}

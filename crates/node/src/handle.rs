@@ -1,0 +1,191 @@
+//! A node as its protocols' services see it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use coco_protocol::{
+    Admitted, Caller, Gate, LedgerHandle, NodeStatus, Reader, Rejection, RejectionReason, Submitted, TransactionStatus,
+    Until,
+};
+use coco_types::{ReplicaId, TxId, View};
+use crossbeam_channel::{Sender, TrySendError};
+use parking_lot::RwLock;
+
+use crate::events::{ExecutorEvent, ReplicaEvent};
+use crate::front::Visible;
+use crate::history::NodeHistory;
+use crate::ledger::NodeLedger;
+use crate::wire::{self, Question};
+
+/// How long a forwarded submission may take until the peer is taken to be unreachable.
+const FORWARD_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The way to other nodes. Real sockets in a node, the simulated network in the simulator.
+pub trait Peers: Send + Sync {
+    /// Consensus messages: may be lost, never blocks.
+    fn send(&self, to: ReplicaId, message: Bytes);
+    /// A question to one peer; `None` if no answer came in time.
+    fn request(
+        &self,
+        to: ReplicaId,
+        kind: u16,
+        body: Bytes,
+        timeout: Duration,
+        reply: Box<dyn FnOnce(Option<Bytes>) + Send>,
+    );
+}
+
+/// What the replica last said about the consensus.
+#[derive(Clone, Debug, Default)]
+pub struct Standing {
+    pub view: View,
+    pub primary: Option<ReplicaId>,
+    pub is_primary: bool,
+    pub voters: BTreeSet<ReplicaId>,
+    /// Replicas that the primary has heard of lately; empty on a backup.
+    pub answering: BTreeSet<ReplicaId>,
+    /// Index of each replica's node in the network.
+    pub index_of: BTreeMap<ReplicaId, u32>,
+    /// Applied what it knows to be committed.
+    pub caught_up: bool,
+}
+
+/// What the node's machines and its servers share.
+pub struct Shared {
+    pub replica_id: ReplicaId,
+    pub index: u32,
+    pub visible: Arc<Visible>,
+    pub history: Arc<NodeHistory>,
+    pub ledger: Arc<NodeLedger>,
+    pub gate: Arc<dyn Gate>,
+    pub standing: RwLock<Standing>,
+    pub executor: Sender<ExecutorEvent>,
+    pub replica: Sender<ReplicaEvent>,
+    pub peers: Arc<dyn Peers>,
+    pub clock: Arc<dyn Fn() -> u64 + Send + Sync>,
+}
+
+/// One hosted ledger's view of the node.
+pub struct Handle {
+    pub shared: Arc<Shared>,
+    pub ledger: usize,
+}
+
+impl Shared {
+    /// Where the primary is, if it is not here.
+    fn remote_primary(&self) -> Option<ReplicaId> {
+        let standing = self.standing.read();
+        standing.primary.filter(|_| !standing.is_primary)
+    }
+
+    pub fn is_primary(&self) -> bool {
+        self.standing.read().is_primary
+    }
+
+    /// Where a transaction stands, as far as this node knows.
+    pub fn transaction_status(&self, txid: TxId) -> TransactionStatus {
+        let visible = self.visible.txid();
+        if txid.seqno <= visible.seqno {
+            return match self.ledger.view_of(txid.seqno) {
+                Some(view) if view == txid.view => TransactionStatus::Committed,
+                Some(_) => TransactionStatus::Invalid,
+                None => TransactionStatus::Unknown,
+            };
+        }
+        let view = self.standing.read().view;
+        if txid.view < visible.view {
+            TransactionStatus::Invalid
+        } else if txid.view <= view && txid.seqno <= self.ledger.last_seqno() {
+            TransactionStatus::Pending
+        } else {
+            TransactionStatus::Unknown
+        }
+    }
+
+    pub fn status(&self) -> NodeStatus {
+        let standing = self.standing.read();
+        let index = |id: &ReplicaId| standing.index_of.get(id).copied();
+        NodeStatus {
+            node: self.index,
+            is_primary: standing.is_primary,
+            primary: standing.primary.as_ref().and_then(index),
+            committed: self.visible.txid(),
+            peers: u32::try_from(standing.voters.iter().filter(|id| **id != self.replica_id).count())
+                .unwrap_or(u32::MAX),
+            caught_up: standing.caught_up && standing.primary.is_some(),
+        }
+    }
+}
+
+impl LedgerHandle for Handle {
+    fn submit(&self, admitted: Vec<Admitted>, until: Until, reply: Box<dyn FnOnce(Vec<Submitted>) + Send>) {
+        let count = admitted.len();
+        if let Some(primary) = self.shared.remote_primary() {
+            let body = wire::encode_submissions(self.ledger, until, &admitted);
+            let answer = move |body: Option<Bytes>| {
+                let answers = body.and_then(|body| wire::decode_answers(body).ok()).filter(|all| all.len() == count);
+                reply(answers.unwrap_or_else(|| vec![Submitted::Unavailable; count]));
+            };
+            return self.shared.peers.request(primary, wire::kind::SUBMIT, body, FORWARD_TIMEOUT, Box::new(answer));
+        }
+        submit_here(&self.shared, ExecutorEvent::Submit { ledger: self.ledger, admitted, until, reply });
+    }
+
+    fn ask_primary(&self, _caller: &Caller, question: Bytes, reply: Box<dyn FnOnce(Result<Bytes, Rejection>) + Send>) {
+        let question = Question { ledger: self.ledger, question };
+        if let Some(primary) = self.shared.remote_primary() {
+            let answer = move |body: Option<Bytes>| {
+                let result = body.and_then(|body| wire::decode_result(body).ok());
+                reply(result.unwrap_or_else(|| Err(unavailable())));
+            };
+            let body = wire::encode_question(&question);
+            return self.shared.peers.request(primary, wire::kind::ASK, body, FORWARD_TIMEOUT, Box::new(answer));
+        }
+        submit_here(&self.shared, ExecutorEvent::Ask { question, reply });
+    }
+
+    fn reader(&self, caller: &Caller) -> Reader {
+        let shared = &self.shared;
+        Reader::new(caller.clone(), shared.visible.state(), shared.history.clone(), shared.gate.clone())
+    }
+
+    fn linearizable(&self, reply: Box<dyn FnOnce(bool) + Send>) {
+        if let Err(TrySendError::Full(event) | TrySendError::Disconnected(event)) =
+            self.shared.replica.try_send(ReplicaEvent::Linearizable { reply })
+            && let ReplicaEvent::Linearizable { reply } = event
+        {
+            reply(false);
+        }
+    }
+
+    fn transaction_status(&self, txid: TxId) -> TransactionStatus {
+        self.shared.transaction_status(txid)
+    }
+
+    fn receipt(&self, _caller: &Caller, txid: TxId, reply: Box<dyn FnOnce(Option<Bytes>) + Send>) {
+        let committed = self.shared.transaction_status(txid) == TransactionStatus::Committed;
+        let receipt = committed.then(|| self.shared.ledger.receipt(txid).ok().flatten()).flatten();
+        reply(receipt.map(|receipt| receipt.cose));
+    }
+
+    fn status(&self) -> NodeStatus {
+        self.shared.status()
+    }
+
+    fn now_ms(&self) -> u64 {
+        (self.shared.clock)()
+    }
+}
+
+/// Hands an event with a reply to the executor, or answers "busy" itself.
+pub fn submit_here(shared: &Shared, event: ExecutorEvent) {
+    if let Err(TrySendError::Full(event) | TrySendError::Disconnected(event)) = shared.executor.try_send(event) {
+        event.refuse();
+    }
+}
+
+pub fn unavailable() -> Rejection {
+    Rejection::new(RejectionReason::Busy, -32005, "there is no primary just now: try again")
+}

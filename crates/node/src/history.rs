@@ -1,0 +1,128 @@
+//! The node's history: committed write-once records, readable at once, on disk soon.
+//!
+//! The front puts a batch's records into memory, where readers find them; a writer moves them to the store, many batches at a time. The
+//! store is advisory: what a crash loses is read from the ledger again, from the store's watermark on.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use coco_ledger::{BlindedKey, HistoryKeys, HistoryStore};
+use coco_protocol::{CommittedBatch, History, HistoryError};
+use coco_types::{MapName, Retention, TxId};
+use parking_lot::{Condvar, Mutex};
+
+/// Records in memory; beyond it the front waits for the writer.
+const RECENT_BYTES_MAX: usize = 64 << 20;
+
+/// See the module's text.
+pub struct NodeHistory {
+    keys: HistoryKeys,
+    store: Arc<dyn HistoryStore>,
+    recent: Mutex<Recent>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct Recent {
+    records: BTreeMap<BlindedKey, Bytes>,
+    bytes: usize,
+    /// Being written: still readable here.
+    writing: BTreeMap<BlindedKey, Bytes>,
+    last: TxId,
+    failed: Option<String>,
+    stopping: bool,
+}
+
+impl NodeHistory {
+    pub fn new(keys: HistoryKeys, store: Arc<dyn HistoryStore>) -> Self {
+        Self { keys, store, recent: Mutex::default(), changed: Condvar::new() }
+    }
+
+    /// Records up to here are in the store.
+    pub fn watermark(&self) -> Result<TxId, HistoryError> {
+        self.store.watermark().map_err(failed)
+    }
+
+    /// Takes in the records of a committed batch; waits if the store lags too far behind and a writer runs.
+    pub fn record_batch(&self, batch: &CommittedBatch) {
+        let mut recent = self.recent.lock();
+        for transaction in &batch.transactions {
+            for (map, writes) in transaction.writes.iter() {
+                if map.retention() != Retention::History {
+                    continue;
+                }
+                for (key, value) in writes {
+                    let Some(value) = value else { continue };
+                    recent.bytes += value.len() + key.len();
+                    recent.records.insert(self.keys.blind(map, key), value.clone());
+                }
+            }
+            recent.last = transaction.txid;
+        }
+        self.changed.notify_all();
+        while recent.bytes > RECENT_BYTES_MAX && recent.failed.is_none() && !recent.stopping {
+            self.changed.wait(&mut recent);
+        }
+    }
+
+    /// Moves everything recent to the store; `false` if there was nothing.
+    pub fn write_out(&self) -> Result<bool, HistoryError> {
+        let (records, last) = {
+            let mut recent = self.recent.lock();
+            if recent.records.is_empty() {
+                return Ok(false);
+            }
+            recent.writing = std::mem::take(&mut recent.records);
+            recent.bytes = 0;
+            (recent.writing.clone(), recent.last)
+        };
+        let seal = |(key, value): (&BlindedKey, &Bytes)| (*key, self.keys.seal(key, value));
+        let sealed: Vec<_> = records.iter().map(seal).collect();
+        let written = self.store.write(&sealed, last).map_err(failed);
+        let mut recent = self.recent.lock();
+        recent.writing.clear();
+        if let Err(error) = &written {
+            recent.failed = Some(error.to_string());
+        }
+        self.changed.notify_all();
+        written.map(|()| true)
+    }
+
+    /// Writes out until [`NodeHistory::stop`]: the history thread's whole life.
+    pub fn run_writer(&self) -> Result<(), HistoryError> {
+        loop {
+            let wrote = self.write_out()?;
+            let mut recent = self.recent.lock();
+            if recent.stopping && recent.records.is_empty() {
+                return Ok(());
+            }
+            if !wrote && recent.records.is_empty() {
+                self.changed.wait(&mut recent);
+            }
+        }
+    }
+
+    pub fn stop(&self) {
+        self.recent.lock().stopping = true;
+        self.changed.notify_all();
+    }
+}
+
+impl History for NodeHistory {
+    fn record(&self, map: &MapName, key: &[u8]) -> Result<Option<Bytes>, HistoryError> {
+        let blinded = self.keys.blind(map, key);
+        {
+            let recent = self.recent.lock();
+            if let Some(value) = recent.records.get(&blinded).or_else(|| recent.writing.get(&blinded)) {
+                return Ok(Some(value.clone()));
+            }
+        }
+        let Some(sealed) = self.store.read(&blinded).map_err(failed)? else { return Ok(None) };
+        self.keys.open(&blinded, &sealed).map(|value| Some(value.into())).map_err(failed)
+    }
+}
+
+fn failed(error: coco_ledger::Error) -> HistoryError {
+    HistoryError(error.to_string())
+}

@@ -1,0 +1,188 @@
+//! What a node must never lose and never show: its keys and the service's.
+//!
+//! Sealed to this machine's platform and kept beside the ledger, so that a network can *resume* after a power cut of the whole
+//! site. On the virtual platform the sealing key lies in a file next to it: no protection, as for everything virtual.
+
+use std::io;
+
+use coco_crypto::{AeadKey, Certificate, Crypto, Nonce, SigningKey, SymmetricKey};
+use coco_disk::Disk;
+use coco_types::ReplicaId;
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
+
+/// Keys and certificates of one node in one life.
+pub struct Identity {
+    pub replica: ReplicaId,
+    pub node_key: SigningKey,
+    pub node_certificate: Certificate,
+    pub service: ServiceSecrets,
+}
+
+/// What every trusted node holds.
+pub struct ServiceSecrets {
+    pub key: SigningKey,
+    pub certificate: Certificate,
+    pub ledger_secret: SymmetricKey,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum IdentityError {
+    #[error("reading or writing the sealed identity: {0}")]
+    Disk(#[from] io::Error),
+    #[error("the sealed identity was altered, or was sealed on another machine")]
+    NotAuthentic,
+    #[error("the sealed identity is of an unknown form: {0}")]
+    Unreadable(String),
+}
+
+const FILE: &str = "identity.sealed";
+const CONTEXT: &[u8] = b"coco.identity.v1";
+
+#[derive(Serialize, Deserialize)]
+struct Stored {
+    replica: ReplicaId,
+    node_key: String,
+    node_certificate: String,
+    service: StoredService,
+}
+
+/// The service's secrets in the form in which they travel (sealed) to a joining node.
+#[derive(Serialize, Deserialize)]
+struct StoredService {
+    key: String,
+    certificate: String,
+    ledger_secret: String,
+}
+
+impl Identity {
+    pub fn store(&self, disk: &dyn Disk, sealing: &SymmetricKey, crypto: &dyn Crypto) -> Result<(), IdentityError> {
+        let stored = Stored {
+            replica: self.replica,
+            node_key: hex::encode(&*self.node_key.to_pkcs8_der()),
+            node_certificate: self.node_certificate.to_pem(),
+            service: self.service.to_stored(),
+        };
+        let plain = Zeroizing::new(serde_json::to_vec(&stored).expect("an identity has only string keys"));
+        let mut nonce = Nonce([0; 12]);
+        crypto.fill(&mut nonce.0);
+        disk.replace(FILE, &AeadKey::new(sealing).seal_to_vec(nonce, CONTEXT, &plain))?;
+        Ok(())
+    }
+
+    /// `None` if this folder has never held a node.
+    pub fn load(disk: &dyn Disk, sealing: &SymmetricKey) -> Result<Option<Self>, IdentityError> {
+        if !disk.exists(FILE)? {
+            return Ok(None);
+        }
+        let sealed = disk.read_all(FILE)?;
+        let plain = AeadKey::new(sealing).open_from_slice(CONTEXT, &sealed).map_err(|_| IdentityError::NotAuthentic)?;
+        let plain = Zeroizing::new(plain);
+        let stored: Stored = serde_json::from_slice(&plain).map_err(unreadable)?;
+        Ok(Some(Self {
+            replica: stored.replica,
+            node_key: signing_key(&stored.node_key)?,
+            node_certificate: Certificate::from_pem(&stored.node_certificate).map_err(unreadable)?,
+            service: ServiceSecrets::from_stored(&stored.service)?,
+        }))
+    }
+}
+
+impl ServiceSecrets {
+    /// Serialised for sealing to a joining node.
+    pub fn to_bytes(&self) -> Zeroizing<Vec<u8>> {
+        Zeroizing::new(serde_json::to_vec(&self.to_stored()).expect("secrets have only string keys"))
+    }
+
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, IdentityError> {
+        Self::from_stored(&serde_json::from_slice(bytes).map_err(unreadable)?)
+    }
+
+    fn to_stored(&self) -> StoredService {
+        StoredService {
+            key: hex::encode(&*self.key.to_pkcs8_der()),
+            certificate: self.certificate.to_pem(),
+            ledger_secret: hex::encode(self.ledger_secret.expose()),
+        }
+    }
+
+    fn from_stored(stored: &StoredService) -> Result<Self, IdentityError> {
+        let mut secret = [0; 32];
+        hex::decode_to_slice(&stored.ledger_secret, &mut secret).map_err(unreadable)?;
+        Ok(Self {
+            key: signing_key(&stored.key)?,
+            certificate: Certificate::from_pem(&stored.certificate).map_err(unreadable)?,
+            ledger_secret: SymmetricKey::from_bytes(secret),
+        })
+    }
+}
+
+impl Drop for Stored {
+    fn drop(&mut self) {
+        zeroize::Zeroize::zeroize(&mut self.node_key);
+    }
+}
+
+impl Drop for StoredService {
+    fn drop(&mut self) {
+        zeroize::Zeroize::zeroize(&mut self.key);
+        zeroize::Zeroize::zeroize(&mut self.ledger_secret);
+    }
+}
+
+fn signing_key(hex_der: &str) -> Result<SigningKey, IdentityError> {
+    let der = Zeroizing::new(hex::decode(hex_der).map_err(unreadable)?);
+    SigningKey::from_pkcs8_der(&der).map_err(unreadable)
+}
+
+/// The reason must not quote the content.
+fn unreadable(error: impl std::error::Error) -> IdentityError {
+    IdentityError::Unreadable(error.to_string().chars().take(80).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use coco_crypto::{Curve, SeededCrypto, Validity, self_signed_service_certificate};
+    use coco_disk::MemoryDisk;
+
+    use super::*;
+
+    fn identity(crypto: &SeededCrypto) -> Identity {
+        let validity = Validity { not_before: 0, not_after: 1 << 40 };
+        let [node_key, service_key] = [(); 2].map(|()| SigningKey::generate(crypto, Curve::P384));
+        let certificate = self_signed_service_certificate(crypto, &service_key, "test", validity).unwrap();
+        Identity {
+            replica: ReplicaId(3),
+            node_certificate: certificate.clone(),
+            node_key,
+            service: ServiceSecrets { key: service_key, certificate, ledger_secret: SymmetricKey::generate(crypto) },
+        }
+    }
+
+    #[test]
+    fn a_sealed_identity_opens_only_with_its_key_and_untouched() {
+        let crypto = SeededCrypto::new(1);
+        let [sealing, other] = [(); 2].map(|()| SymmetricKey::generate(&crypto));
+        let disk = MemoryDisk::new();
+        assert!(Identity::load(&disk, &sealing).unwrap().is_none());
+        let identity = identity(&crypto);
+        identity.store(&disk, &sealing, &crypto).unwrap();
+        let loaded = Identity::load(&disk, &sealing).unwrap().unwrap();
+        assert_eq!(loaded.replica, identity.replica);
+        assert_eq!(loaded.node_key.public_key().id(), identity.node_key.public_key().id());
+        assert!(matches!(Identity::load(&disk, &other), Err(IdentityError::NotAuthentic)));
+        disk.flip(FILE, 40, 1).unwrap();
+        assert!(matches!(Identity::load(&disk, &sealing), Err(IdentityError::NotAuthentic)));
+    }
+
+    #[test]
+    fn the_sealed_file_shows_no_key() {
+        let crypto = SeededCrypto::new(1);
+        let sealing = SymmetricKey::generate(&crypto);
+        let disk = MemoryDisk::new();
+        let identity = identity(&crypto);
+        identity.store(&disk, &sealing, &crypto).unwrap();
+        let file = String::from_utf8_lossy(&disk.read_all(FILE).unwrap()).into_owned();
+        assert!(!file.contains(&hex::encode(identity.service.ledger_secret.expose())));
+    }
+}

@@ -1,0 +1,215 @@
+//! Joining: the messages, the challenge, and the secrets on their way to an attested node.
+//!
+//! ```text
+//!   joiner                                    any node ──(forwards)──▶ primary
+//!     │ POST /node/join:challenge  ─────────────▶│  nonce
+//!     │ evidence over (node key, exchange key, service, config, nonce)
+//!     │ POST /node/join ────────────────────────▶│  verify ─▶ appraise and write the node's row (a ledger transaction)
+//!     │◀──── replica id, certificate, service secrets sealed to the exchange key ── once committed
+//! ```
+//!
+//! Challenges are stateless: a nonce carries its expiry and a code under a key of the service, so that any node can check it. A node
+//! key joins once, so a replayed request is refused by what it wrote.
+
+use coco_attestation::{Binding, Evidence, EvidenceSource};
+use coco_crypto::{
+    Crypto, Domain, ExchangeKey, PublicKey, SigningKey, SymmetricKey, constant_time_eq, hkdf_sha256, hmac_sha256,
+    sha256,
+};
+use coco_governance::{Addresses, Applicant};
+use coco_types::{Digest, ReplicaId};
+use serde::{Deserialize, Serialize};
+
+/// A challenge is good for this long.
+const CHALLENGE_MS: u64 = 60_000;
+const CHALLENGE_DOMAIN: Domain = Domain::new("coco.join.challenge.v1");
+/// What the sealed answer is bound to.
+const ANSWER_CONTEXT: &[u8] = b"coco.join.answer.v1";
+
+/// `POST /node/join`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct JoinRequest {
+    /// The node's public key in PEM.
+    pub public_key: String,
+    /// X25519, hex.
+    pub exchange_key: String,
+    pub index: u32,
+    pub addresses: Addresses,
+    pub config: Digest,
+    pub nonce: Digest,
+    pub evidence: Evidence,
+}
+
+/// The answer: a [`JoinAnswer`] sealed to the exchange key, hex.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SealedJoinAnswer {
+    pub sealed: String,
+}
+
+/// What an admitted node needs to take part.
+#[derive(Serialize, Deserialize)]
+pub struct JoinAnswer {
+    pub replica: ReplicaId,
+    /// The node's certificate, endorsed by the service, in PEM.
+    pub certificate: String,
+    /// [`crate::identity::ServiceSecrets`] in their own form, hex.
+    pub secrets: String,
+    /// Where the others listen.
+    pub peers: Vec<(ReplicaId, Addresses)>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum JoinError {
+    #[error("malformed join request: {0}")]
+    Malformed(String),
+    #[error("the challenge has expired or is not of this service: ask for a new one")]
+    StaleChallenge,
+    #[error("{0}")]
+    Refused(String),
+}
+
+/// A fresh challenge: expiry (8 bytes), randomness (8), code (16).
+pub fn challenge(crypto: &dyn Crypto, ledger_secret: &SymmetricKey, now_ms: u64) -> Digest {
+    let mut nonce = [0; 32];
+    nonce[..8].copy_from_slice(&(now_ms + CHALLENGE_MS).to_le_bytes());
+    crypto.fill(&mut nonce[8..16]);
+    let code = challenge_code(ledger_secret, &nonce[..16]);
+    nonce[16..].copy_from_slice(&code);
+    Digest(nonce)
+}
+
+fn check_challenge(ledger_secret: &SymmetricKey, nonce: &Digest, now_ms: u64) -> Result<(), JoinError> {
+    let (open, code) = nonce.0.split_at(16);
+    let expiry = open.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
+    let genuine = constant_time_eq(&challenge_code(ledger_secret, open), code);
+    if genuine && expiry >= now_ms { Ok(()) } else { Err(JoinError::StaleChallenge) }
+}
+
+fn challenge_code(ledger_secret: &SymmetricKey, open: &[u8]) -> [u8; 16] {
+    let key = hkdf_sha256(ledger_secret, CHALLENGE_DOMAIN, &[]);
+    let code = hmac_sha256(key.expose(), open);
+    *code.0.first_chunk().expect("16 of 32 bytes")
+}
+
+/// The joiner's side: a request with fresh evidence.
+pub fn request(
+    source: &dyn EvidenceSource,
+    node_key: &SigningKey,
+    exchange: &ExchangeKey,
+    service: &PublicKey,
+    place: (u32, Addresses),
+    config: Digest,
+    nonce: Digest,
+) -> Result<JoinRequest, JoinError> {
+    let binding = Binding {
+        node_key: node_key.public_key(),
+        exchange_key: exchange.public(),
+        service: Some(sha256(&service.spki_der())),
+        config,
+        tee: source.kind(),
+        nonce: Some(nonce.0),
+    };
+    let evidence = source.evidence(&binding.report_data()).map_err(|error| JoinError::Refused(error.to_string()))?;
+    let (index, addresses) = place;
+    let exchange_key = hex::encode(exchange.public());
+    Ok(JoinRequest {
+        public_key: node_key.public_key().to_pem(),
+        exchange_key,
+        index,
+        addresses,
+        config,
+        nonce,
+        evidence,
+    })
+}
+
+/// The service's side: the request's fields, with the challenge checked. The evidence is not verified yet.
+pub fn applicant(body: &[u8], ledger_secret: &SymmetricKey, now_ms: u64) -> Result<Applicant, JoinError> {
+    let request: JoinRequest = serde_json::from_slice(body).map_err(|error| JoinError::Malformed(error.to_string()))?;
+    check_challenge(ledger_secret, &request.nonce, now_ms)?;
+    let malformed = |error: &dyn std::fmt::Display| JoinError::Malformed(error.to_string());
+    Ok(Applicant {
+        public_key: PublicKey::from_pem(&request.public_key).map_err(|error| malformed(&error))?,
+        exchange_key: hex::decode(&request.exchange_key).map_err(|error| malformed(&error))?,
+        index: request.index,
+        addresses: request.addresses,
+        config: request.config,
+        nonce: request.nonce.0,
+        evidence: request.evidence,
+    })
+}
+
+pub fn seal_answer(
+    crypto: &dyn Crypto,
+    exchange_key: &[u8],
+    answer: &JoinAnswer,
+) -> Result<SealedJoinAnswer, JoinError> {
+    let plain = zeroize::Zeroizing::new(serde_json::to_vec(answer).expect("an answer has only string keys"));
+    let sealed = coco_crypto::seal_to(crypto, exchange_key, ANSWER_CONTEXT, &plain);
+    let sealed = sealed.map_err(|error| JoinError::Malformed(error.to_string()))?;
+    Ok(SealedJoinAnswer { sealed: hex::encode(sealed) })
+}
+
+pub fn open_answer(exchange: &ExchangeKey, body: &[u8]) -> Result<JoinAnswer, JoinError> {
+    let answer: SealedJoinAnswer =
+        serde_json::from_slice(body).map_err(|error| JoinError::Malformed(error.to_string()))?;
+    let sealed = hex::decode(&answer.sealed).map_err(|error| JoinError::Malformed(error.to_string()))?;
+    let plain = exchange.open(ANSWER_CONTEXT, &sealed).map_err(|error| JoinError::Malformed(error.to_string()))?;
+    let plain = zeroize::Zeroizing::new(plain);
+    serde_json::from_slice(&plain)
+        .map_err(|_| JoinError::Malformed("the sealed answer is of an unknown form".to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use coco_attestation::platforms::virtual_tee::VirtualTee;
+    use coco_crypto::{Curve, SeededCrypto};
+
+    use super::*;
+
+    #[test]
+    fn a_challenge_is_good_once_issued_by_this_service_and_until_it_expires() {
+        let crypto = SeededCrypto::new(1);
+        let [secret, other] = [(); 2].map(|()| SymmetricKey::generate(&crypto));
+        let nonce = challenge(&crypto, &secret, 1_000);
+        assert_eq!(check_challenge(&secret, &nonce, 61_000), Ok(()));
+        assert_eq!(check_challenge(&secret, &nonce, 61_001), Err(JoinError::StaleChallenge));
+        assert_eq!(check_challenge(&other, &nonce, 1_000), Err(JoinError::StaleChallenge));
+        let mut later = nonce;
+        later.0[3] ^= 1;
+        assert_eq!(check_challenge(&secret, &later, 1_000), Err(JoinError::StaleChallenge));
+    }
+
+    #[test]
+    fn a_request_survives_the_wire_and_its_evidence_covers_it() {
+        let crypto = SeededCrypto::new(1);
+        let [node_key, service] = [(); 2].map(|()| SigningKey::generate(&crypto, Curve::P384));
+        let secret = SymmetricKey::generate(&crypto);
+        let exchange = ExchangeKey::generate(&crypto);
+        let addresses = Addresses { api: "127.0.0.1:8000".parse().unwrap(), peers: "127.0.0.1:8100".parse().unwrap() };
+        let tee = VirtualTee { measurement: Digest([7; 32]) };
+        let nonce = challenge(&crypto, &secret, 0);
+        let request =
+            request(&tee, &node_key, &exchange, service.public_key(), (1, addresses), Digest::ZERO, nonce).unwrap();
+        let applicant = applicant(&serde_json::to_vec(&request).unwrap(), &secret, 0).unwrap();
+        let claims = coco_governance::applicant_claims(&applicant, service.public_key()).unwrap();
+        assert_eq!(claims.measurement, tee.measurement);
+        assert!(coco_governance::applicant_claims(&applicant, node_key.public_key()).is_err());
+    }
+
+    #[test]
+    fn only_the_joiner_opens_its_answer() {
+        let crypto = SeededCrypto::new(1);
+        let [exchange, other] = [(); 2].map(|()| ExchangeKey::generate(&crypto));
+        let answer = JoinAnswer {
+            replica: ReplicaId(2),
+            certificate: String::new(),
+            secrets: "ab".to_owned(),
+            peers: Vec::new(),
+        };
+        let sealed = serde_json::to_vec(&seal_answer(&crypto, exchange.public(), &answer).unwrap()).unwrap();
+        assert_eq!(open_answer(&exchange, &sealed).unwrap().replica, ReplicaId(2));
+        assert!(open_answer(&other, &sealed).is_err());
+    }
+}

@@ -1,0 +1,291 @@
+//! The node's ledger: files, tree and keys behind one lock, shared by the replica, the consensus's log and the readers of receipts.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use coco_consensus::{BatchError, BatchSpan, BatchStore};
+use coco_crypto::{Certificate, Crypto, SigningKey};
+use coco_disk::Disk;
+use coco_ledger::{
+    Batch, BatchSealer, Claims, Closing, Container, EntryKeys, LedgerFiles, LedgerReader, MerkleReader, MerkleTree,
+    OpenReport, Primary, SealedBatch, Signer,
+};
+use coco_protocol::CommittedTransaction;
+use coco_types::{Digest, ReplicaId, Seqno, TxId, View};
+use parking_lot::{Mutex, RwLock};
+
+use crate::executor::{ExecutedBatch, ExecutedTransaction};
+use crate::identity::Identity;
+
+#[derive(Debug, thiserror::Error)]
+pub enum LedgerError {
+    #[error(transparent)]
+    Ledger(#[from] coco_ledger::Error),
+    #[error("the primary of view {0} is not named in the ledger")]
+    UnknownPrimary(View),
+}
+
+/// A receipt in both forms, with the claims that its leaf binds.
+#[derive(Clone, Debug)]
+pub struct ReceiptForms {
+    pub cose: Bytes,
+    pub json: serde_json::Value,
+}
+
+/// See the module's text.
+pub struct NodeLedger {
+    disk: Arc<dyn Disk>,
+    state: Mutex<State>,
+    reader: LedgerReader,
+    tree: MerkleReader,
+    keys: EntryKeys,
+    primaries: RwLock<BTreeMap<View, ReplicaId>>,
+    signer: Signer,
+    certificate: Certificate,
+    chunk_bytes: u64,
+    clock: Arc<dyn Fn() -> u64 + Send + Sync>,
+}
+
+struct State {
+    files: LedgerFiles,
+    tree: MerkleTree,
+    /// This node's certificate is in the ledger since this seqno, as far as this process knows.
+    certificate_signed_at: Option<Seqno>,
+}
+
+/// Issuer and subject of the service's signatures: fixed for a network.
+const ISSUER: &str = "coco";
+const SUBJECT: &str = "ledger";
+
+impl NodeLedger {
+    /// Opens the folder. `durable` is what the consensus log knows to have been synced.
+    pub fn open(
+        disk: Arc<dyn Disk>,
+        durable: Seqno,
+        identity: &Identity,
+        crypto: Arc<dyn Crypto>,
+        chunk_bytes: u64,
+        clock: Arc<dyn Fn() -> u64 + Send + Sync>,
+    ) -> Result<(Arc<Self>, OpenReport), LedgerError> {
+        let (files, tree, report) = LedgerFiles::open(disk.clone(), durable)?;
+        let copy = |key: &SigningKey| {
+            Arc::new(SigningKey::from_pkcs8_der(&key.to_pkcs8_der()).expect("a key survives its own encoding"))
+        };
+        let signer = Signer {
+            crypto,
+            service_key: copy(&identity.service.key),
+            node_key: copy(&identity.node_key),
+            node_id: identity.node_key.public_key().node_id(),
+            issuer: ISSUER.to_owned(),
+            subject: SUBJECT.to_owned(),
+        };
+        let mut keys = EntryKeys::new();
+        keys.add_epoch(Seqno(1), &identity.service.ledger_secret);
+        let ledger = Self {
+            reader: files.reader(),
+            tree: tree.reader(),
+            disk,
+            state: Mutex::new(State { files, tree, certificate_signed_at: None }),
+            keys,
+            primaries: RwLock::default(),
+            signer,
+            certificate: identity.node_certificate.clone(),
+            chunk_bytes,
+            clock,
+        };
+        Ok((Arc::new(ledger), report))
+    }
+
+    /// Seals a batch for a view that this replica leads. Follow it by the proposal, or by [`NodeLedger::unseal`].
+    pub fn seal(&self, batch: &ExecutedBatch, own: ReplicaId, committed: TxId) -> Result<SealedBatch, LedgerError> {
+        let first_of_view = self.primaries.write().insert(batch.view, own).is_none();
+        // The network's first view is named by its genesis transaction.
+        let new_view = first_of_view && batch.first > Seqno(1);
+        let primary = Primary { view: batch.view, replica: own };
+        let mut sealer = BatchSealer::new(self.keys.clone(), primary, batch.first);
+        for transaction in &batch.transactions {
+            let claims = self.claims_digest(transaction, sealer.next_txid())?;
+            sealer.add(&transaction.writes, claims)?;
+        }
+        let mut state = self.state.lock();
+        let certificate_is_known = state.certificate_signed_at.is_some_and(|at| at < batch.first);
+        let closing = Closing {
+            signer: &self.signer,
+            issued_at: (self.clock)() / 1000,
+            committed,
+            node_certificate: (!certificate_is_known).then_some(&self.certificate),
+            new_view,
+            chunk_ends: state.files.open_chunk_bytes() + sealer.sealed_bytes() as u64 >= self.chunk_bytes,
+        };
+        let sealed = sealer.finish(&mut state.tree, &closing)?;
+        if !certificate_is_known {
+            state.certificate_signed_at = Some(sealed.last.seqno);
+        }
+        Ok(sealed)
+    }
+
+    /// A sealed batch did not get its slot: its leaves leave the tree. Its view is dead.
+    pub fn unseal(&self, first: Seqno) -> Result<(), LedgerError> {
+        let mut state = self.state.lock();
+        state.tree.truncate(first.0)?;
+        state.certificate_signed_at = None;
+        Ok(())
+    }
+
+    /// The consensus cut the files: every transaction from here on is gone.
+    pub fn truncated(&self, first: Seqno) {
+        let mut state = self.state.lock();
+        if state.certificate_signed_at.is_some_and(|at| at >= first) {
+            state.certificate_signed_at = None;
+        }
+    }
+
+    /// The transactions of a committed batch, private parts opened. The signature transaction's rows are the ledger's own, and are
+    /// left out.
+    pub fn open_batch(&self, span: BatchSpan) -> Result<Vec<CommittedTransaction>, LedgerError> {
+        let bytes = self.reader.read(span.first, span.last)?;
+        let batch = Batch::parse(&bytes)?;
+        let primary = self.primary_of(&batch)?;
+        let signature = batch.last();
+        let committed = |(txid, writes)| {
+            let writes = if txid == signature { coco_types::WriteSet::new() } else { writes };
+            CommittedTransaction { txid, writes: Arc::new(writes) }
+        };
+        Ok(batch.open(&self.keys, primary)?.into_iter().map(committed).collect())
+    }
+
+    /// Everything up to here is committed: chunks that lie wholly below become final.
+    pub fn committed(&self, last: TxId) -> Result<(), LedgerError> {
+        self.state.lock().files.set_committed(last.seqno)?;
+        Ok(())
+    }
+
+    /// Makes what was appended durable. May run on any thread; the lock is not held meanwhile.
+    pub fn sync(&self) -> io::Result<()> {
+        loop {
+            let unsynced = self.state.lock().files.take_unsynced();
+            if unsynced.is_empty() {
+                return Ok(());
+            }
+            unsynced.sync(self.disk.as_ref())?;
+            self.state.lock().files.synced(&unsynced).map_err(io::Error::other)?;
+        }
+    }
+
+    pub fn last_seqno(&self) -> Seqno {
+        self.last_txid().seqno
+    }
+
+    pub fn last_txid(&self) -> TxId {
+        self.reader.last_txid()
+    }
+
+    /// The view of a transaction held here.
+    pub fn view_of(&self, seqno: Seqno) -> Option<View> {
+        self.reader.txid(seqno).ok().map(|txid| txid.view)
+    }
+
+    /// The batch that begins at `first`.
+    pub fn batch_from(&self, first: Seqno) -> Result<Option<BatchSpan>, LedgerError> {
+        let Some(signature) = self.reader.signature_from(first)? else { return Ok(None) };
+        Ok(Some(BatchSpan { first, last: signature.txid.seqno, view: signature.txid.view }))
+    }
+
+    /// The receipt of a *committed* transaction; `None` for a signature transaction, whose proof is itself.
+    pub fn receipt(&self, txid: TxId) -> Result<Option<ReceiptForms>, LedgerError> {
+        if self.reader.signature_from(txid.seqno)?.is_some_and(|signature| signature.txid == txid) {
+            return Ok(None);
+        }
+        let Some(signature) = self.reader.signature_from(txid.seqno.next())? else { return Ok(None) };
+        let receipt = coco_ledger::receipt::Receipt::collect(&self.reader, &self.tree, &self.keys, txid, signature)?;
+        let json = serde_json::to_value(receipt.to_json(&self.certificate, &[])).unwrap_or_default();
+        Ok(Some(ReceiptForms { cose: receipt.to_cose()?.into(), json }))
+    }
+
+    /// What the consensus's log keeps its batches in.
+    pub fn batch_store(self: &Arc<Self>) -> Box<dyn BatchStore> {
+        Box::new(Batches { ledger: self.clone() })
+    }
+
+    fn claims_digest(&self, transaction: &ExecutedTransaction, txid: TxId) -> Result<Digest, LedgerError> {
+        let Some(claims) = &transaction.claims else { return Ok(Digest::ZERO) };
+        let claims = Claims {
+            salt: self.keys.claims_salt(txid)?,
+            protocol: claims.protocol.to_owned(),
+            kind: claims.kind.to_owned(),
+            id: claims.id.to_vec(),
+            result: claims.result,
+            container: claims.container.map(|(hash, number)| Container { hash, number }),
+        };
+        Ok(claims.digest())
+    }
+
+    fn primary_of(&self, batch: &Batch<'_>) -> Result<ReplicaId, LedgerError> {
+        let view = batch.last().view;
+        if let Some(primary) = batch.primary() {
+            self.primaries.write().insert(primary.view, primary.replica);
+            return Ok(primary.replica);
+        }
+        self.primaries.read().get(&view).copied().ok_or(LedgerError::UnknownPrimary(view))
+    }
+}
+
+/// [`BatchStore`] over the files. The tree grows with them: on the primary at sealing, on a backup here.
+struct Batches {
+    ledger: Arc<NodeLedger>,
+}
+
+impl BatchStore for Batches {
+    fn check(&self, batch: &[u8]) -> Result<BatchSpan, BatchError> {
+        let batch = Batch::parse(batch).map_err(|error| BatchError { reason: error.to_string() })?;
+        Ok(BatchSpan { first: batch.first(), last: batch.last().seqno, view: batch.last().view })
+    }
+
+    fn append(&mut self, bytes: &[u8]) -> io::Result<BatchSpan> {
+        let batch = Batch::parse(bytes).map_err(io::Error::other)?;
+        let mut state = self.ledger.state.lock();
+        let sealed_here = state.tree.leaves() > batch.last().seqno.0;
+        if !sealed_here {
+            append_leaves(&mut state.tree, &batch)?;
+        }
+        state.files.append(bytes).map_err(io::Error::other)?;
+        Ok(BatchSpan { first: batch.first(), last: batch.last().seqno, view: batch.last().view })
+    }
+
+    fn read(&self, span: BatchSpan) -> io::Result<Bytes> {
+        self.ledger.reader.read(span.first, span.last).map(Bytes::from).map_err(io::Error::other)
+    }
+
+    fn truncate_after(&mut self, seqno: Seqno) -> io::Result<()> {
+        let mut state = self.ledger.state.lock();
+        state.files.truncate_after(seqno).map_err(io::Error::other)?;
+        state.tree.truncate(seqno.0 + 1).map_err(io::Error::other)
+    }
+
+    fn last(&self) -> Seqno {
+        self.ledger.last_txid().seqno
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        self.ledger.sync()
+    }
+}
+
+/// A backup's own tree must give the root that the primary signed.
+fn append_leaves(tree: &mut MerkleTree, batch: &Batch<'_>) -> io::Result<()> {
+    let before = tree.leaves();
+    let entries = batch.entries();
+    for entry in entries {
+        if entry.txid() == batch.last() && tree.root() != batch.signature().node.root {
+            tree.truncate(before).map_err(io::Error::other)?;
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "the batch signs another root than its entries give",
+            ));
+        }
+        tree.append(entry.leaf_digest());
+    }
+    tree.flush().map_err(io::Error::other)
+}

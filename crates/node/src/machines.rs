@@ -1,0 +1,158 @@
+//! A node's machines, put together over a disk: by the shell, and by the simulator.
+
+use std::sync::Arc;
+
+use coco_consensus::{Config, Consensus, StartPoint};
+use coco_crypto::{Crypto, Domain, SymmetricKey, hkdf_sha256};
+use coco_disk::Disk;
+use coco_kv::Store;
+use coco_ledger::{HistoryKeys, HistoryStore};
+use coco_protocol::{CommittedBatch, Protocol};
+use coco_types::{ReplicaId, Seqno, TxId};
+
+use crate::executor::{BatchLimits, Executor};
+use crate::front::{Front, Visible};
+use crate::history::NodeHistory;
+use crate::identity::Identity;
+use crate::ledger::{LedgerError, NodeLedger};
+use crate::replica::Replica;
+
+/// What machines are made of.
+pub struct Parts<'a> {
+    pub identity: &'a Identity,
+    /// The ledger's chunk files and tree.
+    pub ledger_disk: Arc<dyn Disk>,
+    /// The consensus's log.
+    pub log_disk: Arc<dyn Disk>,
+    pub history: Arc<dyn HistoryStore>,
+    /// This node's own secret for its history store.
+    pub history_secret: &'a SymmetricKey,
+    pub protocols: Vec<Arc<dyn Protocol>>,
+    pub crypto: Arc<dyn Crypto>,
+    pub clock: Arc<dyn Fn() -> u64 + Send + Sync>,
+    pub consensus: Config,
+    pub batches: BatchLimits,
+    pub chunk_bytes: u64,
+    /// The network's very first voters.
+    pub founders: Vec<ReplicaId>,
+}
+
+/// See the module's text.
+pub struct Machines {
+    pub replica: Replica,
+    pub executor: Executor,
+    pub front: Front,
+    pub visible: Arc<Visible>,
+    pub ledger: Arc<NodeLedger>,
+    pub history: Arc<NodeHistory>,
+    pub store: Store,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    #[error("consensus: {0}")]
+    Consensus(#[from] coco_consensus::Error),
+    #[error("ledger: {0}")]
+    Ledger(#[from] LedgerError),
+    #[error("store: {0}")]
+    Store(#[from] coco_kv::Error),
+    #[error("disk: {0}")]
+    Disk(#[from] std::io::Error),
+    #[error("{0}")]
+    History(#[from] coco_protocol::HistoryError),
+    #[error("derived data: {0}")]
+    Derived(#[from] coco_protocol::Integrity),
+    #[error(
+        "the ledger ends at {found}, but the consensus log has applied {expected}: the folder was damaged or mixed up"
+    )]
+    LedgerBehindLog { expected: Seqno, found: Seqno },
+}
+
+const RANDOM_DOMAIN: Domain = Domain::new("coco.executor.random.v1");
+
+impl Machines {
+    /// Opens a node's folder. A folder without a log is a new replica: the first of its network, or a joiner.
+    pub fn open(parts: Parts<'_>) -> Result<Self, OpenError> {
+        let (ledger, _report) = NodeLedger::open(
+            parts.ledger_disk,
+            Seqno::ZERO,
+            parts.identity,
+            parts.crypto.clone(),
+            parts.chunk_bytes,
+            parts.clock,
+        )?;
+        let consensus = open_consensus(&parts.log_disk, &ledger, parts.consensus, &parts.crypto, parts.founders)?;
+        let history_secret = parts.history_secret;
+        let history =
+            Arc::new(NodeHistory::new(HistoryKeys::new(history_secret, parts.crypto.as_ref()), parts.history));
+        let store = Store::new();
+        let applied = consensus.seqno_at(consensus.applied_index()).unwrap_or(Seqno::ZERO);
+        let last = replay(&ledger, &store, &history, applied)?;
+        let state = store.snapshot();
+        for protocol in &parts.protocols {
+            protocol.rebuild(&state)?;
+        }
+        let visible = Arc::new(Visible::new(last, &store));
+        let random = executor_random(&parts.crypto);
+        let executor = Executor::new(store.clone(), &parts.protocols, random, parts.batches);
+        let front = Front::new(parts.protocols, history.clone(), visible.clone());
+        let replica = Replica::new(parts.identity.replica, consensus, ledger.clone(), store.clone(), last);
+        Ok(Self { replica, executor, front, visible, ledger, history, store })
+    }
+}
+
+fn open_consensus(
+    disk: &Arc<dyn Disk>,
+    ledger: &Arc<NodeLedger>,
+    config: Config,
+    crypto: &Arc<dyn Crypto>,
+    founders: Vec<ReplicaId>,
+) -> Result<Consensus, OpenError> {
+    let timeouts = crypto.clone();
+    let random = Box::new(move || {
+        let mut bytes = [0; 8];
+        timeouts.fill(&mut bytes);
+        u64::from_le_bytes(bytes)
+    });
+    let batches = ledger.batch_store();
+    if disk.exists(coco_consensus::LOG_FILE)? {
+        return Ok(Consensus::open(config, disk.clone(), batches, random)?);
+    }
+    Ok(Consensus::create(config, StartPoint::genesis(founders), disk.clone(), batches, random)?)
+}
+
+/// Reads the committed ledger into the store; history records only behind the history's watermark.
+fn replay(ledger: &NodeLedger, store: &Store, history: &NodeHistory, applied: Seqno) -> Result<TxId, OpenError> {
+    let watermark = history.watermark()?;
+    let mut last = TxId::default();
+    while last.seqno < applied {
+        let Some(span) = ledger.batch_from(last.seqno.next())? else {
+            return Err(OpenError::LedgerBehindLog { expected: applied, found: last.seqno });
+        };
+        let transactions = ledger.open_batch(span)?;
+        for transaction in &transactions {
+            store.apply(transaction.txid.seqno, &transaction.writes)?;
+        }
+        store.commit(span.last);
+        last = TxId::new(span.view, span.last);
+        if last.seqno > watermark.seqno {
+            history.record_batch(&CommittedBatch { transactions });
+            history.write_out()?;
+        }
+    }
+    ledger.committed(last)?;
+    Ok(last)
+}
+
+/// The executor's randomness: a stream of its own, so that nothing it hands out tells about the node's keys.
+fn executor_random(crypto: &Arc<dyn Crypto>) -> Arc<dyn Fn(&mut [u8]) + Send + Sync> {
+    let seed = SymmetricKey::generate(crypto.as_ref());
+    let counter = std::sync::atomic::AtomicU64::new(0);
+    Arc::new(move |bytes: &mut [u8]| {
+        for chunk in bytes.chunks_mut(32) {
+            let number = counter.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            let block = hkdf_sha256(&seed, RANDOM_DOMAIN, &number.to_le_bytes());
+            chunk.copy_from_slice(&block.expose()[..chunk.len()]);
+        }
+    })
+}

@@ -1,0 +1,387 @@
+//! The replica: consensus, the ledger's files, and what was committed, in order, into the store.
+//!
+//! ```text
+//!                 ┌────────── following ──────────┐   role = primary, own term applied, front caught up
+//!                 │ applies committed batches      │ ───────────────────────────────────────────────┐
+//!                 └────────────▲──────────────────┘                                                  ▼
+//!                              │ executor stopped: uncommitted versions are gone        leading: seals what the executor
+//!                        ┌─────┴─────┐                                                  executed and proposes it
+//!                        │ stopping  │ ◀── lost the lead, or a batch lost its slot ─────────────────┘
+//!                        └───────────┘     (commits are held back until the executor has let go of the store)
+//! ```
+//!
+//! A synchronous machine: events are method calls, consequences come out of [`Replica::take_effects`]. The store's newest end is this
+//! machine's while following, and the executor's while leading.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use coco_consensus::{Committed, Consensus, EntryKind, NotPrimary, Output, Persist, ReadOutcome, Role};
+use coco_kv::{Snapshot, Store};
+use coco_protocol::{CommittedBatch, CommittedTransaction};
+use coco_types::{ReplicaId, Seqno, TxId, View, WriteSet};
+
+use crate::executor::ExecutedBatch;
+use crate::ledger::{LedgerError, NodeLedger};
+use crate::reconciler::{self, Step};
+
+/// What the replica wants done.
+pub enum Effect {
+    Send {
+        to: ReplicaId,
+        message: Bytes,
+    },
+    /// Sync the consensus log, and the ledger's files if asked, then call [`Replica::persisted`].
+    Persist(Persist),
+    /// The executor may lead from here on.
+    Lead {
+        view: View,
+    },
+    /// The executor must stop, then [`Replica::executor_stopped`] be called.
+    StopExecutor,
+    /// Committed: for the front.
+    Deliver(Delivery),
+    Read(ReadOutcome),
+    /// A node was replaced and has left the consensus: governance should say so.
+    Gone(coco_types::NodeId),
+    /// These replicas lag behind what this one can serve.
+    NeedsSnapshot(Vec<ReplicaId>),
+    /// This replica was removed from the network.
+    Removed,
+}
+
+/// A committed batch and the state right after it.
+pub struct Delivery {
+    pub batch: CommittedBatch,
+    pub state: Snapshot,
+    pub last: TxId,
+}
+
+/// Damage or a contradiction: the node stops and says so.
+#[derive(Debug, thiserror::Error)]
+pub enum Fault {
+    #[error("consensus: {0}")]
+    Consensus(#[from] coco_consensus::Error),
+    #[error("ledger: {0}")]
+    Ledger(#[from] LedgerError),
+    #[error("governance: {0}")]
+    Governance(#[from] coco_governance::Error),
+    #[error("store: {0}")]
+    Store(#[from] coco_kv::Error),
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Phase {
+    Following,
+    Leading { view: View },
+    Stopping,
+}
+
+/// See the module's text.
+pub struct Replica {
+    id: ReplicaId,
+    consensus: Consensus,
+    ledger: Arc<NodeLedger>,
+    store: Store,
+    phase: Phase,
+    /// Executed and waiting for a slot (a transfer is under way), oldest first.
+    waiting: VecDeque<ExecutedBatch>,
+    /// Proposed by this primary, not yet committed, oldest first.
+    in_flight: VecDeque<InFlight>,
+    /// Committed while the executor still held the store.
+    held: VecDeque<Committed>,
+    /// How far the front has come, and how many batches it has before it.
+    visible: Seqno,
+    undelivered: usize,
+    committed: TxId,
+    gone_reported: Vec<coco_types::NodeId>,
+    effects: Vec<Effect>,
+}
+
+struct InFlight {
+    last: TxId,
+    transactions: Vec<CommittedTransaction>,
+}
+
+impl Replica {
+    /// `committed` is what the store holds.
+    pub fn new(id: ReplicaId, consensus: Consensus, ledger: Arc<NodeLedger>, store: Store, committed: TxId) -> Self {
+        Self {
+            id,
+            consensus,
+            ledger,
+            phase: Phase::Following,
+            waiting: VecDeque::new(),
+            in_flight: VecDeque::new(),
+            held: VecDeque::new(),
+            visible: store.committed(),
+            undelivered: 0,
+            committed,
+            gone_reported: Vec::new(),
+            effects: Vec::new(),
+            store,
+        }
+    }
+
+    pub fn id(&self) -> ReplicaId {
+        self.id
+    }
+
+    pub fn consensus(&self) -> &Consensus {
+        &self.consensus
+    }
+
+    /// The newest committed transaction that this replica has applied.
+    pub fn committed(&self) -> TxId {
+        self.committed
+    }
+
+    pub fn is_leading(&self) -> bool {
+        matches!(self.phase, Phase::Leading { .. })
+    }
+
+    /// One tick of consensus time.
+    pub fn tick(&mut self) -> Result<(), Fault> {
+        self.consensus.tick();
+        self.turn()?;
+        self.reconcile()
+    }
+
+    /// A message of another replica. What is refused is the sender's fault and changes nothing.
+    pub fn message(&mut self, from: ReplicaId, message: &[u8]) -> Result<Result<(), coco_consensus::Refused>, Fault> {
+        let taken = self.consensus.step(from, message);
+        self.turn()?;
+        Ok(taken)
+    }
+
+    /// The files named by a [`Persist`] are on disk.
+    pub fn persisted(&mut self, number: u64) -> Result<(), Fault> {
+        self.consensus.persisted(number);
+        self.turn()
+    }
+
+    /// A batch of the executor.
+    pub fn executed(&mut self, batch: ExecutedBatch) -> Result<(), Fault> {
+        if self.phase == (Phase::Leading { view: batch.view }) {
+            self.waiting.push_back(batch);
+        }
+        self.turn()
+    }
+
+    /// The executor has let go of the store.
+    pub fn executor_stopped(&mut self) -> Result<(), Fault> {
+        self.phase = Phase::Following;
+        self.waiting.clear();
+        self.in_flight.clear();
+        self.turn()
+    }
+
+    /// The front has made everything up to here readable.
+    pub fn front_reached(&mut self, seqno: Seqno) -> Result<(), Fault> {
+        self.visible = self.visible.max(seqno);
+        self.undelivered = self.undelivered.saturating_sub(1);
+        self.turn()
+    }
+
+    /// Asks for a linearizable read; the answer is an [`Effect::Read`] with this token.
+    pub fn read(&mut self, token: u64) -> Result<(), Fault> {
+        if self.consensus.read_index(token).is_err() {
+            self.effects.push(Effect::Read(ReadOutcome::Lost { token }));
+        }
+        self.turn()
+    }
+
+    /// Hands the lead to whoever is most up to date, before stopping gracefully.
+    pub fn hand_over(&mut self) -> Result<(), Fault> {
+        if self.consensus.role() == Role::Primary
+            && let Some(heir) = reconciler::heir(&self.consensus)
+        {
+            // A refused transfer leaves the lead here: the others will notice the silence instead.
+            let _refused = self.consensus.transfer(heir);
+        }
+        self.turn()
+    }
+
+    pub fn take_effects(&mut self) -> Vec<Effect> {
+        std::mem::take(&mut self.effects)
+    }
+
+    /// Does everything that has become possible, until nothing more does.
+    fn turn(&mut self) -> Result<(), Fault> {
+        loop {
+            self.check_reign();
+            self.seal_waiting()?;
+            let output = self.consensus.take_output()?;
+            let quiet = output == Output::default();
+            self.absorb(output)?;
+            let applied = self.apply_held()?;
+            let led = self.try_lead()?;
+            if quiet && !applied && !led {
+                return Ok(());
+            }
+        }
+    }
+
+    fn absorb(&mut self, output: Output) -> Result<(), Fault> {
+        if let Some(first) = output.truncated {
+            self.ledger.truncated(first);
+        }
+        let send = |(to, message)| Effect::Send { to, message };
+        self.effects.extend(output.messages.into_iter().map(send));
+        self.effects.extend(output.persist.map(Effect::Persist));
+        self.effects.extend(output.reads.into_iter().map(Effect::Read));
+        if !output.needs_snapshot.is_empty() {
+            self.effects.push(Effect::NeedsSnapshot(output.needs_snapshot));
+        }
+        if output.role_changed.is_some_and(|change| change.role == Role::Removed) {
+            self.effects.push(Effect::Removed);
+        }
+        self.held.extend(output.committed);
+        Ok(())
+    }
+
+    /// Notices a lost lead.
+    fn check_reign(&mut self) {
+        let Phase::Leading { view } = self.phase else { return };
+        if self.consensus.role() != Role::Primary || self.consensus.view() != view {
+            self.stop_leading();
+        }
+    }
+
+    fn stop_leading(&mut self) {
+        self.phase = Phase::Stopping;
+        self.waiting.clear();
+        self.effects.push(Effect::StopExecutor);
+    }
+
+    /// Seals and proposes what the executor has executed, each batch at exactly one place.
+    fn seal_waiting(&mut self) -> Result<(), Fault> {
+        while let Some(batch) = self.waiting.front() {
+            let slot = match self.consensus.slot() {
+                Ok(slot) if slot.view == batch.view => slot,
+                Err(NotPrimary::Transferring { .. }) => return Ok(()),
+                Ok(_) | Err(_) => {
+                    self.stop_leading();
+                    return Ok(());
+                }
+            };
+            let batch = self.waiting.pop_front().expect("seen above");
+            let sealed = self.ledger.seal(&batch, self.id, self.committed)?;
+            if self.consensus.propose(slot, sealed.bytes.into()).is_err() {
+                self.ledger.unseal(batch.first)?;
+                self.stop_leading();
+                return Ok(());
+            }
+            self.in_flight.push_back(InFlight { last: sealed.last, transactions: committed_form(&batch, sealed.last) });
+        }
+        Ok(())
+    }
+
+    /// Applies committed entries, unless the executor still holds the store.
+    fn apply_held(&mut self) -> Result<bool, Fault> {
+        let mut applied = false;
+        while (self.phase != Phase::Stopping || self.own_is_next()) && self.undelivered < UNDELIVERED_MAX {
+            let Some(entry) = self.held.pop_front() else { break };
+            if let EntryKind::Batch(span) = entry.kind {
+                let last = TxId::new(span.view, span.last);
+                let transactions = match self.in_flight.front() {
+                    Some(own) if own.last == last => {
+                        self.in_flight.pop_front().map(|own| own.transactions).unwrap_or_default()
+                    }
+                    _ => self.apply_foreign(span)?,
+                };
+                self.store.commit(span.last);
+                self.ledger.committed(last)?;
+                self.committed = last;
+                let state = self.store.snapshot();
+                self.undelivered += 1;
+                self.effects.push(Effect::Deliver(Delivery { batch: CommittedBatch { transactions }, state, last }));
+            }
+            self.consensus.applied(entry.index);
+            applied = true;
+        }
+        Ok(applied)
+    }
+
+    /// While stopping, batches that this replica proposed itself are in the store already and may be committed.
+    fn own_is_next(&self) -> bool {
+        match (self.held.front().map(|entry| entry.kind), self.in_flight.front()) {
+            (Some(EntryKind::Batch(span)), Some(own)) => own.last == TxId::new(span.view, span.last),
+            (Some(EntryKind::Membership | EntryKind::Empty), _) => true,
+            _ => false,
+        }
+    }
+
+    fn apply_foreign(&mut self, span: coco_consensus::BatchSpan) -> Result<Vec<CommittedTransaction>, Fault> {
+        let transactions = self.ledger.open_batch(span)?;
+        for transaction in &transactions {
+            self.store.apply(transaction.txid.seqno, &transaction.writes)?;
+        }
+        Ok(transactions)
+    }
+
+    /// Takes the lead once everything committed is applied and derived: seals the view's first batch, a signature alone.
+    fn try_lead(&mut self) -> Result<bool, Fault> {
+        let caught_up = self.held.is_empty() && self.visible >= self.store.committed();
+        if self.phase != Phase::Following || !self.consensus.ready_to_lead() || !caught_up {
+            return Ok(false);
+        }
+        let Ok(slot) = self.consensus.slot() else { return Ok(false) };
+        self.phase = Phase::Leading { view: slot.view };
+        let newest = self.store.committed();
+        // A new network's first batch is its genesis: nothing can be signed before the signer is known.
+        if newest > Seqno::ZERO {
+            let opening = ExecutedBatch { view: slot.view, first: newest.next(), transactions: Vec::new() };
+            let sealed = self.ledger.seal(&opening, self.id, self.committed)?;
+            if self.consensus.propose(slot, sealed.bytes.into()).is_err() {
+                self.ledger.unseal(opening.first)?;
+                self.phase = Phase::Following;
+                return Ok(false);
+            }
+            self.store.apply(sealed.last.seqno, &WriteSet::new())?;
+            self.in_flight
+                .push_back(InFlight { last: sealed.last, transactions: committed_form(&opening, sealed.last) });
+        }
+        self.effects.push(Effect::Lead { view: slot.view });
+        Ok(true)
+    }
+
+    /// Brings the consensus's membership one step nearer to what governance says.
+    fn reconcile(&mut self) -> Result<(), Fault> {
+        if !self.is_leading() || self.committed == TxId::default() {
+            return Ok(());
+        }
+        let nodes = coco_governance::current_nodes(&mut self.store.snapshot())?;
+        match reconciler::next_step(&self.consensus, self.id, &nodes) {
+            None => return Ok(()),
+            // Refusals are transient (a change is in progress): the next tick tries again.
+            Some(Step::Change(change)) => drop(self.consensus.propose_membership(&change)),
+            Some(Step::LeaveJoint) => drop(self.consensus.leave_joint()),
+            Some(Step::HandOver(heir)) => drop(self.consensus.transfer(heir)),
+            Some(Step::Gone(node)) => {
+                if !self.gone_reported.contains(&node) {
+                    self.gone_reported.push(node);
+                    self.effects.push(Effect::Gone(node));
+                }
+            }
+        }
+        self.turn()
+    }
+}
+
+/// Batches on their way to the front; beyond it, applying waits and the primary's flow control sees a slow peer.
+const UNDELIVERED_MAX: usize = 256;
+
+/// The batch as every node will see it once it is committed: its transactions, then the signature without writes to live maps.
+fn committed_form(batch: &ExecutedBatch, last: TxId) -> Vec<CommittedTransaction> {
+    let mut seqno = batch.first;
+    let mut transactions = Vec::with_capacity(batch.transactions.len() + 1);
+    for transaction in &batch.transactions {
+        let txid = TxId::new(batch.view, seqno);
+        transactions.push(CommittedTransaction { txid, writes: transaction.writes.clone() });
+        seqno = seqno.next();
+    }
+    transactions.push(CommittedTransaction { txid: last, writes: Arc::new(WriteSet::new()) });
+    transactions
+}

@@ -1,0 +1,50 @@
+//! History records in an embedded store on disk (`fjall`): sealed values under blinded keys, and a watermark written with them.
+
+use std::path::Path;
+
+use coco_ledger::{BlindedKey, Error, HistoryStore};
+use coco_types::TxId;
+use fjall::{Database, Keyspace, KeyspaceCreateOptions};
+
+/// See the module's text.
+pub struct FolderHistory {
+    database: Database,
+    records: Keyspace,
+    meta: Keyspace,
+}
+
+const WATERMARK: &str = "watermark";
+
+impl FolderHistory {
+    pub fn open(folder: &Path) -> Result<Self, fjall::Error> {
+        let database = Database::builder(folder).open()?;
+        let records = database.keyspace("records", KeyspaceCreateOptions::default)?;
+        let meta = database.keyspace("meta", KeyspaceCreateOptions::default)?;
+        Ok(Self { database, records, meta })
+    }
+}
+
+impl HistoryStore for FolderHistory {
+    fn read(&self, key: &BlindedKey) -> Result<Option<Vec<u8>>, Error> {
+        Ok(self.records.get(key).map_err(failed)?.map(|value| value.to_vec()))
+    }
+
+    fn write(&self, records: &[(BlindedKey, Vec<u8>)], watermark: TxId) -> Result<(), Error> {
+        let mut batch = self.database.batch();
+        for (key, value) in records {
+            batch.insert(&self.records, key, value.as_slice());
+        }
+        batch.insert(&self.meta, WATERMARK, watermark.to_string());
+        batch.commit().map_err(failed)
+    }
+
+    fn watermark(&self) -> Result<TxId, Error> {
+        let Some(value) = self.meta.get(WATERMARK).map_err(failed)? else { return Ok(TxId::default()) };
+        let text = std::str::from_utf8(&value).map_err(|_| Error::MalformedHistory)?;
+        text.parse().map_err(|_| Error::MalformedHistory)
+    }
+}
+
+fn failed(error: fjall::Error) -> Error {
+    Error::Disk { file: "history".to_owned(), source: std::io::Error::other(error) }
+}

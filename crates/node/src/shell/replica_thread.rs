@@ -1,0 +1,258 @@
+//! The thread that runs the replica.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use coco_consensus::{Persist, ReadOutcome, Role};
+use coco_governance::NodeRow;
+use coco_types::{Seqno, limits};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
+
+use crate::events::{ExecutorEvent, ReplicaEvent};
+use crate::executor::SystemCommand;
+use crate::handle::{Shared, Standing};
+use crate::replica::{Delivery, Effect, Fault, Replica};
+use crate::wire;
+
+/// Why the replica's thread ended.
+#[derive(Debug)]
+pub enum Ended {
+    /// Asked to.
+    Stopped,
+    /// The network removed this node.
+    Removed,
+    Failed(String),
+}
+
+/// What the replica's thread works with.
+pub struct ReplicaThread {
+    pub replica: Replica,
+    pub shared: Arc<Shared>,
+    pub events: Receiver<ReplicaEvent>,
+    pub disk: Sender<Persist>,
+    pub front: Sender<Delivery>,
+    /// The commands of a new network's first batch.
+    pub genesis: Vec<SystemCommand>,
+}
+
+/// Events handled before effects are acted on: bounds how long a message waits for its batch-mates.
+const EVENTS_A_TURN: usize = 256;
+const READ_TIMEOUT: Duration = Duration::from_secs(5);
+
+impl ReplicaThread {
+    pub fn run(mut self) -> Ended {
+        let mut reads = Reads::default();
+        match self.serve(&mut reads) {
+            Ok(ended) => ended,
+            Err(fault) => Ended::Failed(fault.to_string()),
+        }
+    }
+
+    fn serve(&mut self, reads: &mut Reads) -> Result<Ended, Fault> {
+        let tick = Duration::from_millis(limits::TICK_MS);
+        let mut next_tick = Instant::now() + tick;
+        let mut stopping_until: Option<Instant> = None;
+        loop {
+            match self.events.recv_timeout(next_tick.saturating_duration_since(Instant::now())) {
+                Ok(event) => {
+                    if let Some(ended) = self.handle(event, reads, &mut stopping_until)? {
+                        return Ok(ended);
+                    }
+                    for _ in 1..EVENTS_A_TURN {
+                        let Ok(event) = self.events.try_recv() else { break };
+                        if let Some(ended) = self.handle(event, reads, &mut stopping_until)? {
+                            return Ok(ended);
+                        }
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return Ok(Ended::Stopped),
+            }
+            // A process that was suspended does not make up for lost ticks: that would start needless elections.
+            let ticked = Instant::now() >= next_tick;
+            if ticked {
+                self.replica.tick()?;
+                next_tick = (next_tick + tick).max(Instant::now());
+            }
+            if let Some(ended) = self.act(reads) {
+                return Ok(ended);
+            }
+            if ticked || self.role_has_changed() {
+                self.publish_standing()?;
+            }
+            if stopping_until
+                .is_some_and(|until| self.replica.consensus().role() != Role::Primary || Instant::now() >= until)
+            {
+                return Ok(Ended::Stopped);
+            }
+        }
+    }
+
+    fn handle(
+        &mut self,
+        event: ReplicaEvent,
+        reads: &mut Reads,
+        stopping_until: &mut Option<Instant>,
+    ) -> Result<Option<Ended>, Fault> {
+        match event {
+            ReplicaEvent::Message { from, message } => {
+                if let Err(refused) = self.replica.message(from, &message)? {
+                    tracing::warn!(%from, %refused, "refused a consensus message");
+                }
+            }
+            ReplicaEvent::Persisted { number } => self.replica.persisted(number)?,
+            ReplicaEvent::DiskFailed(error) => {
+                return Ok(Some(Ended::Failed(format!("the disk failed a sync, nothing can be promised: {error}"))));
+            }
+            ReplicaEvent::Executed(batch) => self.replica.executed(batch)?,
+            ReplicaEvent::ExecutorStopped => self.replica.executor_stopped()?,
+            ReplicaEvent::FrontReached(seqno) => {
+                self.replica.front_reached(seqno)?;
+                reads.reached(seqno);
+            }
+            ReplicaEvent::FrontFailed(error) => {
+                return Ok(Some(Ended::Failed(format!("this node and its primary disagree: {error}"))));
+            }
+            ReplicaEvent::Linearizable { reply } => self.linearizable(reads, reply)?,
+            ReplicaEvent::ReadUpTo { seqno, reply } => reads.wait(seqno, self.shared.visible.txid().seqno, reply),
+            ReplicaEvent::Stop => {
+                self.replica.hand_over()?;
+                let patience = Duration::from_millis(limits::ELECTION_TIMEOUT_MS);
+                *stopping_until = Some(Instant::now() + patience);
+            }
+        }
+        Ok(None)
+    }
+
+    /// A primary asks its quorum; a backup asks the primary how far it must have come.
+    fn linearizable(&mut self, reads: &mut Reads, reply: Box<dyn FnOnce(bool) + Send>) -> Result<(), Fault> {
+        let primary = self.replica.consensus().primary();
+        if primary == Some(self.replica.id()) {
+            let token = reads.ask(reply);
+            return self.replica.read(token);
+        }
+        let Some(primary) = primary else {
+            reply(false);
+            return Ok(());
+        };
+        let events = self.shared.replica.clone();
+        let answer = move |body: Option<bytes::Bytes>| {
+            let seqno = body.and_then(|body| body.first_chunk::<8>().map(|bytes| u64::from_le_bytes(*bytes)));
+            match seqno {
+                Some(seqno) => drop(events.send(ReplicaEvent::ReadUpTo { seqno: Seqno(seqno), reply })),
+                None => reply(false),
+            }
+        };
+        self.shared.peers.request(primary, wire::kind::READ_INDEX, bytes::Bytes::new(), READ_TIMEOUT, Box::new(answer));
+        Ok(())
+    }
+
+    fn act(&mut self, reads: &mut Reads) -> Option<Ended> {
+        for effect in self.replica.take_effects() {
+            match effect {
+                Effect::Send { to, message } => self.shared.peers.send(to, message),
+                Effect::Persist(persist) => drop(self.disk.send(persist)),
+                Effect::Lead { view } => {
+                    tracing::info!(%view, "leading");
+                    let _ = self.shared.executor.send(ExecutorEvent::Lead { view });
+                    for command in std::mem::take(&mut self.genesis) {
+                        let reply = Box::new(|answers: Vec<coco_protocol::Submitted>| {
+                            tracing::info!(?answers, "genesis");
+                        });
+                        let _ = self.shared.executor.send(ExecutorEvent::System { command, reply });
+                    }
+                }
+                Effect::StopExecutor => drop(self.shared.executor.send(ExecutorEvent::Stop)),
+                Effect::Deliver(delivery) => drop(self.front.send(delivery)),
+                Effect::Read(ReadOutcome::Confirmed { token, .. }) => {
+                    let committed = self.replica.committed().seqno;
+                    reads.confirmed(token, committed, self.shared.visible.txid().seqno);
+                }
+                Effect::Read(ReadOutcome::Lost { token }) => reads.lost(token),
+                Effect::Gone(node) => self.retire(node),
+                Effect::NeedsSnapshot(replicas) => {
+                    tracing::warn!(?replicas, "replicas lag behind the start of this log: they must join afresh");
+                }
+                Effect::Removed => return Some(Ended::Removed),
+            }
+        }
+        None
+    }
+
+    fn retire(&self, node: coco_types::NodeId) {
+        let command: SystemCommand = Box::new(move |tx, _| {
+            let refused = |error: coco_governance::Error| {
+                coco_protocol::Rejection::new(coco_protocol::RejectionReason::Invalid, 0, error.to_string())
+            };
+            coco_governance::retire(tx, node).map_err(refused)?;
+            coco_governance::mark_gone(tx, node).map_err(refused)?;
+            Ok(coco_protocol::Outcome::default())
+        });
+        let reply = Box::new(move |answers: Vec<coco_protocol::Submitted>| tracing::info!(%node, ?answers, "retired"));
+        let _ = self.shared.executor.send(ExecutorEvent::System { command, reply });
+    }
+
+    fn role_has_changed(&self) -> bool {
+        let consensus = self.replica.consensus();
+        let told = self.shared.standing.read();
+        told.is_primary != self.replica.is_leading()
+            || told.primary != consensus.primary()
+            || told.view != consensus.view()
+    }
+
+    fn publish_standing(&self) -> Result<(), Fault> {
+        let consensus = self.replica.consensus();
+        let nodes = NodeRow::all(&mut self.shared.visible.state())?;
+        let index_of: BTreeMap<_, _> = nodes.iter().map(|node| (node.info.replica, node.info.index)).collect();
+        let standing = Standing {
+            view: consensus.view(),
+            primary: consensus.primary(),
+            is_primary: self.replica.is_leading(),
+            voters: consensus.membership().voters.clone(),
+            answering: consensus.progress().iter().filter(|peer| peer.recent_active).map(|peer| peer.id).collect(),
+            index_of,
+            caught_up: self.shared.visible.txid() == self.replica.committed(),
+        };
+        *self.shared.standing.write() = standing;
+        Ok(())
+    }
+}
+
+/// Linearizable reads under way.
+#[derive(Default)]
+struct Reads {
+    next_token: u64,
+    asked: BTreeMap<u64, Box<dyn FnOnce(bool) + Send>>,
+    waiting: Vec<(Seqno, Box<dyn FnOnce(bool) + Send>)>,
+}
+
+impl Reads {
+    fn ask(&mut self, reply: Box<dyn FnOnce(bool) + Send>) -> u64 {
+        self.next_token += 1;
+        self.asked.insert(self.next_token, reply);
+        self.next_token
+    }
+
+    fn confirmed(&mut self, token: u64, committed: Seqno, visible: Seqno) {
+        if let Some(reply) = self.asked.remove(&token) {
+            self.wait(committed, visible, reply);
+        }
+    }
+
+    fn lost(&mut self, token: u64) {
+        if let Some(reply) = self.asked.remove(&token) {
+            reply(false);
+        }
+    }
+
+    fn wait(&mut self, seqno: Seqno, visible: Seqno, reply: Box<dyn FnOnce(bool) + Send>) {
+        if visible >= seqno { reply(true) } else { self.waiting.push((seqno, reply)) }
+    }
+
+    fn reached(&mut self, visible: Seqno) {
+        for (seqno, reply) in std::mem::take(&mut self.waiting) {
+            self.wait(seqno, visible, reply);
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! The other machines' threads: executor, front, disk.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use coco_consensus::Persist;
+use coco_disk::Disk;
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
+
+use crate::events::{ExecutorEvent, ReplicaEvent};
+use crate::executor::Executor;
+use crate::front::Front;
+use crate::ledger::NodeLedger;
+use crate::replica::Delivery;
+
+/// Events handled between two turns of the executor.
+const EVENTS_A_TURN: usize = 1024;
+/// The executor looks at its pools at least this often.
+const IDLE: Duration = Duration::from_secs(1);
+
+pub fn run_executor(
+    mut executor: Executor,
+    events: &Receiver<ExecutorEvent>,
+    replica: &Sender<ReplicaEvent>,
+    clock: &(dyn Fn() -> u64 + Send + Sync),
+) {
+    loop {
+        let wait = executor.wake_at_ms().map_or(IDLE, |at| Duration::from_millis(at.saturating_sub(clock())));
+        match events.recv_timeout(wait) {
+            Ok(event) => {
+                if !handle(&mut executor, event, replica) {
+                    return;
+                }
+                for _ in 1..EVENTS_A_TURN {
+                    let Ok(event) = events.try_recv() else { break };
+                    if !handle(&mut executor, event, replica) {
+                        return;
+                    }
+                }
+            }
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return,
+        }
+        for batch in executor.turn(clock()) {
+            if replica.send(ReplicaEvent::Executed(batch)).is_err() {
+                return;
+            }
+        }
+    }
+}
+
+/// `false` ends the thread.
+fn handle(executor: &mut Executor, event: ExecutorEvent, replica: &Sender<ReplicaEvent>) -> bool {
+    match event {
+        ExecutorEvent::Lead { view } => executor.lead(view),
+        ExecutorEvent::Stop => {
+            executor.stop();
+            return replica.send(ReplicaEvent::ExecutorStopped).is_ok();
+        }
+        ExecutorEvent::Visible(seqno) => executor.visible(seqno),
+        ExecutorEvent::Submit { ledger, admitted, until, reply } => executor.submit(ledger, admitted, until, reply),
+        ExecutorEvent::System { command, reply } => executor.submit_system(command, reply),
+        ExecutorEvent::Ask { question, reply } => reply(executor.answer(question.ledger, &question.question)),
+        ExecutorEvent::Shutdown => {
+            executor.stop();
+            return false;
+        }
+    }
+    true
+}
+
+pub fn run_front(
+    mut front: Front,
+    deliveries: &Receiver<Delivery>,
+    executor: &Sender<ExecutorEvent>,
+    replica: &Sender<ReplicaEvent>,
+) {
+    for delivery in deliveries {
+        match front.deliver(delivery) {
+            Ok(seqno) => {
+                let _ = executor.send(ExecutorEvent::Visible(seqno));
+                let _ = replica.send(ReplicaEvent::FrontReached(seqno));
+            }
+            Err(integrity) => {
+                let _ = replica.send(ReplicaEvent::FrontFailed(integrity.to_string()));
+                return;
+            }
+        }
+    }
+}
+
+/// Syncs what it is asked to, several requests at once if they have piled up: one sync covers all before it.
+pub fn run_disk(
+    requests: &Receiver<Persist>,
+    log_disk: &Arc<dyn Disk>,
+    ledger: &NodeLedger,
+    replica: &Sender<ReplicaEvent>,
+) {
+    for first in requests {
+        let mut last = first;
+        let mut batches = first.batches;
+        for next in requests.try_iter() {
+            batches |= next.batches;
+            last = next;
+        }
+        let synced = if batches { ledger.sync() } else { Ok(()) }.and_then(|()| log_disk.sync(last.log_file));
+        let event = match synced {
+            Ok(()) => ReplicaEvent::Persisted { number: last.number },
+            Err(error) => ReplicaEvent::DiskFailed(error.to_string()),
+        };
+        if replica.send(event).is_err() {
+            return;
+        }
+    }
+}

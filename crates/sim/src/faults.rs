@@ -1,0 +1,82 @@
+//! What goes wrong, and how often.
+
+use crate::random::Random;
+
+/// Chances are "one in n"; 0 means never.
+#[derive(Clone, Debug)]
+pub struct Faults {
+    pub delay_ms: (u64, u64),
+    pub lose_one_in: u64,
+    pub double_one_in: u64,
+    /// Per step.
+    pub crash_one_in: u64,
+    pub partition_one_in: u64,
+    pub heal_one_in: u64,
+    /// Of an unsynced write, at a crash.
+    pub torn_write_one_in: u64,
+}
+
+impl Faults {
+    /// A quiet network.
+    pub fn none() -> Self {
+        Self {
+            delay_ms: (1, 3),
+            lose_one_in: 0,
+            double_one_in: 0,
+            crash_one_in: 0,
+            partition_one_in: 0,
+            heal_one_in: 1,
+            torn_write_one_in: 0,
+        }
+    }
+
+    /// Everything at once, milder or wilder by chance.
+    pub fn drawn(random: &mut Random) -> Self {
+        let sometimes = |random: &mut Random, from, to| if random.one_in(4) { 0 } else { random.between(from, to) };
+        Self {
+            delay_ms: (1, random.between(3, 120)),
+            lose_one_in: sometimes(random, 8, 60),
+            double_one_in: sometimes(random, 10, 60),
+            crash_one_in: sometimes(random, 150, 1500),
+            partition_one_in: sometimes(random, 100, 800),
+            heal_one_in: random.between(30, 200),
+            torn_write_one_in: sometimes(random, 2, 6),
+        }
+    }
+
+    pub fn delay_ms(&self, random: &mut Random) -> u64 {
+        random.between(self.delay_ms.0, self.delay_ms.1)
+    }
+
+    pub fn loses(&self, random: &mut Random) -> bool {
+        chance(self.lose_one_in, random)
+    }
+
+    pub fn doubles(&self, random: &mut Random) -> bool {
+        chance(self.double_one_in, random)
+    }
+
+    pub fn crashes(&self, random: &mut Random) -> bool {
+        chance(self.crash_one_in, random)
+    }
+
+    pub fn partitions(&self, random: &mut Random) -> bool {
+        chance(self.partition_one_in, random)
+    }
+
+    pub fn heals(&self, random: &mut Random) -> bool {
+        chance(self.heal_one_in, random)
+    }
+
+    /// What becomes of an unsynced write of `len` bytes when the power goes.
+    pub fn survives(&self, len: usize, random: &mut Random) -> Option<usize> {
+        if chance(self.torn_write_one_in, random) {
+            return Some(usize::try_from(random.below(len as u64 + 1)).unwrap_or(len));
+        }
+        random.one_in(2).then_some(len)
+    }
+}
+
+fn chance(one_in: u64, random: &mut Random) -> bool {
+    one_in > 0 && random.one_in(one_in)
+}

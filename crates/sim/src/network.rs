@@ -1,0 +1,63 @@
+//! The simulated network: what is on its way, and which links are cut.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+use coco_types::ReplicaId;
+
+use crate::faults::Faults;
+use crate::random::Random;
+
+/// Messages in flight, by time of arrival.
+#[derive(Default)]
+pub struct Network {
+    in_flight: BTreeMap<(u64, u64), Envelope>,
+    next_number: u64,
+    /// One-way cuts.
+    cut: BTreeSet<(ReplicaId, ReplicaId)>,
+}
+
+#[derive(Clone)]
+pub struct Envelope {
+    pub from: ReplicaId,
+    pub to: ReplicaId,
+    pub message: Bytes,
+}
+
+impl Network {
+    /// Delays, and perhaps loses or doubles.
+    pub fn send(&mut self, envelope: Envelope, now_ms: u64, faults: &Faults, random: &mut Random) {
+        if self.cut.contains(&(envelope.from, envelope.to)) || faults.loses(random) {
+            return;
+        }
+        let copies = 1 + u64::from(faults.doubles(random));
+        for _ in 0..copies {
+            let at = now_ms + faults.delay_ms(random);
+            self.in_flight.insert((at, self.next_number), envelope.clone());
+            self.next_number += 1;
+        }
+    }
+
+    pub fn next_arrival_ms(&self) -> Option<u64> {
+        self.in_flight.keys().next().map(|(at, _)| *at)
+    }
+
+    /// The next message due at or before `now_ms`.
+    pub fn arrive(&mut self, now_ms: u64) -> Option<Envelope> {
+        let entry = self.in_flight.first_entry().filter(|entry| entry.key().0 <= now_ms)?;
+        Some(entry.remove())
+    }
+
+    /// Cuts or mends one direction of a link.
+    pub fn set_cut(&mut self, from: ReplicaId, to: ReplicaId, cut: bool) {
+        if cut {
+            self.cut.insert((from, to));
+        } else {
+            self.cut.remove(&(from, to));
+        }
+    }
+
+    pub fn heal(&mut self) {
+        self.cut.clear();
+    }
+}
