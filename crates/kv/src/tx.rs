@@ -1,8 +1,10 @@
 //! A transaction: reads a snapshot, collects writes. Nothing reaches the store until its write set is applied.
 //!
 //! Nested transactions and savepoints share one journal of what each write replaced; going back replays it from its end.
+//! A key enters it once between two marks, so that writing one key over and over does not keep every value it had.
 //! Reads of a nested transaction that failed stay in the read set: the outcome depended on them.
 
+use std::collections::BTreeSet;
 use std::ops::{Deref, DerefMut, RangeBounds};
 
 use bytes::Bytes;
@@ -22,6 +24,8 @@ pub struct Tx {
     writes: WriteSet,
     write_bytes: usize,
     journal: Vec<Replaced>,
+    /// The keys that entered the journal since the last moment somebody may go back to.
+    journaled: BTreeSet<(MapName, Bytes)>,
     /// Nested transactions that are open.
     nesting: usize,
     /// A savepoint was handed out: the journal is kept to the end.
@@ -49,6 +53,7 @@ impl Tx {
             writes: WriteSet::new(),
             write_bytes: 0,
             journal: Vec::new(),
+            journaled: BTreeSet::new(),
             nesting: 0,
             has_savepoint: false,
         }
@@ -101,11 +106,12 @@ impl Tx {
 
     pub fn savepoint(&mut self) -> Savepoint {
         self.has_savepoint = true;
-        Savepoint { journal_length: self.journal.len() }
+        self.mark()
     }
 
     /// Takes back every write since the savepoint, which stays usable.
     pub fn rollback_to(&mut self, savepoint: Savepoint) {
+        self.journaled.clear();
         while self.journal.len() > savepoint.journal_length {
             if let Some(replaced) = self.journal.pop() {
                 self.restore(replaced);
@@ -126,6 +132,11 @@ impl Tx {
         (self.writes, self.reads)
     }
 
+    fn mark(&mut self) -> Savepoint {
+        self.journaled.clear();
+        Savepoint { journal_length: self.journal.len() }
+    }
+
     fn scan(&mut self, map: &MapName, interval: Interval) -> TxScan<'_> {
         let base = self.reads.base().scan(map, interval.clone());
         TxScan::new(base, self.writes.map(map), self.reads.record_scan(map, &interval.start), interval)
@@ -137,7 +148,8 @@ impl Tx {
             self.write_bytes += map.as_str().len();
         }
         let value_bytes = value.as_ref().map_or(0, Bytes::len);
-        let journaled = (self.nesting > 0 || self.has_savepoint).then(|| key.clone());
+        let is_journaling = self.nesting > 0 || self.has_savepoint;
+        let journaled = (is_journaling && self.journaled.insert((map.clone(), key.clone()))).then(|| key.clone());
         let key_bytes = key.len();
         let replaced = writes.insert(key, value);
         self.write_bytes += value_bytes;
@@ -183,7 +195,7 @@ struct Nested<'a> {
 impl<'a> Nested<'a> {
     fn begin(tx: &'a mut Tx) -> Self {
         tx.nesting += 1;
-        let from = Savepoint { journal_length: tx.journal.len() };
+        let from = tx.mark();
         Self { tx, from, keep: false }
     }
 }
@@ -208,6 +220,7 @@ impl Drop for Nested<'_> {
             self.tx.rollback_to(self.from);
         }
         self.tx.nesting -= 1;
+        self.tx.journaled.clear();
         if self.tx.nesting == 0 && !self.tx.has_savepoint {
             self.tx.journal.clear();
         }
