@@ -83,8 +83,6 @@ impl Consensus {
             known = known && self.log().view_at(entry.index) == Some(View(entry.term));
             if known {
                 last = self.log().seqno_at(entry.index).ok_or(Refused::Gap)?;
-            } else if entry.index <= self.raft().raft_log.committed {
-                return Err(Refused::ConflictsWithCommitted { index: entry.index });
             } else if entry.get_entry_type() == EntryType::EntryNormal && !entry.data.is_empty() {
                 let span = self.log().check_batch(&entry.data).map_err(|error| refuse(&error.reason))?;
                 if span.view != View(entry.term) {
@@ -132,6 +130,9 @@ impl Consensus {
 
     fn check_one_primary(&self, message: &Message) -> Result<(), Refused> {
         let raft = self.raft();
+        if self.distrusts(ReplicaId(message.from), View(message.term)) {
+            return Err(Refused::Distrusted);
+        }
         if message.term == raft.term && raft.leader_id != 0 && raft.leader_id != message.from {
             let (known, claimed) = (ReplicaId(raft.leader_id), ReplicaId(message.from));
             return Err(Refused::SecondPrimary { view: View(raft.term), known, claimed });

@@ -34,6 +34,7 @@ pub struct Consensus {
     ticks: u64,
     /// When each peer last said something.
     heard: BTreeMap<ReplicaId, u64>,
+    distrusted: Option<(ReplicaId, View)>,
     failed: bool,
 }
 
@@ -54,6 +55,9 @@ impl Consensus {
         batches: Box<dyn BatchStore>,
         random: Box<dyn FnMut() -> u64 + Send>,
     ) -> Result<Self, Error> {
+        if !start.membership.is_sound() {
+            return Err(Error::Config("the start point's membership contradicts itself".to_owned()));
+        }
         let state = State {
             view: start.view,
             vote: 0,
@@ -100,6 +104,7 @@ impl Consensus {
             reads_view: None,
             ticks: 0,
             heard: BTreeMap::new(),
+            distrusted: None,
             failed: false,
         };
         consensus.settle();
@@ -280,6 +285,14 @@ impl Consensus {
 
     pub(crate) fn has_failed(&self) -> bool {
         self.failed
+    }
+
+    pub(crate) fn set_distrusted(&mut self, primary: ReplicaId, view: View) {
+        self.distrusted = Some((primary, view));
+    }
+
+    pub(crate) fn distrusts(&self, primary: ReplicaId, view: View) -> bool {
+        self.distrusted == Some((primary, view))
     }
 
     /// Steps down within the view: nothing more is proposed in it.

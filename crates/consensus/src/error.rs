@@ -46,17 +46,17 @@ pub enum Refused {
     EntryKind,
     #[error("a batch is refused: {reason}")]
     Batch { reason: String },
-    #[error("entry {index} contradicts a committed one")]
-    ConflictsWithCommitted { index: u64 },
     #[error("{claimed} speaks as primary of view {view}, which {known} leads")]
     SecondPrimary { view: View, known: ReplicaId, claimed: ReplicaId },
     #[error("only the primary may ask to take over")]
     NotFromPrimary,
+    #[error("this replica distrusts the primary of this view")]
+    Distrusted,
     #[error("the sender was removed")]
     Removed,
     #[error("the sender is not in the configuration")]
     Stranger,
-    #[error("this replica failed or was removed")]
+    #[error("this replica failed")]
     Stopped,
 }
 

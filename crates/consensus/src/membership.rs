@@ -77,6 +77,16 @@ impl Membership {
         !self.voters.is_empty() && majority(&self.voters) && majority(&self.voters_outgoing)
     }
 
+    /// What the raft crate can start from: it panics on anything else.
+    pub(crate) fn is_sound(&self) -> bool {
+        let listens_only = |id: &ReplicaId| !self.is_voter(*id);
+        !self.voters.is_empty()
+            && !self.ids().contains(&ReplicaId(0))
+            && self.learners.iter().all(listens_only)
+            && self.learners_next.is_subset(&self.voters_outgoing)
+            && self.learners_next.is_disjoint(&self.voters)
+    }
+
     pub(crate) fn to_conf_state(&self) -> ConfState {
         let list = |set: &BTreeSet<ReplicaId>| set.iter().map(|id| id.0).collect::<Vec<_>>();
         let mut state = ConfState::default();
@@ -131,8 +141,7 @@ pub(crate) fn parse_conf_change(bytes: &[u8]) -> Option<ConfChangeV2> {
 }
 
 fn single(id: ReplicaId, kind: ConfChangeType) -> ConfChangeSingle {
-    let mut single = ConfChangeSingle::default();
-    single.node_id = id.0;
+    let mut single = ConfChangeSingle { node_id: id.0, ..ConfChangeSingle::default() };
     single.set_change_type(kind);
     single
 }

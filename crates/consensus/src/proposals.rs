@@ -37,9 +37,7 @@ impl Consensus {
         if span.view != slot.view {
             return Err(format!("the batch was sealed in view {}", span.view));
         }
-        let mut entry = Entry::default();
-        entry.data = batch;
-        self.append_own(entry)?;
+        self.append_own(Entry { data: batch, ..Entry::default() })?;
         if self.last_is(slot, EntryType::EntryNormal) { Ok(()) } else { Err("another entry took the slot".to_owned()) }
     }
 
@@ -89,6 +87,15 @@ impl Consensus {
         // The crate's only refusals are silent.
         let _ = self.raw().campaign();
         self.settle();
+    }
+
+    /// Stops acknowledging the current primary for the rest of its view: what it wrote does not match what this replica
+    /// computed. If a majority does so, the view ends. Votes stay free: the same replica may lead again.
+    pub fn distrust_primary(&mut self) {
+        let view = self.view();
+        if let Some(primary) = self.primary().filter(|primary| *primary != self.id()) {
+            self.set_distrusted(primary, view);
+        }
     }
 
     pub(crate) fn check_leads(&self) -> Result<(), NotPrimary> {
@@ -161,9 +168,8 @@ impl Consensus {
 
     /// Through a message of its own: the crate's `propose` would copy the batch.
     fn append_own(&mut self, entry: Entry) -> Result<(), String> {
-        let mut message = Message::default();
+        let mut message = Message { from: self.id().0, ..Message::default() };
         message.set_msg_type(MessageType::MsgPropose);
-        message.from = self.id().0;
         message.set_entries(vec![entry].into());
         self.raw().raft.step(message).map_err(|error| error.to_string())
     }

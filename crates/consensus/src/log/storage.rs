@@ -8,14 +8,12 @@ use coco_types::ReplicaId;
 use raft::eraftpb::{Entry, EntryType, HardState, Snapshot};
 use raft::{GetEntriesContext, RaftState, Storage, StorageError};
 
-use super::{Content, Kind, RaftLog};
+use super::{Content, Kind, RaftLog, State};
 
 impl Storage for RaftLog {
     fn initial_state(&self) -> raft::Result<RaftState> {
-        let mut hard_state = HardState::default();
-        hard_state.term = self.state.view.0;
-        hard_state.vote = self.state.vote;
-        hard_state.commit = self.state.commit;
+        let State { view, vote, commit, .. } = self.state;
+        let hard_state = HardState { term: view.0, vote, commit, ..HardState::default() };
         Ok(RaftState::new(hard_state, self.state.membership.to_conf_state()))
     }
 
@@ -32,9 +30,7 @@ impl Storage for RaftLog {
         let mut bytes = 0;
         for index in low..high {
             let item = self.item(index).ok_or(StorageError::Unavailable)?;
-            let mut entry = Entry::default();
-            entry.index = index;
-            entry.term = item.view.0;
+            let mut entry = Entry { index, term: item.view.0, ..Entry::default() };
             if item.kind == Kind::Membership {
                 entry.set_entry_type(EntryType::EntryConfChangeV2);
             }

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use coco_consensus::{Consensus, Error, Guards, LOG_FILE, StartPoint};
+use coco_consensus::{Consensus, Error, Guards, LOG_FILE, Membership, StartPoint};
 use coco_disk::{Disk, MemoryDisk};
 use coco_types::ReplicaId;
 
 use crate::batches::{FileBatches, LEDGER_FILE};
-use crate::network::{Network, Random, config, id};
+use crate::network::{Network, Random, config, id, ids};
 
 fn open(disk: &MemoryDisk) -> Result<Consensus, Error> {
     let mut random = Random(1);
@@ -40,8 +40,7 @@ fn a_second_log_is_not_created_over_the_first() {
     let (network, _) = stopped();
     let disk = network.replicas[&1].disk.clone();
     let batches = Box::new(FileBatches::open(disk.clone()));
-    let created =
-        Consensus::create(config(1), StartPoint::genesis([id(1)]), Arc::new(disk), batches, Box::new(|| 0));
+    let created = Consensus::create(config(1), StartPoint::genesis([id(1)]), Arc::new(disk), batches, Box::new(|| 0));
     assert!(matches!(created, Err(Error::Exists)));
 }
 
@@ -170,6 +169,9 @@ fn a_failed_disk_ends_the_replica() {
     assert!(core.slot().is_err());
     core.tick();
     core.persisted(9);
+    core.applied(9);
+    core.campaign();
+    assert_eq!(core.step(id(2), b""), Err(coco_consensus::Refused::Stopped));
     disk.fail_writes(false);
     network.stop(1);
     network.restart(1);
@@ -192,9 +194,17 @@ fn a_configuration_that_cannot_work_is_refused() {
     let disk = MemoryDisk::new();
     let batches = Box::new(FileBatches::open(disk.clone()));
     let bad = coco_consensus::Config { heartbeat_ticks: 20, ..config(1) };
-    let created =
-        Consensus::create(bad, StartPoint::genesis([ReplicaId(1)]), Arc::new(disk), batches, Box::new(|| 0));
+    let created = Consensus::create(bad, StartPoint::genesis([ReplicaId(1)]), Arc::new(disk), batches, Box::new(|| 0));
     assert!(matches!(created, Err(Error::Config(_))));
+    // A learner that votes, and nobody at all: the crate would panic.
+    for (voters, learners) in [(vec![1, 2], vec![2]), (vec![], vec![1]), (vec![0], vec![])] {
+        let disk = MemoryDisk::new();
+        let batches = Box::new(FileBatches::open(disk.clone()));
+        let membership = Membership { voters: ids(&voters), learners: ids(&learners), ..Membership::default() };
+        let start = StartPoint { membership, ..StartPoint::genesis([]) };
+        let created = Consensus::create(config(1), start, Arc::new(disk), batches, Box::new(|| 0));
+        assert!(matches!(created, Err(Error::Config(_))));
+    }
 }
 
 #[test]

@@ -20,7 +20,8 @@ fn drive(network: &mut Network) {
     }
     if core.leave_joint() == Err(MembershipRefused::HandOverFirst) {
         let stay: Vec<ReplicaId> = core.membership().voters.iter().copied().collect();
-        let reachable = core.progress().into_iter().filter(|peer| stay.contains(&peer.id)).max_by_key(|peer| peer.matched);
+        let reachable =
+            core.progress().into_iter().filter(|peer| stay.contains(&peer.id)).max_by_key(|peer| peer.matched);
         let _ = core.transfer(reachable.unwrap().id);
     }
     network.collect(primary);
@@ -130,9 +131,8 @@ fn a_removed_replica_still_votes_so_that_the_others_can_finish() {
         // 4 and 5 store the leave but do not hear that it is committed; then the primary dies.
         let slot = network.core(3).leave_joint().unwrap();
         network.collect(3);
-        let stored = network.run_until(20, |network| {
-            [4, 5].into_iter().all(|id| network.core(id).last_index() >= slot.index)
-        });
+        let stored =
+            network.run_until(20, |network| [4, 5].into_iter().all(|id| network.core(id).last_index() >= slot.index));
         assert!(stored);
         network.cut.extend([(3, 4), (3, 5)]);
         let removed = network.run_until(40, |network| network.core(1).role() == Role::Removed);
@@ -299,7 +299,11 @@ fn a_learner_that_lags_is_not_promoted() {
     network.join_learner(4, 3);
     let caught_up = network.run_until(100, |network| {
         let committed = network.core(1).committed();
-        network.core(1).progress().iter().any(|peer| peer.id == id(4) && peer.matched == committed && peer.recent_active)
+        network
+            .core(1)
+            .progress()
+            .iter()
+            .any(|peer| peer.id == id(4) && peer.matched == committed && peer.recent_active)
     });
     assert!(caught_up);
     network.core(1).propose_membership(&swap(&[4], &[3])).unwrap();
@@ -333,7 +337,10 @@ fn a_transfer_to_a_dead_replica_ends_by_itself() {
     network.stop(2);
     network.core(1).transfer(id(2)).unwrap();
     assert_eq!(network.core(1).slot(), Err(NotPrimary::Transferring { to: id(2) }));
-    assert_eq!(network.core(1).transfer(id(9)), Err(TransferRefused::NotPrimary(NotPrimary::Transferring { to: id(2) })));
+    assert_eq!(
+        network.core(1).transfer(id(9)),
+        Err(TransferRefused::NotPrimary(NotPrimary::Transferring { to: id(2) }))
+    );
     network.run(12);
     assert_eq!(network.primary(), Some(1));
     assert!(network.core(1).slot().is_ok());

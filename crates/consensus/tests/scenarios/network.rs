@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use coco_consensus::{
-    BatchStore as _, Committed, Config, Consensus, EntryKind, Error, Guards, MembershipChange, MembershipRefused, Output, Persist, ReadOutcome, Refused, Role,
-    StartPoint,
+    BatchStore as _, Committed, Config, Consensus, EntryKind, Error, Guards, MembershipChange, MembershipRefused,
+    Output, Persist, ReadOutcome, Refused, Role, StartPoint,
 };
 use coco_disk::{Disk, MemoryDisk};
 use coco_types::{ReplicaId, View};
@@ -382,9 +382,10 @@ impl Network {
             let last = network.core(primary).last_index();
             let members = network.core(primary).membership().ids();
             let running = network.running();
-            running.iter().filter(|id| members.contains(&ReplicaId(**id))).all(|id| {
-                network.view_of(*id).is_some_and(|core| core.applied_index() >= last)
-            })
+            running
+                .iter()
+                .filter(|id| members.contains(&ReplicaId(**id)))
+                .all(|id| network.view_of(*id).is_some_and(|core| core.applied_index() >= last))
         });
         assert!(done, "the replicas do not come to the same state");
     }
@@ -467,7 +468,7 @@ impl Replica {
     fn sync(&mut self, now: u64) -> Option<(Persist, View)> {
         self.core.as_ref()?;
         if self.syncing.is_none() {
-            let (persist, view) = self.syncs.drain(..).last()?;
+            let (persist, view) = self.syncs.drain(..).next_back()?;
             self.syncing = Some((now.saturating_add(self.sync_ticks), persist, view));
         }
         let (_, persist, view) = self.syncing.take_if(|(due, ..)| *due <= now)?;

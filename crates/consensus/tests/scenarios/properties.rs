@@ -68,9 +68,7 @@ fn t2_no_commit_of_previous_view_alone() {
         network.stop(5);
         network.heal();
         network.restart(1);
-        for other in [4] {
-            network.isolate(other);
-        }
+        network.isolate(4);
         network.elect_this(1);
         network.run(20);
         let core = network.core(1);
@@ -247,10 +245,7 @@ fn append(from: u64, to: u64, view: View, index: u64, index_view: View) -> Messa
 }
 
 fn message(kind: MessageType, from: u64, to: u64, view: View) -> Message {
-    let mut message = Message::default();
+    let mut message = Message { from, to, term: view.0, ..Message::default() };
     message.set_msg_type(kind);
-    message.from = from;
-    message.to = to;
-    message.term = view.0;
     message
 }

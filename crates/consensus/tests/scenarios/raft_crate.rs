@@ -60,8 +60,7 @@ fn change(transition: ConfChangeTransition, changes: &[(u64, ConfChangeType)]) -
     let mut change = ConfChangeV2::default();
     change.set_transition(transition);
     for (id, kind) in changes {
-        let mut single = ConfChangeSingle::default();
-        single.node_id = *id;
+        let mut single = ConfChangeSingle { node_id: *id, ..ConfChangeSingle::default() };
         single.set_change_type(*kind);
         change.mut_changes().push(single);
     }

@@ -1,7 +1,7 @@
 //! Proposing, reading and catching up in ordinary service.
 
 use bytes::Bytes;
-use coco_consensus::{EntryKind, Guards, NotPrimary, ReadOutcome, Role, Slot};
+use coco_consensus::{EntryKind, Guards, NotPrimary, ReadOutcome, Refused, Role, Slot};
 use coco_types::{Seqno, View};
 
 use crate::batches::seal;
@@ -174,7 +174,10 @@ fn slow_disks_cost_no_elections_while_heartbeats_are_answered_early() {
     assert!(committed > 100, "{committed}");
     let off = Guards { answer_heartbeats_early: false, ..Guards::default() };
     let (committed_off, elections_off) = committed_with(&off);
-    assert!(elections_off > 0 && committed_off < committed / 2, "the test would not notice: {committed_off} {elections_off}");
+    assert!(
+        elections_off > 0 && committed_off < committed / 2,
+        "the test would not notice: {committed_off} {elections_off}"
+    );
 }
 
 #[test]
@@ -224,6 +227,40 @@ fn batches_larger_than_a_message_and_many_in_flight_arrive() {
         network.propose(1, b"small").unwrap();
     }
     network.settle();
+}
+
+#[test]
+fn a_view_whose_primary_a_majority_distrusts_ends() {
+    let mut network = Network::new(3, 13);
+    network.elect_this(1);
+    network.settle();
+    network.core(1).distrust_primary();
+    network.core(2).distrust_primary();
+    network.run(60);
+    assert_eq!(network.primary(), Some(1), "one replica alone deposes nobody");
+    assert!(network.refused.contains(&(2, Refused::Distrusted)));
+    let view = network.core(1).view();
+    network.core(3).distrust_primary();
+    assert!(
+        network
+            .run_until(200, |network| { network.primary().is_some_and(|primary| network.core(primary).view() > view) })
+    );
+    network.commit(b"after");
+    network.settle();
+}
+
+#[test]
+fn a_sole_voter_that_would_not_wait_for_its_disk_panics() {
+    let result = std::panic::catch_unwind(|| {
+        let guards = Guards { sole_voter_waits_for_disk: false, ..Guards::default() };
+        let mut network = Network::with_guards(1, 4, &guards);
+        network.elect_this(1);
+        network.replicas.get_mut(&1).unwrap().sync_ticks = 60;
+        network.propose(1, b"not durable yet").unwrap();
+        network.core(1).propose(Slot { index: 99, view: View(1) }, Bytes::new()).unwrap_err();
+        network.run(50);
+    });
+    assert!(result.is_err(), "the test above would not notice that the guard is missing");
 }
 
 #[test]
