@@ -107,11 +107,23 @@ pub fn issue_node_certificate(
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
     params.use_authority_key_identifier_extension = true;
-    let issuer = Issuer::from_ca_cert_der(&service.der().into(), IssuingKey::new(crypto, service_key))
-        .map_err(|_| Error::MalformedCertificate)?;
-    let subject = SubjectKey::new(&request.public_key);
-    let issued = params.signed_by(&subject, &issuer).map_err(|_| content("node certificate"))?;
-    Certificate::from_der(issued.der())
+    issue(crypto, service, service_key, &params, &request.public_key)
+}
+
+/// A past service's certificate, issued again by its successor: same name and key, so that what the past service issued
+/// verifies over it up to the successor.
+pub fn endorse_service_certificate(
+    crypto: &dyn Crypto,
+    service: &Certificate,
+    service_key: &SigningKey,
+    past: &Certificate,
+) -> Result<Certificate, Error> {
+    let common_name = past.common_name().ok_or(Error::MalformedCertificate)?;
+    let mut params = params(crypto, &common_name, past.validity, &[])?;
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::KeyCertSign];
+    params.use_authority_key_identifier_extension = true;
+    issue(crypto, service, service_key, &params, &past.public_key)
 }
 
 /// A certificate whose structure and key were checked, but nothing that it claims.
@@ -170,6 +182,13 @@ impl Certificate {
         x509.extensions().iter().find(of_oid).map(|extension| extension.value.to_vec())
     }
 
+    /// The first common name of the subject.
+    pub fn common_name(&self) -> Option<String> {
+        let x509 = parse(&self.der).ok()?;
+        let name = x509.subject().iter_common_name().next()?;
+        name.as_str().ok().map(ToOwned::to_owned)
+    }
+
     /// The names of which Coco knows the kind.
     pub fn subject_alt_names(&self) -> Vec<SubjectAltName> {
         let Ok(x509) = parse(&self.der) else { return Vec::new() };
@@ -206,6 +225,19 @@ impl Certificate {
         }
         service.public_key.verify(signed, &signature.data).map_err(|_| not_issued("the signature does not verify"))
     }
+}
+
+fn issue(
+    crypto: &dyn Crypto,
+    service: &Certificate,
+    service_key: &SigningKey,
+    params: &CertificateParams,
+    subject: &PublicKey,
+) -> Result<Certificate, Error> {
+    let issuer = Issuer::from_ca_cert_der(&service.der().into(), IssuingKey::new(crypto, service_key))
+        .map_err(|_| Error::MalformedCertificate)?;
+    let issued = params.signed_by(&SubjectKey(subject), &issuer).map_err(|_| content("issued certificate"))?;
+    Certificate::from_der(issued.der())
 }
 
 fn parse(der: &[u8]) -> Result<X509Certificate<'_>, Error> {
@@ -287,12 +319,6 @@ fn rcgen_algorithm(curve: Curve) -> &'static rcgen::SignatureAlgorithm {
 
 /// A subject's key as `rcgen` wants it.
 struct SubjectKey<'a>(&'a PublicKey);
-
-impl<'a> SubjectKey<'a> {
-    fn new(key: &'a PublicKey) -> Self {
-        Self(key)
-    }
-}
 
 impl rcgen::PublicKeyData for SubjectKey<'_> {
     fn der_bytes(&self) -> &[u8] {
@@ -399,6 +425,19 @@ mod tests {
         let key = SigningKey::generate(&crypto, Curve::P384);
         let member = self_signed_certificate(&crypto, &key, "member0", &[], VALIDITY, &[]).unwrap();
         assert_eq!(member.verify_signed_by(&member), Err(Error::NotIssuedByService { why: "the issuer is not a CA" }));
+    }
+
+    #[test]
+    fn what_a_past_service_issued_verifies_over_its_endorsement() {
+        let (past, present) = (Service::new(1), Service::new(2));
+        let node = past.node(|_| ()).unwrap();
+        let endorsed =
+            endorse_service_certificate(&present.crypto, &present.certificate, &present.key, &past.certificate)
+                .unwrap();
+        assert_eq!(endorsed.common_name().as_deref(), Some("Service"));
+        node.verify_signed_by(&endorsed).unwrap();
+        endorsed.verify_signed_by(&present.certificate).unwrap();
+        assert!(node.verify_signed_by(&present.certificate).is_err());
     }
 
     #[test]

@@ -18,8 +18,8 @@ mod sign;
 
 pub use aead::{AeadKey, NONCE_BYTES, Nonce, SymmetricKey, TAG_BYTES, Tag};
 pub use certificate::{
-    Certificate, Extension, NodeCertificateRequest, SubjectAltName, Validity, issue_node_certificate,
-    self_signed_certificate, self_signed_service_certificate,
+    Certificate, Extension, NodeCertificateRequest, SubjectAltName, Validity, endorse_service_certificate,
+    issue_node_certificate, self_signed_certificate, self_signed_service_certificate,
 };
 pub use exchange::{EXCHANGE_KEY_BYTES, ExchangeKey, seal_to};
 pub use hash::{Domain, Sha256, constant_time_eq, hkdf_sha256, hmac_sha256, sha256, sha256_of, sha384, sha512};

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use coco_crypto::{Certificate, PublicKey};
 use coco_disk::Disk;
-use coco_types::{Digest, NodeId, Seqno, TxId, WriteSet};
+use coco_types::{Confidentiality, Digest, MapName, MapWrites, NodeId, Seqno, TxId, WriteSet, limits};
 use serde::Deserialize;
 
 use crate::error::disk_error;
@@ -153,6 +153,8 @@ struct Audit<'a> {
     frontier: Frontier,
     last: TxId,
     primary: Option<Primary>,
+    /// Entries of the genesis batch before its primary is known.
+    unopened: Vec<Vec<u8>>,
     nodes: BTreeMap<NodeId, Node>,
     report: FolderReport,
 }
@@ -180,6 +182,7 @@ impl<'a> Audit<'a> {
             frontier: Frontier::new(),
             last: TxId::default(),
             primary: None,
+            unopened: Vec::new(),
             nodes: BTreeMap::new(),
             report: FolderReport::default(),
         }
@@ -300,7 +303,11 @@ impl<'a> Audit<'a> {
     /// Opens the sealed part, if its secret is held.
     fn open(&mut self, entry: &Entry<'_>) -> Result<(), Error> {
         let txid = entry.txid();
-        let Some(primary) = self.primary else { return Ok(()) };
+        let Some(primary) = self.primary else { return self.open_later(entry) };
+        for raw in std::mem::take(&mut self.unopened) {
+            let (earlier, _) = Entry::split_first(&raw)?;
+            self.open(&earlier)?;
+        }
         let key = match self.options.keys.entry_key(txid.seqno, primary.replica) {
             Ok(key) => key,
             Err(Error::NoSecret { .. }) => return Ok(()),
@@ -311,6 +318,16 @@ impl<'a> Audit<'a> {
             return Err(Error::NotAuthentic { txid });
         }
         self.report.opened += 1;
+        Ok(())
+    }
+
+    /// A genesis batch may name its primary only in its signature.
+    fn open_later(&mut self, entry: &Entry<'_>) -> Result<(), Error> {
+        let bytes = self.unopened.iter().map(Vec::len).sum::<usize>() + entry.raw().len();
+        if bytes as u64 > limits::ENTRY_BYTES_MAX {
+            return Err(Error::UnknownPrimary { view: entry.txid().view.0 });
+        }
+        self.unopened.push(entry.raw().to_vec());
         Ok(())
     }
 
@@ -463,9 +480,7 @@ fn decode(
     let key = primary.filter(|primary| primary.view == txid.view);
     let key = key.and_then(|primary| keys.entry_key(txid.seqno, primary.replica).ok());
     let private = key.and_then(|key| entry.open(&key).ok()).map(|writes| {
-        let private = |(name, _): &(coco_types::MapName, coco_types::MapWrites)| {
-            name.confidentiality() == coco_types::Confidentiality::Private
-        };
+        let private = |(name, _): &(MapName, MapWrites)| name.confidentiality() == Confidentiality::Private;
         writes.into_iter().filter(private).collect()
     });
     Ok(DecodedTransaction {

@@ -1,0 +1,372 @@
+//! Chunk files over a disk that crashes, rots and fills up.
+
+mod fixture;
+
+use std::sync::Arc;
+
+use coco_crypto::SymmetricKey;
+use coco_disk::{Disk, MemoryDisk};
+use coco_ledger::{Batch, EntryKeys, Error, Frontier, LedgerFiles, MerkleTree};
+use coco_types::{Digest, Seqno, TxId};
+use fixture::Service;
+
+fn open(disk: &MemoryDisk, durable: Seqno) -> Result<LedgerFiles, Error> {
+    LedgerFiles::open(Arc::new(disk.clone()), durable).map(|(files, ..)| files)
+}
+
+fn names(service: &Service) -> Vec<String> {
+    service.chunk_bytes().into_iter().map(|(name, _)| name).collect()
+}
+
+#[test]
+fn a_torn_last_write_is_cut_back_to_the_synced_batch_at_every_byte() {
+    let mut service = Service::new(1);
+    service.batch_of(2, false);
+    service.files.sync().unwrap();
+    let synced = service.files.last_txid();
+    let before = service.disk.image();
+    let unsynced = service.batch_of(2, false).bytes;
+    let whole = service.files.last_txid();
+    for survived in 0..=unsynced.len() {
+        let disk = before.image();
+        open(&disk, Seqno::ZERO).unwrap().append(&unsynced).unwrap();
+        disk.crash(|len| (len == unsynced.len()).then_some(survived));
+        let opened = LedgerFiles::open(Arc::new(disk.clone()), synced.seqno);
+        let (mut files, mut tree, report) = opened.unwrap();
+        let expected = if survived == unsynced.len() { whole } else { synced };
+        assert_eq!(report.last, expected, "{survived} bytes survived");
+        assert_eq!(report.cut.is_some(), survived > 0 && survived < unsynced.len());
+        if expected == synced {
+            files.append(&unsynced).unwrap();
+            Batch::parse(&unsynced).unwrap().entries().iter().for_each(|entry| tree.append(entry.leaf_digest()));
+        }
+        assert_eq!(tree.root(), service.tree.root());
+        assert_eq!(disk.read_all("ledger_1").unwrap(), service.disk.read_all("ledger_1").unwrap());
+    }
+}
+
+#[test]
+fn a_torn_chunk_takes_the_chunks_behind_it_along() {
+    let mut service = Service::new(1);
+    service.files.sync().unwrap();
+    let first = service.batch_of(1, true);
+    service.batch_of(1, true);
+    service.batch_of(1, false);
+    service.disk.sync_names().unwrap();
+    service.disk.crash(|len| Some(if len == first.bytes.len() { len - 1 } else { len }));
+    let report = service.reopen(Seqno(2));
+    assert_eq!(report.last.seqno, Seqno(2));
+    assert_eq!(report.cut.unwrap().file, "ledger_1");
+    assert_eq!(names(&service), ["ledger_1"]);
+    assert_eq!(service.tree.leaves(), 3);
+}
+
+#[test]
+fn damage_that_was_durable_is_an_error_naming_file_and_offset() {
+    let mut service = Service::new(1);
+    let sealed = service.batch_of(2, false);
+    service.files.sync().unwrap();
+    // The last signature transaction is covered by no later root: opening checks its rows, verification its seal.
+    let signature = Batch::parse(&sealed.bytes).unwrap().entries().last().unwrap().raw().len() as u64;
+    let covered = service.disk.len("ledger_1").unwrap() - signature;
+    // The header of an open chunk has no meaning and is restored.
+    for offset in 8..covered {
+        let image = service.disk.image();
+        image.flip("ledger_1", offset, 0x10).unwrap();
+        match open(&image, sealed.last.seqno) {
+            Err(Error::Damaged { file, offset: at, .. }) => assert!(file == "ledger_1" && at <= covered),
+            other => panic!("byte {offset}: {:?}", other.err()),
+        }
+    }
+}
+
+#[test]
+fn a_rolled_back_tail_leaves_no_trace_across_chunks() {
+    let mut plain = Service::new(1);
+    let mut rolled_back = Service::new(1);
+    for service in [&mut plain, &mut rolled_back] {
+        service.batch_of(2, true);
+        service.batch_of(1, false);
+    }
+    let keep = rolled_back.files.last_txid();
+    rolled_back.batch_of(3, true);
+    rolled_back.batch_of(1, true);
+    rolled_back.batch_of(1, false);
+    rolled_back.files.truncate_after(keep.seqno).unwrap();
+    rolled_back.tree.truncate(keep.seqno.0 + 1).unwrap();
+    rolled_back.committed = keep;
+    assert_eq!(rolled_back.files.last_txid(), keep);
+    for service in [&mut plain, &mut rolled_back] {
+        service.batch_of(2, true);
+        service.commit();
+    }
+    assert_eq!(plain.chunk_bytes(), rolled_back.chunk_bytes());
+    assert_eq!(plain.tree.root(), rolled_back.tree.root());
+}
+
+#[test]
+fn a_rollback_to_a_chunks_end_or_to_nothing_is_possible() {
+    let mut service = Service::new(1);
+    service.batch_of(1, true);
+    let end = service.files.last_txid();
+    service.batch_of(1, false);
+    service.files.truncate_after(end.seqno).unwrap();
+    assert_eq!(names(&service), ["ledger_1"]);
+    service.tree.truncate(end.seqno.0 + 1).unwrap();
+    service.batch_of(1, false);
+    assert_eq!(names(&service), ["ledger_1", "ledger_5"]);
+    service.files.truncate_after(Seqno::ZERO).unwrap();
+    assert_eq!(service.files.last_txid(), TxId::default());
+    assert!(names(&service).is_empty());
+}
+
+#[test]
+fn what_is_committed_cannot_be_cut_off() {
+    let mut service = Service::new(1);
+    service.batch_of(1, false);
+    service.files.set_committed(Seqno(4)).unwrap();
+    assert!(matches!(service.files.truncate_after(Seqno(3)), Err(Error::Committed { seqno: Seqno(4) })));
+}
+
+#[test]
+fn chunks_complete_only_when_wholly_committed_and_synced() {
+    let mut service = Service::new(1);
+    service.batch_of(2, true);
+    service.batch_of(1, false);
+    service.files.set_committed(Seqno(4)).unwrap();
+    service.files.sync().unwrap();
+    assert_eq!(names(&service), ["ledger_1", "ledger_6"]);
+    service.files.set_committed(Seqno(5)).unwrap();
+    assert_eq!(names(&service), ["ledger_1", "ledger_6"]);
+    service.files.sync().unwrap();
+    assert_eq!(names(&service), ["ledger_1-5.committed", "ledger_6"]);
+}
+
+#[test]
+fn an_interrupted_completion_is_undone_and_done_again() {
+    let reference = {
+        let mut service = Service::new(1);
+        service.batch_of(2, true);
+        service.commit();
+        service.chunk_bytes()
+    };
+    for survived in [Some(0), Some(3), Some(usize::MAX)] {
+        let mut service = Service::new(1);
+        service.batch_of(2, true);
+        service.files.sync().unwrap();
+        service.files.set_committed(Seqno(5)).unwrap();
+        service.disk.crash(|len| survived.map(|survived| survived.min(len)));
+        let report = service.reopen(Seqno(5));
+        assert_eq!((report.last.seqno, report.cut), (Seqno(5), None));
+        service.commit();
+        assert_eq!(service.chunk_bytes(), reference);
+    }
+}
+
+#[test]
+fn two_nodes_with_other_habits_of_syncing_have_the_same_chunks() {
+    let mut primary = Service::new(1);
+    let mut backup = open(&MemoryDisk::new(), Seqno::ZERO).unwrap();
+    let disk = MemoryDisk::new();
+    let mut also = LedgerFiles::open(Arc::new(disk.clone()), Seqno::ZERO).unwrap().0;
+    let genesis = primary.files.reader().read(Seqno(1), Seqno(2)).unwrap();
+    also.append(&genesis).unwrap();
+    backup.append(&genesis).unwrap();
+    let mut catch_up = Vec::new();
+    for round in 0..6 {
+        let sealed = primary.batch_of(round, round % 2 == 1);
+        primary.commit();
+        backup.append(&sealed.bytes).unwrap();
+        catch_up.extend_from_slice(&sealed.bytes);
+    }
+    // All batches at once, as a peer that catches up receives them.
+    also.append(&catch_up).unwrap();
+    also.set_committed(primary.committed.seqno).unwrap();
+    also.sync().unwrap();
+    assert_eq!(backup.last_txid(), also.last_txid());
+    for (name, bytes) in primary.chunk_bytes() {
+        assert_eq!(disk.read_all(&name).unwrap(), bytes, "{name}");
+    }
+}
+
+#[test]
+fn a_reader_gives_any_range_across_open_and_committed_chunks() {
+    let mut service = Service::new(1);
+    let mut all = service.files.reader().read(Seqno(1), Seqno(2)).unwrap();
+    for round in 0..5 {
+        all.extend_from_slice(&service.batch_of(2, round % 2 == 0).bytes);
+        if round == 2 {
+            service.commit();
+        }
+    }
+    let reader = service.files.reader();
+    let last = service.files.last_txid().seqno;
+    assert_eq!(reader.first_seqno(), Some(Seqno(1)));
+    assert_eq!(reader.read(Seqno(1), last).unwrap(), all);
+    let singles: Vec<u8> = (1..=last.0).flat_map(|at| reader.read(Seqno(at), Seqno(at)).unwrap()).collect();
+    assert_eq!(singles, all);
+    assert!(matches!(reader.read(Seqno(1), last.next()), Err(Error::NotHeld { .. })));
+    assert!(matches!(reader.read(Seqno(0), Seqno(0)), Err(Error::NotHeld { .. })));
+    assert!(matches!(reader.txid(last.next()), Err(Error::NotHeld { .. })));
+    assert_eq!(reader.txid(last).unwrap(), service.files.last_txid());
+}
+
+#[test]
+fn a_reopened_ledger_goes_on_with_the_same_bytes() {
+    let mut plain = Service::new(1);
+    let mut reopened = Service::new(1);
+    for round in 0..6 {
+        plain.batch_of(round, round % 3 == 1);
+        reopened.batch_of(round, round % 3 == 1);
+        if round == 3 {
+            reopened.commit();
+            plain.commit();
+        }
+        reopened.reopen(Seqno::ZERO);
+    }
+    plain.commit();
+    reopened.commit();
+    assert_eq!(plain.chunk_bytes(), reopened.chunk_bytes());
+    assert_eq!(plain.tree.root(), reopened.tree.root());
+}
+
+#[test]
+fn a_lost_or_short_tree_file_is_built_again_from_the_entries() {
+    let mut service = Service::new(1);
+    for _ in 0..4 {
+        service.batch_of(3, true);
+    }
+    service.commit();
+    let root = service.tree.root();
+    assert!(!service.reopen(Seqno::ZERO).tree_rebuilt);
+    service.disk.truncate("merkle", 100).unwrap();
+    assert!(service.reopen(Seqno::ZERO).tree_rebuilt);
+    service.disk.remove("merkle").unwrap();
+    assert!(service.reopen(Seqno::ZERO).tree_rebuilt);
+    assert_eq!(service.tree.root(), root);
+    assert_eq!(service.receipt(3).root(), service.receipt(3).signature.frontier.root());
+}
+
+#[test]
+fn a_full_disk_refuses_a_batch_and_takes_it_later() {
+    let mut service = Service::new(1);
+    let before = service.files.last_txid();
+    let sealed = service.seal(&[(fixture::writes(3), Digest::ZERO)], true, false);
+    service.disk.set_bytes_max(Some(100));
+    assert!(matches!(service.files.append(&sealed.bytes), Err(Error::Disk { .. })));
+    assert_eq!(service.files.last_txid(), before);
+    service.disk.set_bytes_max(None);
+    service.files.append(&sealed.bytes).unwrap();
+    let next = service.seal(&[], false, false);
+    service.disk.fail_writes(true);
+    assert!(matches!(service.files.append(&next.bytes), Err(Error::Disk { .. })));
+    service.disk.fail_writes(false);
+    assert_eq!(service.files.append(&next.bytes).unwrap(), next.last);
+    assert_eq!(names(&service), ["ledger_1", "ledger_5"]);
+}
+
+#[test]
+fn a_failed_sync_is_reported_and_a_removed_file_is_not_missed() {
+    let mut service = Service::new(1);
+    service.disk.fail_syncs(true);
+    assert!(matches!(service.files.sync(), Err(Error::Disk { .. })));
+    service.disk.fail_syncs(false);
+    service.batch_of(1, true);
+    service.batch_of(1, false);
+    let unsynced = service.files.take_unsynced();
+    service.files.truncate_after(Seqno(4)).unwrap();
+    unsynced.sync(&service.disk).unwrap();
+    service.files.synced(&unsynced).unwrap();
+    assert_eq!(service.files.last_txid().seqno, Seqno(4));
+}
+
+#[test]
+fn batches_that_do_not_continue_the_ledger_are_refused() {
+    let mut service = Service::new(1);
+    let first = service.batch_of(1, false);
+    let second = service.batch_of(1, false);
+    assert!(matches!(service.files.append(&second.bytes), Err(Error::NotContiguous { .. })));
+    let mut fresh = open(&MemoryDisk::new(), Seqno::ZERO).unwrap();
+    assert!(matches!(fresh.append(&first.bytes), Err(Error::NotContiguous { .. })));
+    assert!(matches!(service.files.append(&[1, 2, 3]), Err(Error::MalformedEntry { .. })));
+    let mut stale = Service::new(1);
+    stale.new_view(9);
+    assert!(matches!(
+        stale.files.append(&second.bytes[..]),
+        Err(Error::NotContiguous { .. } | Error::ViewDecreased { .. })
+    ));
+    let mut later = Service::new(1);
+    later.new_view(9);
+    let reader = service.files.reader();
+    let old_view = reader.read(Seqno(4), Seqno(4)).unwrap();
+    assert!(matches!(later.files.append(&old_view), Err(Error::ViewDecreased { .. })));
+}
+
+#[test]
+fn a_ledger_that_begins_at_a_snapshot_continues_the_one_it_was_taken_from() {
+    let mut origin = Service::new(1);
+    origin.batch_of(4, true);
+    let at = origin.files.last_txid();
+    let frontier = Frontier::decode(&origin.tree.frontier().encode()).unwrap();
+    let disk = MemoryDisk::new();
+    let start = LedgerFiles::start_after(Arc::new(disk.clone()), at, frontier.clone());
+    let (mut files, mut tree) = start.unwrap();
+    assert_eq!(files.last_txid(), at);
+    let sealed = origin.batch_of(3, false);
+    Batch::parse(&sealed.bytes).unwrap().verify(&mut tree, &origin.verifier()).unwrap();
+    files.append(&sealed.bytes).unwrap();
+    files.sync().unwrap();
+    assert_eq!(tree.root(), origin.tree.root());
+    let (files, tree, report) = LedgerFiles::open(Arc::new(disk.clone()), sealed.last.seqno).unwrap();
+    assert_eq!((report.last, tree.root()), (sealed.last, origin.tree.root()));
+    assert_eq!(files.reader().first_seqno(), Some(at.seqno.next()));
+    // Without its tree file nothing gives the earlier peaks back.
+    disk.remove("merkle").unwrap();
+    assert!(matches!(open(&disk, Seqno::ZERO), Err(Error::MissingTreeNode { .. })));
+    let wrong = LedgerFiles::start_after(Arc::new(MemoryDisk::new()), TxId::default(), frontier);
+    assert!(matches!(wrong, Err(Error::NotContiguous { .. })));
+}
+
+#[test]
+fn damaged_committed_chunks_and_gaps_are_errors() {
+    let mut service = Service::new(1);
+    service.batch_of(2, true);
+    service.batch_of(2, true);
+    service.batch_of(2, true);
+    service.commit();
+    let damaged = |change: &dyn Fn(&MemoryDisk)| {
+        let image = service.disk.image();
+        change(&image);
+        open(&image, Seqno::ZERO).err().expect("damage is an error")
+    };
+    let file = "ledger_6-8.committed";
+    let len = service.disk.len(file).unwrap();
+    assert!(matches!(damaged(&|disk| disk.flip(file, 0, 1).unwrap()), Error::Damaged { .. }));
+    assert!(matches!(damaged(&|disk| disk.flip(file, len - 3, 1).unwrap()), Error::Damaged { .. }));
+    assert!(matches!(damaged(&|disk| disk.truncate(file, len - 1).unwrap()), Error::Damaged { .. }));
+    assert!(matches!(damaged(&|disk| disk.truncate(file, 4).unwrap()), Error::Damaged { .. }));
+    assert!(matches!(damaged(&|disk| disk.remove(file).unwrap()), Error::NotContiguous { .. }));
+}
+
+#[test]
+fn a_tree_truncates_with_its_ledger_even_when_flushed() {
+    let mut service = Service::new(1);
+    let before = service.tree.root();
+    let leaves = service.tree.leaves();
+    service.batch_of(5, false);
+    service.tree.truncate(leaves).unwrap();
+    assert_eq!(service.tree.root(), before);
+    let reopened = MerkleTree::open(service.folder(), leaves).unwrap().unwrap();
+    assert_eq!(reopened.root(), before);
+}
+
+#[test]
+fn without_the_epochs_secret_nothing_is_sealed() {
+    let mut service = Service::new(1);
+    service.keys = EntryKeys::new();
+    service.keys.add_epoch(Seqno(100), &SymmetricKey::from_bytes([1; 32]));
+    assert!(matches!(
+        service.sealer().add(&fixture::writes(1), Digest::ZERO),
+        Err(Error::NoSecret { seqno: Seqno(3) })
+    ));
+}

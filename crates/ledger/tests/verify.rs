@@ -1,0 +1,184 @@
+//! Verifying folders offline.
+
+mod fixture;
+
+use bytes::Bytes;
+use coco_crypto::SymmetricKey;
+use coco_disk::{Disk, MemoryDisk};
+use coco_ledger::tables::{NODES_INFO, SERVICE_INFO};
+use coco_ledger::{Damage, EntryKeys, Error, FolderReport, VerifyOptions, transactions, verify_folder};
+use coco_types::{Digest, Seqno, WriteSet};
+use fixture::Service;
+use std::sync::Arc;
+
+fn verify(disk: &MemoryDisk, options: &VerifyOptions) -> Result<FolderReport, Damage> {
+    let disk: Arc<dyn Disk> = Arc::new(disk.clone());
+    verify_folder(&disk, options, &mut |_| ())
+}
+
+fn service() -> Service {
+    let mut service = Service::new(1);
+    service.batch_of(3, true);
+    service.new_view(8);
+    service.batch_of(2, true);
+    service.batch_of(1, false);
+    service.commit();
+    service
+}
+
+#[test]
+fn a_whole_folder_verifies_with_and_without_secrets() {
+    let service = service();
+    let without = verify(&service.disk, &VerifyOptions::default()).unwrap();
+    assert_eq!((without.chunks, without.transactions, without.signatures), (3, 12, 5));
+    assert_eq!((without.last.to_string(), without.signed.to_string()), ("3.12".to_owned(), "3.12".to_owned()));
+    assert_eq!(without.committed.to_string(), "3.10");
+    assert_eq!(without.opened, 0);
+    assert_eq!(without.services, [("2.1".parse().unwrap(), service.service_certificate.clone())]);
+    let service_key = service.service_certificate.public_key().clone();
+    let options = VerifyOptions { service: Some(service_key), keys: service.keys.clone(), ..VerifyOptions::default() };
+    assert_eq!(verify(&service.disk, &options).unwrap().opened, 12);
+}
+
+#[test]
+fn another_service_or_secret_than_expected_is_refused() {
+    let (service, other) = (service(), Service::new(2));
+    let pinned = Some(other.service_certificate.public_key().clone());
+    let refused = verify(&service.disk, &VerifyOptions { service: pinned, ..VerifyOptions::default() });
+    assert!(matches!(*refused.unwrap_err().source, Error::ServiceSignature { .. }));
+    let refused = verify(&service.disk, &VerifyOptions { keys: other.keys, ..VerifyOptions::default() });
+    assert!(matches!(*refused.unwrap_err().source, Error::NotAuthentic { .. }));
+    let mut later = EntryKeys::new();
+    later.add_epoch(Seqno(8), &SymmetricKey::from_bytes([1; 32]));
+    let refused = verify(&service.disk, &VerifyOptions { keys: later, ..VerifyOptions::default() });
+    assert_eq!(refused.unwrap_err().after.seqno, Seqno(7));
+}
+
+#[test]
+fn every_flipped_byte_of_every_chunk_is_found() {
+    let mut service = Service::new(1);
+    service.batch_of(1, true);
+    service.batch_of(1, false);
+    service.commit();
+    let options = VerifyOptions { keys: service.keys.clone(), ..VerifyOptions::default() };
+    for (name, bytes) in service.chunk_bytes() {
+        for offset in 0..bytes.len() as u64 {
+            service.disk.flip(&name, offset, 0x20).unwrap();
+            assert!(verify(&service.disk, &options).is_err(), "{name}, byte {offset}");
+            service.disk.flip(&name, offset, 0x20).unwrap();
+        }
+    }
+    verify(&service.disk, &options).unwrap();
+}
+
+#[test]
+fn damage_is_reported_with_its_place() {
+    let service = service();
+    let file = "ledger_7-10.committed";
+    let offset = transactions(service.folder(), EntryKeys::new()).unwrap();
+    let offset = offset.map(Result::unwrap).find(|transaction| transaction.txid.seqno == Seqno(8)).unwrap().offset;
+    service.disk.flip(file, offset, 0xff).unwrap();
+    let damage = verify(&service.disk, &VerifyOptions::default()).unwrap_err();
+    assert_eq!((damage.file.as_str(), damage.offset, damage.after.to_string()), (file, offset, "3.7".to_owned()));
+}
+
+#[test]
+fn cut_extended_missing_and_misnamed_chunks_are_found() {
+    let service = service();
+    let refused = |change: &dyn Fn(&MemoryDisk)| {
+        let image = service.disk.image();
+        change(&image);
+        assert!(verify(&image, &VerifyOptions::default()).is_err());
+    };
+    let file = "ledger_7-10.committed";
+    let len = service.disk.len(file).unwrap();
+    refused(&|disk| disk.remove(file).unwrap());
+    refused(&|disk| disk.rename(file, "ledger_7-11.committed").unwrap());
+    refused(&|disk| disk.rename(file, "ledger_7-9.committed").unwrap());
+    refused(&|disk| disk.rename(file, "ledger_7").unwrap());
+    refused(&|disk| disk.truncate(file, len - 4).unwrap());
+    refused(&|disk| disk.truncate(file, 7).unwrap());
+    refused(&|disk| disk.write(file, len, &[0; 4]).unwrap());
+    refused(&|disk| disk.remove("ledger_1-6.committed").unwrap());
+    let open = disk_len(&service.disk, "ledger_11");
+    refused(&|disk| disk.truncate("ledger_11", open - 1).unwrap());
+    refused(&|disk| disk.write("ledger_11", open, &[1]).unwrap());
+}
+
+fn disk_len(disk: &MemoryDisk, name: &str) -> u64 {
+    disk.len(name).unwrap()
+}
+
+#[test]
+fn a_torn_tail_is_reported_where_it_is_allowed() {
+    let service = service();
+    let len = disk_len(&service.disk, "ledger_11");
+    service.disk.truncate("ledger_11", len - 1).unwrap();
+    let options = VerifyOptions { torn_tail_allowed: true, ..VerifyOptions::default() };
+    let report = verify(&service.disk, &options).unwrap();
+    assert_eq!((report.signed.seqno, report.last.seqno), (Seqno(10), Seqno(11)));
+    assert_eq!(report.torn.unwrap().0, "ledger_11");
+}
+
+#[test]
+fn a_node_that_is_not_trusted_any_more_may_not_sign() {
+    let mut service = Service::new(1);
+    let mut pending = WriteSet::new();
+    let node = Bytes::from(service.signer.node_id.to_string());
+    pending.insert(&NODES_INFO, node, Some(Bytes::from_static(br#"{"status":"Pending"}"#)));
+    service.batch(&[(pending, Digest::ZERO)], false);
+    let damage = verify(&service.disk, &VerifyOptions::default()).unwrap_err();
+    assert!(matches!(*damage.source, Error::NodeSignature { why: "the node is not trusted", .. }));
+}
+
+#[test]
+fn malformed_governance_rows_are_found() {
+    let mut service = Service::new(1);
+    let mut rows = WriteSet::new();
+    let key = Bytes::from_static(&coco_ledger::tables::K0);
+    rows.insert(&SERVICE_INFO, key, Some(Bytes::from_static(b"{}")));
+    service.batch(&[(rows, Digest::ZERO)], false);
+    let damage = verify(&service.disk, &VerifyOptions::default()).unwrap_err();
+    assert!(matches!(*damage.source, Error::MalformedSignature { why: "service info", .. }));
+}
+
+#[test]
+fn a_view_without_a_named_primary_is_found() {
+    let mut service = Service::new(1);
+    service.primary.view.0 += 1;
+    service.batch_of(1, false);
+    let damage = verify(&service.disk, &VerifyOptions::default()).unwrap_err();
+    assert!(matches!(*damage.source, Error::UnknownPrimary { view: 3 }));
+}
+
+#[test]
+fn transactions_are_shown_in_order_with_what_can_be_opened() {
+    let service = service();
+    let closed: Vec<_> = transactions(service.folder(), EntryKeys::new()).unwrap().map(Result::unwrap).collect();
+    assert_eq!(closed.iter().map(|it| it.txid.seqno.0).collect::<Vec<_>>(), (1..=12).collect::<Vec<_>>());
+    assert!(closed.iter().all(|transaction| transaction.private.is_none()));
+    let opened: Vec<_> = transactions(service.folder(), service.keys.clone()).unwrap().map(Result::unwrap).collect();
+    let private = opened[2].private.as_ref().unwrap();
+    assert_eq!(private.get(&fixture::PRIVATE_MAP, b"key-3").flatten().unwrap(), fixture::CANARY);
+    assert!(opened[2].public.map(&fixture::PUBLIC_MAP).is_some());
+    assert!(opened[2].sealed_bytes > 0 && closed[2].write_set_digest == opened[2].write_set_digest);
+}
+
+#[test]
+fn showing_stops_at_the_first_damage() {
+    let service = service();
+    let len = disk_len(&service.disk, "ledger_11");
+    service.disk.truncate("ledger_11", len - 1).unwrap();
+    let shown: Vec<_> = transactions(service.folder(), EntryKeys::new()).unwrap().collect();
+    assert_eq!(shown.len(), 12);
+    assert!(shown.last().unwrap().is_err());
+}
+
+#[test]
+fn private_values_appear_nowhere_on_the_disk() {
+    let service = service();
+    for name in service.disk.names().unwrap() {
+        let bytes = service.disk.read_all(&name).unwrap();
+        assert!(!bytes.windows(fixture::CANARY.len()).any(|window| window == fixture::CANARY), "{name}");
+    }
+}
