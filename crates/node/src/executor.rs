@@ -97,10 +97,8 @@ impl Executor {
         Self { store, ledgers, random, limits, reign: None, system: Vec::new(), submissions, visible, now_ms: 0 }
     }
 
-    /// The store's newest end is this executor's from now on. `opening` is the number of transactions that the replica seals itself
-    /// before anything else (the view's signature).
+    /// The store's newest end is this executor's from now on: everything committed, and the view's first batch if the replica sealed one.
     pub fn lead(&mut self, view: View) {
-        self.store.rollback();
         let next = self.store.newest().next();
         self.visible = self.store.committed();
         self.reign = Some(Reign { view, next, batch: Vec::new(), batch_bytes: 0, cut_at_ms: 0 });

@@ -1,6 +1,6 @@
 //! The node's ledger: files, tree and keys behind one lock, shared by the replica, the consensus's log and the readers of receipts.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::sync::Arc;
 
@@ -51,6 +51,9 @@ pub struct NodeLedger {
 struct State {
     files: LedgerFiles,
     tree: MerkleTree,
+    /// Sealed here and not yet in the files, oldest first: the tree already has their leaves. They may never arrive, if the lead is
+    /// lost before the consensus has written them.
+    sealed: VecDeque<TxId>,
     /// This node's certificate is in the ledger since this seqno, as far as this process knows.
     certificate_signed_at: Option<Seqno>,
 }
@@ -87,7 +90,7 @@ impl NodeLedger {
             reader: files.reader(),
             tree: tree.reader(),
             disk,
-            state: Mutex::new(State { files, tree, certificate_signed_at: None }),
+            state: Mutex::new(State { files, tree, sealed: VecDeque::new(), certificate_signed_at: None }),
             keys,
             primaries: RwLock::default(),
             signer,
@@ -110,6 +113,9 @@ impl NodeLedger {
             sealer.add(&transaction.writes, claims)?;
         }
         let mut state = self.state.lock();
+        if first_of_view {
+            state.forget_sealed()?;
+        }
         let certificate_is_known = state.certificate_signed_at.is_some_and(|at| at < batch.first);
         let closing = Closing {
             signer: &self.signer,
@@ -123,15 +129,13 @@ impl NodeLedger {
         if !certificate_is_known {
             state.certificate_signed_at = Some(sealed.last.seqno);
         }
+        state.sealed.push_back(sealed.last);
         Ok(sealed)
     }
 
     /// A sealed batch did not get its slot: its leaves leave the tree. Its view is dead.
-    pub fn unseal(&self, first: Seqno) -> Result<(), LedgerError> {
-        let mut state = self.state.lock();
-        state.tree.truncate(first.0)?;
-        state.certificate_signed_at = None;
-        Ok(())
+    pub fn unseal(&self) -> Result<(), LedgerError> {
+        Ok(self.state.lock().forget_sealed()?)
     }
 
     /// The consensus cut the files: every transaction from here on is gone.
@@ -232,6 +236,19 @@ impl NodeLedger {
     }
 }
 
+impl State {
+    /// Brings the tree back to what the files hold.
+    fn forget_sealed(&mut self) -> Result<(), coco_ledger::Error> {
+        self.sealed.clear();
+        let held = self.files.last_txid().seqno.next().0;
+        if self.tree.leaves() > held {
+            self.certificate_signed_at = None;
+            self.tree.truncate(held)?;
+        }
+        Ok(())
+    }
+}
+
 /// [`BatchStore`] over the files. The tree grows with them: on the primary at sealing, on a backup here.
 struct Batches {
     ledger: Arc<NodeLedger>,
@@ -246,8 +263,11 @@ impl BatchStore for Batches {
     fn append(&mut self, bytes: &[u8]) -> io::Result<BatchSpan> {
         let batch = Batch::parse(bytes).map_err(io::Error::other)?;
         let mut state = self.ledger.state.lock();
-        let sealed_here = state.tree.leaves() > batch.last().seqno.0;
-        if !sealed_here {
+        // A (view, seqno) is sealed once: what is known by its TxId is known by its content.
+        if state.sealed.front() == Some(&batch.last()) {
+            state.sealed.pop_front();
+        } else {
+            state.forget_sealed().map_err(io::Error::other)?;
             append_leaves(&mut state.tree, &batch)?;
         }
         state.files.append(bytes).map_err(io::Error::other)?;
@@ -261,7 +281,7 @@ impl BatchStore for Batches {
     fn truncate_after(&mut self, seqno: Seqno) -> io::Result<()> {
         let mut state = self.ledger.state.lock();
         state.files.truncate_after(seqno).map_err(io::Error::other)?;
-        state.tree.truncate(seqno.0 + 1).map_err(io::Error::other)
+        state.forget_sealed().map_err(io::Error::other)
     }
 
     fn last(&self) -> Seqno {

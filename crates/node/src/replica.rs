@@ -269,7 +269,7 @@ impl Replica {
             let batch = self.waiting.pop_front().expect("seen above");
             let sealed = self.ledger.seal(&batch, self.id, self.committed)?;
             if self.consensus.propose(slot, sealed.bytes.into()).is_err() {
-                self.ledger.unseal(batch.first)?;
+                self.ledger.unseal()?;
                 self.stop_leading();
                 return Ok(());
             }
@@ -335,7 +335,7 @@ impl Replica {
             let opening = ExecutedBatch { view: slot.view, first: newest.next(), transactions: Vec::new() };
             let sealed = self.ledger.seal(&opening, self.id, self.committed)?;
             if self.consensus.propose(slot, sealed.bytes.into()).is_err() {
-                self.ledger.unseal(opening.first)?;
+                self.ledger.unseal()?;
                 self.phase = Phase::Following;
                 return Ok(false);
             }
