@@ -78,6 +78,9 @@ impl Consensus {
         random: Box<dyn FnMut() -> u64 + Send>,
     ) -> Result<Self, Error> {
         let log = RaftLog::open(disk, batches, config.cache_bytes_max)?;
+        if log.last_view() > log.state().view {
+            return Err(Error::ResumeUnfinished);
+        }
         Self::over(config, log, random)
     }
 

@@ -25,6 +25,8 @@ pub enum Error {
     ResumeConflict { index: u64, ours: View, theirs: Option<View> },
     #[error("an entry to adopt does not fit behind entry {after}: {reason}")]
     ResumeGap { after: u64, reason: String },
+    #[error("a resume was cut short: exchange and copy again")]
+    ResumeUnfinished,
     #[error("view {offered} is not above the durable {durable}")]
     ViewNotHigher { offered: View, durable: View },
 }

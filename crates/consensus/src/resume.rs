@@ -156,6 +156,7 @@ impl Resume {
         for entry in entries {
             self.append(entry)?;
         }
+        self.log.flush()?;
         Ok(())
     }
 

@@ -15,7 +15,11 @@ use super::cache::Cache;
 use super::record::{EntryRecord, Found, MAGIC, Payload, Record};
 use super::{Item, Kind, LOG_FILE, RaftLog, State};
 use crate::checksum::checksum;
+use crate::membership::parse_conf_change;
 use crate::{BatchStore, Error, StartPoint};
+
+/// Larger numbers are no accident; arithmetic below never overflows.
+const NUMBER_MAX: u64 = 1 << 60;
 
 impl RaftLog {
     /// A new log that begins at `start`. The batch store must hold the ledger up to there; what it has above is cut.
@@ -98,6 +102,11 @@ impl RaftLog {
         match record {
             Record::Start(_) => return Err(corrupt("a second start")),
             Record::Entry(entry) => {
+                if entry.view < self.view_at(entry.index.saturating_sub(1)).unwrap_or_default()
+                    || entry.view.0 > NUMBER_MAX
+                {
+                    return Err(corrupt("views that fall"));
+                }
                 if entry.index <= self.state.applied.max(self.start.index) || entry.index > self.last_index() + 1 {
                     return Err(corrupt("an entry out of place"));
                 }
@@ -108,6 +117,9 @@ impl RaftLog {
             Record::State(state) => {
                 if state.commit > self.last_index() || state.applied > state.commit || state.commit < self.start.index {
                     return Err(corrupt("a state ahead of the entries"));
+                }
+                if state.view.0 > NUMBER_MAX || !state.membership.is_sound() {
+                    return Err(corrupt("a state that contradicts itself"));
                 }
                 self.state = state;
             }
@@ -130,11 +142,12 @@ impl RaftLog {
         match entry.payload {
             Payload::Empty => {}
             Payload::Membership(bytes) => {
+                parse_conf_change(&bytes).ok_or("a malformed membership change")?;
                 item.kind = Kind::Membership;
                 self.memberships.insert(entry.index, Bytes::from(bytes));
             }
             Payload::Batch { last, checksum } => {
-                if last <= before {
+                if last <= before || last.0 > NUMBER_MAX {
                     return Err("a batch without transactions");
                 }
                 item = Item { last, checksum, kind: Kind::Batch, ..item };
@@ -224,6 +237,9 @@ fn scan(file: &[u8]) -> Result<Scan, Error> {
     let (_, Record::Start(start)) = records.remove(0) else {
         return Err(Error::Corrupt { offset: MAGIC.len() as u64, reason: "no start" });
     };
+    if [start.index, start.view.0, start.seqno.0].into_iter().any(|number| number > NUMBER_MAX) {
+        return Err(Error::Corrupt { offset: MAGIC.len() as u64, reason: "a start out of range" });
+    }
     Ok(Scan { start, records, len: position as u64, synced: synced.min(position as u64) })
 }
 

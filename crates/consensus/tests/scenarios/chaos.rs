@@ -7,7 +7,7 @@ use crate::network::{Faults, Network, id, ids};
 
 fn disturb(network: &mut Network, members: u64) {
     let victim = 1 + network.random.below(members);
-    match network.random.below(14) {
+    match network.random.below(16) {
         0 if network.view_of(victim).is_some() => network.crash(victim),
         1..=3 => restart_one(network),
         4 => network.isolate(victim),
@@ -43,10 +43,10 @@ fn restart_one(network: &mut Network) {
 }
 
 fn read(network: &mut Network) {
-    if let Some(primary) = network.primary() {
-        let token = network.now;
-        let _ = network.core(primary).read_index(token);
-        network.collect(primary);
+    // Everybody who believes to lead is asked.
+    for replica in network.running() {
+        let token = network.now * 16 + replica;
+        network.read(replica, token);
     }
 }
 
@@ -80,6 +80,10 @@ fn chaos(voters: u64, seed: u64, ticks: u64, traced: bool) -> Network {
     let mut network = Network::new(voters, seed);
     network.trace = traced.then(Vec::new);
     network.join_learner(voters + 1, voters);
+    network.honest = true;
+    for replica in network.replicas.values_mut() {
+        replica.applies_slowly = seed % 3 == 0;
+    }
     network.faults = Faults { loss: 8, duplication: 8, delay_max: 4 };
     for tick in 0..ticks {
         if network.random.percent(12) {
@@ -101,6 +105,7 @@ fn recover(network: &mut Network) {
     network.faults = Faults::default();
     for replica in network.replicas.values_mut() {
         replica.sync_ticks = 0;
+        replica.applies_slowly = false;
     }
     while network.replicas.values().any(|replica| replica.core.is_none()) {
         restart_one(network);

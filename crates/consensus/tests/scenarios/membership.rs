@@ -374,4 +374,10 @@ fn a_replica_behind_the_start_of_its_peers_logs_is_named() {
     network.run(30);
     assert!(network.replicas[&2].needs_snapshot.contains(&id(3)));
     network.commit(b"four");
+    // A log that starts in the middle reopens.
+    network.stop(2);
+    network.restart(2);
+    network.elect_this(2);
+    network.commit(b"five");
+    network.settle();
 }

@@ -51,6 +51,10 @@ pub struct Replica {
     /// Ticks that a sync takes; `u64::MAX`: it never ends.
     pub sync_ticks: u64,
     pub ledger: FileBatches,
+    /// Committed entries are applied one a tick instead of at once.
+    pub applies_slowly: bool,
+    /// The last entry given out as committed.
+    delivered: u64,
     pub reads: Vec<ReadOutcome>,
     pub needs_snapshot: BTreeSet<ReplicaId>,
     /// Asked for, with the view that each makes durable.
@@ -79,6 +83,10 @@ pub struct Network {
     pub refused: Vec<(u64, Refused)>,
     /// Everything that left a replica, as it left: the trace of a run.
     pub trace: Option<Vec<u8>>,
+    /// No message is forged: the refusals that only a faulty peer earns must not happen.
+    pub honest: bool,
+    /// What was committed anywhere when a read was asked for.
+    read_floors: BTreeMap<u64, u64>,
     wire: Vec<Packet>,
 }
 
@@ -114,6 +122,8 @@ impl Network {
             muted: BTreeSet::new(),
             refused: Vec::new(),
             trace: None,
+            honest: false,
+            read_floors: BTreeMap::new(),
             wire: Vec::new(),
         };
         for voter in 1..=voters {
@@ -145,6 +155,8 @@ impl Network {
             ledger,
             guards: guards.clone(),
             sync_ticks: 0,
+            applies_slowly: false,
+            delivered: 0,
             reads: Vec::new(),
             needs_snapshot: BTreeSet::new(),
             syncs: VecDeque::new(),
@@ -180,10 +192,19 @@ impl Network {
         self.now += 1;
         for id in self.running() {
             self.core(id).tick();
+            self.apply_more(id);
             self.collect(id);
         }
         self.finish_syncs();
         self.deliver();
+    }
+
+    fn apply_more(&mut self, id: u64) {
+        let Replica { applies_slowly, delivered, .. } = self.replicas[&id];
+        let applied = self.core(id).applied_index();
+        if applied < delivered {
+            self.core(id).applied(if applies_slowly { applied + 1 } else { delivered });
+        }
     }
 
     pub fn run(&mut self, ticks: u64) {
@@ -224,6 +245,8 @@ impl Network {
         }
         self.invariants.before_delivery(from, to, &bytes);
         if let Err(refused) = self.core(to).step(ReplicaId(from), &bytes) {
+            let harmless = [Refused::Stranger, Refused::Removed, Refused::NotFromPrimary].contains(&refused);
+            assert!(harmless || !self.honest, "{to} refused an honest message of {from}: {refused}");
             self.refused.push((to, refused));
         }
         self.collect(to);
@@ -269,10 +292,21 @@ impl Network {
         if let Some(persist) = output.persist {
             replica.syncs.push_back((persist, view));
         }
+        for read in &output.reads {
+            if let ReadOutcome::Confirmed { token, index } = read
+                && let Some(floor) = self.read_floors.get(token)
+            {
+                assert!(index >= floor, "a read was confirmed at {index}, after {floor} was committed");
+            }
+        }
         replica.reads.extend(output.reads);
         replica.needs_snapshot.extend(output.needs_snapshot);
         if let Some(last) = output.committed.last() {
-            self.core(id).applied(last.index);
+            replica.delivered = last.index;
+        }
+        if !replica.applies_slowly && !output.committed.is_empty() {
+            let delivered = replica.delivered;
+            self.core(id).applied(delivered);
         }
         for (to, bytes) in output.messages {
             self.send(id, to.0, bytes);
@@ -308,6 +342,17 @@ impl Network {
     /// Puts a message on the wire as if it had been sent.
     pub fn inject(&mut self, from: u64, to: u64, bytes: Bytes) {
         self.wire.push(Packet { due: self.now, from, to, bytes });
+    }
+
+    /// Asks a replica for a read; whether it took the question.
+    pub fn read(&mut self, id: u64, token: u64) -> bool {
+        let floor = self.invariants.committed.keys().last().copied().unwrap_or(0);
+        let asked = self.core(id).read_index(token).is_ok();
+        if asked {
+            self.read_floors.insert(token, floor);
+        }
+        self.collect(id);
+        asked
     }
 
     /// The primary of the highest view, if it still runs.
@@ -438,6 +483,7 @@ impl Network {
     pub fn crash_with(&mut self, id: u64, survives: impl FnMut(usize) -> Option<usize>) {
         let replica = self.replicas.get_mut(&id).unwrap();
         replica.core = None;
+        replica.delivered = 0;
         replica.syncs.clear();
         replica.syncing = None;
         replica.disk.crash(survives);

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use coco_consensus::{Error, Membership, Resume, ResumeEntry, ResumeState};
+use coco_consensus::{Consensus, Error, Membership, Resume, ResumeEntry, ResumeState};
 use coco_disk::MemoryDisk;
 use coco_types::{ReplicaId, View};
 
@@ -172,6 +172,25 @@ fn a_copy_that_would_touch_committed_entries_or_leave_a_gap_is_refused() {
     assert!(matches!(log.replace_tail(last, batch), Err(Error::ResumeGap { .. })));
     assert!(matches!(log.adopt(state.view), Err(Error::ViewNotHigher { .. })));
     drop(log.close());
+}
+
+#[test]
+fn a_resume_that_was_cut_short_does_not_run() {
+    let mut network = Network::new(1, 5);
+    network.commit(b"one");
+    network.stop(1);
+    let mut log = open(&network, 1);
+    let last = log.state().last_index;
+    log.replace_tail(last, vec![ResumeEntry::Empty { view: View(9) }]).unwrap();
+    let common = log.state();
+    assert_eq!((common.last_view, common.last_index), (View(9), last + 1));
+    assert!(matches!(log.adopt(View(8)), Err(Error::ViewNotHigher { .. })));
+    // As far as the disk got.
+    let disk = network.replicas[&1].disk.clone();
+    log.replace_tail(last, vec![ResumeEntry::Empty { view: View(9) }]).unwrap();
+    let batches = Box::new(FileBatches::open(disk.clone()));
+    let opened = Consensus::open(crate::network::config(1), Arc::new(disk), batches, Box::new(|| 0));
+    assert!(matches!(opened, Err(Error::ResumeUnfinished)));
 }
 
 #[test]
