@@ -15,7 +15,7 @@ import {
 
 const BINARY = binary();
 const OPTIONS = BINARY === undefined
-  ? { skip: `@foundry-rs/cast has no build for ${process.platform} ${process.arch}` }
+  ? { skip: `no cast is pinned for ${process.platform} ${process.arch}` }
   : CASE;
 const URL = URLS[home('cast')];
 const THERE = URLS[elsewhere('cast')];

@@ -1,0 +1,195 @@
+// Every client check against one network, and one line of summary for each client.
+//
+// The network is started by a command and stopped at the end, or is one that runs already (`--endpoints`). While it
+// runs the clients use it, several at once; once it has stopped its ledger folders are verified as an auditor would.
+
+import { spawn, spawnSync } from 'node:child_process';
+import { createWriteStream, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { availableParallelism, tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { install, PYTHON } from './install.mjs';
+import { launch } from './launch.mjs';
+
+const HERE = dirname(fileURLToPath(import.meta.url));
+const LOGS = join(HERE, 'build', 'logs');
+const CLIENT_MS = 240_000;
+const HARDHAT = ['node_modules/.bin/hardhat', '--config', 'hardhat/hardhat.config.cjs', 'test'];
+
+const CLIENTS = [
+  { name: 'ethers', version: npm('ethers'), command: tap('ethers.test.mjs') },
+  { name: 'viem', version: npm('viem'), command: tap('viem.test.mjs') },
+  { name: 'web3.js', version: npm('web3'), command: tap('web3js.test.mjs') },
+  { name: 'web3.py', version: pip('web3'), command: pytest('web3py') },
+  { name: 'hardhat', version: npm('hardhat'), command: HARDHAT },
+  { name: 'cast', version: npm('@foundry-rs/cast-linux-amd64'), command: tap('cast.test.mjs') },
+  { name: 'ccf receipts', version: pip('ccf'), command: pytest('ccf-python/test_receipts.py') },
+];
+const AUDIT = { name: 'ccf ledger', version: pip('ccf'), command: pytest('ccf-python/test_ledger.py') };
+
+const HELP = `clients/run [options]
+  --network COMMAND     start the network with this command, which prints one line of JSON when ready
+                        (default: cargo run --release -- dev --json --state <temporary folder>)
+  --endpoints URL,…     use a network that runs already
+  --only NAME,…         only these of: ${[...CLIENTS, AUDIT].map(({ name }) => name).join(', ')}
+  --ready-timeout S     seconds that the network may take to become ready (default 90)
+  --jobs N              clients at once (default: one a processor, at least 2)
+  --no-install          the pinned packages are there
+`;
+
+function options() {
+  const { values } = parseArgs({
+    options: {
+      network: { type: 'string' },
+      endpoints: { type: 'string' },
+      only: { type: 'string' },
+      'ready-timeout': { type: 'string', default: '90' },
+      jobs: { type: 'string', default: String(Math.max(2, availableParallelism())) },
+      'no-install': { type: 'boolean', default: false },
+      help: { type: 'boolean', default: false },
+    },
+  });
+  if (values.network && values.endpoints) throw new Error('--network and --endpoints exclude each other');
+  const names = values.only?.split(',') ?? [...CLIENTS, AUDIT].map(({ name }) => name);
+  const unknown = names.filter((name) => ![...CLIENTS, AUDIT].some((client) => client.name === name));
+  if (unknown.length > 0) throw new Error(`no such client: ${unknown.join(', ')}`);
+  return { ...values, chosen: (client) => names.includes(client.name) };
+}
+
+async function main() {
+  const chosen = options();
+  if (chosen.help) return process.stdout.write(HELP);
+  if (!chosen['no-install']) install();
+  mkdirSync(LOGS, { recursive: true });
+
+  const totals = { passed: 0, failed: 0, skipped: 0 };
+  const add = (outcome) => Object.keys(totals).forEach((key) => { totals[key] += outcome[key]; });
+  const network = await started(chosen);
+  const environment = surroundings(network);
+  try {
+    const queue = CLIENTS.filter(chosen.chosen);
+    const worker = async () => {
+      for (let client = queue.shift(); client; client = queue.shift()) add(await check(client, environment));
+    };
+    await Promise.all(Array.from({ length: Number(chosen.jobs) }, worker));
+  } finally {
+    await network.stop();
+  }
+  if (chosen.chosen(AUDIT)) add(await check(AUDIT, environment));
+  network.remove();
+
+  const skipped = totals.skipped > 0 ? `, ${totals.skipped} skipped` : '';
+  console.log(`${totals.passed} passed, ${totals.failed} failed${skipped}`);
+  process.exitCode = totals.failed > 0 ? 1 : 0;
+}
+
+/** The network to check: `ready` as it printed it, `stop`, and `remove` for what it leaves on disk. */
+async function started(chosen) {
+  if (chosen.endpoints) {
+    const nodes = chosen.endpoints.split(',').map((ethereum, node) => ({ node, ethereum }));
+    return { ready: { nodes }, stop: async () => {}, remove: () => {} };
+  }
+  const state = mkdtempSync(join(tmpdir(), 'coco-clients-'));
+  const remove = () => rmSync(state, { recursive: true, force: true });
+  if (!chosen.network) build();
+  const command = chosen.network ?? `cd '${dirname(HERE)}' && exec cargo run --quiet --release -- dev --json --state '${state}/network'`;
+  const network = await launch(command, { log: join(LOGS, 'network.log'), deadlineMs: 1000 * Number(chosen['ready-timeout']) });
+  for (const name of ['SIGINT', 'SIGTERM']) process.once(name, () => network.stop().then(() => process.exit(1)));
+  return Object.assign(network, { remove });
+}
+
+/** Apart from starting it, so that compiling does not count against the time to become ready. */
+function build() {
+  const { status } = spawnSync('cargo', ['build', '--quiet', '--release'], { cwd: dirname(HERE), stdio: ['ignore', 2, 2] });
+  if (status !== 0) throw new Error('cargo build failed');
+}
+
+function surroundings({ ready }) {
+  return {
+    ...process.env,
+    COCO_ETH_URLS: ready.nodes.map(({ ethereum }) => ethereum.replace(/\/$/, '')).join(','),
+    COCO_READY: JSON.stringify(ready),
+    MOCHA_REPORTER: 'tap',
+    HARDHAT_DISABLE_TELEMETRY_PROMPT: 'true',
+    NO_COLOR: '1',
+    FORCE_COLOR: '0',
+  };
+}
+
+/** Runs one client's checks, prints its line, and what failed. */
+async function check(client, environment) {
+  const started = process.hrtime.bigint();
+  const log = join(LOGS, `${client.name.replace(/\W/g, '-')}.log`);
+  const { output, ending } = await outputOf(client.command, environment, log);
+  const cases = casesIn(output);
+  const named = (outcome) => cases.filter((each) => each.outcome === outcome);
+  const failures = named('failed').map(({ name }) => name);
+  if (ending !== undefined && failures.length === 0) failures.push(`the client itself ${ending}`);
+  if (cases.length === 0 && failures.length === 0) failures.push('it ran no checks');
+  const totals = { passed: named('passed').length, failed: failures.length, skipped: named('skipped').length };
+
+  const seconds = (Number(process.hrtime.bigint() - started) / 1e9).toFixed(1);
+  const counts = `${totals.passed} passed, ${totals.failed} failed, ${totals.skipped} skipped`;
+  console.log(`${`${client.name} ${client.version}`.padEnd(24)} ${counts}, ${seconds} s`);
+  for (const { name, why } of named('skipped')) console.log(`  skipped: ${name}: ${why}`);
+  for (const name of failures) console.log(`  FAILED: ${name}`);
+  if (failures.length > 0) console.log(`${output.trimEnd().split('\n').slice(-80).join('\n')}\n  (all of it: ${log})`);
+  return totals;
+}
+
+function outputOf([command, ...args], env, log) {
+  return new Promise((resolve) => {
+    const file = createWriteStream(log);
+    const child = spawn(command, args, { cwd: HERE, env, stdio: ['ignore', 'pipe', 'pipe'] });
+    let output = '';
+    for (const stream of [child.stdout, child.stderr]) {
+      stream.setEncoding('utf8').on('data', (text) => { output += text; file.write(text); });
+    }
+    let late = false;
+    const timer = setTimeout(() => { late = true; child.kill('SIGKILL'); }, CLIENT_MS);
+    child.on('error', (error) => resolve({ output, ending: `could not be started: ${error.message}` }));
+    child.on('close', (code, signal) => {
+      clearTimeout(timer);
+      file.end();
+      resolve({ output, ending: late ? `did not end in ${CLIENT_MS} ms` : code === 0 ? undefined : `ended with ${signal ?? code}` });
+    });
+  });
+}
+
+/** The cases in the output of a client: TAP from node and mocha, `-v` lines from pytest. */
+function casesIn(output) {
+  const cases = [];
+  for (const line of output.split('\n')) {
+    const tapped = /^(not ok|ok) \d+ (?:- )?(.*?)(?: # SKIP ?(.*))?$/.exec(line);
+    if (tapped) cases.push({ name: tapped[2], outcome: tapped[1] !== 'ok' ? 'failed' : / # SKIP/.test(line) ? 'skipped' : 'passed', why: tapped[3] });
+    const tested = /^\S+::(\S+) (PASSED|FAILED|ERROR|SKIPPED)(?: \((.*)\))?/.exec(line);
+    if (tested) cases.push({ name: tested[1].replaceAll('_', ' '), outcome: OUTCOMES[tested[2]], why: tested[3] });
+  }
+  return cases;
+}
+
+const OUTCOMES = { PASSED: 'passed', FAILED: 'failed', ERROR: 'failed', SKIPPED: 'skipped' };
+
+function tap(file) {
+  return [process.execPath, '--test-reporter=tap', file];
+}
+
+function pytest(path) {
+  return [PYTHON, '-m', 'pytest', '-v', '-p', 'no:cacheprovider', '--color=no', path];
+}
+
+/** The pinned version of a package, read from the pins, since nothing may be installed yet. */
+function npm(name) {
+  const { dependencies, optionalDependencies } = JSON.parse(readFileSync(join(HERE, 'package.json'), 'utf8'));
+  return { ...dependencies, ...optionalDependencies }[name];
+}
+
+function pip(name) {
+  return new RegExp(`^${name}==(.*)$`, 'm').exec(readFileSync(join(HERE, 'requirements.txt'), 'utf8'))?.[1];
+}
+
+await main().catch((error) => {
+  console.error(`clients/run: ${error.message}`);
+  process.exitCode = 1;
+});
