@@ -178,9 +178,11 @@ fn others() {
     for batch in 0..KEYS / BATCH {
         kv.write(&keys.batch(|n| batch * BATCH + n));
     }
+    let told = kv.store.memory_bytes() as f64 / (KEYS * (KEY_BYTES + VALUE_BYTES)) as f64;
+    println!("\nmemory_bytes() tells {told:.2} times the data");
     let mut random = Random(11);
     let small = small_transactions(&kv.store, &keys, &mut random);
-    println!("\ntransaction of {TRANSACTION} gets and {TRANSACTION} puts, committed by 200: {small:.0} ns");
+    println!("transaction of {TRANSACTION} gets and {TRANSACTION} puts, committed by 200: {small:.0} ns");
 
     let old = kv.store.snapshot();
     let with_old = small_transactions(&kv.store, &keys, &mut random);
@@ -197,10 +199,6 @@ fn others() {
     println!(
         "letting {kept} versions go after it: {commits} commits of {:?}",
         (processor_time() - start) / commits.max(1)
-    );
-    println!(
-        "memory_bytes() / resident: {:.2}",
-        kv.store.memory_bytes() as f64 / (resident_bytes() as f64 - (KEYS * KEY_BYTES) as f64)
     );
 }
 

@@ -28,15 +28,6 @@ struct Older {
     before: VecDeque<Record>,
 }
 
-/// What became of a superseded record.
-pub(crate) enum Released {
-    /// Still visible to the live snapshot at this version, the newest of those that see it.
-    SeenBy(Seqno),
-    Dropped(Record),
-    /// It went before.
-    Nothing,
-}
-
 impl Entry {
     pub fn new(version: Seqno, cell: Cell) -> Self {
         Self { newest: Record { version, cell }, older: None }
@@ -81,28 +72,14 @@ impl Entry {
         Some(std::mem::replace(&mut self.newest, previous))
     }
 
-    /// Drops the record that the committed version `by` superseded, unless one of the `live` snapshots (ascending) sees it.
-    ///
-    /// Records between it and `by` may already be gone. That leaves the answer as it is: they went because no snapshot saw them.
-    pub fn release(&mut self, by: Seqno, live: &[Seqno]) -> Released {
-        let Some(older) = &mut self.older else { return Released::Nothing };
-        let (record, at) = if older.last.version < by {
-            (&older.last, None)
-        } else {
-            let Some(at) = older.before.partition_point(|record| record.version < by).checked_sub(1) else {
-                return Released::Nothing;
-            };
-            (&older.before[at], Some(at))
-        };
-        let seen_by = live.partition_point(|snapshot| *snapshot < by).checked_sub(1).map(|newest| live[newest]);
-        if let Some(snapshot) = seen_by.filter(|snapshot| *snapshot >= record.version) {
-            return Released::SeenBy(snapshot);
+    /// Drops the superseded record of this version, if it is there.
+    pub fn drop_superseded(&mut self, version: Seqno) -> Option<Record> {
+        let older = self.older.as_mut()?;
+        if older.last.version == version {
+            return self.take_last_older();
         }
-        let dropped = match at {
-            Some(at) => older.before.remove(at),
-            None => self.take_last_older(),
-        };
-        Released::Dropped(dropped.expect("the record was just looked at"))
+        let at = older.before.binary_search_by_key(&version, |record| record.version).ok()?;
+        older.before.remove(at)
     }
 
     fn take_last_older(&mut self) -> Option<Record> {
@@ -154,24 +131,23 @@ mod tests {
     }
 
     #[test]
-    fn a_record_stays_while_a_snapshot_sees_it_and_is_charged_to_the_newest_one() {
-        let mut entry = written_at(&[3, 7]);
-        let live = [Seqno(2), Seqno(4), Seqno(6), Seqno(7)];
-        assert!(matches!(entry.release(Seqno(7), &live), Released::SeenBy(Seqno(6))));
-        assert!(matches!(
-            entry.release(Seqno(7), &[Seqno(2), Seqno(7)]),
-            Released::Dropped(Record { version: Seqno(3), .. })
-        ));
-        assert_eq!(seen(&entry, 6), None);
-        assert_eq!(seen(&entry, 7), Some(7));
+    fn any_superseded_record_can_go_and_the_others_stay() {
+        let all = [3, 5, 7, 9];
+        for gone in [3, 5, 7] {
+            let mut entry = written_at(&all);
+            assert!(entry.drop_superseded(Seqno(gone)).is_some_and(|record| record.version == Seqno(gone)));
+            assert!(entry.drop_superseded(Seqno(gone)).is_none());
+            for version in all {
+                let expected =
+                    if version == gone { all.into_iter().rfind(|other| *other < gone) } else { Some(version) };
+                assert_eq!(seen(&entry, version), expected);
+            }
+        }
     }
 
     #[test]
-    fn records_between_two_snapshots_go_although_an_older_snapshot_lives() {
-        let mut entry = written_at(&[1, 2, 3, 4]);
-        for by in [2, 3, 4] {
-            let _ = entry.release(Seqno(by), &[Seqno(1)]);
-        }
-        assert_eq!((seen(&entry, 1), seen(&entry, 3), seen(&entry, 4)), (Some(1), Some(1), Some(4)));
+    fn the_newest_record_is_not_superseded() {
+        assert!(written_at(&[3]).drop_superseded(Seqno(3)).is_none());
+        assert!(written_at(&[3, 5]).drop_superseded(Seqno(5)).is_none());
     }
 }

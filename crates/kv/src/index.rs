@@ -13,7 +13,7 @@ use coco_types::Seqno;
 
 use crate::branch::{BRANCH_LEAVES_MAX, Branch};
 use crate::cell::Cell;
-use crate::entry::{Entry, Record, Released};
+use crate::entry::{Entry, Record};
 use crate::interval::Interval;
 use crate::leaf::{LEAF_ENTRIES_MAX, Leaf};
 use crate::separator::Separator;
@@ -44,8 +44,8 @@ pub(crate) struct Size {
 /// A write that the index took.
 pub(crate) struct Written {
     pub cell: Cell,
-    /// It stands above an earlier version, which can go once this one is committed.
-    pub supersedes: bool,
+    /// The version it stands above, if any: that can go once this one is committed.
+    pub superseded: Option<Seqno>,
 }
 
 /// Part of a scan.
@@ -85,7 +85,9 @@ impl Index {
     pub fn write(&mut self, key: &[u8], version: Seqno, value: Option<&[u8]>) -> Option<Written> {
         let leaf = self.leaf_mut(key);
         let position = leaf.position(key);
-        let had_value = position.is_ok_and(|at| leaf.entries()[at].newest().cell.has_value());
+        let previous = position.ok().map(|at| leaf.entries()[at].newest());
+        let superseded = previous.map(|record| record.version);
+        let had_value = previous.is_some_and(|record| record.cell.has_value());
         if value.is_none() && !had_value {
             return None;
         }
@@ -107,13 +109,14 @@ impl Index {
         self.size.bytes += cell.length();
         self.size.keys = self.size.keys + usize::from(value.is_some()) - usize::from(had_value);
         self.last_write = version;
-        Some(Written { cell, supersedes: position.is_ok() })
+        Some(Written { cell, superseded })
     }
 
     /// Makes `value` the only version of a key: for filling a new index.
     pub fn overwrite(&mut self, key: &[u8], version: Seqno, value: &[u8]) {
-        if self.write(key, version, Some(value)).is_some_and(|written| written.supersedes) {
-            let _ = self.release(key, version, &[]);
+        let written = self.write(key, version, Some(value));
+        if let Some(superseded) = written.and_then(|written| written.superseded) {
+            self.drop_superseded(key, superseded);
         }
     }
 
@@ -136,24 +139,18 @@ impl Index {
         }
     }
 
-    /// Drops the version of `key` that the committed version `by` superseded, unless one of the `live` snapshots sees it:
-    /// then gives the newest that does.
-    pub fn release(&mut self, key: &[u8], by: Seqno, live: &[Seqno]) -> Option<Seqno> {
+    /// Drops this superseded version of `key`, if it is still there.
+    pub fn drop_superseded(&mut self, key: &[u8], version: Seqno) {
         let leaf = self.leaf_mut(key);
-        let entry = leaf.entry_mut(leaf.position(key).ok()?);
-        match entry.release(by, live) {
-            Released::SeenBy(snapshot) => return Some(snapshot),
-            Released::Nothing => {}
-            Released::Dropped(record) => {
-                let lone_removal = entry.is_lone_removal();
-                self.size.older -= 1;
-                self.size.bytes -= record.cell.length();
-                if lone_removal {
-                    self.remove_entry(key);
-                }
-            }
+        let Ok(at) = leaf.position(key) else { return };
+        let entry = leaf.entry_mut(at);
+        let Some(record) = entry.drop_superseded(version) else { return };
+        let lone_removal = entry.is_lone_removal();
+        self.size.older -= 1;
+        self.size.bytes -= record.cell.length();
+        if lone_removal {
+            self.remove_entry(key);
         }
-        None
     }
 
     /// The records of `interval` that a reader at `version` sees, at most `limit` of them.
@@ -267,7 +264,7 @@ mod tests {
         for (done, at) in drain.enumerate() {
             let key = &keys[at];
             let _ = index.write(key, Seqno(2), None);
-            let _ = index.release(key, Seqno(2), &[]);
+            index.drop_superseded(key, Seqno(1));
             left.remove(key);
             assert!(index.entry(key).is_none());
             if done.is_multiple_of(997) {

@@ -1,8 +1,8 @@
 //! Dropping versions that nobody can see any more.
 //!
-//! Each write that supersedes an earlier version leaves one item here once it is committed. An item is looked at then, and
-//! again only when the snapshot goes that kept the superseded version; it is kept with the newest snapshot that sees it,
-//! because the oldest usually goes first. Nothing is ever searched: work is in proportion to what was written.
+//! Each write that supersedes an earlier version leaves one item here once it is committed. A snapshot sees the superseded
+//! version if it lies between the two. Then the item waits with the newest such snapshot, because the oldest usually goes
+//! first, and is looked at again when that one is gone. Nothing is ever searched: work is in proportion to what was written.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -23,7 +23,7 @@ pub(crate) struct Touched {
     pub version: Seqno,
     pub map: Arc<Map>,
     pub cell: Cell,
-    pub supersedes: bool,
+    pub superseded: Option<Seqno>,
 }
 
 #[derive(Default)]
@@ -59,16 +59,44 @@ impl Pruner {
     }
 
     fn examine(&mut self, items: Vec<Touched>, live: &[Seqno]) {
-        let mut items = items.into_iter().peekable();
-        while let Some(first) = items.peek() {
+        let mut unseen = Vec::with_capacity(items.len());
+        for item in items {
+            let Some(superseded) = item.superseded else { continue };
+            match newest_between(live, superseded, item.version) {
+                Some(snapshot) => self.kept.entry(snapshot).or_default().push(item),
+                None => unseen.push((item, superseded)),
+            }
+        }
+        let mut unseen = unseen.into_iter().peekable();
+        while let Some((first, _)) = unseen.peek() {
             let map = Arc::clone(&first.map);
             let mut index = map.index.write();
             for _ in 0..ITEMS_PER_LOCK {
-                let Some(item) = items.next_if(|item| Arc::ptr_eq(&item.map, &map)) else { break };
-                if let Some(snapshot) = index.release(item.cell.key(), item.version, live) {
-                    self.kept.entry(snapshot).or_default().push(item);
-                }
+                let Some((item, superseded)) = unseen.next_if(|(item, _)| Arc::ptr_eq(&item.map, &map)) else { break };
+                index.drop_superseded(item.cell.key(), superseded);
             }
         }
+    }
+}
+
+/// The newest of the `live` versions (ascending) that is at least `from` and below `to`.
+fn newest_between(live: &[Seqno], from: Seqno, to: Seqno) -> Option<Seqno> {
+    let below = live.partition_point(|snapshot| *snapshot < to);
+    live[..below].last().copied().filter(|snapshot| *snapshot >= from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_version_is_seen_by_snapshots_from_itself_to_before_the_next() {
+        let live = [Seqno(2), Seqno(4), Seqno(6)];
+        let between = |from, to| newest_between(&live, Seqno(from), Seqno(to)).map(|snapshot| snapshot.0);
+        assert_eq!(between(2, 3), Some(2));
+        assert_eq!(between(1, 6), Some(4));
+        assert_eq!(between(3, 4), None);
+        assert_eq!(between(7, 9), None);
+        assert_eq!(between(0, 2), None);
     }
 }

@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 
 use crate::entry::Entry;
 use crate::error::{Conflict, Error};
-use crate::index::{Index, Size};
+use crate::index::{Index, Size, Written};
 use crate::interval::Interval;
 use crate::map::{Map, Maps};
 use crate::prune::{Pruner, Touched};
@@ -151,8 +151,8 @@ impl Store {
             let mut index = map.index.write();
             for (key, value) in map_writes {
                 if let Some(written) = index.write(key, version, value.as_deref()) {
-                    let (cell, supersedes) = (written.cell, written.supersedes);
-                    writer.uncommitted.push_back(Touched { version, map: Arc::clone(&map), cell, supersedes });
+                    let Written { cell, superseded } = written;
+                    writer.uncommitted.push_back(Touched { version, map: Arc::clone(&map), cell, superseded });
                 }
             }
         }
@@ -179,7 +179,7 @@ impl Store {
                 state.committed
             };
             while let Some(touched) = writer.uncommitted.pop_front_if(|touched| touched.version <= committed) {
-                if touched.supersedes {
+                if touched.superseded.is_some() {
                     superseding.push(touched);
                 }
             }
