@@ -20,6 +20,9 @@ use crate::read_set::{MapReads, ReadSet, Scanned};
 use crate::snapshot::{Pin, Snapshot};
 use crate::tx::Tx;
 
+/// Keys written under one hold of a map's lock: a large write set must not keep readers waiting.
+const KEYS_PER_LOCK: usize = 128;
+
 /// All maps at every version that somebody can still see. A cheap handle: clones are the same store.
 #[derive(Clone)]
 pub struct Store {
@@ -148,9 +151,12 @@ impl Store {
                 continue;
             }
             let map = self.shared.map_or_new(name);
-            let mut index = map.index.write();
-            for (key, value) in map_writes {
-                if let Some(written) = index.write(key, version, value.as_deref()) {
+            let mut rest = map_writes.iter().peekable();
+            while rest.peek().is_some() {
+                // Readers that come in between do not see this version yet.
+                let mut index = map.index.write();
+                for (key, value) in rest.by_ref().take(KEYS_PER_LOCK) {
+                    let Some(written) = index.write(key, version, value.as_deref()) else { continue };
                     let Written { cell, superseded } = written;
                     writer.uncommitted.push_back(Touched { version, map: Arc::clone(&map), cell, superseded });
                 }
@@ -160,8 +166,8 @@ impl Store {
         Ok(())
     }
 
-    /// Commits all versions up to this one, and drops what no snapshot can see any more. An earlier version than the committed
-    /// one changes nothing.
+    /// Commits all versions up to this one, and drops what no snapshot can see any more. Committing a version again only
+    /// does the latter; what dropped snapshots kept goes a part with each commit.
     ///
     /// # Panics
     /// If `version` was never applied: consensus would have committed what this node has not executed.
