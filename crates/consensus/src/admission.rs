@@ -6,6 +6,7 @@
 
 use coco_types::{ReplicaId, View};
 use protobuf::{CodedInputStream, Message as _};
+use raft::StateRole;
 use raft::eraftpb::{Entry, EntryType, Message, MessageType};
 
 use crate::Refused;
@@ -109,7 +110,8 @@ impl Consensus {
     }
 
     fn check_acknowledgement(&self, message: &Message) -> Result<(), Refused> {
-        if message.term != self.raft().term {
+        // A primary that crashed gets answers to entries that it lost; it leads no more, and the crate ignores them.
+        if message.term != self.raft().term || self.raft().state != StateRole::Leader {
             return Ok(());
         }
         let last_index = self.raft().raft_log.last_index();

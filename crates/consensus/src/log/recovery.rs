@@ -62,6 +62,9 @@ impl RaftLog {
         for (offset, record) in scan.records {
             log.replay(offset, record, &mut offsets)?;
         }
+        if log.state.applied < log.start.index || !log.state.membership.is_sound() {
+            return Err(Error::Corrupt { offset: scan.len, reason: "no state" });
+        }
         if scan.len < file.len() as u64 {
             log.disk.truncate(LOG_FILE, scan.len)?;
         }
@@ -115,7 +118,8 @@ impl RaftLog {
                 self.replay_entry(entry).map_err(corrupt)?;
             }
             Record::State(state) => {
-                if state.commit > self.last_index() || state.applied > state.commit || state.commit < self.start.index {
+                if state.commit > self.last_index() || state.applied > state.commit || state.applied < self.start.index
+                {
                     return Err(corrupt("a state ahead of the entries"));
                 }
                 if state.view.0 > NUMBER_MAX || !state.membership.is_sound() {
@@ -266,4 +270,114 @@ fn synced_behind(tail: &[u8], tail_position: usize) -> u64 {
 
 fn decode_at_tail(tail: &[u8], at: usize, tail_position: usize) -> Option<Found> {
     Record::decode(tail.get(at..)?, (tail_position + at) as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use coco_disk::MemoryDisk;
+    use coco_types::{ReplicaId, Seqno, View};
+
+    use super::*;
+    use crate::{BatchError, BatchSpan, Config, Consensus, Membership};
+
+    /// A ledger that claims to hold whatever it is asked for.
+    struct Anything;
+
+    impl BatchStore for Anything {
+        fn check(&self, _: &[u8]) -> Result<BatchSpan, BatchError> {
+            Err(BatchError { reason: "not asked here".to_owned() })
+        }
+
+        fn append(&mut self, _: &[u8]) -> io::Result<BatchSpan> {
+            Err(io::ErrorKind::Unsupported.into())
+        }
+
+        fn read(&self, _: BatchSpan) -> io::Result<Bytes> {
+            Ok(Bytes::new())
+        }
+
+        fn truncate_after(&mut self, _: Seqno) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn last(&self) -> Seqno {
+            Seqno(1 << 50)
+        }
+
+        fn sync(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn membership(ids: &[u64]) -> Membership {
+        Membership { voters: ids.iter().copied().map(ReplicaId).collect(), ..Membership::default() }
+    }
+
+    /// Whatever a host that knows the format may write.
+    fn record(random: &mut impl FnMut(u64) -> u64) -> Record {
+        let mut number = |near: u64| match random(40) {
+            0 => u64::MAX - random(3),
+            1 => (1 << 60) + random(2),
+            _ => random(near),
+        };
+        let (index, view) = (number(6), View(number(3)));
+        let payload = match number(4) {
+            0 => Payload::Membership(vec![0x12, 0x02, 0x10, 0x03]),
+            1 => Payload::Membership(vec![0xff; 3]),
+            2 => Payload::Batch { last: Seqno(number(20)), checksum: checksum(0, &[]) },
+            _ => Payload::Empty,
+        };
+        let (commit, applied, vote) = (number(6), number(4), number(4));
+        let voters = if vote % 2 == 0 { membership(&[1, 2]) } else { membership(&[1]) };
+        match number(6) {
+            0 => Record::State(State { view, vote, commit, applied, was_member: true, membership: voters }),
+            1 => Record::State(State { view, vote, commit, applied, was_member: false, membership: membership(&[]) }),
+            2 => Record::Cut { after: index },
+            3 => Record::Removed(ReplicaId(index)),
+            _ => Record::Entry(EntryRecord { index, view, payload }),
+        }
+    }
+
+    #[test]
+    fn no_well_formed_records_make_opening_panic() {
+        let mut state = 7_u64;
+        let mut random = move |bound: u64| {
+            state = state.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
+            (state >> 33) % bound.max(1)
+        };
+        let mut opened = 0;
+        for _ in 0..20_000 {
+            let mut bytes = MAGIC.to_vec();
+            let index = if random(40) == 0 { u64::MAX } else { random(2) };
+            let start = StartPoint { index, view: View(0), seqno: Seqno(0), membership: membership(&[1, 2]) };
+            let state =
+                State { commit: index, applied: index, membership: start.membership.clone(), ..State::default() };
+            let mut records = vec![Record::Start(start), Record::State(state)];
+            records.extend((0..random(6)).map(|_| record(&mut random)));
+            for record in records {
+                let offset = bytes.len() as u64;
+                let synced = random(offset + 8);
+                record.encode(&mut bytes, offset, synced);
+            }
+            let disk = MemoryDisk::new();
+            disk.write(LOG_FILE, 0, &bytes).unwrap();
+            let batches = Box::new(Anything);
+            let config = Config::new(ReplicaId(1));
+            let Ok(mut replica) = Consensus::open(config, Arc::new(disk), batches, Box::new(|| 3)) else { continue };
+            opened += 1;
+            for _ in 0..60 {
+                replica.tick();
+                let output = replica.take_output().unwrap();
+                if let Some(persist) = output.persist {
+                    replica.persisted(persist.number);
+                }
+                if let Some(committed) = output.committed.last() {
+                    replica.applied(committed.index);
+                }
+            }
+        }
+        assert!(opened > 1_000, "only {opened} opened: the test proves little");
+    }
 }
