@@ -150,7 +150,9 @@ impl Store {
             if name.retention() == Retention::History || map_writes.is_empty() {
                 continue;
             }
-            let map = self.shared.map_or_new(name);
+            let removes_only = map_writes.values().all(Option::is_none);
+            let map = if removes_only { self.shared.map(name) } else { Some(self.shared.map_or_new(name)) };
+            let Some(map) = map else { continue };
             let mut rest = map_writes.iter().peekable();
             while rest.peek().is_some() {
                 // Readers that come in between do not see this version yet.
@@ -265,6 +267,10 @@ impl Default for Store {
 }
 
 impl Shared {
+    fn map(&self, name: &MapName) -> Option<Arc<Map>> {
+        self.state.lock().maps.find(name).cloned()
+    }
+
     /// Only the writer calls this.
     fn map_or_new(&self, name: &MapName) -> Arc<Map> {
         let mut state = self.state.lock();

@@ -328,6 +328,13 @@ fn the_store_does_not_keep_the_buffer_that_a_write_came_from() {
 }
 
 #[test]
+fn removing_from_a_map_that_is_not_there_does_not_make_it() {
+    let store = committed(&["a"]);
+    apply(&store, |tx| tx.remove(&OTHER, "k"));
+    assert_eq!(store.key_counts(), [(MAP, 1)]);
+}
+
+#[test]
 fn counts_are_told_by_map() {
     let store = committed(&["a", "b"]);
     apply(&store, |tx| {
