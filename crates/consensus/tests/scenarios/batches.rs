@@ -1,6 +1,7 @@
 //! A batch store for tests: sealed "transactions" of view, seqno and payload in one file of a disk that can lose writes.
 
 use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
@@ -17,6 +18,8 @@ pub struct FileBatches {
     disk: MemoryDisk,
     /// Where the transaction with this position + 1 ends.
     ends: Arc<Mutex<Vec<u64>>>,
+    /// How often consensus read a batch back.
+    reads: Arc<AtomicUsize>,
 }
 
 /// Seals payloads as the transactions that follow `before`.
@@ -59,7 +62,7 @@ impl FileBatches {
             ends.push(at as u64);
         }
         disk.truncate(LEDGER_FILE, at as u64).unwrap();
-        Self { disk, ends: Arc::new(Mutex::new(ends)) }
+        Self { disk, ends: Arc::new(Mutex::new(ends)), reads: Arc::default() }
     }
 
     pub fn offset_of(&self, payload: &[u8]) -> u64 {
@@ -78,6 +81,16 @@ impl FileBatches {
         disk.write(LEDGER_FILE, 0, &self.disk.read_all(LEDGER_FILE).unwrap()).unwrap();
         disk.sync(LEDGER_FILE).unwrap();
         disk.sync_names().unwrap();
+    }
+
+    pub fn reads(&self) -> usize {
+        self.reads.load(Ordering::Relaxed)
+    }
+
+    pub fn bytes_of(&self, span: BatchSpan) -> io::Result<Bytes> {
+        let start = self.end_of(span.first.0 - 1);
+        let len = usize::try_from(self.end_of(span.last.0) - start).unwrap();
+        Ok(Bytes::from(self.disk.read(LEDGER_FILE, start, len)?))
     }
 
     fn end_of(&self, seqno: u64) -> u64 {
@@ -116,9 +129,8 @@ impl BatchStore for FileBatches {
     }
 
     fn read(&self, span: BatchSpan) -> io::Result<Bytes> {
-        let start = self.end_of(span.first.0 - 1);
-        let len = usize::try_from(self.end_of(span.last.0) - start).unwrap();
-        Ok(Bytes::from(self.disk.read(LEDGER_FILE, start, len)?))
+        self.reads.fetch_add(1, Ordering::Relaxed);
+        self.bytes_of(span)
     }
 
     fn truncate_after(&mut self, seqno: Seqno) -> io::Result<()> {

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use coco_consensus::{
-    BatchStore as _, Committed, Config, Consensus, EntryKind, Error, Guards, MembershipChange, MembershipRefused,
-    Output, Persist, ReadOutcome, Refused, Role, StartPoint,
+    Committed, Config, Consensus, EntryKind, Error, Guards, MembershipChange, MembershipRefused, Output, Persist,
+    ReadOutcome, Refused, Role, StartPoint,
 };
 use coco_disk::{Disk, MemoryDisk};
 use coco_types::{ReplicaId, View};
@@ -315,7 +315,7 @@ impl Network {
 
     fn check_committed(&mut self, id: u64, committed: &Committed) {
         let bytes = match committed.kind {
-            EntryKind::Batch(span) => self.replicas[&id].ledger.read(span).unwrap(),
+            EntryKind::Batch(span) => self.replicas[&id].ledger.bytes_of(span).unwrap(),
             _ => Bytes::new(),
         };
         let view = self.core(id).view();

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use coco_consensus::{Consensus, Error, Membership, Resume, ResumeEntry, ResumeState};
+use coco_consensus::{Consensus, Error, Membership, MembershipChange, Resume, ResumeEntry, ResumeState};
 use coco_disk::MemoryDisk;
 use coco_types::{ReplicaId, View};
 
@@ -17,7 +17,7 @@ fn open(network: &Network, id: u64) -> Resume {
 
 /// Exchange, copy, adopt. `interrupt` says before each durable step of each replica whether the power fails there.
 /// Returns whether all confirmed.
-fn resume(network: &Network, present: &[u64], mut interrupt: impl FnMut() -> bool) -> bool {
+fn resume(network: &Network, present: &[u64], copy: bool, mut interrupt: impl FnMut() -> bool) -> bool {
     let mut logs: BTreeMap<u64, Resume> = present.iter().map(|id| (*id, open(network, *id))).collect();
     let states: Vec<ResumeState> = logs.values().map(Resume::state).collect();
     let best = ResumeState::best(&states).unwrap().clone();
@@ -25,7 +25,7 @@ fn resume(network: &Network, present: &[u64], mut interrupt: impl FnMut() -> boo
     for follower in present {
         let common = logs[follower].common_with(&best).unwrap();
         let mut next = common + 1;
-        loop {
+        while copy {
             let entries = logs[&best.id.0].read_entries(next, 64).unwrap();
             let count = entries.len() as u64;
             if interrupt() {
@@ -47,7 +47,7 @@ fn resume(network: &Network, present: &[u64], mut interrupt: impl FnMut() -> boo
 
 /// Commits, rolls one disk back, cuts the power of all, resumes with `present`, cuts the best log off, and goes on.
 /// Returns what was violated.
-fn scenario(seed: u64, present: &[u64], interruptions: bool, rolled_back: u64) -> Option<String> {
+fn scenario(seed: u64, present: &[u64], copy: bool, interruptions: bool, rolled_back: u64) -> Option<String> {
     let mut network = Network::new(3, seed);
     network.invariants.expect_violation = true;
     network.elect_this(1);
@@ -69,7 +69,7 @@ fn scenario(seed: u64, present: &[u64], interruptions: bool, rolled_back: u64) -
         tries += 1;
         let cut_at = random.below(12);
         let mut steps = 0;
-        let done = resume(&network, present, || {
+        let done = resume(&network, present, copy, || {
             steps += 1;
             interruptions && tries < 4 && steps > cut_at
         });
@@ -102,13 +102,16 @@ fn scenario(seed: u64, present: &[u64], interruptions: bool, rolled_back: u64) -
 #[test]
 fn t11_resume_adopts_log() {
     for seed in 0..20 {
-        assert_eq!(scenario(seed, &[1, 2, 3], false, 2), None, "seed {seed}");
-        assert_eq!(scenario(seed, &[1, 2, 3], true, 2), None, "seed {seed}, interrupted");
-        assert_eq!(scenario(seed, &[1, 2, 3], true, 1), None, "seed {seed}, the primary's disk");
+        assert_eq!(scenario(seed, &[1, 2, 3], true, false, 2), None, "seed {seed}");
+        assert_eq!(scenario(seed, &[1, 2, 3], true, true, 2), None, "seed {seed}, interrupted");
+        assert_eq!(scenario(seed, &[1, 2, 3], true, true, 1), None, "seed {seed}, the primary's disk");
     }
     // One replica too few for one rolled-back disk.
-    let losses = (0..20).filter(|seed| scenario(*seed, &[2, 3], false, 2).is_some()).count();
+    let losses = (0..20).filter(|seed| scenario(*seed, &[2, 3], true, false, 2).is_some()).count();
     assert!(losses > 0, "the test would not notice a loss");
+    // Everybody takes the highest view, but nobody the best log.
+    let losses = (0..20).filter(|seed| scenario(*seed, &[1, 2, 3], false, false, 2).is_some()).count();
+    assert!(losses > 0, "the test would not notice that the log is not copied");
 }
 
 #[test]
@@ -122,7 +125,7 @@ fn a_resumed_replica_votes_anew_in_a_higher_view() {
     }
     let before = open(&network, 2).state();
     assert_eq!(before.vote, Some(id(1)));
-    assert!(resume(&network, &[1, 2, 3], || false));
+    assert!(resume(&network, &[1, 2, 3], true, || false));
     for id in 1..=3 {
         network.replicas[&id].disk.crash(|_| None);
         let state = open(&network, id).state();
@@ -172,6 +175,41 @@ fn a_copy_that_would_touch_committed_entries_or_leave_a_gap_is_refused() {
     assert!(matches!(log.replace_tail(last, batch), Err(Error::ResumeGap { .. })));
     assert!(matches!(log.adopt(state.view), Err(Error::ViewNotHigher { .. })));
     drop(log.close());
+}
+
+#[test]
+fn a_network_resumes_in_the_middle_of_a_swap() {
+    for seed in 0..8 {
+        let mut network = Network::new(3, seed);
+        network.elect_this(1);
+        network.join_learner(4, 3);
+        network.change(&MembershipChange::AddLearner(id(4)));
+        network.settle();
+        network.change(&MembershipChange::Joint { promote: ids(&[4]), remove: ids(&[3]) });
+        let ticks = network.random.below(3);
+        network.run(ticks);
+        for id in 1..=4 {
+            network.crash(id);
+        }
+        // Whoever has applied the change asks for a quorum of both sides.
+        let joint = open(&network, 1).state().membership;
+        assert!(!joint.may_resume(&ids(&[3, 4]), 0));
+        assert!(joint.may_resume(&ids(&[1, 2]), 0));
+        assert!(resume(&network, &[1, 2, 4], true, || false));
+        for id in [1, 2, 4] {
+            network.restart(id);
+        }
+        network.elect_this(2);
+        let left = network.run_until(100, |network| {
+            let Some(primary) = network.primary() else { return false };
+            let _ = network.core(primary).leave_joint();
+            network.collect(primary);
+            let core = network.core(primary);
+            !core.membership().is_joint() && core.membership().voters == ids(&[1, 2, 4])
+        });
+        assert!(left, "seed {seed}");
+        network.commit(b"after");
+    }
 }
 
 #[test]
