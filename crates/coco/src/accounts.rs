@@ -63,10 +63,7 @@ mod tests {
         assert_eq!(address(0), "0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266");
         assert_eq!(address(1), "0x70997970C51812dc3A010C7d01b50e0d17dc79C8");
         assert_eq!(address(9), "0xa0Ee7A142d267C1f36714E4a8F75612F20a79720");
-        assert_eq!(
-            accounts[0].private_key_hex(),
-            "0xac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80"
-        );
+        assert_eq!(accounts[0].private_key_hex(), "0xac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80");
     }
 
     #[test]

@@ -52,7 +52,8 @@ impl Client {
     pub fn call<T: DeserializeOwned>(&mut self, method: &str, params: impl Serialize) -> anyhow::Result<T> {
         let body = serde_json::to_vec(&Request { jsonrpc: "2.0", id: 0, method, params })?;
         let answer = self.post(&body)?;
-        let answer: Answer<'_> = serde_json::from_slice(&answer).with_context(|| format!("{method}: malformed answer"))?;
+        let answer: Answer<'_> =
+            serde_json::from_slice(&answer).with_context(|| format!("{method}: malformed answer"))?;
         result(answer).and_then(|json| Ok(serde_json::from_str(json)?)).with_context(|| method.to_owned())
     }
 

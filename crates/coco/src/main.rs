@@ -7,10 +7,15 @@
 mod accounts;
 mod bench;
 mod commands;
+mod dev;
 mod http;
 mod json_rpc;
 mod logging;
 mod output;
+mod protocols;
+mod read_only_disk;
+mod signals;
+mod tls;
 
 use std::process::ExitCode;
 

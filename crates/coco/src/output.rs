@@ -32,6 +32,14 @@ pub fn line(text: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Bytes for people: as text where they are printable text, else `0x` and hex.
+pub fn readable(bytes: &[u8]) -> String {
+    match std::str::from_utf8(bytes) {
+        Ok(text) if !text.is_empty() && !text.chars().any(char::is_control) => text.to_owned(),
+        _ => format!("0x{}", hex::encode(bytes)),
+    }
+}
+
 /// An error whose remedy is known. The hint is printed under the error.
 #[derive(Debug)]
 pub struct Hinted {

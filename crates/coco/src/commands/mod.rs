@@ -2,6 +2,11 @@
 
 mod bench;
 mod completions;
+mod dev;
+mod ledger;
+mod network;
+mod node;
+mod receipt;
 
 use clap::{Parser, Subcommand};
 
@@ -23,6 +28,20 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Run a whole network on this machine, for development
+    Dev(dev::Options),
+    /// Run one node
+    #[command(subcommand)]
+    Node(node::Command),
+    /// Ask about a running network
+    #[command(subcommand)]
+    Network(network::Command),
+    /// Fetch and verify receipts
+    #[command(subcommand)]
+    Receipt(receipt::Command),
+    /// Audit and read ledger files, offline
+    #[command(subcommand)]
+    Ledger(ledger::Command),
     /// Measure a running network
     #[command(subcommand)]
     Bench(bench::Command),
@@ -32,6 +51,11 @@ pub enum Command {
 
 pub fn run(command: Command, output: Output) -> anyhow::Result<()> {
     match command {
+        Command::Dev(options) => dev::run(&options, output),
+        Command::Node(command) => node::run(command),
+        Command::Network(command) => network::run(&command, output),
+        Command::Receipt(command) => receipt::run(&command, output),
+        Command::Ledger(command) => ledger::run(&command, output),
         Command::Bench(command) => bench::run(&command, output),
         Command::Completions(options) => completions::run(&options),
     }

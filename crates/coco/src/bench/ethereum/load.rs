@@ -55,7 +55,12 @@ pub fn run(target: &mut Target, options: &Options) -> anyhow::Result<Run> {
     let server_cpu = target.cpu()?.zip(server_cpu).map(|(after, before)| (after - before).as_secs_f64());
     let own_cpu = cpu::used_by_self()?.saturating_sub(own_cpu);
     verify::all_paid(target, &workload)?;
-    let mut latencies: Vec<_> = watched.seen.iter().zip(&shared.sent_ns).map(|(seen, sent)| seen.saturating_sub(sent.load_duration())).collect();
+    let mut latencies: Vec<_> = watched
+        .seen
+        .iter()
+        .zip(&shared.sent_ns)
+        .map(|(seen, sent)| seen.saturating_sub(sent.load_duration()))
+        .collect();
     let seconds = watched.seen.iter().max().copied().unwrap_or_default().as_secs_f64();
     let transactions = workload.transfers.len();
     Ok(Run {
@@ -185,7 +190,8 @@ struct Watched {
 
 /// Follows the chain from block `head` until every transfer is in it.
 fn watch(shared: &Shared<'_>, target: &mut Target, head: u64) -> anyhow::Result<Watched> {
-    let index: HashMap<B256, usize> = shared.transfers.iter().enumerate().map(|(i, transfer)| (transfer.hash, i)).collect();
+    let index: HashMap<B256, usize> =
+        shared.transfers.iter().enumerate().map(|(i, transfer)| (transfer.hash, i)).collect();
     let mut seen: Vec<Option<Duration>> = vec![None; shared.transfers.len()];
     let mut missing = seen.len();
     let mut next = head + 1;

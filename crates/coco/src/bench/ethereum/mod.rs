@@ -164,7 +164,11 @@ impl fmt::Display for Report {
 
 impl fmt::Display for Run {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:.0} tx/s: {} transfers in {:.2} s", self.transactions_per_second, self.transactions, self.seconds)?;
+        write!(
+            f,
+            "{:.0} tx/s: {} transfers in {:.2} s",
+            self.transactions_per_second, self.transactions, self.seconds
+        )?;
         write!(f, ", {} blocks; send to receipt {}", self.blocks, self.latency)?;
         if let Some(cpu) = self.server_cpu_seconds {
             write!(f, "; server CPU {cpu:.2} s ({:.0} tx per CPU second)", self.transactions as f64 / cpu)?;

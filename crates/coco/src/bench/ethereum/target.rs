@@ -100,7 +100,11 @@ impl Target {
         Ok(base * 2 + 100_000_000_000)
     }
 
-    fn of_each<T: serde::de::DeserializeOwned>(&mut self, method: &str, addresses: &[Address]) -> anyhow::Result<Vec<T>> {
+    fn of_each<T: serde::de::DeserializeOwned>(
+        &mut self,
+        method: &str,
+        addresses: &[Address],
+    ) -> anyhow::Result<Vec<T>> {
         let params: Vec<_> = addresses.iter().map(|address| (address, "latest")).collect();
         let mut answers = Vec::with_capacity(addresses.len());
         for params in params.chunks(QUESTIONS_MAX) {

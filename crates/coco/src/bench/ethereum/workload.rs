@@ -87,7 +87,7 @@ fn recipient_of(sender: &Address) -> Address {
 fn in_parallel(count: usize, transfer: &(dyn Fn(usize) -> Transfer + Sync)) -> Vec<Transfer> {
     let bar = progress::bar(count as u64, "signing");
     let threads = thread::available_parallelism().map_or(1, NonZero::get);
-    let share = count.div_ceil(threads);
+    let share = count.div_ceil(threads).max(1);
     let signed = thread::scope(|scope| {
         let sign_share = |first: usize| {
             let bar = bar.clone();

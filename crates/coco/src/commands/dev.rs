@@ -1,0 +1,159 @@
+//! `coco dev`: a network of nodes on this machine, until Ctrl-C.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::bail;
+use clap::Args;
+
+use crate::accounts::DEV_MNEMONIC;
+use crate::dev::banner::{self, Ready};
+use crate::dev::nodes::{Node, Nodes, wait_until_ready};
+use crate::dev::plan::{Ports, check_free};
+use crate::dev::state::{Network, State};
+use crate::output::{self, Output};
+use crate::signals;
+
+/// Between two looks whether a node has ended.
+const WATCH: Duration = Duration::from_millis(100);
+
+#[derive(Args, Debug)]
+pub struct Options {
+    /// Nodes of the network; with one, the test methods evm_*, hardhat_* and anvil_* are served
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=20))]
+    nodes: u32,
+    /// Members of the consortium, each with a fresh key
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=20))]
+    members: u32,
+    /// Ethereum chain id
+    #[arg(long, default_value_t = 31337)]
+    chain_id: u64,
+    /// Milliseconds from the first waiting transaction to its block
+    #[arg(long, value_name = "MS", default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..=60_000))]
+    block_time: u64,
+    /// A block for every submission, at once
+    #[arg(long, conflicts_with = "block_time")]
+    instant: bool,
+    /// Gas limit of a block
+    #[arg(long, default_value_t = 30_000_000)]
+    gas_limit: u64,
+    /// Funded accounts
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    accounts: u32,
+    /// Balance of each account
+    #[arg(long, value_name = "ETH", default_value_t = 10_000)]
+    balance: u64,
+    /// The accounts' mnemonic
+    #[arg(long, default_value = DEV_MNEMONIC)]
+    mnemonic: String,
+    /// Keep the network in this folder, or use the one that is there, with the settings it was made with
+    #[arg(long, value_name = "DIR")]
+    state: Option<PathBuf>,
+    /// Ethereum port of the first node; the others' are ten apart
+    #[arg(long, default_value_t = 8545)]
+    port: u16,
+    /// Node API port of the first node
+    #[arg(long, default_value_t = 8000)]
+    api_port: u16,
+    /// Port of the first node for other nodes
+    #[arg(long, default_value_t = 8100)]
+    peers_port: u16,
+    /// Admin port of the first node: metrics, health
+    #[arg(long, default_value_t = 9464)]
+    admin_port: u16,
+    /// Where clients reach the nodes
+    #[arg(long, default_value = "127.0.0.1")]
+    host: IpAddr,
+    /// When ready, print exactly one line of JSON instead of the banner
+    #[arg(long)]
+    json: bool,
+    /// Print nothing
+    #[arg(long, conflicts_with = "json")]
+    silent: bool,
+    /// Seconds that a node may take to become ready
+    #[arg(long, default_value_t = 60)]
+    timeout: u64,
+}
+
+pub fn run(options: &Options, output: Output) -> anyhow::Result<()> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let raise = stop.clone();
+    signals::on_stop(move || raise.store(true, Ordering::Relaxed))?;
+
+    let state = State::open(options.state.as_deref(), options.network())?;
+    for index in 0..state.network.nodes {
+        check_free(index, &state.addresses(index)?)?;
+    }
+    let mut nodes = Nodes(Vec::new());
+    if !start_all(&state, &mut nodes, Duration::from_secs(options.timeout), &stop)? {
+        return Ok(());
+    }
+    let ready = Ready::of(&state, &nodes.0)?;
+    if options.json || output == Output::Json {
+        output::line(&serde_json::to_string(&ready)?)?;
+    } else if !options.silent {
+        output::line(&banner::text(&state, &ready, state.genesis_timestamp_s()?)?)?;
+    }
+    watch(&state, &mut nodes, &stop)
+}
+
+impl Options {
+    fn network(&self) -> Network {
+        Network {
+            nodes: self.nodes,
+            members: self.members,
+            chain_id: self.chain_id,
+            gas_limit: self.gas_limit,
+            block_time_ms: self.block_time,
+            instant: self.instant,
+            accounts: self.accounts,
+            balance_ether: self.balance,
+            mnemonic: self.mnemonic.clone(),
+            host: self.host,
+            ports: Ports { ethereum: self.port, api: self.api_port, peers: self.peers_port, admin: self.admin_port },
+        }
+    }
+}
+
+/// Starts the nodes: of a new network first the one that founds it, whose certificate the others need. `false` if told to stop.
+fn start_all(state: &State, nodes: &mut Nodes, timeout: Duration, stop: &AtomicBool) -> anyhow::Result<bool> {
+    let founded = state.service_certificate().exists();
+    for index in 0..state.network.nodes {
+        nodes.0.push(Node::start(state, index)?);
+        if index == 0 && !founded && !all_ready(state, nodes, timeout, stop)? {
+            return Ok(false);
+        }
+    }
+    all_ready(state, nodes, timeout, stop)
+}
+
+fn all_ready(state: &State, nodes: &mut Nodes, timeout: Duration, stop: &AtomicBool) -> anyhow::Result<bool> {
+    for node in &mut nodes.0 {
+        if !wait_until_ready(state, node, timeout, stop)? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Until a signal: reports nodes that end. They are not started again: whoever develops wants to see what happens then.
+fn watch(state: &State, nodes: &mut Nodes, stop: &AtomicBool) -> anyhow::Result<()> {
+    while !stop.load(Ordering::Relaxed) {
+        for node in &mut nodes.0 {
+            if let Some(status) = node.newly_ended()? {
+                let config = state.config_file(node.index);
+                eprintln!("node {} ended ({status}); log: {}", node.index, state.log_file(node.index).display());
+                eprintln!("start it again with: coco node start --config {}", config.display());
+            }
+        }
+        if !nodes.0.iter().any(Node::is_running) {
+            bail!("every node has ended");
+        }
+        thread::sleep(WATCH);
+    }
+    Ok(())
+}

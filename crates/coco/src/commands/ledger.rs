@@ -1,0 +1,252 @@
+//! `coco ledger …`: audits and reads a ledger folder, without a network.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context, anyhow};
+use clap::{Args, Subcommand};
+use coco_crypto::SymmetricKey;
+use coco_disk::Disk;
+use coco_ledger::{DecodedTransaction, EntryKeys, FolderReport, VerifyOptions};
+use coco_types::{Seqno, TxId, WriteSet};
+use indicatif::{ProgressBar, ProgressStyle};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::output::{self, Hinted, Output};
+use crate::read_only_disk::ReadOnlyDisk;
+use crate::tls;
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Check every entry, root and signature of a folder
+    Verify(Verify),
+    /// Print transactions
+    Show(Show),
+}
+
+#[derive(Args, Debug)]
+pub struct Verify {
+    /// Folder of ledger files
+    folder: PathBuf,
+    /// The service's certificate: the ledger must end with this service; without it, with whatever the ledger says
+    #[arg(long, value_name = "CERT")]
+    service: Option<PathBuf>,
+    /// Ledger secrets, which open the sealed parts: JSON, {"<first seqno>": "<32 bytes in hex>", ...}
+    #[arg(long, value_name = "FILE")]
+    secrets: Option<PathBuf>,
+    /// A crash may have torn the end of the last file: report it instead of failing
+    #[arg(long)]
+    torn_tail: bool,
+}
+
+#[derive(Args, Debug)]
+pub struct Show {
+    /// Folder of ledger files
+    folder: PathBuf,
+    /// First seqno
+    #[arg(long, default_value_t = 1)]
+    from: u64,
+    /// Last seqno
+    #[arg(long, default_value_t = u64::MAX, hide_default_value = true)]
+    to: u64,
+    /// Ledger secrets, as for `verify`
+    #[arg(long, value_name = "FILE")]
+    secrets: Option<PathBuf>,
+}
+
+pub fn run(command: &Command, output: Output) -> anyhow::Result<()> {
+    match command {
+        Command::Verify(options) => verify(options, output),
+        Command::Show(options) => show(options, output),
+    }
+}
+
+fn verify(options: &Verify, output: Output) -> anyhow::Result<()> {
+    let disk = open(&options.folder)?;
+    let service = options.service.as_deref().map(tls::read_certificate).transpose()?;
+    let verify = VerifyOptions {
+        service: service.map(|certificate| certificate.public_key().clone()),
+        keys: secrets(options.secrets.as_deref())?,
+        torn_tail_allowed: options.torn_tail,
+    };
+    let bar = bytes_bar();
+    let report = coco_ledger::verify_folder(&disk, &verify, &mut |progress| {
+        bar.set_length(progress.bytes_total);
+        bar.set_position(progress.bytes_done);
+        bar.set_message(progress.txid.to_string());
+    });
+    bar.finish_and_clear();
+    let report = report.with_context(|| options.folder.display().to_string())?;
+    if report.transactions == 0 {
+        return Err(Hinted::error(
+            format!("{} holds no ledger", options.folder.display()),
+            "name the folder with the files ledger_1-….committed: <data>/ledger of a node",
+        ));
+    }
+    output.print(&Verified::from(report))
+}
+
+/// What `coco ledger verify` found.
+#[derive(Debug, Serialize)]
+struct Verified {
+    files: usize,
+    transactions: u64,
+    signatures: u64,
+    /// Sealed parts that the given secrets opened.
+    opened: u64,
+    last: TxId,
+    signed: TxId,
+    committed: TxId,
+    services: Vec<Service>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    torn: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct Service {
+    since: TxId,
+    /// SHA-256 of the certificate.
+    fingerprint: String,
+}
+
+impl From<FolderReport> for Verified {
+    fn from(report: FolderReport) -> Self {
+        let service = |(since, certificate): (TxId, coco_crypto::Certificate)| Service {
+            since,
+            fingerprint: certificate.fingerprint().to_string(),
+        };
+        Self {
+            files: report.chunks,
+            transactions: report.transactions,
+            signatures: report.signatures,
+            opened: report.opened,
+            last: report.last,
+            signed: report.signed,
+            committed: report.committed,
+            services: report.services.into_iter().map(service).collect(),
+            torn: report.torn.map(|(file, offset, why)| format!("{file}, byte {offset}: {why}")),
+        }
+    }
+}
+
+impl fmt::Display for Verified {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "verified: {} transactions in {} files, {} signatures",
+            self.transactions, self.files, self.signatures
+        )?;
+        writeln!(f, "committed to {}, signed to {}, ends at {}", self.committed, self.signed, self.last)?;
+        for service in &self.services {
+            writeln!(f, "service since {}: certificate {}", service.since, service.fingerprint)?;
+        }
+        if let Some(torn) = &self.torn {
+            writeln!(f, "torn: {torn}")?;
+        }
+        match self.opened {
+            0 => write!(f, "sealed parts: authenticated, not opened"),
+            opened => write!(f, "sealed parts: {opened} opened"),
+        }
+    }
+}
+
+fn show(options: &Show, output: Output) -> anyhow::Result<()> {
+    let keys = secrets(options.secrets.as_deref())?;
+    for transaction in coco_ledger::transactions(open(&options.folder)?, keys)? {
+        let transaction = transaction?;
+        let seqno = transaction.txid.seqno.0;
+        if seqno > options.to {
+            break;
+        }
+        if seqno >= options.from {
+            output.print(&Shown(transaction))?;
+        }
+    }
+    Ok(())
+}
+
+/// One transaction as it is printed.
+struct Shown(DecodedTransaction);
+
+impl Serialize for Shown {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self(transaction) = self;
+        let shown = json!({
+            "transaction_id": transaction.txid,
+            "file": transaction.file,
+            "offset": transaction.offset,
+            "entry_bytes": transaction.entry_bytes,
+            "sealed_bytes": transaction.sealed_bytes,
+            "write_set_digest": transaction.write_set_digest,
+            "claims_digest": transaction.claims_digest,
+            "public": maps(&transaction.public),
+            "private": transaction.private.as_ref().map(maps),
+        });
+        shown.serialize(serializer)
+    }
+}
+
+impl fmt::Display for Shown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(transaction) = self;
+        write!(
+            f,
+            "{}  {} byte {}, {} bytes",
+            transaction.txid, transaction.file, transaction.offset, transaction.entry_bytes
+        )?;
+        write_maps(f, &transaction.public)?;
+        match &transaction.private {
+            Some(private) => write_maps(f, private),
+            None if transaction.sealed_bytes > 0 => write!(f, "\n  sealed: {} bytes", transaction.sealed_bytes),
+            None => Ok(()),
+        }
+    }
+}
+
+fn write_maps(f: &mut fmt::Formatter<'_>, writes: &WriteSet) -> fmt::Result {
+    for (map, writes) in writes {
+        write!(f, "\n  {map}")?;
+        for (key, value) in writes {
+            let value = value.as_ref().map_or_else(|| "removed".to_owned(), |value| output::readable(value));
+            write!(f, "\n    {} = {value}", output::readable(key))?;
+        }
+    }
+    Ok(())
+}
+
+fn maps(writes: &WriteSet) -> Value {
+    let of_map = |writes: &coco_types::MapWrites| -> Value {
+        let shown = writes.iter().map(|(key, value)| {
+            let value = value.as_ref().map(|value| output::readable(value));
+            (output::readable(key), Value::from(value))
+        });
+        Value::Object(shown.collect())
+    };
+    Value::Object(writes.iter().map(|(map, writes)| (map.to_string(), of_map(writes))).collect())
+}
+
+fn open(folder: &Path) -> anyhow::Result<Arc<dyn Disk>> {
+    Ok(Arc::new(ReadOnlyDisk::open(folder.to_owned()).with_context(|| folder.display().to_string())?))
+}
+
+/// Reads the secrets' file: each epoch's first seqno and its secret.
+fn secrets(path: Option<&Path>) -> anyhow::Result<EntryKeys> {
+    let mut keys = EntryKeys::new();
+    let Some(path) = path else { return Ok(keys) };
+    let text = fs::read(path).with_context(|| path.display().to_string())?;
+    let secrets: BTreeMap<Seqno, String> = serde_json::from_slice(&text).with_context(|| path.display().to_string())?;
+    for (first, secret) in secrets {
+        let secret: [u8; 32] = hex::decode(secret)?.try_into().map_err(|_| anyhow!("a secret has 32 bytes"))?;
+        keys.add_epoch(first, &SymmetricKey::from_bytes(secret));
+    }
+    Ok(keys)
+}
+
+fn bytes_bar() -> ProgressBar {
+    let style = ProgressStyle::with_template("{msg:>12} {bar:40} {bytes}/{total_bytes} {bytes_per_sec}");
+    ProgressBar::new(0).with_style(style.expect("the template is well-formed"))
+}

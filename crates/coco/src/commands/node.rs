@@ -1,0 +1,75 @@
+//! `coco node …`: one node of a network.
+
+use std::fs;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+use std::thread;
+
+use anyhow::{Context, bail};
+use clap::{Args, Subcommand};
+use coco_node::config::NodeConfig;
+
+use crate::output::Hinted;
+use crate::{protocols, signals};
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Start a node and run it until SIGTERM or Ctrl-C
+    Start(Start),
+}
+
+#[derive(Args, Debug)]
+pub struct Start {
+    /// The node's configuration file
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+    /// Stop when standard input ends: so a node does not outlive whoever holds the other end
+    #[arg(long)]
+    exit_with_stdin: bool,
+}
+
+pub fn run(command: Command) -> anyhow::Result<()> {
+    match command {
+        Command::Start(options) => start(&options),
+    }
+}
+
+fn start(options: &Start) -> anyhow::Result<()> {
+    let config = read_config(&options.config)?;
+    let (stop, stopped) = mpsc::channel();
+    if options.exit_with_stdin {
+        let stop = stop.clone();
+        thread::Builder::new().name("stdin".to_owned()).spawn(move || {
+            wait_for_end(io::stdin().lock());
+            // Nobody listens if the node has stopped already.
+            let _ = stop.send(());
+        })?;
+    }
+    signals::on_stop(move || {
+        let _ = stop.send(());
+    })?;
+    serve(config, &stopped)
+}
+
+fn serve(config: NodeConfig, stopped: &mpsc::Receiver<()>) -> anyhow::Result<()> {
+    let protocols = protocols::hosted();
+    let _ = (protocols, stopped);
+    bail!("node {} cannot run yet", config.index)
+}
+
+fn read_config(path: &Path) -> anyhow::Result<NodeConfig> {
+    let text = fs::read_to_string(path).map_err(|error| {
+        Hinted::error(
+            format!("{}: {error}", path.display()),
+            "`coco dev --state DIR` writes configuration files to learn from",
+        )
+    })?;
+    toml::from_str(&text).with_context(|| path.display().to_string())
+}
+
+/// Returns at the end of `input`, or when it can no longer be read.
+fn wait_for_end(mut input: impl Read) {
+    let mut ignored = [0; 256];
+    while input.read(&mut ignored).is_ok_and(|count| count > 0) {}
+}

@@ -1,0 +1,99 @@
+//! Where the nodes of a development network listen.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+
+use anyhow::Context;
+use serde::{Deserialize, Serialize};
+
+use crate::output::Hinted;
+
+/// The name of the Ethereum ledger and of its listener.
+pub const ETHEREUM: &str = "ethereum";
+
+/// First ports: those of node 0. Ethereum ports are ten apart, the others one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ports {
+    pub ethereum: u16,
+    pub api: u16,
+    pub peers: u16,
+    pub admin: u16,
+}
+
+/// The addresses of one node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Addresses {
+    pub ethereum: SocketAddr,
+    pub api: SocketAddr,
+    pub peers: SocketAddr,
+    pub admin: SocketAddr,
+}
+
+impl Ports {
+    /// The addresses of node `index`. Clients reach `host`; peers and operators only this machine.
+    pub fn of_node(self, index: u32, host: IpAddr) -> anyhow::Result<Addresses> {
+        let port = |first: u16, apart: u32| {
+            let port = index.checked_mul(apart).and_then(|offset| offset.checked_add(u32::from(first)));
+            port.and_then(|port| u16::try_from(port).ok())
+                .with_context(|| format!("node {index} has no port: {first} + {apart} * {index} exceeds 65535"))
+        };
+        let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        Ok(Addresses {
+            ethereum: SocketAddr::new(host, port(self.ethereum, 10)?),
+            api: SocketAddr::new(host, port(self.api, 1)?),
+            peers: SocketAddr::new(loopback, port(self.peers, 1)?),
+            admin: SocketAddr::new(loopback, port(self.admin, 1)?),
+        })
+    }
+}
+
+/// Fails with the port's name and the flag that moves it if something else listens there.
+pub fn check_free(index: u32, addresses: &Addresses) -> anyhow::Result<()> {
+    let listeners = [
+        (addresses.ethereum, "Ethereum", "--port"),
+        (addresses.api, "node API", "--api-port"),
+        (addresses.peers, "peers", "--peers-port"),
+        (addresses.admin, "admin", "--admin-port"),
+    ];
+    for (address, what, flag) in listeners {
+        if let Err(error) = TcpListener::bind(address) {
+            return Err(Hinted::error(
+                format!("cannot listen on {address} ({what} of node {index}): {error}"),
+                format!("end whatever uses port {}, or choose another first port with {flag}", address.port()),
+            ));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PORTS: Ports = Ports { ethereum: 8545, api: 8000, peers: 8100, admin: 9464 };
+    const HOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+    #[test]
+    fn the_ports_of_a_node_follow_the_convention() {
+        let addresses = PORTS.of_node(2, HOST).unwrap();
+        let ports = [addresses.ethereum, addresses.api, addresses.peers, addresses.admin].map(|address| address.port());
+        assert_eq!(ports, [8565, 8002, 8102, 9466]);
+    }
+
+    #[test]
+    fn a_node_without_a_port_is_refused() {
+        assert!(PORTS.of_node(60_000, HOST).is_err());
+        assert!(PORTS.of_node(u32::MAX, HOST).is_err());
+    }
+
+    #[test]
+    fn a_port_in_use_is_named_with_the_flag_that_moves_it() {
+        let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = taken.local_addr().unwrap().port();
+        let free = SocketAddr::new(HOST, 0);
+        let addresses = Addresses { ethereum: free, api: SocketAddr::new(HOST, port), peers: free, admin: free };
+        let error = check_free(1, &addresses).unwrap_err();
+        let hint = &error.downcast_ref::<Hinted>().unwrap().hint;
+        assert!(error.to_string().contains(&format!("{port} (node API of node 1)")), "{error}");
+        assert!(hint.contains(&port.to_string()) && hint.contains("--api-port"), "{hint}");
+    }
+}

@@ -1,0 +1,34 @@
+//! TLS towards a network: its service certificate is the only trust anchor.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::Context;
+use coco_crypto::Certificate;
+use rustls::crypto::aws_lc_rs::default_provider;
+use rustls::{ClientConfig, RootCertStore};
+
+use crate::output::Hinted;
+
+/// Reads the service's certificate, in PEM.
+pub fn read_certificate(path: &Path) -> anyhow::Result<Certificate> {
+    let text = fs::read_to_string(path).map_err(|error| {
+        Hinted::error(
+            format!("{}: {error}", path.display()),
+            "`coco dev` prints where the service certificate is; elsewhere the consortium hands it out",
+        )
+    })?;
+    Certificate::from_pem(&text).with_context(|| path.display().to_string())
+}
+
+/// Accepts exactly the nodes that this service has endorsed.
+pub fn trusting(service: &Certificate) -> anyhow::Result<Arc<ClientConfig>> {
+    let mut roots = RootCertStore::empty();
+    roots.add(service.der().to_vec().into()).context("the service certificate")?;
+    let config = ClientConfig::builder_with_provider(Arc::new(default_provider()))
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Ok(Arc::new(config))
+}
