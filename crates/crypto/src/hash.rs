@@ -69,6 +69,20 @@ pub fn hmac_sha256(key: &[u8], message: &[u8]) -> Digest {
     Digest(tag.as_ref().try_into().expect("HMAC-SHA-256 gives 32 bytes"))
 }
 
+/// An HMAC-SHA-256 key that was prepared once for many messages. The backend erases it when dropped.
+#[derive(Clone)]
+pub struct MacKey(hmac::Key);
+
+impl MacKey {
+    pub fn new(key: &SymmetricKey) -> Self {
+        Self(hmac::Key::new(hmac::HMAC_SHA256, key.expose()))
+    }
+
+    pub fn tag(&self, message: &[u8]) -> Digest {
+        Digest(hmac::sign(&self.0, message).as_ref().try_into().expect("HMAC-SHA-256 gives 32 bytes"))
+    }
+}
+
 /// HKDF-SHA-256 (RFC 5869) without salt; `info` = domain, a zero byte, then `info`.
 pub fn hkdf_sha256(secret: &SymmetricKey, domain: Domain, info: &[u8]) -> SymmetricKey {
     let extracted = hkdf::Salt::new(hkdf::HKDF_SHA256, &[]).extract(secret.expose());
@@ -107,6 +121,12 @@ mod tests {
             hmac_sha256(b"Jefe", b"what do ya want for nothing?").to_string(),
             "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843"
         );
+    }
+
+    #[test]
+    fn a_prepared_key_gives_the_same_tags() {
+        let key = SymmetricKey::from_bytes([7; 32]);
+        assert_eq!(MacKey::new(&key).tag(b"message"), hmac_sha256(key.expose(), b"message"));
     }
 
     #[test]

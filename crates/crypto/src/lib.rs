@@ -22,7 +22,7 @@ pub use certificate::{
     issue_node_certificate, self_signed_certificate, self_signed_service_certificate,
 };
 pub use exchange::{EXCHANGE_KEY_BYTES, ExchangeKey, seal_to};
-pub use hash::{Domain, Sha256, constant_time_eq, hkdf_sha256, hmac_sha256, sha256, sha256_of, sha384, sha512};
+pub use hash::{Domain, MacKey, Sha256, constant_time_eq, hkdf_sha256, hmac_sha256, sha256, sha256_of, sha384, sha512};
 pub use pem::{decode_pem, encode_pem};
 pub use random::{Crypto, SystemCrypto};
 pub use seeded::SeededCrypto;

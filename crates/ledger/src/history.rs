@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use coco_crypto::{AeadKey, Crypto, Domain, NONCE_BYTES, Nonce, SymmetricKey, hkdf_sha256, hmac_sha256};
+use coco_crypto::{AeadKey, Crypto, Domain, MacKey, NONCE_BYTES, Nonce, SymmetricKey, hkdf_sha256};
 use coco_types::{MapName, TxId};
 use parking_lot::Mutex;
 
@@ -35,7 +35,7 @@ pub type BlindedKey = [u8; 32];
 /// Blinds keys and seals values of one store.
 pub struct HistoryKeys {
     secret: SymmetricKey,
-    blinding_key: SymmetricKey,
+    blinding_key: MacKey,
     store_id: [u8; STORE_ID_BYTES],
     next_nonce: AtomicU64,
     by_store: Mutex<BTreeMap<[u8; STORE_ID_BYTES], Arc<AeadKey>>>,
@@ -48,7 +48,7 @@ impl HistoryKeys {
         crypto.fill(&mut store_id);
         Self {
             secret: secret.clone(),
-            blinding_key: hkdf_sha256(secret, BLINDING_DOMAIN, &[]),
+            blinding_key: MacKey::new(&hkdf_sha256(secret, BLINDING_DOMAIN, &[])),
             store_id,
             next_nonce: AtomicU64::new(0),
             by_store: Mutex::default(),
@@ -61,7 +61,7 @@ impl HistoryKeys {
         message.extend_from_slice(&(map.len() as u64).to_le_bytes());
         message.extend_from_slice(map);
         message.extend_from_slice(key);
-        hmac_sha256(self.blinding_key.expose(), &message).0
+        self.blinding_key.tag(&message).0
     }
 
     pub fn seal(&self, key: &BlindedKey, value: &[u8]) -> Vec<u8> {

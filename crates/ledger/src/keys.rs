@@ -12,7 +12,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use coco_crypto::{AeadKey, Domain, SymmetricKey, hkdf_sha256, hmac_sha256, sha256};
+use coco_crypto::{AeadKey, Domain, MacKey, SymmetricKey, hkdf_sha256, sha256};
 use coco_types::{Digest, ReplicaId, Seqno, TxId};
 use parking_lot::Mutex;
 
@@ -32,8 +32,8 @@ pub struct EntryKeys {
 
 struct Epoch {
     secret: SymmetricKey,
-    commit_secret: SymmetricKey,
-    claims_secret: SymmetricKey,
+    commit_key: MacKey,
+    claims_key: MacKey,
     by_primary: Mutex<BTreeMap<ReplicaId, Arc<AeadKey>>>,
 }
 
@@ -76,7 +76,7 @@ impl EntryKeys {
     /// The commit evidence of a transaction. It must not leave the node, nor be logged, before the transaction is committed.
     pub fn commit_evidence(&self, txid: TxId) -> Result<String, Error> {
         let epoch = self.epoch(txid.seqno)?;
-        let nonce = hmac_sha256(epoch.commit_secret.expose(), txid.to_string().as_bytes());
+        let nonce = epoch.commit_key.tag(txid.to_string().as_bytes());
         Ok(commit_evidence(txid, &nonce))
     }
 
@@ -87,7 +87,7 @@ impl EntryKeys {
     /// The salt of a transaction's claims: without it nobody can guess claims and confirm the guess.
     pub fn claims_salt(&self, txid: TxId) -> Result<[u8; 32], Error> {
         let epoch = self.epoch(txid.seqno)?;
-        Ok(hmac_sha256(epoch.claims_secret.expose(), txid.to_string().as_bytes()).0)
+        Ok(epoch.claims_key.tag(txid.to_string().as_bytes()).0)
     }
 
     fn epoch(&self, seqno: Seqno) -> Result<&Epoch, Error> {
@@ -105,8 +105,8 @@ impl Epoch {
     fn new(secret: &SymmetricKey) -> Self {
         Self {
             secret: secret.clone(),
-            commit_secret: hkdf_sha256(secret, COMMIT_DOMAIN, &[]),
-            claims_secret: hkdf_sha256(secret, CLAIMS_DOMAIN, &[]),
+            commit_key: MacKey::new(&hkdf_sha256(secret, COMMIT_DOMAIN, &[])),
+            claims_key: MacKey::new(&hkdf_sha256(secret, CLAIMS_DOMAIN, &[])),
             by_primary: Mutex::default(),
         }
     }

@@ -81,6 +81,17 @@ fn damage_that_was_durable_is_an_error_naming_file_and_offset() {
 }
 
 #[test]
+fn synced_entries_that_are_missing_are_an_error() {
+    let mut service = Service::new(1);
+    service.batch_of(1, true);
+    let last = service.batch_of(1, false).last.seqno;
+    service.files.sync().unwrap();
+    service.disk.remove("ledger_5").unwrap();
+    assert!(matches!(open(&service.disk, last), Err(Error::Damaged { after: Seqno(4), .. })));
+    assert!(open(&service.disk, Seqno(4)).is_ok());
+}
+
+#[test]
 fn a_rolled_back_tail_leaves_no_trace_across_chunks() {
     let mut plain = Service::new(1);
     let mut rolled_back = Service::new(1);

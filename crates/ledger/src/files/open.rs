@@ -58,6 +58,14 @@ pub(super) fn open(disk: Arc<dyn Disk>, durable: Seqno) -> Result<(LedgerFiles, 
     let cut = recovery.open_chunks(&open)?;
     let Recovery { index, mut tree, .. } = recovery;
     tree.flush()?;
+    if index.last.seqno < durable {
+        let file = index.chunks.values().next_back().map_or(String::new(), |chunk| chunk.name.to_string());
+        let offset = index.chunks.values().next_back().map_or(0, |chunk| chunk.end);
+        let why = "entries that were synced are missing".to_owned();
+        return Err(Error::Damaged { file, offset, after: index.last.seqno, why });
+    }
+    // A process that stopped may have left bytes and names unsynced: what is kept is durable from here on.
+    disk.sync_names().map_err(disk_error("names"))?;
     let report = OpenReport { last: index.last, cut, tree_rebuilt };
     Ok((LedgerFiles::from_index(disk, index), tree, report))
 }
