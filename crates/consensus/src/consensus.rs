@@ -34,9 +34,14 @@ pub struct Consensus {
     ticks: u64,
     /// When each peer last said something.
     heard: BTreeMap<ReplicaId, u64>,
+    entries_since_state: u64,
     distrusted: Option<(ReplicaId, View)>,
     failed: bool,
 }
+
+/// The commit and applied indexes are recorded with every so many entries: after a restart, no more than about these are
+/// committed again.
+const ENTRIES_BETWEEN_STATES: u64 = 32;
 
 /// An election timeout holds as long as (term, role, leader) does. It is drawn here and forced on the crate, which would
 /// draw its own from the operating system.
@@ -107,6 +112,7 @@ impl Consensus {
             reads_view: None,
             ticks: 0,
             heard: BTreeMap::new(),
+            entries_since_state: 0,
             distrusted: None,
             failed: false,
         };
@@ -376,12 +382,12 @@ impl Consensus {
             self.raw.mut_store().set_state(state);
         }
         let entries = ready.take_entries();
-        let wrote = term_changed || !entries.is_empty();
+        self.entries_since_state += entries.len() as u64;
         for entry in entries {
             let (index, view, content) = classify(entry);
             self.raw.mut_store().append(index, view, content)?;
         }
-        if wrote {
+        if term_changed || self.entries_since_state >= ENTRIES_BETWEEN_STATES {
             self.record_state();
         }
         for entry in ready.take_committed_entries() {
@@ -406,6 +412,7 @@ impl Consensus {
 
     /// Records the commit index, and the applied index with its configuration, with whatever is written next.
     fn record_state(&mut self) {
+        self.entries_since_state = 0;
         let hard_state = self.raw.raft.hard_state();
         let was_member = self.log().state().was_member || self.membership.contains(self.config.id);
         let state = State {

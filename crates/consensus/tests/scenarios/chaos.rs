@@ -82,7 +82,7 @@ fn chaos(voters: u64, seed: u64, ticks: u64, traced: bool) -> Network {
     network.join_learner(voters + 1, voters);
     network.honest = true;
     for replica in network.replicas.values_mut() {
-        replica.applies_slowly = seed % 3 == 0;
+        replica.applies_slowly = seed.is_multiple_of(3);
     }
     network.faults = Faults { loss: 8, duplication: 8, delay_max: 4 };
     for tick in 0..ticks {
