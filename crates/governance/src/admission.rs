@@ -4,6 +4,7 @@ use coco_attestation::{Binding, Claims, Evidence, Policy, appraise, verify};
 use coco_crypto::{PublicKey, sha256};
 use coco_kv::Tx;
 use coco_types::{Digest, NodeId, ReplicaId};
+use serde::{Deserialize, Serialize};
 
 use crate::Error;
 use crate::rows::{Addresses, NodeInfo, NodeRow, NodeStatus};
@@ -22,7 +23,7 @@ pub struct Applicant {
 }
 
 /// How an admitted node stands: its replica id, and the node that it replaces.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Standing {
     pub replica: ReplicaId,
     pub replaces: Option<NodeId>,

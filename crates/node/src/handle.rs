@@ -1,6 +1,7 @@
 //! A node as its protocols' services see it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -35,6 +36,8 @@ pub trait Peers: Send + Sync {
         timeout: Duration,
         reply: Box<dyn FnOnce(Option<Bytes>) + Send>,
     );
+    /// Where the others are now.
+    fn connect(&self, peers: &BTreeMap<ReplicaId, SocketAddr>);
 }
 
 /// What the replica last said about the consensus.

@@ -98,6 +98,11 @@ impl ServiceSecrets {
         Self::from_stored(&serde_json::from_slice(bytes).map_err(unreadable)?)
     }
 
+    /// For another holder in this process.
+    pub fn copy(&self) -> Self {
+        Self::from_stored(&self.to_stored()).expect("secrets survive their own encoding")
+    }
+
     fn to_stored(&self) -> StoredService {
         StoredService {
             key: hex::encode(&*self.key.to_pkcs8_der()),

@@ -26,6 +26,12 @@ const CHALLENGE_DOMAIN: Domain = Domain::new("coco.join.challenge.v1");
 /// What the sealed answer is bound to.
 const ANSWER_CONTEXT: &[u8] = b"coco.join.answer.v1";
 
+/// The answer of `POST /node/join:challenge`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Challenge {
+    pub nonce: Digest,
+}
+
 /// `POST /node/join`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

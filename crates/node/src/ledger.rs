@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use coco_consensus::{BatchError, BatchSpan, BatchStore};
@@ -44,7 +45,7 @@ pub struct NodeLedger {
     primaries: RwLock<BTreeMap<View, ReplicaId>>,
     signer: Signer,
     certificate: Certificate,
-    chunk_bytes: u64,
+    chunk_bytes: AtomicU64,
     clock: Arc<dyn Fn() -> u64 + Send + Sync>,
 }
 
@@ -95,10 +96,15 @@ impl NodeLedger {
             primaries: RwLock::default(),
             signer,
             certificate: identity.node_certificate.clone(),
-            chunk_bytes,
+            chunk_bytes: AtomicU64::new(chunk_bytes),
             clock,
         };
         Ok((Arc::new(ledger), report))
+    }
+
+    /// A chunk is cut after the batch that reaches this size: the network's parameter, known once the ledger has been read.
+    pub fn set_chunk_bytes(&self, bytes: u64) {
+        self.chunk_bytes.store(bytes, Ordering::Relaxed);
     }
 
     /// Seals a batch for a view that this replica leads. Follow it by the proposal, or by [`NodeLedger::unseal`].
@@ -123,7 +129,8 @@ impl NodeLedger {
             committed,
             node_certificate: (!certificate_is_known).then_some(&self.certificate),
             new_view,
-            chunk_ends: state.files.open_chunk_bytes() + sealer.sealed_bytes() as u64 >= self.chunk_bytes,
+            chunk_ends: state.files.open_chunk_bytes() + sealer.sealed_bytes() as u64
+                >= self.chunk_bytes.load(Ordering::Relaxed),
         };
         let sealed = sealer.finish(&mut state.tree, &closing)?;
         if !certificate_is_known {

@@ -16,3 +16,5 @@ pub mod replica;
 pub mod shell;
 mod submissions;
 pub mod wire;
+
+pub use shell::{NodeError, run};

@@ -330,6 +330,9 @@ impl Replica {
         let Ok(slot) = self.consensus.slot() else { return Ok(false) };
         self.phase = Phase::Leading { view: slot.view };
         let newest = self.store.committed();
+        if let Some(network) = coco_governance::Network::read(&mut self.store.snapshot())? {
+            self.ledger.set_chunk_bytes(network.chunk_bytes);
+        }
         // A new network's first batch is its genesis: nothing can be signed before the signer is known.
         if newest > Seqno::ZERO {
             let opening = ExecutedBatch { view: slot.view, first: newest.next(), transactions: Vec::new() };

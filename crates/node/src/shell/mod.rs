@@ -1,6 +1,62 @@
 //! The shell: threads, sockets, the real disk and the real clock around the machines.
+//!
+//! ```text
+//!   rpc workers ──▶ executor thread ──▶ replica thread ──▶ disk thread
+//!        ▲               ▲   ▲              │   ▲  └──▶ front thread ──▶ history thread
+//!        │               │   └──────────────┘   │            │
+//!   sockets          channels (other nodes) ────┘            └──▶ readers, waiters
+//! ```
 
+mod admission;
+mod api;
 mod disk;
+mod entrance;
 mod history_store;
+mod https;
+mod network;
 mod replica_thread;
+mod run;
 mod threads;
+
+use std::io;
+use std::path::PathBuf;
+
+pub use disk::FolderDisk;
+pub use entrance::own_measurement;
+pub use run::run;
+
+use crate::identity::IdentityError;
+use crate::machines::OpenError;
+
+/// Why a node did not start, or stopped by itself.
+#[derive(Debug, thiserror::Error)]
+pub enum NodeError {
+    #[error("{path}: {source}")]
+    Read { path: PathBuf, source: io::Error },
+    #[error("genesis: {0}")]
+    Genesis(String),
+    #[error("not admitted to the network: {0}")]
+    Join(String),
+    #[error("the data folder: {0}")]
+    Disk(#[from] io::Error),
+    #[error("reading the running executable: {0}")]
+    Executable(io::Error),
+    #[error("the sealing key does not open what was sealed: the folder was damaged or mixed up")]
+    SealingKey,
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    #[error("the history store: {0}")]
+    History(String),
+    #[error(transparent)]
+    Serve(#[from] coco_rpc::Error),
+    #[error("TLS: {0}")]
+    Tls(String),
+    #[error("no listener is configured for the ledger {0}: add it to [listen.ledgers]")]
+    NoListener(String),
+    #[error("the network removed this node")]
+    Removed,
+    #[error("{0}")]
+    Failed(String),
+}

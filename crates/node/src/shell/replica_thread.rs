@@ -1,12 +1,13 @@
 //! The thread that runs the replica.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use coco_consensus::{Persist, ReadOutcome, Role};
-use coco_governance::NodeRow;
-use coco_types::{Seqno, limits};
+use coco_governance::{NodeRow, NodeStatus};
+use coco_types::{ReplicaId, Seqno, limits};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 
 use crate::events::{ExecutorEvent, ReplicaEvent};
@@ -34,6 +35,8 @@ pub struct ReplicaThread {
     pub front: Sender<Delivery>,
     /// The commands of a new network's first batch.
     pub genesis: Vec<SystemCommand>,
+    /// Where others listened when this node joined, until governance says it.
+    pub first_peers: BTreeMap<ReplicaId, SocketAddr>,
 }
 
 /// Events handled before effects are acted on: bounds how long a message waits for its batch-mates.
@@ -205,6 +208,10 @@ impl ReplicaThread {
         let consensus = self.replica.consensus();
         let nodes = NodeRow::all(&mut self.shared.visible.state())?;
         let index_of: BTreeMap<_, _> = nodes.iter().map(|node| (node.info.replica, node.info.index)).collect();
+        let mut peers = self.first_peers.clone();
+        let trusted = nodes.iter().filter(|node| node.info.status == NodeStatus::Trusted);
+        peers.extend(trusted.map(|node| (node.info.replica, node.info.addresses.peers)));
+        self.shared.peers.connect(&peers);
         let standing = Standing {
             view: consensus.view(),
             primary: consensus.primary(),

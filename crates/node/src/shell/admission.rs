@@ -1,0 +1,136 @@
+//! Admitting others: the service's side of the join path, on whichever node is asked.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use coco_attestation::Claims;
+use coco_crypto::{Certificate, SymmetricKey, SystemCrypto};
+use coco_governance::{Applicant, NodeRow, Standing};
+use coco_protocol::{Outcome, Rejection, RejectionReason, Submitted};
+
+use crate::events::ExecutorEvent;
+use crate::executor::SystemCommand;
+use crate::handle::{Shared, submit_here};
+use crate::identity::ServiceSecrets;
+use crate::join::{self, Challenge, JoinAnswer};
+use crate::shell::entrance;
+use crate::wire;
+
+/// Issues challenges and admits nodes whose evidence the policy accepts.
+pub struct Admission {
+    shared: Arc<Shared>,
+    service: ServiceSecrets,
+}
+
+/// What a join request led to: the answer's JSON, or why not in words.
+pub type JoinReply = Box<dyn FnOnce(Result<Bytes, String>) + Send>;
+
+const FORWARD_TIMEOUT: Duration = Duration::from_secs(15);
+
+impl Admission {
+    pub fn new(shared: Arc<Shared>, service: ServiceSecrets) -> Self {
+        Self { shared, service }
+    }
+
+    pub fn challenge(&self) -> Challenge {
+        Challenge { nonce: join::challenge(&SystemCrypto, self.secret(), (self.shared.clock)()) }
+    }
+
+    /// Admits here if this is the primary, else asks the primary.
+    pub fn join(self: &Arc<Self>, body: Bytes, reply: JoinReply) {
+        if self.shared.is_primary() {
+            return self.join_here(&body, reply);
+        }
+        let Some(primary) = self.shared.standing.read().primary else {
+            return reply(Err("there is no primary just now: try again".to_owned()));
+        };
+        let answer = move |body: Option<Bytes>| {
+            let result = body.ok_or_else(|| "the primary does not answer: try again".to_owned());
+            reply(result.and_then(|body| match wire::decode_result(body) {
+                Ok(result) => result.map_err(|rejection| rejection.message),
+                Err(error) => Err(error.to_string()),
+            }));
+        };
+        self.shared.peers.request(primary, wire::kind::JOIN, body, FORWARD_TIMEOUT, Box::new(answer));
+    }
+
+    /// The primary's part.
+    pub fn join_here(self: &Arc<Self>, body: &[u8], reply: JoinReply) {
+        let judged = self.judge(body);
+        let (applicant, claims, certificate) = match judged {
+            Ok(judged) => judged,
+            Err(error) => return reply(Err(error)),
+        };
+        let this = self.clone();
+        let exchange_key = applicant.exchange_key.clone();
+        let pem = certificate.to_pem();
+        let command = admit_command(applicant, claims, pem.clone());
+        let done = move |answers: Vec<Submitted>| {
+            reply(match answers.into_iter().next() {
+                Some(Submitted::Committed { response, .. }) => this.answer(&response, &exchange_key, pem),
+                Some(Submitted::Rejected(rejection)) => Err(rejection.message),
+                _ => Err("the primary changed meanwhile: try again".to_owned()),
+            });
+        };
+        submit_here(&self.shared, ExecutorEvent::System { command, reply: Box::new(done) });
+    }
+
+    /// Everything that needs no ledger transaction: the challenge, the evidence, whether the place is free.
+    fn judge(&self, body: &[u8]) -> Result<(Applicant, Claims, Certificate), String> {
+        let now_ms = (self.shared.clock)();
+        let applicant = join::applicant(body, self.secret(), now_ms).map_err(|error| error.to_string())?;
+        let service_key = self.service.certificate.public_key();
+        let claims = coco_governance::applicant_claims(&applicant, service_key).map_err(|error| error.to_string())?;
+        self.check_place(&applicant)?;
+        let certificate = entrance::certify(
+            &self.service,
+            &applicant.public_key,
+            applicant.index,
+            &applicant.addresses,
+            now_ms / 1000,
+        );
+        Ok((applicant, claims, certificate.map_err(|error| error.to_string())?))
+    }
+
+    /// A place whose node still answers is not given away.
+    fn check_place(&self, applicant: &Applicant) -> Result<(), String> {
+        let nodes =
+            coco_governance::current_nodes(&mut self.shared.visible.state()).map_err(|error| error.to_string())?;
+        let holder = nodes.iter().rfind(|node| node.info.index == applicant.index);
+        let standing = self.shared.standing.read();
+        let answers = holder.is_some_and(|node| {
+            node.info.replica == self.shared.replica_id || standing.answering.contains(&node.info.replica)
+        });
+        if answers { Err(format!("node {} is still answering: stop it first", applicant.index)) } else { Ok(()) }
+    }
+
+    fn answer(&self, standing: &[u8], exchange_key: &[u8], certificate: String) -> Result<Bytes, String> {
+        let standing: Standing = serde_json::from_slice(standing).map_err(|error| error.to_string())?;
+        let nodes =
+            coco_governance::current_nodes(&mut self.shared.visible.state()).map_err(|error| error.to_string())?;
+        let peer = |node: &NodeRow| (node.info.replica, node.info.addresses);
+        let answer = JoinAnswer {
+            replica: standing.replica,
+            certificate,
+            secrets: hex::encode(&*self.service.to_bytes()),
+            peers: nodes.iter().filter(|node| node.info.replica != standing.replica).map(peer).collect(),
+        };
+        let sealed = join::seal_answer(&SystemCrypto, exchange_key, &answer).map_err(|error| error.to_string())?;
+        serde_json::to_vec(&sealed).map(Bytes::from).map_err(|error| error.to_string())
+    }
+
+    fn secret(&self) -> &SymmetricKey {
+        &self.service.ledger_secret
+    }
+}
+
+fn admit_command(applicant: Applicant, claims: Claims, certificate_pem: String) -> SystemCommand {
+    Box::new(move |tx, _| {
+        let refused = |error: String| Rejection::new(RejectionReason::Refused, 0, error);
+        let standing = coco_governance::admit(tx, &applicant, &claims, &certificate_pem)
+            .map_err(|error| refused(error.to_string()))?;
+        let response = serde_json::to_vec(&standing).map_err(|error| refused(error.to_string()))?;
+        Ok(Outcome { claims: None, response: response.into() })
+    })
+}

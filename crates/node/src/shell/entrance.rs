@@ -1,0 +1,253 @@
+//! How a node comes to its identity: it founds a network, joins one, or finds the identity that it sealed before.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use coco_attestation::platforms::virtual_tee::VirtualTee;
+use coco_attestation::{Binding, EvidenceSource};
+use coco_crypto::{
+    Certificate, Crypto, Curve, ExchangeKey, NodeCertificateRequest, PublicKey, SigningKey, SubjectAltName,
+    SymmetricKey, SystemCrypto, Validity, issue_node_certificate, self_signed_service_certificate, sha256,
+};
+use coco_disk::Disk;
+use coco_governance::{Addresses, Founding, NodeInfo, NodeRow, NodeStatus};
+use coco_types::{Digest, ReplicaId};
+
+use crate::config::{Genesis, NodeConfig, Start};
+use crate::genesis::{self, Founder};
+use crate::identity::{Identity, ServiceSecrets};
+use crate::join::{self, JoinAnswer};
+use crate::shell::NodeError;
+use crate::shell::https::HttpsClient;
+
+/// What a node starts with.
+pub struct Entrance {
+    pub identity: Identity,
+    /// Of the node's history store.
+    pub history_secret: SymmetricKey,
+    /// A new network's founding facts; the executor's first transactions.
+    pub founding: Option<(Genesis, Founding)>,
+    /// Where others listened when this node joined; afterwards governance knows better.
+    pub peers: Vec<(ReplicaId, Addresses)>,
+}
+
+/// A node's certificate, and a service's, hold for this long.
+const VALIDITY_S: u64 = 365 * 24 * 3600;
+const JOIN_ATTEMPTS: u32 = 120;
+const JOIN_PAUSE: Duration = Duration::from_millis(250);
+
+const SEALING_KEY_FILE: &str = "sealing.key";
+const HISTORY_SECRET_FILE: &str = "history.sealed";
+
+/// Finds or makes the node's identity. A new one is sealed to disk only by [`Entrance::keep`].
+pub fn enter(config: &NodeConfig, disk: &dyn Disk, now_s: u64) -> Result<(Entrance, SymmetricKey), NodeError> {
+    let crypto = SystemCrypto;
+    let sealing = sealing_key(disk, &crypto)?;
+    let history_secret = history_secret(disk, &sealing, &crypto)?;
+    if let Some(identity) = Identity::load(disk, &sealing)? {
+        return Ok((Entrance { identity, history_secret, founding: None, peers: Vec::new() }, sealing));
+    }
+    let entrance = match &config.start {
+        Start::New { genesis } => found(config, genesis, history_secret, now_s)?,
+        Start::Join { targets, service_certificate } => {
+            let pem = read(service_certificate)?;
+            let service = Certificate::from_pem(&pem).map_err(|error| NodeError::Join(error.to_string()))?;
+            join_one_of(config, targets, &service, history_secret)?
+        }
+    };
+    entrance.identity.store(disk, &sealing, &crypto)?;
+    Ok((entrance, sealing))
+}
+
+/// Issues a certificate to a node of this service.
+pub fn certify(
+    service: &ServiceSecrets,
+    public_key: &PublicKey,
+    index: u32,
+    addresses: &Addresses,
+    now_s: u64,
+) -> Result<Certificate, NodeError> {
+    let request = NodeCertificateRequest {
+        public_key: public_key.clone(),
+        common_name: format!("coco node {index}"),
+        subject_alt_names: names(addresses),
+        validity: validity(now_s),
+        extensions: Vec::new(),
+    };
+    issue_node_certificate(&SystemCrypto, &service.certificate, &service.key, &request)
+        .map_err(|error| NodeError::Join(error.to_string()))
+}
+
+/// The configuration that evidence covers: what would change who a node trusts.
+pub fn config_digest(config: &NodeConfig) -> Digest {
+    sha256(format!("coco.node.config.v1 dev={} index={}", config.dev, config.index).as_bytes())
+}
+
+pub fn addresses(config: &NodeConfig) -> Addresses {
+    Addresses { api: config.listen.api, peers: config.listen.peers }
+}
+
+/// The platform this node runs on. Only the virtual one exists so far: the measurement is the running file's hash.
+pub fn evidence_source() -> Result<Arc<dyn EvidenceSource>, NodeError> {
+    let measurement = own_measurement()?;
+    Ok(Arc::new(VirtualTee { measurement }))
+}
+
+/// SHA-256 of the running executable: what members vote for on the virtual platform.
+pub fn own_measurement() -> Result<Digest, NodeError> {
+    let file = std::env::current_exe().map_err(NodeError::Executable)?;
+    let bytes = fs::read(file).map_err(NodeError::Executable)?;
+    Ok(sha256(&bytes))
+}
+
+fn found(config: &NodeConfig, genesis: &Path, history_secret: SymmetricKey, now_s: u64) -> Result<Entrance, NodeError> {
+    let text = read(genesis)?;
+    let genesis: Genesis =
+        serde_json::from_str(&text).map_err(|error| NodeError::Genesis(format!("{}: {error}", genesis.display())))?;
+    let crypto = SystemCrypto;
+    let service_key = SigningKey::generate(&crypto, Curve::P384);
+    let certificate = self_signed_service_certificate(&crypto, &service_key, &genesis.name, validity(now_s), &[])
+        .map_err(|error| NodeError::Genesis(error.to_string()))?;
+    let service = ServiceSecrets { key: service_key, certificate, ledger_secret: SymmetricKey::generate(&crypto) };
+    let node_key = SigningKey::generate(&crypto, Curve::P256);
+    let addresses = addresses(config);
+    let node_certificate = certify(&service, node_key.public_key(), config.index, &addresses, now_s)?;
+    let source = evidence_source()?;
+    let exchange = ExchangeKey::generate(&crypto);
+    let binding = Binding {
+        node_key: node_key.public_key(),
+        exchange_key: exchange.public(),
+        service: None,
+        config: config_digest(config),
+        tee: source.kind(),
+        nonce: None,
+    };
+    let quote_info = source.evidence(&binding.report_data()).map_err(|error| NodeError::Genesis(error.to_string()))?;
+    let info = NodeInfo {
+        status: NodeStatus::Trusted,
+        public_key: node_key.public_key().to_pem(),
+        replica: ReplicaId(1),
+        index: config.index,
+        addresses,
+        quote_info,
+        replaces: None,
+        retired_committed: false,
+    };
+    let founder = Founder {
+        node: NodeRow { id: node_key.public_key().node_id(), info },
+        node_certificate: node_certificate.to_pem(),
+        service_certificate: service.certificate.to_pem(),
+    };
+    let founding = genesis::founding(&genesis, founder).map_err(NodeError::Genesis)?;
+    let identity = Identity { replica: ReplicaId(1), node_key, node_certificate, service };
+    Ok(Entrance { identity, history_secret, founding: Some((genesis, founding)), peers: Vec::new() })
+}
+
+/// Tries the targets in turn until one admits this node, or refuses it for good.
+fn join_one_of(
+    config: &NodeConfig,
+    targets: &[std::net::SocketAddr],
+    service: &Certificate,
+    history_secret: SymmetricKey,
+) -> Result<Entrance, NodeError> {
+    let client = HttpsClient::new(service).map_err(|error| NodeError::Join(error.to_string()))?;
+    let source = evidence_source()?;
+    let mut last_error = "no targets are configured".to_owned();
+    for attempt in 0..JOIN_ATTEMPTS {
+        if attempt > 0 {
+            std::thread::sleep(JOIN_PAUSE);
+        }
+        for target in targets {
+            match try_join(config, &client, *target, service, source.as_ref()) {
+                Ok((node_key, answer)) => return joined(node_key, answer, history_secret),
+                Err(error) => {
+                    tracing::debug!(%target, %error, "join");
+                    last_error = error;
+                }
+            }
+        }
+    }
+    Err(NodeError::Join(last_error))
+}
+
+fn try_join(
+    config: &NodeConfig,
+    client: &HttpsClient,
+    target: std::net::SocketAddr,
+    service: &Certificate,
+    source: &dyn EvidenceSource,
+) -> Result<(SigningKey, JoinAnswer), String> {
+    let challenge = client.post(target, "/node/join:challenge", b"{}").map_err(|error| error.to_string())?;
+    let nonce = serde_json::from_slice::<join::Challenge>(&challenge).map_err(|error| error.to_string())?.nonce;
+    let node_key = SigningKey::generate(&SystemCrypto, Curve::P256);
+    let exchange = ExchangeKey::generate(&SystemCrypto);
+    let place = (config.index, addresses(config));
+    let request =
+        join::request(source, &node_key, &exchange, service.public_key(), place, config_digest(config), nonce)
+            .map_err(|error| error.to_string())?;
+    let body = serde_json::to_vec(&request).map_err(|error| error.to_string())?;
+    let answer = client.post(target, "/node/join", &body).map_err(|error| error.to_string())?;
+    let answer = join::open_answer(&exchange, &answer).map_err(|error| error.to_string())?;
+    Ok((node_key, answer))
+}
+
+fn joined(node_key: SigningKey, answer: JoinAnswer, history_secret: SymmetricKey) -> Result<Entrance, NodeError> {
+    let join = |error: &dyn std::fmt::Display| NodeError::Join(error.to_string());
+    let secrets = zeroize::Zeroizing::new(hex::decode(&answer.secrets).map_err(|error| join(&error))?);
+    let identity = Identity {
+        replica: answer.replica,
+        node_key,
+        node_certificate: Certificate::from_pem(&answer.certificate).map_err(|error| join(&error))?,
+        service: ServiceSecrets::from_bytes(&secrets)?,
+    };
+    Ok(Entrance { identity, history_secret, founding: None, peers: answer.peers })
+}
+
+/// The virtual platform's sealing key is a file beside what it seals: no protection, as for everything virtual.
+fn sealing_key(disk: &dyn Disk, crypto: &dyn Crypto) -> Result<SymmetricKey, NodeError> {
+    if disk.exists(SEALING_KEY_FILE)? {
+        let bytes = zeroize::Zeroizing::new(disk.read_all(SEALING_KEY_FILE)?);
+        let key = bytes.as_slice().try_into().map_err(|_| NodeError::SealingKey)?;
+        return Ok(SymmetricKey::from_bytes(key));
+    }
+    let key = SymmetricKey::generate(crypto);
+    disk.replace(SEALING_KEY_FILE, key.expose())?;
+    Ok(key)
+}
+
+fn history_secret(disk: &dyn Disk, sealing: &SymmetricKey, crypto: &dyn Crypto) -> Result<SymmetricKey, NodeError> {
+    let seal = coco_crypto::AeadKey::new(sealing);
+    let context = b"coco.history.secret.v1";
+    if disk.exists(HISTORY_SECRET_FILE)? {
+        let sealed = disk.read_all(HISTORY_SECRET_FILE)?;
+        let bytes = seal.open_from_slice(context, &sealed).map_err(|_| NodeError::SealingKey)?;
+        let bytes = zeroize::Zeroizing::new(bytes);
+        return bytes.as_slice().try_into().map(SymmetricKey::from_bytes).map_err(|_| NodeError::SealingKey);
+    }
+    let secret = SymmetricKey::generate(crypto);
+    let mut nonce = coco_crypto::Nonce([0; 12]);
+    crypto.fill(&mut nonce.0);
+    disk.replace(HISTORY_SECRET_FILE, &seal.seal_to_vec(nonce, context, secret.expose()))?;
+    Ok(secret)
+}
+
+fn names(addresses: &Addresses) -> Vec<SubjectAltName> {
+    let mut hosts = vec![addresses.api.ip().to_string(), addresses.peers.ip().to_string()];
+    if addresses.api.ip().is_loopback() || addresses.api.ip().is_unspecified() {
+        hosts.extend(["localhost".to_owned(), "127.0.0.1".to_owned()]);
+    }
+    hosts.sort();
+    hosts.dedup();
+    hosts.iter().map(|host| SubjectAltName::from_host(host)).collect()
+}
+
+/// A little into the past: clocks of other machines may be behind.
+fn validity(now_s: u64) -> Validity {
+    Validity { not_before: now_s.saturating_sub(3600), not_after: now_s + VALIDITY_S }
+}
+
+fn read(path: &Path) -> Result<String, NodeError> {
+    fs::read_to_string(path).map_err(|source| NodeError::Read { path: path.to_owned(), source })
+}

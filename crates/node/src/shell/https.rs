@@ -1,0 +1,86 @@
+//! A minimal blocking HTTPS client for joining: one request a connection, trusting one service certificate.
+//!
+//! It deliberately does no redirects, proxies, pools or compression; answers are bounded.
+
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::time::Duration;
+
+use coco_crypto::Certificate;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+
+const TIMEOUT: Duration = Duration::from_secs(20);
+const ANSWER_BYTES_MAX: u64 = 1 << 20;
+
+#[derive(Debug, thiserror::Error)]
+pub enum HttpsError {
+    #[error("{address}: {source}")]
+    Unreachable { address: SocketAddr, source: io::Error },
+    #[error("the service certificate is not usable: {0}")]
+    Trust(rustls::Error),
+    #[error("{address} answered something that is not HTTP")]
+    NotHttp { address: SocketAddr },
+    #[error("{address} answered {status}: {body}")]
+    Status { address: SocketAddr, status: u16, body: String },
+}
+
+/// Talks to nodes of one service.
+pub struct HttpsClient {
+    config: Arc<ClientConfig>,
+}
+
+impl HttpsClient {
+    pub fn new(service: &Certificate) -> Result<Self, HttpsError> {
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::from(service.der().to_vec())).map_err(HttpsError::Trust)?;
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(HttpsError::Trust)?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        Ok(Self { config: Arc::new(config) })
+    }
+
+    /// `POST path` with a JSON body; the body of a 2xx answer.
+    pub fn post(&self, address: SocketAddr, path: &str, body: &[u8]) -> Result<Vec<u8>, HttpsError> {
+        let unreachable = |source| HttpsError::Unreachable { address, source };
+        let answer = self.exchange(address, path, body).map_err(unreachable)?;
+        let not_http = || HttpsError::NotHttp { address };
+        let head_end = answer.windows(4).position(|window| window == b"\r\n\r\n").ok_or_else(not_http)?;
+        let (head, rest) = answer.split_at(head_end);
+        let body = rest.get(4..).unwrap_or_default().to_vec();
+        let head = std::str::from_utf8(head).map_err(|_| not_http())?;
+        let status = head.split(' ').nth(1).and_then(|status| status.parse::<u16>().ok()).ok_or_else(not_http)?;
+        if (200..300).contains(&status) {
+            return Ok(body);
+        }
+        let body = String::from_utf8_lossy(&body).chars().take(500).collect();
+        Err(HttpsError::Status { address, status, body })
+    }
+
+    fn exchange(&self, address: SocketAddr, path: &str, body: &[u8]) -> io::Result<Vec<u8>> {
+        let socket = TcpStream::connect_timeout(&address, TIMEOUT)?;
+        socket.set_read_timeout(Some(TIMEOUT))?;
+        socket.set_write_timeout(Some(TIMEOUT))?;
+        let name = ServerName::IpAddress(address.ip().into());
+        let connection = ClientConnection::new(self.config.clone(), name).map_err(io::Error::other)?;
+        let mut stream = StreamOwned::new(connection, socket);
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nhost: {address}\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
+            body.len()
+        );
+        stream.write_all(head.as_bytes())?;
+        stream.write_all(body)?;
+        stream.flush()?;
+        let mut answer = Vec::new();
+        match stream.take(ANSWER_BYTES_MAX).read_to_end(&mut answer) {
+            // Closed without TLS's own goodbye: what was read is judged by its form.
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(answer),
+            Err(error) => Err(error),
+            Ok(_) => Ok(answer),
+        }
+    }
+}

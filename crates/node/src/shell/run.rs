@@ -1,0 +1,257 @@
+//! A node's life, from its configuration file to its last sync.
+
+use std::fs;
+use std::sync::Arc;
+use std::sync::mpsc;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use coco_consensus::{Config, Persist};
+use coco_crypto::{Crypto, SystemCrypto};
+use coco_disk::Disk;
+use coco_protocol::{Mount, OpenGate, Protocol, Service};
+use coco_rpc::admin::AdminService;
+use coco_rpc::metrics::Metrics;
+use coco_rpc::{Listener, ListenerLimits, Server};
+use coco_types::{ReplicaId, limits};
+use crossbeam_channel::{Receiver, bounded, unbounded};
+use parking_lot::RwLock;
+
+use crate::config::NodeConfig;
+use crate::events::{ExecutorEvent, ReplicaEvent};
+use crate::executor::{BatchLimits, Executor, SystemCommand};
+use crate::front::Front;
+use crate::handle::{Handle, Shared, Standing};
+use crate::machines::{Machines, Parts};
+use crate::replica::Delivery;
+use crate::shell::admission::Admission;
+use crate::shell::api::{self, Api};
+use crate::shell::entrance::{self, Entrance};
+use crate::shell::history_store::FolderHistory;
+use crate::shell::network::{Inbound, Network};
+use crate::shell::replica_thread::{Ended, ReplicaThread};
+use crate::shell::{FolderDisk, NodeError, threads};
+
+/// Messages of other replicas that may wait for the replica; beyond it they are dropped, which consensus tolerates.
+const REPLICA_QUEUE_MAX: usize = 8_192;
+/// Groups of submissions and questions that may wait for the executor.
+const EXECUTOR_QUEUE_MAX: usize = 8_192;
+const REQUESTS_QUEUED_MAX: usize = 4_096;
+const DRAIN_PATIENCE: Duration = Duration::from_secs(2);
+/// Written to the data folder: what clients trust.
+const SERVICE_CERTIFICATE_FILE: &str = "service_certificate.pem";
+
+/// Runs a node until `stop` says so, or until it must stop by itself.
+pub fn run(config: NodeConfig, protocols: Vec<Arc<dyn Protocol>>, stop: &mpsc::Receiver<()>) -> Result<(), NodeError> {
+    let root: Arc<dyn Disk> = Arc::new(FolderDisk::open(&config.data)?);
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let (entrance, _sealing) = entrance::enter(&config, root.as_ref(), now_ms() / 1000)?;
+    let certificate = entrance.identity.service.certificate.to_pem();
+    fs::write(config.data.join(SERVICE_CERTIFICATE_FILE), certificate)?;
+    let running = Running::start(&config, entrance, &protocols, &runtime)?;
+    tracing::info!(node = config.index, replica = %running.shared.replica_id, "started");
+    running.wait(stop, &runtime)
+}
+
+/// The threads and listeners of a running node.
+struct Running {
+    shared: Arc<Shared>,
+    ended: Receiver<Ended>,
+    threads: Vec<JoinHandle<()>>,
+    listeners: Vec<Listener>,
+    network: Arc<Network>,
+}
+
+impl Running {
+    fn start(
+        config: &NodeConfig,
+        entrance: Entrance,
+        protocols: &[Arc<dyn Protocol>],
+        runtime: &tokio::runtime::Runtime,
+    ) -> Result<Self, NodeError> {
+        let clock: Arc<dyn Fn() -> u64 + Send + Sync> = Arc::new(now_ms);
+        let log_disk: Arc<dyn Disk> = Arc::new(FolderDisk::open(&config.data.join("consensus"))?);
+        let machines = open_machines(config, &entrance, protocols, &log_disk, &clock)?;
+        let (executor, executor_events) = bounded(EXECUTOR_QUEUE_MAX);
+        let (replica, replica_events) = bounded(REPLICA_QUEUE_MAX);
+        let identity = &entrance.identity;
+        let network = Arc::new(Network::new(identity.replica, runtime.handle().clone()));
+        let shared = Arc::new(Shared {
+            replica_id: identity.replica,
+            index: config.index,
+            visible: machines.visible.clone(),
+            history: machines.history.clone(),
+            ledger: machines.ledger.clone(),
+            gate: Arc::new(OpenGate),
+            standing: RwLock::new(Standing::default()),
+            executor,
+            replica,
+            peers: network.clone(),
+            clock: clock.clone(),
+        });
+        let genesis = genesis_commands(&entrance, protocols);
+        let (syncs_to, syncs) = unbounded();
+        let (deliveries_to, deliveries) = unbounded();
+        let admission = Arc::new(Admission::new(shared.clone(), entrance.identity.service.copy()));
+        let inbound = Inbound { shared: shared.clone(), protocols: protocols.to_vec(), admission: admission.clone() };
+        network.listen(config.listen.peers, &entrance.identity, inbound)?;
+        let first_peers = entrance.peers.iter().map(|(id, addresses)| (*id, addresses.peers)).collect();
+        let replica_thread = ReplicaThread {
+            replica: machines.replica,
+            shared: shared.clone(),
+            events: replica_events,
+            disk: syncs_to,
+            front: deliveries_to,
+            genesis,
+            first_peers,
+        };
+        let others =
+            Others { executor: machines.executor, executor_events, front: machines.front, deliveries, syncs, log_disk };
+        let (threads, ended) = start_threads(replica_thread, others, &shared)?;
+        let listeners = serve(config, &entrance, protocols, &shared, admission, runtime)?;
+        Ok(Self { shared, ended, threads, listeners, network })
+    }
+
+    fn wait(self, stop: &mpsc::Receiver<()>, runtime: &tokio::runtime::Runtime) -> Result<(), NodeError> {
+        let ended = loop {
+            match self.ended.recv_timeout(Duration::from_millis(100)) {
+                Ok(ended) => break ended,
+                Err(crossbeam_channel::RecvTimeoutError::Disconnected) => break Ended::Stopped,
+                Err(crossbeam_channel::RecvTimeoutError::Timeout) => {}
+            }
+            if !matches!(stop.try_recv(), Err(mpsc::TryRecvError::Empty)) {
+                tracing::info!("stopping");
+                let _ = self.shared.replica.send(ReplicaEvent::Stop);
+                break self.ended.recv().unwrap_or(Ended::Stopped);
+            }
+        };
+        let _ = self.shared.executor.send(ExecutorEvent::Shutdown);
+        for listener in self.listeners {
+            runtime.block_on(listener.shut_down(DRAIN_PATIENCE));
+        }
+        self.network.close();
+        self.shared.history.stop();
+        for thread in self.threads {
+            if thread.join().is_err() {
+                return Err(NodeError::Failed("a thread of the node panicked; see the log".to_owned()));
+            }
+        }
+        match ended {
+            Ended::Stopped => Ok(()),
+            Ended::Removed => Err(NodeError::Removed),
+            Ended::Failed(error) => Err(NodeError::Failed(error)),
+        }
+    }
+}
+
+fn open_machines(
+    config: &NodeConfig,
+    entrance: &Entrance,
+    protocols: &[Arc<dyn Protocol>],
+    log_disk: &Arc<dyn Disk>,
+    clock: &Arc<dyn Fn() -> u64 + Send + Sync>,
+) -> Result<Machines, NodeError> {
+    let history =
+        FolderHistory::open(&config.data.join("history")).map_err(|error| NodeError::History(error.to_string()))?;
+    let mut consensus = Config::new(entrance.identity.replica);
+    let ticks = |ms: u64| usize::try_from(ms / limits::TICK_MS).unwrap_or(usize::MAX).max(1);
+    consensus.election_ticks = ticks(config.timing.election_timeout_ms);
+    consensus.heartbeat_ticks = ticks(config.timing.heartbeat_ms);
+    let batches = BatchLimits { interval_ms: config.timing.batch_interval_ms, ..BatchLimits::default() };
+    let crypto: Arc<dyn Crypto> = Arc::new(SystemCrypto);
+    let machines = Machines::open(Parts {
+        identity: &entrance.identity,
+        ledger_disk: Arc::new(FolderDisk::open(&config.data.join("ledger"))?),
+        log_disk: log_disk.clone(),
+        history: Arc::new(history),
+        history_secret: &entrance.history_secret,
+        protocols: protocols.to_vec(),
+        crypto,
+        clock: clock.clone(),
+        consensus,
+        batches,
+        chunk_bytes: entrance.founding.as_ref().map_or(limits::CHUNK_BYTES, |(genesis, _)| genesis.chunk_bytes),
+        founders: vec![ReplicaId(1)],
+    })?;
+    Ok(machines)
+}
+
+fn genesis_commands(entrance: &Entrance, protocols: &[Arc<dyn Protocol>]) -> Vec<SystemCommand> {
+    let Some((genesis, founding)) = &entrance.founding else { return Vec::new() };
+    crate::genesis::commands(genesis.clone(), founding.clone(), protocols.to_vec()).into()
+}
+
+/// What the threads besides the replica's work with.
+struct Others {
+    executor: Executor,
+    executor_events: Receiver<ExecutorEvent>,
+    front: Front,
+    deliveries: Receiver<Delivery>,
+    syncs: Receiver<Persist>,
+    log_disk: Arc<dyn Disk>,
+}
+
+type Threads = (Vec<JoinHandle<()>>, Receiver<Ended>);
+
+fn start_threads(replica: ReplicaThread, others: Others, shared: &Arc<Shared>) -> Result<Threads, NodeError> {
+    let Others { executor, executor_events, front, deliveries, syncs, log_disk } = others;
+    let (ended_at, ended) = bounded(1);
+    let mut threads = Vec::new();
+    threads.push(spawn("replica", move || drop(ended_at.send(replica.run())))?);
+    let (to_replica, clock) = (shared.replica.clone(), shared.clock.clone());
+    threads.push(spawn("executor", move || threads::run_executor(executor, &executor_events, &to_replica, &*clock))?);
+    let (to_executor, to_replica) = (shared.executor.clone(), shared.replica.clone());
+    threads.push(spawn("front", move || threads::run_front(front, &deliveries, &to_executor, &to_replica))?);
+    let (to_replica, ledger) = (shared.replica.clone(), shared.ledger.clone());
+    threads.push(spawn("disk", move || threads::run_disk(&syncs, &log_disk, &ledger, &to_replica))?);
+    let history = shared.history.clone();
+    threads.push(spawn("history", move || {
+        if let Err(error) = history.run_writer() {
+            tracing::error!(%error, "the history store failed: new records stay readable in memory only");
+        }
+    })?);
+    Ok((threads, ended))
+}
+
+/// Listeners of the hosted ledgers, the node API and the operator's pages.
+fn serve(
+    config: &NodeConfig,
+    entrance: &Entrance,
+    protocols: &[Arc<dyn Protocol>],
+    shared: &Arc<Shared>,
+    admission: Arc<Admission>,
+    runtime: &tokio::runtime::Runtime,
+) -> Result<Vec<Listener>, NodeError> {
+    let metrics = Metrics::new();
+    let threads = thread::available_parallelism().map_or(2, usize::from).max(2);
+    let server = Server::new(runtime.handle().clone(), threads, REQUESTS_QUEUED_MAX, metrics.clone());
+    let api = Api::new(shared.clone(), admission);
+    let mut on_api: Vec<Arc<dyn Service>> = vec![api.clone()];
+    let mut listeners = Vec::new();
+    for (ledger, protocol) in protocols.iter().enumerate() {
+        let handle = Arc::new(Handle { shared: shared.clone(), ledger });
+        let service = protocol.clone().serve(handle);
+        match service.mount() {
+            Mount::Path(_) => on_api.push(service),
+            Mount::Listener(name) => {
+                let address = config.listen.ledgers.get(name).ok_or_else(|| NodeError::NoListener(name.to_owned()))?;
+                listeners.push(server.listen(name, *address, service, ListenerLimits::default())?);
+            }
+        }
+    }
+    let tls = api::client_tls(&entrance.identity)?;
+    let identities = api::identities(shared.visible.clone());
+    listeners.push(server.listen_tls("api", config.listen.api, on_api, ListenerLimits::default(), tls, identities)?);
+    let admin = AdminService::new(metrics, api);
+    listeners.push(server.listen("admin", config.listen.admin, admin, ListenerLimits::default())?);
+    Ok(listeners)
+}
+
+fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, NodeError> {
+    Ok(thread::Builder::new().name(name.to_owned()).spawn(body)?)
+}
+
+fn now_ms() -> u64 {
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX)
+}
