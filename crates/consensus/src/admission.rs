@@ -55,7 +55,11 @@ impl Consensus {
 
     fn check_append(&self, message: &Message) -> Result<(), Refused> {
         let entries = message.get_entries();
-        let mut term = message.log_term;
+        // The crate takes term 0 for a match with any index beyond its log, and would append behind a gap.
+        if (message.log_term == 0) != (message.index == 0) {
+            return Err(Refused::Range { field: "log_term" });
+        }
+        let mut term = message.log_term.max(1);
         for (position, entry) in entries.iter().enumerate() {
             if entry.index != message.index + 1 + position as u64 || entry.term < term || entry.term > message.term {
                 return Err(Refused::Gap);

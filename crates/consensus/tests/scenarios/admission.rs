@@ -1,7 +1,7 @@
 //! What a replica must not take: the messages that make the raft crate panic or obey.
 
 use bytes::Bytes;
-use coco_consensus::{Refused, Role};
+use coco_consensus::{Consensus, Refused, Role};
 use coco_types::{Seqno, View};
 use protobuf::Message as _;
 use raft::eraftpb::{ConfChangeTransition, ConfChangeV2, Entry, EntryType, Message, MessageType, Snapshot};
@@ -91,6 +91,10 @@ fn inputs_that_make_the_crate_panic_are_refused() {
     let mut gap = append(&mut network, EntryType::EntryNormal, Bytes::new());
     gap.mut_entries()[0].index += 1;
     assert_eq!(step(&mut network, &gap), Err(Refused::Gap));
+    let mut beyond = append(&mut network, EntryType::EntryNormal, Bytes::new());
+    (beyond.index, beyond.log_term) = (last + 1, 0);
+    beyond.mut_entries()[0].index = last + 2;
+    assert_eq!(step(&mut network, &beyond), Err(Refused::Range { field: "log_term" }));
     let mut older = append(&mut network, EntryType::EntryNormal, Bytes::new());
     older.mut_entries()[0].term = 0;
     assert_eq!(step(&mut network, &older), Err(Refused::Gap));
@@ -239,32 +243,75 @@ fn no_bytes_make_a_replica_panic() {
         let _ = network.core(2).step(id(1), &bytes);
         let _ = network.core(2).take_output().unwrap();
     }
-    // Random numbers in every field, of every type.
-    for round in 0..20_000_u64 {
-        let mut message = Message::default();
-        let kinds = [
-            MessageType::MsgAppend,
-            MessageType::MsgAppendResponse,
-            MessageType::MsgRequestVote,
-            MessageType::MsgRequestVoteResponse,
-            MessageType::MsgHeartbeat,
-            MessageType::MsgHeartbeatResponse,
-            MessageType::MsgTimeoutNow,
-            MessageType::MsgRequestPreVote,
-            MessageType::MsgRequestPreVoteResponse,
-        ];
-        message.set_msg_type(kinds[usize::try_from(random.below(kinds.len() as u64)).unwrap()]);
-        (message.from, message.to) = (1 + 2 * (round % 2), 2);
-        let near = network.core(2).last_index();
-        let mut number = || if random.percent(10) { random.next() } else { (near + random.below(6)).saturating_sub(3) };
-        (message.index, message.log_term) = (number(), number() % 6);
-        (message.commit, message.commit_term) = (number(), number() % 6);
-        (message.reject_hint, message.term) = (number(), number() % 9);
-        message.reject = number() % 2 == 0;
-        let _ = network.core(2).step(id(message.from), &message.write_to_bytes().unwrap());
-        let output = network.core(2).take_output().unwrap();
-        if let Some(persist) = output.persist {
-            network.core(2).persisted(persist.number);
+}
+
+const KINDS: [MessageType; 9] = [
+    MessageType::MsgAppend,
+    MessageType::MsgAppendResponse,
+    MessageType::MsgRequestVote,
+    MessageType::MsgRequestVoteResponse,
+    MessageType::MsgHeartbeat,
+    MessageType::MsgHeartbeatResponse,
+    MessageType::MsgTimeoutNow,
+    MessageType::MsgRequestPreVote,
+    MessageType::MsgRequestPreVoteResponse,
+];
+
+/// A message of a taken type with numbers around those of the receiver, and some far off.
+fn arbitrary(random: &mut Random, receiver: &Consensus, from: u64) -> Message {
+    let near = receiver.last_index();
+    let view = receiver.view().0;
+    let mut number = |around: u64| {
+        if random.percent(2) { random.next() } else { (around + random.below(7)).saturating_sub(3) }
+    };
+    let mut message = Message { from, to: receiver.id().0, ..Message::default() };
+    message.set_msg_type(KINDS[usize::try_from(number(6) % 9).unwrap()]);
+    (message.index, message.log_term) = (number(near), number(view));
+    (message.commit, message.commit_term) = (number(near), number(view));
+    (message.reject_hint, message.term) = (number(near), if number(3) < 5 { view } else { number(view) });
+    message.reject = number(3) % 2 == 0;
+    if message.get_msg_type() == MessageType::MsgAppend {
+        let entries = (0..number(3) % 4).map(|position| {
+            let mut entry =
+                Entry { index: message.index.wrapping_add(1 + position), term: number(view), ..Entry::default() };
+            match number(3) % 4 {
+                0 => entry.set_entry_type(EntryType::EntryConfChangeV2),
+                1 => {
+                    entry.set_entry_type(EntryType::EntryConfChangeV2);
+                    entry.data =
+                        Bytes::from(vec![0x08, 0x02, 0x12, 0x04, 0x08, 0x01, 0x10, number(3).to_le_bytes()[0] % 9]);
+                }
+                _ => {}
+            }
+            entry
+        });
+        let entries: Vec<_> = entries.collect();
+        message.set_entries(entries.into());
+    }
+    message
+}
+
+#[test]
+fn no_message_makes_a_replica_panic_whatever_its_role() {
+    for seed in 0..60 {
+        let mut network = network();
+        let mut random = Random(seed);
+        let receiver = 1 + seed % 3;
+        for round in 0..400 {
+            let core = network.core(receiver);
+            let from = 1 + random.below(5);
+            let message = arbitrary(&mut random, core, from);
+            let _ = core.step(id(from), &message.write_to_bytes().unwrap());
+            if round % 3 == 0 {
+                core.tick();
+            }
+            let output = core.take_output().unwrap();
+            if let Some(committed) = output.committed.last() {
+                core.applied(committed.index);
+            }
+            if let Some(persist) = output.persist.filter(|_| round % 5 != 0) {
+                core.persisted(persist.number);
+            }
         }
     }
 }

@@ -166,7 +166,7 @@ fn a_failed_disk_ends_the_replica() {
     core.propose(slot, crate::batches::seal(slot.view, before, &[b"lost"])).unwrap();
     assert!(matches!(core.take_output(), Err(Error::Disk(_))));
     assert!(matches!(core.take_output(), Err(Error::Failed)));
-    assert!(core.slot().is_err());
+    assert_eq!(core.slot(), Err(coco_consensus::NotPrimary::Failed));
     core.tick();
     core.persisted(9);
     core.applied(9);
