@@ -370,3 +370,38 @@ impl Index {
         self.last = last;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use coco_disk::MemoryDisk;
+
+    use super::*;
+
+    #[test]
+    fn a_chunk_whose_offsets_would_not_fit_is_refused() {
+        let first = Seqno(1);
+        let last = TxId::new(coco_types::View(2), first);
+        let chunk = Chunk {
+            name: ChunkName::open(first),
+            last: first,
+            end: CHUNK_BYTES_MAX - 100,
+            positions: Some(vec![8]),
+            ended: false,
+        };
+        let index = Index { chunks: BTreeMap::from([(first, chunk)]), base: TxId::default(), last };
+        let disk = Arc::new(MemoryDisk::new());
+        let mut files = LedgerFiles::from_index(disk.clone(), index);
+        let key = coco_crypto::AeadKey::new(&coco_crypto::SymmetricKey::from_bytes([1; 32]));
+        let fields = crate::entry::EntryFields {
+            txid: TxId::new(last.view, last.seqno.next()),
+            flags: 0,
+            claims_digest: coco_types::Digest::ZERO,
+            evidence_digest: coco_types::Digest::ZERO,
+        };
+        let mut entry = Vec::new();
+        crate::entry::append_entry(&mut entry, &fields, &coco_types::WriteSet::new(), &key).unwrap();
+        assert!(matches!(files.append(&entry), Err(Error::ChunkTooLarge { first: Seqno(1) })));
+        assert_eq!(files.last_txid(), last);
+        assert!(disk.names().unwrap().is_empty());
+    }
+}

@@ -223,6 +223,28 @@ fn a_reader_gives_any_range_across_open_and_committed_chunks() {
 }
 
 #[test]
+fn a_bounded_read_gives_whole_entries_and_at_least_one() {
+    let mut service = Service::new(1);
+    for round in 0..4 {
+        service.batch_of(5, round % 2 == 0);
+    }
+    service.commit();
+    let reader = service.files.reader();
+    let last = service.files.last_txid().seqno;
+    for bytes_max in [0, 1, 700, 5_000, u64::MAX] {
+        let (mut read, mut next) = (Vec::new(), Seqno(1));
+        while next <= last {
+            let (bytes, until) = reader.read_up_to(next, bytes_max).unwrap();
+            assert!(bytes.len() as u64 <= bytes_max || until == next);
+            read.extend_from_slice(&bytes);
+            next = until.next();
+        }
+        assert_eq!(read, reader.read(Seqno(1), last).unwrap());
+    }
+    assert!(matches!(reader.read_up_to(last.next(), 1), Err(Error::NotHeld { .. })));
+}
+
+#[test]
 fn a_reopened_ledger_goes_on_with_the_same_bytes() {
     let mut plain = Service::new(1);
     let mut reopened = Service::new(1);

@@ -11,8 +11,8 @@ use crate::entry::HEAD_BYTES;
 use crate::error::disk_error;
 use crate::{Entry, EntryHead, Error, SignatureTransaction};
 
-/// Entries looked at in one read while searching for a signature.
-const SEARCH_ENTRIES: u64 = 256;
+/// Read at once while searching for a signature.
+const SEARCH_BYTES: u64 = 256 << 10;
 
 /// A cheap handle. The index is held for reading while bytes are read, so that a rollback or a rename cannot intervene: ask
 /// for no more at a time than the writer may wait for.
@@ -60,6 +60,24 @@ impl LedgerReader {
         Ok(bytes)
     }
 
+    /// Whole entries from `first` on, as many of its chunk as fit into `bytes_max` but at least one, and the last one's seqno.
+    pub fn read_up_to(&self, first: Seqno, bytes_max: u64) -> Result<(Vec<u8>, Seqno), Error> {
+        let until = {
+            let index = self.index.read();
+            let chunk = index.chunk_of(first).ok_or(Error::NotHeld { seqno: first })?;
+            let start = chunk.start_of(self.disk.as_ref(), first)?;
+            // The last entry that fits, by bisection of the positions.
+            let (mut fits, mut behind) = (first.0, chunk.last.0 + 1);
+            while behind - fits > 1 {
+                let middle = fits + (behind - fits) / 2;
+                let end = chunk.end_of(self.disk.as_ref(), Seqno(middle))?;
+                if end.saturating_sub(start) <= bytes_max { fits = middle } else { behind = middle }
+            }
+            Seqno(fits)
+        };
+        Ok((self.read(first, until)?, until))
+    }
+
     /// The view and seqno of an entry.
     pub fn txid(&self, seqno: Seqno) -> Result<TxId, Error> {
         Ok(self.index.read().read_head(self.disk.as_ref(), seqno)?.txid)
@@ -70,8 +88,7 @@ impl LedgerReader {
         let last = self.last_txid().seqno;
         let mut next = seqno;
         while next <= last {
-            let until = Seqno(next.0.saturating_add(SEARCH_ENTRIES - 1)).min(last);
-            let bytes = self.read(next, until)?;
+            let (bytes, until) = self.read_up_to(next, SEARCH_BYTES)?;
             let mut rest = bytes.as_slice();
             while !rest.is_empty() {
                 let (entry, behind) = Entry::split_first(rest)?;
