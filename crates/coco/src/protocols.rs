@@ -1,10 +1,56 @@
-//! The ledger protocols that this binary hosts: the one place that names them. To add one: a line in [`hosted`].
+//! The ledger protocols that this binary hosts: the one place that names them. To add one: a line in [`hosted`] and, if a
+//! development network shall have it, one in [`genesis`].
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use anyhow::Context;
+use coco_crypto::{Crypto, SystemCrypto};
+use coco_ethereum::Ethereum;
+use coco_ethereum::rpc::Options;
+use coco_node::config::NodeConfig;
 use coco_protocol::Protocol;
+use coco_records::Records;
+use secp256k1::SecretKey;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+/// The records' name.
+const RECORDS: &str = "records";
+
+/// `[ledgers.ethereum]` of a node's configuration file.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct EthereumSettings {
+    /// Web pages of these origins may call; `*` means any.
+    pub cors_origins: Vec<String>,
+    /// Private keys, 0x and hex, that the node signs with for everybody. With any, it is a developer's node: it also serves
+    /// the methods of test tools.
+    pub unlocked: Vec<String>,
+}
 
 /// Fresh objects, one for each protocol.
-pub fn hosted() -> Vec<Arc<dyn Protocol>> {
-    vec![Arc::new(coco_records::Records)]
+pub fn hosted(config: &NodeConfig) -> anyhow::Result<Vec<Arc<dyn Protocol>>> {
+    let settings = config.ledgers.get(coco_ethereum::NAME).cloned().map(serde_json::from_value::<EthereumSettings>);
+    let settings = settings.transpose().context("[ledgers.ethereum]")?.unwrap_or_default();
+    let options = ethereum_options(&settings).context("[ledgers.ethereum]")?;
+    Ok(vec![Arc::new(Ethereum::new(move || options.clone())), Arc::new(Records)])
+}
+
+/// The ledgers of a development network.
+pub fn genesis(ethereum: Value) -> BTreeMap<String, Value> {
+    [(coco_ethereum::NAME.to_owned(), ethereum), (RECORDS.to_owned(), json!({}))].into()
+}
+
+/// The protocols' settings of one node, for its configuration file.
+pub fn settings(ethereum: &EthereumSettings) -> anyhow::Result<BTreeMap<String, Value>> {
+    Ok([(coco_ethereum::NAME.to_owned(), serde_json::to_value(ethereum)?)].into())
+}
+
+fn ethereum_options(settings: &EthereumSettings) -> anyhow::Result<Options> {
+    let key = |text: &String| text.trim_start_matches("0x").parse::<SecretKey>().context("unlocked");
+    let unlocked: Vec<_> = settings.unlocked.iter().map(key).collect::<anyhow::Result<_>>()?;
+    let random = Arc::new(|bytes: &mut [u8]| SystemCrypto.fill(bytes));
+    let options = if unlocked.is_empty() { Options::new(random) } else { Options::developer(random, unlocked) };
+    Ok(Options { cors_origins: settings.cors_origins.clone(), ..options })
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::thread;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use clap::{Args, Subcommand};
 use coco_node::config::NodeConfig;
 
@@ -49,13 +49,9 @@ fn start(options: &Start) -> anyhow::Result<()> {
     signals::on_stop(move || {
         let _ = stop.send(());
     })?;
-    serve(config, &stopped)
-}
-
-fn serve(config: NodeConfig, stopped: &mpsc::Receiver<()>) -> anyhow::Result<()> {
-    let protocols = protocols::hosted();
-    let _ = (protocols, stopped);
-    bail!("node {} cannot run yet", config.index)
+    let protocols = protocols::hosted(&config)?;
+    coco_node::run(config, protocols, &stopped)?;
+    Ok(())
 }
 
 fn read_config(path: &Path) -> anyhow::Result<NodeConfig> {

@@ -1,20 +1,21 @@
 //! The founding facts of a development network: members with fresh keys, funded accounts, every Ethereum fork active.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use alloy_genesis::GenesisAccount;
 use alloy_primitives::U256;
 use anyhow::Context;
 use coco_crypto::{Certificate, Crypto, Curve, SigningKey, SystemCrypto, Validity, self_signed_certificate};
+use coco_ethereum::network::{DEV_ACCOUNTS, NetworkConfig};
 use coco_node::config::{Actor, Genesis};
 use coco_types::limits;
 use serde_json::{Value, json};
 
-use super::plan::ETHEREUM;
 use super::state::{Network, write_secret};
 use crate::accounts::Account;
+use crate::protocols;
 
 /// Wei a unit of gas costs at first.
 pub const BASE_FEE: u64 = 1_000_000_000;
@@ -37,9 +38,9 @@ pub fn create(folder: &Path, network: &Network, accounts: &[Account]) -> anyhow:
         name: "Coco development network".to_owned(),
         members: (0..network.members).map(member).collect::<anyhow::Result<_>>()?,
         participants: Vec::new(),
-        virtual_measurements: vec![own_measurement()?],
+        virtual_measurements: vec![coco_node::shell::own_measurement()?.to_string()],
         chunk_bytes: limits::CHUNK_BYTES,
-        ledgers: BTreeMap::from([(ETHEREUM.to_owned(), ethereum(network, accounts, now_s))]),
+        ledgers: protocols::genesis(ethereum(network, accounts, now_s)?),
     })
 }
 
@@ -51,60 +52,20 @@ fn actor_keys(crypto: &dyn Crypto, name: &str, now_s: u64) -> anyhow::Result<(Si
     Ok((key, certificate))
 }
 
-/// What a virtual node claims to run: the SHA-256 of its executable, which is this one.
-fn own_measurement() -> anyhow::Result<String> {
-    let path = std::env::current_exe().context("this executable's path")?;
-    let code = fs::read(&path).with_context(|| path.display().to_string())?;
-    Ok(coco_crypto::sha256(&code).to_string())
-}
-
-/// geth's form of a genesis, with Coco's settings beside it.
-fn ethereum(network: &Network, accounts: &[Account], now_s: u64) -> Value {
+/// A development network's parameters with the accounts, limits and clock asked for.
+fn ethereum(network: &Network, accounts: &[Account], now_s: u64) -> anyhow::Result<Value> {
+    let mut config = NetworkConfig::dev();
+    config.block_interval_ms = if network.instant { 0 } else { network.block_time_ms };
+    let genesis = &mut config.genesis;
+    genesis.config.chain_id = network.chain_id;
+    genesis.gas_limit = network.gas_limit;
+    genesis.timestamp = now_s;
+    genesis.base_fee_per_gas = Some(BASE_FEE.into());
+    genesis.alloc.retain(|address, _| DEV_ACCOUNTS.iter().all(|account| account.address != *address));
     let balance = U256::from(network.balance_ether) * U256::from(10u64).pow(U256::from(18));
-    let funded = |account: &Account| (account.address.to_string(), json!({ "balance": format!("{balance:#x}") }));
-    let alloc: serde_json::Map<String, Value> = accounts.iter().map(funded).collect();
-    json!({
-        "config": chain_config(network.chain_id),
-        "timestamp": format!("{now_s:#x}"),
-        "gasLimit": format!("{:#x}", network.gas_limit),
-        "baseFeePerGas": format!("{BASE_FEE:#x}"),
-        "difficulty": "0x0",
-        "alloc": alloc,
-        "coco": { "block_interval_ms": network.block_time_ms, "instant": network.instant },
-    })
-}
-
-/// Every fork from the first block on, with the mainnet's blob parameters.
-fn chain_config(chain_id: u64) -> Value {
-    let mut config = serde_json::Map::new();
-    config.insert("chainId".to_owned(), chain_id.into());
-    let by_number = [
-        "homesteadBlock",
-        "eip150Block",
-        "eip155Block",
-        "eip158Block",
-        "byzantiumBlock",
-        "constantinopleBlock",
-        "petersburgBlock",
-        "istanbulBlock",
-        "muirGlacierBlock",
-        "berlinBlock",
-        "londonBlock",
-        "arrowGlacierBlock",
-        "grayGlacierBlock",
-        "mergeNetsplitBlock",
-    ];
-    let by_time = ["shanghaiTime", "cancunTime", "pragueTime", "osakaTime"];
-    config.extend(by_number.into_iter().chain(by_time).map(|fork| (fork.to_owned(), 0.into())));
-    config.insert("terminalTotalDifficulty".to_owned(), 0.into());
-    config.insert("terminalTotalDifficultyPassed".to_owned(), true.into());
-    let blobs =
-        |target: u32, max: u32, fraction: u32| json!({"target": target, "max": max, "baseFeeUpdateFraction": fraction});
-    config.insert(
-        "blobSchedule".to_owned(),
-        json!({ "cancun": blobs(3, 6, 3_338_477), "prague": blobs(6, 9, 5_007_716), "osaka": blobs(6, 9, 5_007_716) }),
-    );
-    Value::Object(config)
+    let funded = |account: &Account| (account.address, GenesisAccount::default().with_balance(balance));
+    genesis.alloc.extend(accounts.iter().map(funded));
+    Ok(serde_json::to_value(config)?)
 }
 
 #[cfg(test)]
@@ -122,7 +83,9 @@ mod tests {
         let key = fs::read_to_string(folder.path().join("member1_privk.pem")).unwrap();
         let certificate = Certificate::from_pem(&genesis.members[1].certificate).unwrap();
         assert_eq!(SigningKey::from_pem(&key).unwrap().public_key(), certificate.public_key());
-        let alloc = &genesis.ledgers[ETHEREUM]["alloc"];
-        assert_eq!(alloc["0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266"]["balance"], "0x21e19e0c9bab2400000");
+        let ethereum = NetworkConfig::read(&genesis.ledgers[coco_ethereum::NAME]).unwrap();
+        let funded = &ethereum.genesis.alloc[&accounts[0].address];
+        assert_eq!(funded.balance, U256::from(10u64).pow(U256::from(22)));
+        assert!(!ethereum.genesis.alloc.contains_key(&DEV_ACCOUNTS[1].address));
     }
 }

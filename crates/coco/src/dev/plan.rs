@@ -7,9 +7,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::output::Hinted;
 
-/// The name of the Ethereum ledger and of its listener.
-pub const ETHEREUM: &str = "ethereum";
-
 /// First ports: those of node 0. Ethereum ports are ten apart, the others one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ports {

@@ -7,13 +7,15 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, ensure};
+use coco_ethereum::network::NetworkConfig;
 use coco_node::config::{Genesis, Listen, NodeConfig, Start, Timing};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::genesis;
-use super::plan::{Addresses, ETHEREUM, Ports};
+use super::plan::{Addresses, Ports};
 use crate::accounts::{self, Account};
+use crate::protocols::{self, EthereumSettings};
 
 const NETWORK_FILE: &str = "dev.json";
 const GENESIS_FILE: &str = "genesis.json";
@@ -96,13 +98,20 @@ impl State {
                 api: addresses.api,
                 peers: addresses.peers,
                 admin: addresses.admin,
-                ledgers: [(ETHEREUM.to_owned(), addresses.ethereum)].into(),
+                ledgers: [(coco_ethereum::NAME.to_owned(), addresses.ethereum)].into(),
             },
             start,
             timing: Timing::default(),
             dev: true,
-            ledgers: Default::default(),
+            ledgers: protocols::settings(&self.ethereum_settings())?,
         })
+    }
+
+    /// Web pages of any origin may call; a lone node also signs for its accounts and serves the test methods.
+    fn ethereum_settings(&self) -> EthereumSettings {
+        let alone = self.network.nodes == 1;
+        let keys = self.accounts.iter().filter(|_| alone).map(Account::private_key_hex);
+        EthereumSettings { cors_origins: vec!["*".to_owned()], unlocked: keys.collect() }
     }
 
     pub fn addresses(&self, index: u32) -> anyhow::Result<Addresses> {
@@ -129,9 +138,8 @@ impl State {
     /// Unix seconds of the Ethereum genesis block.
     pub fn genesis_timestamp_s(&self) -> anyhow::Result<u64> {
         let genesis: Genesis = read(&self.folder.join(GENESIS_FILE))?;
-        let text = genesis.ledgers.get(ETHEREUM).and_then(|ethereum| ethereum["timestamp"].as_str());
-        let digits = text.and_then(|text| text.strip_prefix("0x")).context("genesis.json has no Ethereum timestamp")?;
-        Ok(u64::from_str_radix(digits, 16)?)
+        let ethereum = genesis.ledgers.get(coco_ethereum::NAME).context("genesis.json has no Ethereum ledger")?;
+        Ok(NetworkConfig::read(ethereum)?.genesis.timestamp)
     }
 
     /// Where node 0 writes the service's certificate when it founds the network.
