@@ -1,9 +1,9 @@
 //! Writes JSON straight into a string. Ethereum's values are hex strings in objects whose names are known beforehand, so a
 //! writer of a few lines does the work, without a tree of values in between.
 
-use std::fmt::{Display, Write};
+use std::fmt::{LowerHex, Write};
 
-use alloy_primitives::{Address, B256, U256};
+use alloy_primitives::{Address, B256};
 
 /// A finished JSON value.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,7 +20,7 @@ impl Json {
         Self(if value { "true" } else { "false" }.to_owned())
     }
 
-    pub fn quantity(value: impl Display + Into<U256>) -> Self {
+    pub fn quantity(value: impl LowerHex) -> Self {
         let mut out = String::with_capacity(18);
         push_quantity(&mut out, value);
         Self(out)
@@ -71,11 +71,11 @@ impl Object<'_> {
         self.out
     }
 
-    pub fn quantity(&mut self, name: &str, value: impl Display + Into<U256>) {
+    pub fn quantity(&mut self, name: &str, value: impl LowerHex) {
         push_quantity(self.field(name), value);
     }
 
-    pub fn optional_quantity(&mut self, name: &str, value: Option<impl Display + Into<U256>>) {
+    pub fn optional_quantity(&mut self, name: &str, value: Option<impl LowerHex>) {
         match value {
             Some(value) => self.quantity(name, value),
             None => self.null(name),
@@ -145,13 +145,9 @@ pub fn push_list<T>(out: &mut String, items: impl IntoIterator<Item = T>, mut pu
 }
 
 /// Hex without leading zeros; zero is `0x0`.
-pub fn push_quantity(out: &mut String, value: impl Display + Into<U256>) {
-    let value: U256 = value.into();
+pub fn push_quantity(out: &mut String, value: impl LowerHex) {
     // Writing to a string cannot fail.
-    let _ = match u64::try_from(value) {
-        Ok(small) => write!(out, "\"{small:#x}\""),
-        Err(_) => write!(out, "\"{value:#x}\""),
-    };
+    let _ = write!(out, "\"{value:#x}\"");
 }
 
 /// Two hex digits for each byte.
@@ -174,9 +170,13 @@ pub fn push_string(out: &mut String, text: &str) {
 mod tests {
     use super::*;
 
+    use alloy_primitives::U256;
+
     #[test]
     fn quantities_have_no_leading_zeros_and_data_keeps_them() {
         assert_eq!(Json::quantity(0u64).0, "\"0x0\"");
+        assert_eq!(Json::quantity(U256::ZERO).0, "\"0x0\"");
+        assert_eq!(Json::quantity(U256::from(1024)).0, "\"0x400\"");
         assert_eq!(Json::quantity(1024u64).0, "\"0x400\"");
         assert_eq!(Json::quantity(U256::MAX).0.len(), 68);
         assert_eq!(Json::data(&[]).0, "\"0x\"");

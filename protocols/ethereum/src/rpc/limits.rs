@@ -18,6 +18,12 @@ pub const BATCH_READ_MS_MAX: u64 = 30_000;
 pub const LOG_BLOCKS_MAX: u64 = 100_000;
 /// Logs that one query returns.
 pub const LOGS_MAX: usize = 20_000;
+/// Code of one account override, bytes.
+pub const CODE_OVERRIDE_BYTES_MAX: usize = 256 << 10;
+/// How many blocks back the state trie can be rebuilt for a proof.
+pub const PROOF_BLOCKS_MAX: u64 = 1_024;
+/// How many blocks back state can be read. Its cost grows with the distance.
+pub const HISTORIC_STATE_BLOCKS_MAX: u64 = 50_000;
 /// Storage slots of one request.
 pub const SLOTS_MAX: usize = 1_024;
 /// Blocks of one fee history.
@@ -29,7 +35,7 @@ pub const TOPICS_MAX: usize = 4;
 /// Filters of one identity.
 pub const FILTERS_PER_CALLER_MAX: usize = 100;
 /// Filters of all callers together.
-pub const FILTERS_MAX: usize = 10_000;
+pub const FILTERS_MAX: usize = 2_000;
 /// A filter that nobody polls is dropped after this.
 pub const FILTER_IDLE_MS: u64 = 5 * 60 * 1_000;
 /// Pending transactions that a filter remembers between two polls; the oldest are dropped.
@@ -44,5 +50,7 @@ pub const RECEIPT_WAITERS_MAX: usize = 10_000;
 pub const RECEIPT_WAIT_MS_MAX: u64 = 60_000;
 /// What a caller waits for a receipt if it does not say.
 pub const RECEIPT_WAIT_MS: u64 = 30_000;
+/// How long a submission waits for its block, where it waits at all.
+pub const BLOCK_WAIT_MS: u64 = 10_000;
 /// The fee that this node pays for a transaction it signs itself, wei.
 pub const SIGNED_FEE_WEI_MAX: u128 = 1_000_000_000_000_000_000;

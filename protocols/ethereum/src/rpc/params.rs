@@ -38,10 +38,6 @@ impl<'a> Params<'a> {
         let Some(raw) = self.items.get(position) else { return Ok(None) };
         serde_json::from_str(raw.get()).map_err(|error| RpcError::invalid_argument(position, fault(&error)))
     }
-
-    pub fn len(&self) -> usize {
-        self.items.len()
-    }
 }
 
 /// The parser's complaint without its position, which counts inside one argument and would mislead.
@@ -59,7 +55,7 @@ mod tests {
 
     fn parse(text: &str) -> Result<usize, RpcError> {
         let raw: &RawValue = serde_json::from_str(text).unwrap();
-        Params::parse(Some(raw)).map(|params| params.len())
+        Params::parse(Some(raw)).map(|params| params.items.len())
     }
 
     #[test]

@@ -1,0 +1,53 @@
+//! `debug_getRaw…`: the encodings that the hashes of the chain are made of.
+
+use alloy_eips::Encodable2718;
+
+use super::call::{Call, Method};
+use super::error::RpcError;
+use super::eth::raw_transaction;
+use super::json::{Json, push_data};
+use super::params::Params;
+use super::reply::Answer;
+use super::committed::SharedBlock;
+
+pub const METHODS: &[Method] = &[
+    Method::read("debug_getRawHeader", raw_header),
+    Method::read("debug_getRawBlock", raw_block),
+    Method::read("debug_getRawReceipts", raw_receipts),
+    Method::read("debug_getRawTransaction", raw_transaction),
+    Method::read("debug_getBadBlocks", bad_blocks),
+];
+
+fn block(call: &Call<'_>, params: &Params<'_>) -> Result<SharedBlock, RpcError> {
+    let chain = call.chain();
+    let number = chain.number(params.required(0)?)?.ok_or_else(RpcError::header_not_found)?;
+    chain.block(number)?.ok_or_else(RpcError::header_not_found)
+}
+
+fn raw_header(call: &Call<'_>, params: &Params<'_>) -> Answer {
+    Ok(Json::data(&alloy_rlp::encode(&block(call, params)?.head.header)))
+}
+
+/// Encodings hold every transaction, so that they are shown only to who may see all of them.
+fn raw_block(call: &Call<'_>, params: &Params<'_>) -> Answer {
+    Ok(Json::data(&whole_block(call, params)?.rlp()))
+}
+
+fn raw_receipts(call: &Call<'_>, params: &Params<'_>) -> Answer {
+    let block = whole_block(call, params)?;
+    Ok(Json::list(&block.included, |out, included| push_data(out, &included.receipt().encoded_2718())))
+}
+
+fn whole_block(call: &Call<'_>, params: &Params<'_>) -> Result<SharedBlock, RpcError> {
+    let block = block(call, params)?;
+    let chain = call.chain();
+    match block.included.iter().all(|included| chain.discloses_transaction(&included.transaction)) {
+        true => Ok(block),
+        false => Err(RpcError::header_not_found()),
+    }
+}
+
+/// A node refuses bad blocks before it has them.
+fn bad_blocks(_: &Call<'_>, _: &Params<'_>) -> Answer {
+    Ok(Json::list([(); 0], |_, ()| {}))
+}

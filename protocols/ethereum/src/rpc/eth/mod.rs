@@ -1,0 +1,29 @@
+//! The `eth_` namespace, by subject.
+
+mod blocks;
+mod execution;
+mod fees;
+mod filters;
+mod network;
+mod proofs;
+mod signing;
+mod state;
+mod submission;
+mod subscriptions;
+
+use super::call::Method;
+
+pub use blocks::raw_transaction;
+
+pub const TABLES: &[&[Method]] = &[
+    blocks::METHODS,
+    execution::METHODS,
+    fees::METHODS,
+    filters::METHODS,
+    network::METHODS,
+    proofs::METHODS,
+    signing::METHODS,
+    state::METHODS,
+    submission::METHODS,
+    subscriptions::METHODS,
+];

@@ -1,0 +1,142 @@
+//! `eth_` and `personal_`: accounts whose keys the node holds. There are none outside of development.
+
+use alloy_primitives::{Address, Bytes};
+use coco_protocol::Caller;
+use secp256k1::SecretKey;
+use std::sync::Arc;
+
+use super::execution::estimate;
+use super::fees::{suggested_tip, upcoming_base_fee};
+use crate::rpc::call::{Call, Method};
+use crate::rpc::call_request::CallRequest;
+use crate::rpc::error::RpcError;
+use crate::rpc::json::{Json, push_data};
+use crate::rpc::params::Params;
+use crate::rpc::pool::ask;
+use crate::rpc::pool_questions::PoolQuestion;
+use crate::rpc::reply::{Answer, Responder};
+use crate::rpc::server::{Server, Submission};
+use crate::rpc::signing::{Filled, address, personal_hash, sign_hash, sign_request};
+use crate::rpc::simulation::Simulation;
+use crate::rpc::typed_data::TypedData;
+use crate::rpc::values::{BlockParam, Hex};
+use crate::transaction::Transaction;
+
+pub const METHODS: &[Method] = &[
+    Method::read("eth_accounts", accounts),
+    Method::read("eth_requestAccounts", accounts),
+    Method::later("eth_sendTransaction", send_transaction).for_developers(),
+    Method::later("eth_signTransaction", sign_transaction).for_developers(),
+    Method::read("eth_sign", sign).for_developers(),
+    Method::read("personal_sign", personal_sign).for_developers(),
+    Method::read("eth_signTypedData", sign_typed_data).for_developers(),
+    Method::read("eth_signTypedData_v3", sign_typed_data).for_developers(),
+    Method::read("eth_signTypedData_v4", sign_typed_data).for_developers(),
+];
+
+fn accounts(call: &Call<'_>, _: &Params<'_>) -> Answer {
+    let addresses = call.server.options.unlocked.iter().map(address);
+    Ok(Json::list(addresses, |out, address| push_data(out, address.as_slice())))
+}
+
+fn key(server: &Server, wanted: &Address) -> Result<SecretKey, RpcError> {
+    let known = server.options.unlocked.iter().find(|key| address(key) == *wanted);
+    known.copied().ok_or_else(|| RpcError::server("unknown account"))
+}
+
+fn send_transaction(call: &Call<'_>, params: &Params<'_>, responder: Responder) {
+    let caller = call.caller.clone();
+    signed(call, params, responder, move |server, raw, responder| match server.admit(raw, &caller) {
+        Ok(admitted) => server.submit(&caller, vec![Submission { admitted, responder }]),
+        Err(error) => responder.send(Err(error)),
+    });
+}
+
+fn sign_transaction(call: &Call<'_>, params: &Params<'_>, responder: Responder) {
+    signed(call, params, responder, |_, raw, responder| {
+        let answer = Transaction::recover(raw).map_err(RpcError::internal).map(|transaction| {
+            Json::object(|object| {
+                object.data("raw", &transaction.raw);
+                crate::rpc::committed::push_transaction(object.field("tx"), &transaction, None);
+            })
+        });
+        responder.send(answer);
+    });
+}
+
+/// Fills in what the request leaves open, signs it, and hands the bytes on.
+fn signed(
+    call: &Call<'_>,
+    params: &Params<'_>,
+    responder: Responder,
+    then: impl FnOnce(&Arc<Server>, bytes::Bytes, Responder) + Send + 'static,
+) {
+    let read = || {
+        let request: CallRequest = params.required(0)?;
+        let key = key(&call.server, &request.sender())?;
+        let filled = fill(call, &request)?;
+        Ok((request, key, filled))
+    };
+    let (request, key, filled) = match read() {
+        Ok(read) => read,
+        Err(error) => return responder.send(Err(error)),
+    };
+    let (server, sender): (_, Address) = (call.server.clone(), request.sender());
+    let sign = move |nonce: Result<u64, RpcError>, server: &Arc<Server>| {
+        match nonce.and_then(|nonce| sign_request(&key, &request, Filled { nonce, ..filled })) {
+            Ok(raw) => then(server, raw, responder),
+            Err(error) => responder.send(Err(error)),
+        }
+    };
+    match nonce_of(call, params) {
+        Some(nonce) => sign(Ok(nonce), &server),
+        None => {
+            let caller: &Caller = call.caller;
+            ask(call.server, caller, &PoolQuestion::NextNonce(sender), move |next| sign(next, &server));
+        }
+    }
+}
+
+fn nonce_of(_: &Call<'_>, params: &Params<'_>) -> Option<u64> {
+    params.required::<CallRequest>(0).ok()?.nonce.map(|Hex(nonce)| nonce)
+}
+
+fn fill(call: &Call<'_>, request: &CallRequest) -> Result<Filled, RpcError> {
+    let gas = match request.gas {
+        Some(Hex(gas)) => gas,
+        None => estimate(&mut Simulation::new(call, Some(BlockParam::Latest), None, None)?, request)?,
+    };
+    Ok(Filled {
+        chain_id: call.server.ledger.chain_id(),
+        nonce: 0,
+        gas,
+        base_fee: upcoming_base_fee(call)?,
+        tip: suggested_tip(call)?,
+    })
+}
+
+/// `address, message`.
+fn sign(call: &Call<'_>, params: &Params<'_>) -> Answer {
+    let (Hex(signer), Hex(message)): (_, Hex<Bytes>) = (params.required(0)?, params.required(1)?);
+    signature(call, &signer, personal_hash(&message))
+}
+
+/// `message, address`.
+fn personal_sign(call: &Call<'_>, params: &Params<'_>) -> Answer {
+    let (Hex(message), Hex(signer)): (Hex<Bytes>, _) = (params.required(0)?, params.required(1)?);
+    signature(call, &signer, personal_hash(&message))
+}
+
+/// `address, typed data` (EIP-712), as an object or as text that holds one.
+fn sign_typed_data(call: &Call<'_>, params: &Params<'_>) -> Answer {
+    let Hex(signer) = params.required(0)?;
+    let data: TypedData = params.required(1)?;
+    let hash = data.hash().map_err(|fault| RpcError::invalid_argument(1, fault))?;
+    signature(call, &signer, hash)
+}
+
+/// Sixty-five bytes: r, s, and 27 or 28.
+fn signature(call: &Call<'_>, signer: &Address, hash: alloy_primitives::B256) -> Answer {
+    let key = key(&call.server, signer)?;
+    Ok(Json::data(&sign_hash(&key, hash).as_bytes()))
+}

@@ -1,0 +1,57 @@
+//! Ethereum's JSON-RPC, over HTTP POST and WebSocket, for unmodified clients.
+//!
+//! ```text
+//!   HTTP body / WebSocket text ──▶ request ──▶ server ──▶ a method of a namespace ──▶ reply ──▶ text
+//!                                                │              │ reads: chain (committed state, history, newest blocks)
+//!                                                │              │ asks the primary's pool: pool_questions
+//!                                                └─ submissions of a message go to the primary in one piece
+//!   events (every committed block) ──▶ filters, subscriptions, callers that wait for a receipt
+//! ```
+//!
+//! To add a method, write a function in the file of its namespace and a line in that file's table. Methods that change a
+//! developer's chain (`evm_…`, `hardhat_…`, `anvil_…`) are not here.
+
+mod access_list;
+mod call;
+mod call_request;
+mod coco;
+mod committed;
+mod connection;
+mod debug;
+mod error;
+mod eth;
+mod filters;
+mod http;
+mod json;
+mod ledger;
+mod limits;
+mod logs;
+mod namespaces;
+mod net;
+mod options;
+mod params;
+mod pool;
+mod pool_questions;
+mod reply;
+mod request;
+mod server;
+mod service;
+mod signing;
+mod simulation;
+mod txpool;
+mod typed_data;
+mod values;
+mod view;
+mod waiters;
+mod web3;
+
+#[cfg(test)]
+mod tests;
+
+pub use committed::{BlockHead, CommittedBlock};
+pub use ledger::Ledger;
+pub use options::{Options, Random};
+pub use pool_questions::{POOL_CONTENT_MAX, PoolContent, PoolCounts, PoolQuestion, PooledTransaction};
+pub use service::RpcService;
+
+use namespaces::methods;

@@ -1,0 +1,189 @@
+//! Collects the answers of one message, whenever and on whatever thread they come, and hands the whole over once.
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use super::error::RpcError;
+use super::json::{Json, push_object};
+use super::limits::RESPONSE_BYTES_MAX;
+
+/// What a method answers.
+pub type Answer = Result<Json, RpcError>;
+
+/// Takes the text to send back; `None` if the message had nothing but notifications.
+pub type Finish = Box<dyn FnOnce(Option<String>) + Send>;
+
+/// The answers of one message, in the order of its requests.
+pub struct Replies {
+    state: Mutex<State>,
+}
+
+struct State {
+    /// `None` until answered; a notification's stays empty.
+    slots: Vec<Option<String>>,
+    missing: usize,
+    bytes: usize,
+    batch: bool,
+    finish: Option<Finish>,
+}
+
+/// The duty to answer one request. Dropping it answers too, with an internal error: a caller never waits for nothing.
+pub struct Responder {
+    replies: Arc<Replies>,
+    slot: usize,
+    /// `None` for a notification.
+    id: Option<Box<str>>,
+    sent: bool,
+}
+
+impl Replies {
+    /// For a message of `count` requests; each must get its [`Responder`].
+    pub fn new(count: usize, batch: bool, finish: Finish) -> Arc<Self> {
+        let state = State { slots: vec![None; count], missing: count, bytes: 0, batch, finish: Some(finish) };
+        Arc::new(Self { state: Mutex::new(state) })
+    }
+
+    pub fn responder(self: &Arc<Self>, slot: usize, id: Option<&str>) -> Responder {
+        Responder { replies: self.clone(), slot, id: id.map(Into::into), sent: false }
+    }
+
+    fn fill(&self, slot: usize, id: Option<&str>, answer: Answer) {
+        let mut reply = id.map(|id| render(id, answer)).unwrap_or_default();
+        let mut state = self.state.lock();
+        if state.bytes.saturating_add(reply.len()) > RESPONSE_BYTES_MAX {
+            reply = id.map(|id| render(id, Err(RpcError::response_too_large()))).unwrap_or_default();
+        }
+        state.bytes = state.bytes.saturating_add(reply.len());
+        if let Some(slot @ None) = state.slots.get_mut(slot) {
+            *slot = Some(reply);
+            state.missing -= 1;
+        }
+        if state.missing > 0 {
+            return;
+        }
+        let Some(finish) = state.finish.take() else { return };
+        let text = state.assemble();
+        drop(state);
+        finish(text);
+    }
+}
+
+impl State {
+    fn assemble(&mut self) -> Option<String> {
+        let mut replies = std::mem::take(&mut self.slots).into_iter().flatten().filter(|reply| !reply.is_empty());
+        let first = replies.next()?;
+        if !self.batch {
+            return Some(first);
+        }
+        let mut text = String::with_capacity(self.bytes + self.slots.len() + 2);
+        text.push('[');
+        text.push_str(&first);
+        for reply in replies {
+            text.push(',');
+            text.push_str(&reply);
+        }
+        text.push(']');
+        Some(text)
+    }
+}
+
+impl Responder {
+    pub fn send(mut self, answer: Answer) {
+        self.sent = true;
+        self.replies.fill(self.slot, self.id.as_deref(), answer);
+    }
+}
+
+impl Drop for Responder {
+    fn drop(&mut self) {
+        if !self.sent {
+            self.replies.fill(self.slot, self.id.as_deref(), Err(RpcError::internal("a request was dropped")));
+        }
+    }
+}
+
+/// One response object. `id` is JSON.
+pub fn render(id: &str, answer: Answer) -> String {
+    let size = answer.as_ref().map_or(96, |json| json.0.len());
+    let mut out = String::with_capacity(size + id.len() + 40);
+    push_object(&mut out, |object| {
+        object.string("jsonrpc", "2.0");
+        object.json("id", id);
+        match answer {
+            Ok(json) => object.json("result", &json.0),
+            Err(error) => object.object("error", |object| {
+                object.field("code").push_str(&error.code.to_string());
+                object.string("message", &message(&error));
+                if let Some(data) = &error.data {
+                    object.string("data", data);
+                }
+            }),
+        }
+    });
+    out
+}
+
+/// The client's text of an error. An internal one goes to the log with its cause, and names the line there.
+fn message(error: &RpcError) -> String {
+    let Some(cause) = &error.cause else { return error.message.to_string() };
+    let reference = reference(cause);
+    tracing::error!(%reference, %cause, "an Ethereum request failed inside the node");
+    format!("{} (reference {reference})", error.message)
+}
+
+/// Eight hex digits that are the same for the same cause, and tell nothing of it.
+fn reference(cause: &str) -> String {
+    let hash = alloy_primitives::keccak256(cause);
+    alloy_primitives::hex::encode(&hash[..4])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn collect(batch: bool, ids: &[Option<&str>]) -> (Vec<Responder>, Arc<Mutex<Vec<Option<String>>>>) {
+        let sent = Arc::new(Mutex::new(Vec::new()));
+        let sink = sent.clone();
+        let replies = Replies::new(ids.len(), batch, Box::new(move |text| sink.lock().push(text)));
+        (ids.iter().enumerate().map(|(slot, id)| replies.responder(slot, *id)).collect(), sent)
+    }
+
+    #[test]
+    fn answers_leave_in_the_order_of_the_requests_whatever_order_they_came_in() {
+        let (mut responders, sent) = collect(true, &[Some("1"), None, Some("\"x\"")]);
+        while let Some(responder) = responders.pop() {
+            assert!(sent.lock().is_empty());
+            responder.send(Ok(Json::bool(true)));
+        }
+        let expected = r#"[{"jsonrpc":"2.0","id":1,"result":true},{"jsonrpc":"2.0","id":"x","result":true}]"#;
+        assert_eq!(*sent.lock(), [Some(expected.to_owned())]);
+    }
+
+    #[test]
+    fn nothing_but_notifications_is_answered_with_nothing() {
+        let (responders, sent) = collect(true, &[None, None]);
+        responders.into_iter().for_each(|responder| responder.send(Ok(Json::null())));
+        assert_eq!(*sent.lock(), [None]);
+    }
+
+    #[test]
+    fn a_dropped_request_is_answered_without_its_cause() {
+        let (responders, sent) = collect(false, &[Some("7")]);
+        drop(responders);
+        let text = sent.lock()[0].clone().unwrap();
+        assert!(text.starts_with(r#"{"jsonrpc":"2.0","id":7,"error":{"code":-32603,"message":"internal error (reference "#));
+        assert!(!text.contains("dropped"));
+    }
+
+    #[test]
+    fn a_batch_stops_growing_at_its_limit_and_the_rest_is_told_so() {
+        let (responders, sent) = collect(true, &[Some("1"), Some("2"), Some("3")]);
+        for responder in responders {
+            responder.send(Ok(Json::string(&"x".repeat(RESPONSE_BYTES_MAX / 2 - 100))));
+        }
+        let text = sent.lock()[0].clone().unwrap();
+        assert!(text.len() < RESPONSE_BYTES_MAX + 200);
+        assert!(text.ends_with(r#"{"jsonrpc":"2.0","id":3,"error":{"code":-32003,"message":"response too large"}}]"#));
+    }
+}

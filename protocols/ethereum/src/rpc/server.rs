@@ -1,0 +1,244 @@
+//! Takes messages apart, runs their methods, and puts the answers together. The same for HTTP and WebSocket.
+//!
+//! The hot path is a batch of signed transactions: each is read from borrowed text straight into its bytes and admitted, then
+//! all of them go to the primary in one piece.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use alloy_consensus::Transaction as _;
+use bytes::Bytes;
+use coco_protocol::{Admitted, Caller, LedgerHandle, Submitted, Until};
+use serde_json::value::RawValue;
+
+use super::call::{Call, Method, Run};
+use super::connection::Connection;
+use super::error::{RpcError, accepted};
+use super::filters::Filters;
+use super::json::Json;
+use super::limits::{BATCH_READ_MS_MAX, BLOCK_WAIT_MS, READ_MS_MAX};
+use super::params::Params;
+use super::pool::ask;
+use super::pool_questions::PoolQuestion;
+use super::reply::{Finish, Replies, Responder};
+use super::request::{Message, Request};
+use super::values::decode_hex;
+use super::waiters::{Waiter, Waiters, Wants};
+use super::{Ledger, Options, methods};
+use crate::transaction::Transaction;
+
+/// The API of one ledger on one node.
+pub struct Server {
+    pub ledger: Ledger,
+    pub handle: Arc<dyn LedgerHandle>,
+    pub options: Options,
+    pub filters: Filters,
+    pub waiters: Waiters,
+    methods: BTreeMap<&'static str, &'static Method>,
+}
+
+/// A submission on its way, and who waits for its answer.
+pub struct Submission {
+    pub admitted: Admitted,
+    pub responder: Responder,
+}
+
+impl Server {
+    pub fn new(ledger: Ledger, handle: Arc<dyn LedgerHandle>, options: Options) -> Arc<Self> {
+        let server = Self {
+            handle,
+            filters: Filters::new(ledger.events.clone()),
+            waiters: Waiters::default(),
+            ledger,
+            options,
+            methods: methods().map(|method| (method.name, method)).collect(),
+        };
+        let server = Arc::new(server);
+        Waiters::listen(&server);
+        server
+    }
+
+    /// Serves one message. `finish` is called once, now or later, on any thread.
+    pub fn serve(self: &Arc<Self>, caller: &Caller, connection: Option<&Arc<Connection>>, body: &[u8], finish: Finish) {
+        self.waiters.expire(self.handle.now_ms());
+        let holds = Arc::new(AtomicUsize::new(0));
+        let finish = releasing(connection, &holds, finish);
+        let (entries, budget_ms, batch) = match Message::parse(body) {
+            Ok(Message::Single(entry)) => (vec![entry], READ_MS_MAX, false),
+            Ok(Message::Batch(entries)) => (entries, BATCH_READ_MS_MAX, true),
+            Err(error) => return finish(Some(super::reply::render("null", Err(error)))),
+        };
+        let replies = Replies::new(entries.len(), batch, finish);
+        let call = Call::new(self, caller, connection, &holds, budget_ms);
+        let mut submissions = Vec::new();
+        for (slot, entry) in entries.into_iter().enumerate() {
+            self.entry(&call, entry, &replies, slot, &mut submissions);
+        }
+        self.submit(call.caller, submissions);
+    }
+
+    fn entry(
+        self: &Arc<Self>,
+        call: &Call<'_>,
+        entry: &RawValue,
+        replies: &Arc<Replies>,
+        slot: usize,
+        submissions: &mut Vec<Submission>,
+    ) {
+        let request = match Request::parse(entry) {
+            Ok(request) => request,
+            Err(bad) => {
+                let id = bad.id.map_or("null", RawValue::get);
+                return replies.responder(slot, Some(id)).send(Err(bad.error));
+            }
+        };
+        let responder = replies.responder(slot, request.id.map(RawValue::get));
+        let method = match self.method(&request.method) {
+            Ok(method) => method,
+            Err(error) => return responder.send(Err(error)),
+        };
+        if let Run::Submit = method.run {
+            return match submission_bytes(request.params).and_then(|raw| self.admit(raw, call.caller)) {
+                Ok(admitted) => submissions.push(Submission { admitted, responder }),
+                Err(error) => responder.send(Err(error)),
+            };
+        }
+        let params = match Params::parse(request.params) {
+            Ok(params) => params,
+            Err(error) => return responder.send(Err(error)),
+        };
+        match method.run {
+            Run::Read(run) => responder.send(call.deadline().check().and_then(|()| run(call, &params))),
+            Run::Later(run) => run(call, &params, responder),
+            Run::Submit => {}
+        }
+    }
+
+    fn method(&self, name: &str) -> Result<&'static Method, RpcError> {
+        match self.methods.get(name) {
+            Some(method) if !method.developer || self.options.is_developer() => Ok(method),
+            Some(_) => Err(needs_developer(name)),
+            None if ["evm_", "hardhat_", "anvil_"].iter().any(|prefix| name.starts_with(prefix)) => {
+                Err(needs_developer(name))
+            }
+            None => Err(RpcError::unknown_method(name)),
+        }
+    }
+
+    pub fn admit(&self, raw: Bytes, caller: &Caller) -> Result<Admitted, RpcError> {
+        Ok(self.ledger.protocol.admit(raw, caller)?)
+    }
+
+    /// Hands submissions to the primary in one piece, and answers each with its transaction's hash.
+    pub fn submit(self: &Arc<Self>, caller: &Caller, submissions: Vec<Submission>) {
+        let server = self.clone();
+        let asker = caller.clone();
+        self.hand_in(submissions, move |transaction, responder| match server.options.wait_for_block {
+            true => server.answer_in_block(&asker, &transaction, responder, Wants::Hash, BLOCK_WAIT_MS),
+            false => responder.send(Ok(Json::data(transaction.hash.as_slice()))),
+        });
+    }
+
+    /// Answers once the transaction, which the pool took, is in a block.
+    pub fn answer_in_block(
+        self: &Arc<Self>,
+        caller: &Caller,
+        transaction: &Transaction,
+        responder: Responder,
+        wants: Wants,
+        wait_ms: u64,
+    ) {
+        let hash = transaction.hash;
+        let ends_ms = self.handle.now_ms().saturating_add(wait_ms);
+        self.waiters.add(hash, Waiter { responder, caller: caller.clone(), wants, ends_ms });
+        // Its block may have come before the pool's answer did.
+        if let Some((block, _)) = self.ledger.events.recent_transaction(&hash) {
+            return self.waiters.included(self, &block);
+        }
+        if wants != Wants::Hash {
+            return;
+        }
+        let (server, nonce) = (self.clone(), transaction.envelope.nonce());
+        ask(self, caller, &PoolQuestion::NextNonce(transaction.sender), move |next: Result<u64, RpcError>| {
+            // Behind a gap it waits for another transaction, which may never come.
+            if next.is_ok_and(|next| next <= nonce) {
+                server.waiters.answer(&hash, &Ok(Json::data(hash.as_slice())));
+            }
+        });
+    }
+
+    /// Submits; `accepted` gets each transaction that the pool took, the others are answered here.
+    pub fn hand_in(
+        self: &Arc<Self>,
+        submissions: Vec<Submission>,
+        then: impl Fn(Arc<Transaction>, Responder) + Send + 'static,
+    ) {
+        if submissions.is_empty() {
+            return;
+        }
+        let server = self.clone();
+        let (admitted, waiting): (Vec<_>, Vec<_>) = submissions
+            .into_iter()
+            .map(|Submission { admitted, responder }| {
+                let known = (admitted.decoded.clone(), responder);
+                (admitted, known)
+            })
+            .unzip();
+        let reply = move |submitted: Vec<Submitted>| {
+            // A missing answer drops its responder, which says so.
+            for ((decoded, responder), submitted) in waiting.into_iter().zip(submitted) {
+                match (accepted(submitted), decoded.downcast::<Transaction>()) {
+                    (Ok(()), Ok(transaction)) => {
+                        server.ledger.events.pending(&transaction);
+                        then(transaction, responder);
+                    }
+                    (Ok(()), Err(_)) => responder.send(Err(RpcError::internal("what was admitted is no transaction"))),
+                    (Err(error), _) => responder.send(Err(error)),
+                }
+            }
+        };
+        self.handle.submit(admitted, Until::Accepted, Box::new(reply));
+    }
+
+    /// Sixteen bytes that nobody can guess, in hex.
+    pub fn fresh_id(&self) -> String {
+        let mut bytes = [0; 16];
+        (self.options.random)(&mut bytes);
+        alloy_primitives::hex::encode_prefixed(bytes)
+    }
+
+    /// The ledger name that disclosure subjects carry.
+    pub fn ledger_name(&self) -> &'static str {
+        self.ledger.protocol.name()
+    }
+}
+
+/// Notifications of subscriptions that the message made leave after its answer.
+fn releasing(connection: Option<&Arc<Connection>>, holds: &Arc<AtomicUsize>, finish: Finish) -> Finish {
+    let Some(connection) = connection.cloned() else { return finish };
+    let holds = holds.clone();
+    Box::new(move |text| {
+        finish(text);
+        connection.release(holds.load(Ordering::Relaxed));
+    })
+}
+
+fn needs_developer(name: &str) -> RpcError {
+    let unknown = RpcError::unknown_method(name);
+    let message = format!("{}; developer methods are served by coco dev --nodes 1", unknown.message);
+    RpcError::new(unknown.code, message)
+}
+
+/// The one argument of a submission, without a detour through a list of arguments.
+pub(super) fn submission_bytes(params: Option<&RawValue>) -> Result<Bytes, RpcError> {
+    let fast = params.and_then(|raw| serde_json::from_str::<[&str; 1]>(raw.get()).ok());
+    let text = match fast {
+        Some([text]) => text.to_owned(),
+        None => Params::parse(params)?.required::<String>(0)?,
+    };
+    let digits = text
+        .strip_prefix("0x")
+        .ok_or_else(|| RpcError::invalid_argument(0, "hex string without 0x prefix"))?;
+    decode_hex(digits).map(Bytes::from).map_err(|fault| RpcError::invalid_argument(0, fault))
+}

@@ -1,0 +1,68 @@
+//! The face towards the node's listener.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use coco_protocol::{Caller, LedgerHandle, Mount, Reply, Service, Socket, SocketSession};
+use http::Request;
+
+use super::{Ledger, Options};
+use super::connection::Connection;
+use super::http::{allowed_origin, refuse, respond};
+use super::server::Server;
+
+/// Ethereum's JSON-RPC on one listener.
+pub struct RpcService {
+    server: Arc<Server>,
+}
+
+impl RpcService {
+    pub fn new(ledger: Ledger, handle: Arc<dyn LedgerHandle>, options: Options) -> Self {
+        Self { server: Server::new(ledger, handle, options) }
+    }
+}
+
+impl Service for RpcService {
+    fn mount(&self) -> Mount {
+        Mount::Listener("ethereum")
+    }
+
+    fn call(&self, caller: Caller, request: Request<Bytes>, reply: Reply) {
+        let origin = allowed_origin(&request, &self.server.options);
+        match refuse(&request, &self.server.options) {
+            Some(response) => reply(response),
+            None => {
+                let finish = Box::new(move |text| reply(respond(text, origin)));
+                self.server.serve(&caller, None, request.body(), finish);
+            }
+        }
+    }
+
+    fn open_socket(&self, caller: Caller, socket: Arc<dyn Socket>) -> Option<Box<dyn SocketSession>> {
+        let connection = Connection::new(caller, self.server.ledger.events.clone(), socket);
+        Some(Box::new(Session { server: self.server.clone(), connection }))
+    }
+}
+
+struct Session {
+    server: Arc<Server>,
+    connection: Arc<Connection>,
+}
+
+impl SocketSession for Session {
+    fn message(&mut self, text: &str) {
+        let connection = self.connection.clone();
+        let finish = Box::new(move |reply: Option<String>| {
+            if let Some(reply) = reply {
+                connection.answer(reply);
+            }
+        });
+        self.server.serve(&self.connection.caller, Some(&self.connection), text.as_bytes(), finish);
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.connection.close();
+    }
+}

@@ -1,0 +1,281 @@
+//! Trying a transaction without signing or writing anything: the state of some block, changed as the caller says.
+
+use std::sync::Arc;
+
+use alloy_primitives::{Address, Bytes, U256, keccak256};
+use revm::context::TxEnv;
+use revm::context::result::{ExecutionResult, HaltReason, InvalidTransaction};
+use revm::context_interface::block::BlobExcessGasAndPrice;
+
+use super::call::{Call, Deadline};
+use super::call_request::{AccountOverride, BlockOverrides, CallRequest, StateOverrides};
+use super::error::RpcError;
+use super::limits::{CALL_GAS_MAX, CODE_OVERRIDE_BYTES_MAX, READ_MS_MAX, SLOTS_MAX};
+use super::values::{BlockParam, Hex};
+use crate::execute::{CodeCache, Environment, ExecuteError, call as execute_call, refusal};
+use crate::state::{ACCOUNT, Account, Overlay, ReadState, STORAGE, State, Undo, set_account, set_code, set_slot};
+
+/// A block's state and rules, ready to try transactions on.
+pub struct Simulation {
+    pub overlay: Overlay,
+    pub environment: Environment,
+    pub codes: Arc<CodeCache>,
+    pub deadline: Deadline,
+}
+
+/// How a try ended.
+pub enum Tried {
+    Done(ExecutionResult),
+    /// It needs more gas than it was given to begin at all.
+    TooLittleGas,
+}
+
+impl Simulation {
+    pub fn new(
+        call: &Call<'_>,
+        block: Option<BlockParam>,
+        state: Option<StateOverrides>,
+        block_overrides: Option<BlockOverrides>,
+    ) -> Result<Self, RpcError> {
+        let chain = call.chain();
+        let number = chain.number(block.unwrap_or(BlockParam::Latest))?.ok_or_else(RpcError::header_not_found)?;
+        let header = chain.header(number)?.ok_or_else(RpcError::header_not_found)?;
+        let mut environment = Environment::new(&call.server.ledger.network().schedule, &header);
+        let cfg = &mut environment.cfg;
+        cfg.disable_nonce_check = true;
+        cfg.disable_eip3607 = true;
+        cfg.disable_block_gas_limit = true;
+        cfg.tx_gas_limit_cap = Some(u64::MAX);
+        cfg.limit_contract_initcode_size = None;
+        let mut simulation = Self {
+            overlay: Overlay::new(chain.state_at(number)?),
+            environment,
+            codes: call.server.ledger.chain.codes().clone(),
+            deadline: call.deadline(),
+        };
+        for (Hex(address), account) in state.unwrap_or_default() {
+            simulation.override_account(&address, account)?;
+        }
+        simulation.override_block(block_overrides.unwrap_or_default());
+        Ok(simulation)
+    }
+
+    /// What the request becomes with this much gas. Free calls see a base fee of zero.
+    pub fn env(&mut self, request: &CallRequest, gas: u64) -> Result<TxEnv, RpcError> {
+        let nonce = match request.nonce {
+            Some(Hex(nonce)) => nonce,
+            None => self.account(&request.sender())?.nonce,
+        };
+        let env = request.env(gas, nonce)?;
+        if env.gas_price == 0 {
+            self.environment.cfg.disable_base_fee = true;
+            self.environment.block.basefee = 0;
+        }
+        if env.max_fee_per_blob_gas == 0 {
+            if let Some(blob) = &mut self.environment.block.blob_excess_gas_and_price {
+                *blob = BlobExcessGasAndPrice { excess_blob_gas: 0, blob_gasprice: 0 };
+            }
+        }
+        Ok(env)
+    }
+
+    /// The gas that a call may use: what it asks for, what this node allows, what its sender can pay.
+    pub fn gas_for_call(&self, request: &CallRequest) -> Result<u64, RpcError> {
+        let asked = request.gas.map(|Hex(gas)| gas);
+        let gas = asked.unwrap_or(CALL_GAS_MAX).min(CALL_GAS_MAX);
+        if asked.is_some() {
+            return Ok(gas);
+        }
+        Ok(gas.min(self.affordable_gas(request)?.unwrap_or(u64::MAX)))
+    }
+
+    /// The gas that the sender can pay at the price it names; `None` if it names none.
+    pub fn affordable_gas(&self, request: &CallRequest) -> Result<Option<u64>, RpcError> {
+        let price = request.price();
+        if price == 0 {
+            return Ok(None);
+        }
+        let balance = self.account(&request.sender())?.balance;
+        let rest = balance
+            .checked_sub(request.value())
+            .ok_or_else(|| RpcError::server("insufficient funds for gas * price + value"))?;
+        Ok(Some((rest / U256::from(price)).saturating_to()))
+    }
+
+    pub fn account(&self, address: &Address) -> Result<Account, RpcError> {
+        let state: &dyn ReadState = &self.overlay;
+        Ok(state.account(address).map_err(RpcError::internal)?.unwrap_or_default())
+    }
+
+    pub fn has_code(&self, address: &Address) -> Result<bool, RpcError> {
+        Ok(self.account(address)?.has_code())
+    }
+
+    /// Executes; nothing is kept.
+    pub fn run(&mut self, tx: TxEnv) -> Result<Tried, RpcError> {
+        self.deadline.check()?;
+        let deadline = self.deadline.clone();
+        let executed =
+            execute_call(&mut self.overlay, &self.codes, &self.environment, tx.clone(), &mut || deadline.passed());
+        match executed {
+            Ok(Some(executed)) => Ok(Tried::Done(executed.result)),
+            Ok(None) => Err(RpcError::too_slow(READ_MS_MAX)),
+            Err(ExecuteError::Transaction(
+                InvalidTransaction::CallGasCostMoreThanGasLimit { .. } | InvalidTransaction::GasFloorMoreThanGasLimit { .. },
+            )) => Ok(Tried::TooLittleGas),
+            Err(error) => Err(self.refused(error, &tx)),
+        }
+    }
+
+    pub fn refused(&self, error: ExecuteError, tx: &TxEnv) -> RpcError {
+        match error {
+            error @ ExecuteError::Transaction(_) => RpcError::server(refusal(error, tx, &self.environment).to_string()),
+            broken => RpcError::internal(broken),
+        }
+    }
+
+    fn override_account(&mut self, address: &Address, changes: AccountOverride) -> Result<(), RpcError> {
+        let AccountOverride { balance, nonce, code, state, state_diff, move_precompile_to_address } = changes;
+        if state.is_some() && state_diff.is_some() {
+            return Err(RpcError::invalid_params(format!("account {address} has both 'state' and 'stateDiff'")));
+        }
+        if move_precompile_to_address.is_some() {
+            return Err(RpcError::invalid_params("movePrecompileToAddress is not offered here"));
+        }
+        let mut account = self.account(address)?;
+        account.balance = balance.map_or(account.balance, |Hex(balance)| balance);
+        account.nonce = nonce.map_or(account.nonce, |Hex(nonce)| nonce);
+        // What was replaced does not matter: nothing of this is ever written.
+        let mut undo = Undo::default();
+        if let Some(Hex(code)) = code {
+            if code.len() > CODE_OVERRIDE_BYTES_MAX {
+                return Err(RpcError::invalid_params(format!("code override above {CODE_OVERRIDE_BYTES_MAX} bytes")));
+            }
+            account.code_hash = keccak256(&code);
+            set_code(&mut self.overlay, account.code_hash, &code);
+        }
+        let overlay: &mut dyn State = &mut self.overlay;
+        if account == Account::default() {
+            overlay.set(&ACCOUNT, bytes::Bytes::copy_from_slice(address.as_slice()), None);
+        } else {
+            set_account(overlay, address, &account, &mut undo);
+        }
+        if state.is_some() {
+            for (key, _) in overlay.with_prefix(&STORAGE, address.as_slice()) {
+                overlay.set(&STORAGE, key, None);
+            }
+        }
+        let slots = state.or(state_diff).unwrap_or_default();
+        if slots.len() > SLOTS_MAX {
+            return Err(RpcError::invalid_params(format!("more than {SLOTS_MAX} storage slots in one override")));
+        }
+        for (Hex(slot), Hex(value)) in slots {
+            set_slot(overlay, address, slot.into(), value.into(), &mut undo);
+        }
+        Ok(())
+    }
+
+    fn override_block(&mut self, changes: BlockOverrides) {
+        let block = &mut self.environment.block;
+        block.number = changes.number.map_or(block.number, |Hex(number)| number);
+        block.timestamp = changes.time.map_or(block.timestamp, |Hex(time)| U256::from(time));
+        block.gas_limit = changes.gas_limit.map_or(block.gas_limit, |Hex(limit)| limit);
+        block.beneficiary = changes.fee_recipient.map_or(block.beneficiary, |Hex(address)| address);
+        block.basefee = changes.base_fee_per_gas.map_or(block.basefee, |Hex(fee)| fee);
+        block.difficulty = changes.difficulty.map_or(block.difficulty, |Hex(difficulty)| difficulty);
+        if let (Some(Hex(randao)), Some(_)) = (changes.prev_randao, block.prevrandao) {
+            block.prevrandao = Some(randao);
+        }
+        if let (Some(Hex(fee)), Some(blob)) = (changes.blob_base_fee, &mut block.blob_excess_gas_and_price) {
+            blob.blob_gasprice = fee;
+        }
+    }
+}
+
+/// The error of an execution that reverted: its bytes, and its reason where they hold one.
+pub fn reverted(output: &Bytes) -> RpcError {
+    let message = match revert_reason(output) {
+        Some(reason) => format!("execution reverted: {reason}"),
+        None => "execution reverted".to_owned(),
+    };
+    RpcError::new(3, message).with_data(output)
+}
+
+/// `Error(string)` and `Panic(uint256)`, as Solidity encodes them.
+fn revert_reason(output: &[u8]) -> Option<String> {
+    let (selector, arguments) = output.split_first_chunk::<4>()?;
+    let word = |bytes: &[u8]| Some(U256::from_be_slice(bytes.get(..32)?));
+    match selector {
+        [0x08, 0xc3, 0x79, 0xa0] => {
+            let offset = usize::try_from(word(arguments)?).ok()?;
+            let string = arguments.get(offset..)?;
+            let bytes = usize::try_from(word(string)?).ok()?;
+            let text = string.get(32..)?.get(..bytes)?;
+            Some(String::from_utf8_lossy(text).into_owned())
+        }
+        [0x4e, 0x48, 0x7b, 0x71] => Some(panic_text(word(arguments)?)),
+        _ => None,
+    }
+}
+
+fn panic_text(code: U256) -> String {
+    let text = match u8::try_from(code).unwrap_or(u8::MAX) {
+        0x00 => "generic panic",
+        0x01 => "assert(false)",
+        0x11 => "arithmetic underflow or overflow",
+        0x12 => "division or modulo by zero",
+        0x21 => "enum overflow",
+        0x22 => "invalid encoded storage byte array accessed",
+        0x31 => "out-of-bounds array access; popping on an empty array",
+        0x32 => "out-of-bounds access of an array or bytesN",
+        0x41 => "out of memory",
+        0x51 => "uninitialized function",
+        _ => return format!("unknown panic code: {code:#x}"),
+    };
+    text.to_owned()
+}
+
+/// Why the EVM stopped, in the words of other clients.
+pub fn halted(reason: &HaltReason) -> RpcError {
+    let text = match reason {
+        HaltReason::OutOfGas(_) => "out of gas",
+        HaltReason::OpcodeNotFound | HaltReason::NotActivated => "invalid opcode",
+        HaltReason::InvalidFEOpcode => "invalid opcode: INVALID",
+        HaltReason::InvalidJump => "invalid jump destination",
+        HaltReason::StackUnderflow => "stack underflow",
+        HaltReason::StackOverflow => "stack limit reached",
+        HaltReason::OutOfOffset => "return data out of bounds",
+        HaltReason::CreateCollision => "contract address collision",
+        HaltReason::NonceOverflow => "nonce uint64 overflow",
+        HaltReason::CreateContractSizeLimit => "max code size exceeded",
+        HaltReason::CreateContractStartingWithEF => "invalid code: must not begin with 0xef",
+        HaltReason::CreateInitCodeSizeLimit => "max initcode size exceeded",
+        HaltReason::StateChangeDuringStaticCall | HaltReason::CallNotAllowedInsideStatic => "write protection",
+        HaltReason::OutOfFunds | HaltReason::OverflowPayment => "insufficient balance for transfer",
+        HaltReason::CallTooDeep => "max call depth exceeded",
+        HaltReason::PrecompileError | HaltReason::PrecompileErrorWithContext(_) => "precompile failed",
+    };
+    RpcError::server(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use alloy_primitives::hex;
+
+    #[test]
+    fn a_reason_is_read_out_of_a_revert_and_hostile_bytes_give_none() {
+        let error = hex!("08c379a00000000000000000000000000000000000000000000000000000000000000020000000000000000000000000000000000000000000000000000000000000000a75736572206572726f7200000000000000000000000000000000000000000000");
+        let failed = reverted(&Bytes::from(error));
+        assert_eq!((failed.code, failed.message.as_ref()), (3, "execution reverted: user error"));
+        assert_eq!(failed.data, Some(hex::encode_prefixed(error)));
+        let panic = hex!("4e487b710000000000000000000000000000000000000000000000000000000000000001");
+        assert_eq!(reverted(&Bytes::from(panic)).message, "execution reverted: assert(false)");
+        let mut hostile = error;
+        hostile[4..36].fill(0xff);
+        for bytes in [&hostile[..], &error[..40], &error[..4], &[], &[1, 2, 3, 4, 5]] {
+            assert_eq!(reverted(&Bytes::copy_from_slice(bytes)).message, "execution reverted");
+        }
+    }
+}

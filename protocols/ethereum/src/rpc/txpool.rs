@@ -1,0 +1,104 @@
+//! `txpool_`: what waits in the primary's pool.
+
+use std::collections::BTreeMap;
+
+use alloy_consensus::Transaction as _;
+use alloy_primitives::Address;
+
+use super::call::{Call, Method};
+use super::committed::push_transaction;
+use super::error::RpcError;
+use super::json::{Json, Object, push_string};
+use super::params::Params;
+use super::pool::{ask, pooled};
+use super::pool_questions::{PoolContent, PoolCounts, PoolQuestion, PooledTransaction};
+use super::reply::Responder;
+use super::values::Hex;
+use crate::transaction::Transaction;
+
+pub const METHODS: &[Method] = &[
+    Method::later("txpool_status", status),
+    Method::later("txpool_content", content),
+    Method::later("txpool_contentFrom", content_from),
+    Method::later("txpool_inspect", inspect),
+];
+
+/// Transactions by sender, then nonce.
+type BySender = BTreeMap<Address, BTreeMap<u64, Transaction>>;
+
+fn status(call: &Call<'_>, _: &Params<'_>, responder: Responder) {
+    ask(call.server, call.caller, &PoolQuestion::Counts, move |counts: Result<PoolCounts, RpcError>| {
+        responder.send(counts.map(|counts| {
+            Json::object(|object| {
+                object.quantity("pending", counts.pending);
+                object.quantity("queued", counts.queued);
+            })
+        }));
+    });
+}
+
+fn content(call: &Call<'_>, _: &Params<'_>, responder: Responder) {
+    show(call, None, responder, |object, transactions| {
+        by_sender(object, transactions, |out, transaction| push_transaction(out, transaction, None));
+    });
+}
+
+fn content_from(call: &Call<'_>, params: &Params<'_>, responder: Responder) {
+    match params.required(0) {
+        Err(error) => responder.send(Err(error)),
+        Ok(Hex(sender)) => show(call, Some(sender), responder, move |object, transactions| {
+            if let Some(own) = transactions.get(&sender) {
+                by_nonce(object, own, |out, transaction| push_transaction(out, transaction, None));
+            }
+        }),
+    }
+}
+
+fn inspect(call: &Call<'_>, _: &Params<'_>, responder: Responder) {
+    show(call, None, responder, |object, transactions| {
+        by_sender(object, transactions, |out, transaction| {
+            let envelope = &transaction.envelope;
+            let to = envelope.to().map_or("contract creation".to_owned(), |to| to.to_checksum(None));
+            let (value, gas, price) = (envelope.value(), envelope.gas_limit(), envelope.max_fee_per_gas());
+            push_string(out, &format!("{to}: {value} wei + {gas} gas × {price} wei"));
+        });
+    });
+}
+
+/// Answers with `pending` and `queued`, each filled by `fill`.
+fn show(
+    call: &Call<'_>,
+    sender: Option<Address>,
+    responder: Responder,
+    fill: impl Fn(&mut Object<'_>, &BySender) + Send + 'static,
+) {
+    let (server, caller) = (call.server.clone(), call.caller.clone());
+    ask(call.server, call.caller, &PoolQuestion::Content(sender), move |content: Result<PoolContent, RpcError>| {
+        let sort = |known: Vec<PooledTransaction>| {
+            let mut sorted = BySender::new();
+            for transaction in known.iter().filter_map(|known| pooled(&server, &caller, known)) {
+                sorted.entry(transaction.sender).or_default().insert(transaction.envelope.nonce(), transaction);
+            }
+            sorted
+        };
+        responder.send(content.map(|content| {
+            Json::object(|object| {
+                object.object("pending", |object| fill(object, &sort(content.pending)));
+                object.object("queued", |object| fill(object, &sort(content.queued)));
+            })
+        }));
+    });
+}
+
+/// Senders are written with their checksum here, unlike everywhere else: so other clients do.
+fn by_sender(object: &mut Object<'_>, transactions: &BySender, push: impl Fn(&mut String, &Transaction)) {
+    for (sender, own) in transactions {
+        object.object(&sender.to_checksum(None), |object| by_nonce(object, own, &push));
+    }
+}
+
+fn by_nonce(object: &mut Object<'_>, own: &BTreeMap<u64, Transaction>, push: impl Fn(&mut String, &Transaction)) {
+    for (nonce, transaction) in own {
+        push(object.field(&nonce.to_string()), transaction);
+    }
+}

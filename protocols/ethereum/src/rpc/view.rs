@@ -1,0 +1,205 @@
+//! Reading the chain on behalf of somebody: committed state, history, and the newest blocks from memory.
+//!
+//! Whatever leaves the node passes one of the `discloses_…` questions, which go to the disclosure gate. What the caller may not
+//! see reads as what does not exist.
+
+use std::sync::Arc;
+
+use alloy_consensus::{Header, Transaction as _};
+use alloy_primitives::{Address, B256, Log};
+use alloy_rlp::Decodable;
+use coco_protocol::{Reader, Subject};
+
+use super::committed::{BlockHead, CommittedBlock, SharedBlock};
+use super::error::RpcError;
+use super::limits::HISTORIC_STATE_BLOCKS_MAX;
+use super::server::Server;
+use super::values::BlockParam;
+use crate::block::{BlockRecord, Included};
+use crate::state::{
+    BLOCK, BLOCK_BY_HASH, HistoricError, HistoricState, META, META_HEAD, RECENT, ReadState, TRANSACTION_BY_HASH,
+};
+use crate::transaction::Transaction;
+
+/// The chain as one caller sees it.
+#[derive(Clone, Copy)]
+pub struct ChainView<'a> {
+    server: &'a Server,
+    reader: &'a Reader,
+}
+
+/// A transaction in its block.
+pub struct Placed {
+    pub head: BlockHead,
+    pub included: Included,
+    pub index: usize,
+}
+
+impl<'a> ChainView<'a> {
+    pub fn new(server: &'a Server, reader: &'a Reader) -> Self {
+        Self { server, reader }
+    }
+
+    pub fn reader(&self) -> &'a Reader {
+        self.reader
+    }
+
+    /// The number of the newest block.
+    pub fn head(&self) -> Result<u64, RpcError> {
+        Ok(self.head_header()?.number)
+    }
+
+    pub fn head_header(&self) -> Result<Header, RpcError> {
+        let rlp = self.reader.state().get(&META, META_HEAD).ok_or_else(|| RpcError::server("the network has no block yet"))?;
+        Header::decode(&mut &rlp[..]).map_err(|_| RpcError::internal("the newest header does not decode"))
+    }
+
+    /// The number of a block that exists.
+    pub fn number(&self, block: BlockParam) -> Result<Option<u64>, RpcError> {
+        match block {
+            BlockParam::Earliest => Ok(Some(0)),
+            BlockParam::Latest | BlockParam::Pending => self.head().map(Some),
+            BlockParam::Number(number) => Ok((number <= self.head()?).then_some(number)),
+            BlockParam::Hash(hash) => self.number_of(&hash),
+        }
+    }
+
+    pub fn number_of(&self, hash: &B256) -> Result<Option<u64>, RpcError> {
+        let Some(record) = self.record(&BLOCK_BY_HASH, hash.as_slice())? else { return Ok(None) };
+        let number = record[..].try_into().map(u64::from_be_bytes).map_err(|_| damaged("block hash index"))?;
+        // History may know a block that this reader's state does not.
+        Ok((number <= self.head()?).then_some(number))
+    }
+
+    pub fn hash(&self, number: u64) -> Result<Option<B256>, RpcError> {
+        if let Some(hash) = self.reader.state().get(&RECENT, &number.to_be_bytes()) {
+            return B256::try_from(&hash[..]).map(Some).map_err(|_| damaged("recent hashes"));
+        }
+        Ok(self.header(number)?.map(|header| header.hash_slow()))
+    }
+
+    pub fn header(&self, number: u64) -> Result<Option<Header>, RpcError> {
+        if let Some(block) = self.recent(number)? {
+            return Ok(Some(block.head.header.clone()));
+        }
+        let Some(record) = self.block_record(number)? else { return Ok(None) };
+        record.header().map(Some).ok_or_else(|| damaged("header"))
+    }
+
+    pub fn block(&self, number: u64) -> Result<Option<SharedBlock>, RpcError> {
+        self.block_if(number, |_| true)
+    }
+
+    /// The block, if it exists and its header passes `wanted`; otherwise its transactions are not even decoded.
+    pub fn block_if(&self, number: u64, wanted: impl FnOnce(&Header) -> bool) -> Result<Option<SharedBlock>, RpcError> {
+        if let Some(block) = self.recent(number)? {
+            return Ok(wanted(&block.head.header).then_some(block));
+        }
+        let Some(record) = self.block_record(number)? else { return Ok(None) };
+        let header = record.header().ok_or_else(|| damaged("header"))?;
+        if !wanted(&header) {
+            return Ok(None);
+        }
+        let block = CommittedBlock::decode(&record, header.hash_slow(), &self.server.ledger.network().schedule);
+        let block = Arc::new(block.ok_or_else(|| damaged("block"))?);
+        Ok(self.discloses_block(&block.head).then_some(block))
+    }
+
+    /// A transaction that was included, if the caller may see it.
+    pub fn transaction(&self, hash: &B256) -> Result<Option<Placed>, RpcError> {
+        let placed = match self.server.ledger.events.recent_transaction(hash) {
+            Some((block, index)) if block.number() <= self.head()? => {
+                block.included.get(index).map(|included| Placed { head: block.head.clone(), included: included.clone(), index })
+            }
+            _ => self.stored_transaction(hash)?,
+        };
+        Ok(placed.filter(|placed| self.discloses_transaction(&placed.included.transaction)))
+    }
+
+    fn stored_transaction(&self, hash: &B256) -> Result<Option<Placed>, RpcError> {
+        let Some(record) = self.record(&TRANSACTION_BY_HASH, hash.as_slice())? else { return Ok(None) };
+        let place = record.split_first_chunk::<8>().and_then(|(number, index)| {
+            Some((u64::from_be_bytes(*number), u32::from_be_bytes(index.try_into().ok()?) as usize))
+        });
+        let (number, index) = place.ok_or_else(|| damaged("transaction index"))?;
+        if number > self.head()? {
+            return Ok(None);
+        }
+        let record = self.block_record(number)?.ok_or_else(|| damaged("block of a transaction"))?;
+        let header = record.header().ok_or_else(|| damaged("header"))?;
+        let included = record.transaction(index).ok_or_else(|| damaged("transaction"))?;
+        let hash = header.hash_slow();
+        Ok(Some(Placed { head: BlockHead::new(header, hash, &self.server.ledger.network().schedule), included, index }))
+    }
+
+    /// The state after a block.
+    pub fn state_at(&self, number: u64) -> Result<Arc<dyn ReadState>, RpcError> {
+        let head = self.head()?;
+        if number == head {
+            return Ok(Arc::new(self.reader.state().clone()));
+        }
+        match HistoricState::new(self.reader.clone(), head, number, HISTORIC_STATE_BLOCKS_MAX) {
+            Ok(state) => Ok(Arc::new(state)),
+            Err(HistoricError::TooOld { .. }) => Err(RpcError::new(4444, "pruned history unavailable")),
+            Err(HistoricError::Missing(_)) if number > head => Err(RpcError::header_not_found()),
+            Err(error) => Err(RpcError::internal(error)),
+        }
+    }
+
+    /// The state that a parameter names.
+    pub fn state(&self, block: Option<BlockParam>) -> Result<Arc<dyn ReadState>, RpcError> {
+        let number = self.number(block.unwrap_or(BlockParam::Latest))?.ok_or_else(RpcError::header_not_found)?;
+        self.state_at(number)
+    }
+
+    pub fn block_record(&self, number: u64) -> Result<Option<BlockRecord>, RpcError> {
+        if number > self.head()? {
+            return Ok(None);
+        }
+        let Some(record) = self.record(&BLOCK, &number.to_be_bytes())? else { return Ok(None) };
+        BlockRecord::decode(record).map(Some).ok_or_else(|| damaged("block"))
+    }
+
+    fn record(&self, map: &coco_types::MapName, key: &[u8]) -> Result<Option<bytes::Bytes>, RpcError> {
+        self.reader.record(map, key).map_err(RpcError::internal)
+    }
+
+    fn recent(&self, number: u64) -> Result<Option<SharedBlock>, RpcError> {
+        let Some(block) = self.server.ledger.events.recent(number) else { return Ok(None) };
+        Ok((number <= self.head()? && self.discloses_block(&block.head)).then_some(block))
+    }
+
+    fn discloses(&self, kind: &str, name: &[u8], parties: &[&[u8]]) -> bool {
+        let subject = Subject { ledger: self.server.ledger_name(), kind, name, parties };
+        self.reader.disclose(&subject, ()).is_some()
+    }
+
+    pub fn discloses_block(&self, head: &BlockHead) -> bool {
+        self.discloses("block", head.hash.as_slice(), &[])
+    }
+
+    pub fn discloses_account(&self, address: &Address) -> bool {
+        self.discloses("account", address.as_slice(), &[address.as_slice()])
+    }
+
+    pub fn discloses_transaction(&self, transaction: &Transaction) -> bool {
+        let to = transaction.envelope.to();
+        let parties = [transaction.sender.as_slice(), to.as_ref().map_or(&[][..], |to| to.as_slice())];
+        let count = if to.is_some() { 2 } else { 1 };
+        self.discloses("transaction", transaction.hash.as_slice(), parties.get(..count).unwrap_or(&[]))
+    }
+
+    /// Sender, recipient and every address named in an indexed topic are party to a log.
+    pub fn discloses_log(&self, transaction: &Transaction, log: &Log) -> bool {
+        let to = transaction.envelope.to();
+        let mut parties: Vec<&[u8]> = vec![transaction.sender.as_slice()];
+        parties.extend(to.as_ref().map(|to| to.as_slice()));
+        let named = |topic: &'_ B256| topic[..12].iter().all(|byte| *byte == 0);
+        parties.extend(log.topics().iter().skip(1).filter(|topic| named(topic)).map(|topic| &topic[12..]));
+        self.discloses("log", transaction.hash.as_slice(), &parties)
+    }
+}
+
+fn damaged(what: &str) -> RpcError {
+    RpcError::internal(format!("damaged record: {what}"))
+}

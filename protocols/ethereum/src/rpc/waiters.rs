@@ -1,0 +1,118 @@
+//! Callers that wait until their transaction is in a block.
+//!
+//! A node has no timer for them: whoever waited too long is told at the next request or block, whichever comes first.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Weak};
+
+use alloy_primitives::B256;
+use coco_protocol::Caller;
+use parking_lot::Mutex;
+
+use super::view::ChainView;
+use super::error::RpcError;
+use super::json::Json;
+use super::limits::RECEIPT_WAITERS_MAX;
+use super::reply::Responder;
+use super::committed::{CommittedBlock, receipt_json};
+use super::server::Server;
+use crate::events::{Event, Keep, Round};
+
+/// Everybody who waits, by transaction.
+#[derive(Default)]
+pub struct Waiters {
+    waiting: Mutex<BTreeMap<B256, Vec<Waiter>>>,
+}
+
+/// One caller.
+pub struct Waiter {
+    pub responder: Responder,
+    pub caller: Caller,
+    pub wants: Wants,
+    pub ends_ms: u64,
+}
+
+/// What a waiting caller is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wants {
+    /// The receipt, or an error when the time is over.
+    Receipt { timeout_ms: u64 },
+    /// The hash, whatever happened.
+    Hash,
+}
+
+impl Waiters {
+    /// Lets blocks answer. The server is held weakly: it owns the waiters.
+    pub fn listen(server: &Arc<Server>) {
+        let weak: Weak<Server> = Arc::downgrade(server);
+        server.ledger.events.listen(Round::First, Arc::new(move |event| {
+            let Some(server) = weak.upgrade() else { return Keep::No };
+            if let Event::Block(block) = event {
+                server.waiters.included(&server, block);
+                server.waiters.expire(server.handle.now_ms());
+            }
+            Keep::Yes
+        }));
+    }
+
+    pub fn add(&self, hash: B256, waiter: Waiter) {
+        let mut waiting = self.waiting.lock();
+        if waiting.len() >= RECEIPT_WAITERS_MAX {
+            drop(waiting);
+            return waiter.responder.send(Err(RpcError::limit(format!("{RECEIPT_WAITERS_MAX} waiting callers"))));
+        }
+        waiting.entry(hash).or_default().push(waiter);
+    }
+
+    /// Ends the waiting of everybody who waits for a transaction, with the same answer.
+    pub fn answer(&self, hash: &B256, answer: &Result<Json, RpcError>) {
+        let waiters = self.waiting.lock().remove(hash);
+        for waiter in waiters.into_iter().flatten() {
+            waiter.responder.send(answer.clone());
+        }
+    }
+
+    /// Answers who waited too long.
+    pub fn expire(&self, now_ms: u64) {
+        let mut expired = Vec::new();
+        self.waiting.lock().retain(|hash, waiters| {
+            expired.extend(waiters.extract_if(.., |waiter| waiter.ends_ms < now_ms).map(|waiter| (*hash, waiter)));
+            !waiters.is_empty()
+        });
+        for (hash, waiter) in expired {
+            waiter.responder.send(match waiter.wants {
+                Wants::Hash => Ok(Json::data(hash.as_slice())),
+                Wants::Receipt { timeout_ms } => Err(timed_out(&hash, timeout_ms)),
+            });
+        }
+    }
+
+    /// Answers everybody who waits for a transaction of this block.
+    pub fn included(&self, server: &Arc<Server>, block: &CommittedBlock) {
+        if self.waiting.lock().is_empty() {
+            return;
+        }
+        for (index, included) in block.included.iter().enumerate() {
+            let transaction = &included.transaction;
+            let waiters = self.waiting.lock().remove(&transaction.hash);
+            for waiter in waiters.into_iter().flatten() {
+                let answer = match waiter.wants {
+                    Wants::Hash => Ok(Json::data(transaction.hash.as_slice())),
+                    Wants::Receipt { .. } => {
+                        let reader = server.handle.reader(&waiter.caller);
+                        let chain = ChainView::new(server, &reader);
+                        let seen = chain.discloses_transaction(transaction);
+                        Ok(if seen { receipt_json(&block.head, included, index) } else { Json::null() })
+                    }
+                };
+                waiter.responder.send(answer);
+            }
+        }
+    }
+}
+
+/// Error 4 carries the hash, so that the caller can go on asking.
+fn timed_out(hash: &B256, timeout_ms: u64) -> RpcError {
+    let message = format!("the transaction was added to the pool but was not included within {timeout_ms} ms");
+    RpcError::new(4, message).with_data(hash.as_slice())
+}
