@@ -34,6 +34,7 @@ impl Consensus {
             MessageType::MsgAppend => self.check_append(&message)?,
             MessageType::MsgHeartbeat => self.check_heartbeat(&message)?,
             MessageType::MsgAppendResponse => self.check_acknowledgement(&message)?,
+            MessageType::MsgRequestVoteResponse => self.check_vote()?,
             MessageType::MsgTimeoutNow => self.check_takeover(&message)?,
             _ => {}
         }
@@ -125,6 +126,12 @@ impl Consensus {
             }
         }
         if message.reject_hint > message.index { Err(Refused::Range { field: "reject_hint" }) } else { Ok(()) }
+    }
+
+    /// Requests for votes leave when the whole log is durable; the crate asserts that it still is when they are answered.
+    fn check_vote(&self) -> Result<(), Refused> {
+        let log = &self.raft().raft_log;
+        if log.persisted < log.last_index() { Err(Refused::Unasked) } else { Ok(()) }
     }
 
     /// The crate starts an election at once, without asking around first.

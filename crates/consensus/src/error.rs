@@ -54,6 +54,8 @@ pub enum Refused {
     NotFromPrimary,
     #[error("this replica distrusts the primary of this view")]
     Distrusted,
+    #[error("a vote that was not asked for")]
+    Unasked,
     #[error("the sender was removed")]
     Removed,
     #[error("the sender is not in the configuration")]

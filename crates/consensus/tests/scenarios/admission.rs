@@ -127,6 +127,20 @@ fn inputs_that_make_the_crate_panic_are_refused() {
 }
 
 #[test]
+fn a_vote_that_arrives_before_it_can_have_been_asked_for_is_refused() {
+    // The crate asserts that a new primary's log is durable.
+    let mut network = network();
+    network.replicas.get_mut(&2).unwrap().sync_ticks = u64::MAX;
+    network.propose(1, b"not durable on 2").unwrap();
+    network.step();
+    network.core(2).campaign();
+    let mut vote = message(&mut network, MessageType::MsgRequestVoteResponse);
+    assert_eq!(step(&mut network, &vote), Err(Refused::Unasked));
+    vote.reject = true;
+    assert_eq!(step(&mut network, &vote), Err(Refused::Unasked));
+}
+
+#[test]
 fn entries_of_other_kinds_are_refused() {
     let mut network = network();
     let first = append(&mut network, EntryType::EntryConfChange, Bytes::new());
