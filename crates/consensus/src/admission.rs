@@ -34,7 +34,7 @@ impl Consensus {
             MessageType::MsgAppend => self.check_append(&message)?,
             MessageType::MsgHeartbeat => self.check_heartbeat(&message)?,
             MessageType::MsgAppendResponse => self.check_acknowledgement(&message)?,
-            MessageType::MsgRequestVoteResponse => self.check_vote()?,
+            MessageType::MsgRequestVoteResponse => self.check_vote(&message)?,
             MessageType::MsgTimeoutNow => self.check_takeover(&message)?,
             _ => {}
         }
@@ -129,9 +129,11 @@ impl Consensus {
     }
 
     /// Requests for votes leave when the whole log is durable; the crate asserts that it still is when they are answered.
-    fn check_vote(&self) -> Result<(), Refused> {
-        let log = &self.raft().raft_log;
-        if log.persisted < log.last_index() { Err(Refused::Unasked) } else { Ok(()) }
+    fn check_vote(&self, message: &Message) -> Result<(), Refused> {
+        let raft = self.raft();
+        let counts = raft.state == StateRole::Candidate && message.term == raft.term;
+        let behind = raft.raft_log.persisted < raft.raft_log.last_index();
+        if counts && behind { Err(Refused::Unasked) } else { Ok(()) }
     }
 
     /// The crate starts an election at once, without asking around first.

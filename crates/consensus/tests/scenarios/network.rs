@@ -245,8 +245,7 @@ impl Network {
         }
         self.invariants.before_delivery(from, to, &bytes);
         if let Err(refused) = self.core(to).step(ReplicaId(from), &bytes) {
-            let harmless =
-                [Refused::Stranger, Refused::Removed, Refused::NotFromPrimary, Refused::Unasked].contains(&refused);
+            let harmless = [Refused::Stranger, Refused::Removed, Refused::NotFromPrimary].contains(&refused);
             assert!(harmless || !self.honest, "{to} refused an honest message of {from}: {refused}");
             self.refused.push((to, refused));
         }
