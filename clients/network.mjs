@@ -21,7 +21,7 @@ export const REFUSED = defaults.refused;
 export const UNKNOWN_METHOD = defaults.unknown_method;
 
 /** How long anything may take to be committed and to reach every endpoint. */
-export const WAIT_MS = defaults.wait_ms;
+export const WAIT_MS = Number(process.env.COCO_WAIT_MS ?? defaults.wait_ms);
 
 /** The limit for one whole check, so that a silent network fails checks instead of hanging them. */
 export const CASE = { timeout: 60_000 };
@@ -54,15 +54,4 @@ export function within(promise, what) {
     timer = setTimeout(() => reject(new Error(`no ${what} after ${WAIT_MS} ms`)), WAIT_MS);
   });
   return Promise.race([promise, late]).finally(() => clearTimeout(timer));
-}
-
-/** One JSON-RPC call without any client library; resolves to the whole answer, `result` or `error`. */
-export async function call(url, method, params = []) {
-  const response = await fetch(url, {
-    method: 'POST',
-    headers: { 'content-type': 'application/json' },
-    body: JSON.stringify({ jsonrpc: '2.0', id: 1, method, params }),
-    signal: AbortSignal.timeout(WAIT_MS),
-  });
-  return response.json();
 }

@@ -112,6 +112,7 @@ function surroundings({ ready }) {
     COCO_READY: JSON.stringify(ready),
     MOCHA_REPORTER: 'tap',
     HARDHAT_DISABLE_TELEMETRY_PROMPT: 'true',
+    COLUMNS: '400', // or pytest cuts the reason of a skipped check
     NO_COLOR: '1',
     FORCE_COLOR: '0',
   };

@@ -16,7 +16,7 @@ MNEMONIC = DEFAULTS["mnemonic"]
 INDEX = DEFAULTS["account"]["web3py"]
 REFUSED = DEFAULTS["refused"]
 UNKNOWN_METHOD = DEFAULTS["unknown_method"]
-WAIT_S = DEFAULTS["wait_ms"] / 1000
+WAIT_S = int(os.environ.get("COCO_WAIT_MS", DEFAULTS["wait_ms"])) / 1000
 
 HOME = (INDEX - 1) % len(URLS)
 ELSEWHERE = (HOME + 1) % len(URLS)
