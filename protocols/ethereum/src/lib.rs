@@ -3,16 +3,29 @@
 //! ```text
 //!   transaction ── decoded, sender recovered ──▶ execute (revm) ──▶ state (tables in the key-value store)
 //!                                                    │                   │ rows that changed
-//!                                                  block ◀── roots ── trie (derived, in memory)
+//!                   pool ── one run, one block ──▶ block ◀── roots ── trie (derived, in memory)
+//!                                                    │
+//!                                  rpc ◀── events ◀──┘ committed
 //! ```
+//!
+//! [`Ethereum`] is the ledger at the framework's seam; [`chain::Chain`] what a node knows of it besides the tables.
 
 pub mod block;
+pub mod chain;
+pub mod events;
 pub mod execute;
 pub mod fork;
 pub mod network;
+pub mod pool;
+mod protocol;
+pub mod rpc;
 pub mod state;
 pub mod transaction;
 pub mod trie;
 
 #[cfg(test)]
+mod protocol_tests;
+#[cfg(test)]
 mod testing;
+
+pub use protocol::{Ethereum, NAME};

@@ -1,14 +1,24 @@
 //! What the tests of this crate share: recorded chains, and transactions that are really signed.
 
-use alloy_consensus::transaction::SignableTransaction;
-use alloy_consensus::{TxEip1559, TxLegacy};
+use std::sync::Arc;
+
+use alloy_consensus::transaction::{RlpEcdsaEncodableTx, SignableTransaction};
+use alloy_consensus::{Header, Signed, TxEip1559, TxLegacy};
 use alloy_eips::Encodable2718;
 use alloy_genesis::Genesis;
 use alloy_primitives::{Address, B256, Bytes as EvmBytes, Signature, TxKind, U256};
+use alloy_rlp::Decodable;
 use bytes::Bytes;
+use coco_kv::{Store, Tx};
+use coco_protocol::{Caller, CommittedBatch, CommittedTransaction, Context, Outcome, Protocol, Rejection};
+use coco_types::{Seqno, TxId, View, WriteSet};
 use secp256k1::{Message, SECP256K1, SecretKey};
 
+use crate::Ethereum;
+use crate::block::BlockRecord;
 use crate::network::DEV_ACCOUNTS;
+use crate::rpc::Options;
+use crate::state::{ACCOUNT, Account, BLOCK, META, META_HEAD, ReadState};
 use crate::transaction::Envelope;
 
 /// A file of the conformance vectors that lie beside the repository; `None`, said aloud, if they are absent.
@@ -40,9 +50,8 @@ pub(crate) fn sign_hash(key: &SecretKey, hash: B256) -> Signature {
 /// The signed EIP-2718 encoding.
 pub(crate) fn sign<T>(key: &SecretKey, tx: T) -> Bytes
 where
-    T: SignableTransaction<Signature>,
-    Envelope: From<alloy_consensus::Signed<T>>,
-    T: alloy_consensus::transaction::RlpEcdsaEncodableTx,
+    T: SignableTransaction<Signature> + RlpEcdsaEncodableTx,
+    Envelope: From<Signed<T>>,
 {
     let signature = sign_hash(key, tx.signature_hash());
     Envelope::from(tx.into_signed(signature)).encoded_2718().into()
@@ -73,4 +82,120 @@ pub(crate) fn invoke(nonce: u64, to: Option<Address>, input: EvmBytes) -> TxLega
         value: U256::ZERO,
         input,
     }
+}
+
+/// One node's Ethereum ledger with a store, driven as the executor drives it.
+pub(crate) struct Node {
+    pub ethereum: Arc<Ethereum>,
+    pub store: Store,
+    /// The write set of each ledger transaction, from genesis on.
+    pub ledger: Vec<Arc<WriteSet>>,
+}
+
+impl Node {
+    /// A development network after its genesis.
+    pub fn dev() -> Self {
+        Self::with_config(&serde_json::json!({"dev": true}))
+    }
+
+    pub fn with_config(config: &serde_json::Value) -> Self {
+        let mut node = Self::empty();
+        let mut tx = node.store.begin();
+        node.ethereum.genesis(&mut tx, config, &context(node.next(), 0)).expect("a usable configuration");
+        node.append(tx);
+        node
+    }
+
+    /// A node that has not heard of the network yet.
+    pub fn empty() -> Self {
+        let options = || Options::new(Arc::new(|bytes: &mut [u8]| bytes.fill(7)));
+        Self { ethereum: Arc::new(Ethereum::new(options)), store: Store::new(), ledger: Vec::new() }
+    }
+
+    pub fn next(&self) -> TxId {
+        TxId::new(View(1), self.store.newest().next())
+    }
+
+    pub fn append(&mut self, tx: Tx) {
+        let writes = tx.into_parts().0;
+        self.store.apply(self.store.newest().next(), &writes).expect("the next version");
+        self.ledger.push(Arc::new(writes));
+    }
+
+    /// Makes a block of these submissions; gives what became of each.
+    pub fn block(&mut self, now_ms: u64, submissions: &[Bytes]) -> Vec<Result<Outcome, Rejection>> {
+        let mut opened = false;
+        let mut results = Vec::new();
+        for raw in submissions {
+            let result = self.submit(now_ms, raw, opened);
+            opened |= result.is_ok();
+            results.push(result);
+        }
+        if opened {
+            let mut tx = self.store.begin();
+            self.ethereum.seal_block(&mut tx, &context(self.next(), now_ms)).expect("sealed").expect("not empty");
+            self.append(tx);
+        }
+        results
+    }
+
+    fn submit(&mut self, now_ms: u64, raw: &Bytes, opened: bool) -> Result<Outcome, Rejection> {
+        let admitted = self.ethereum.admit(raw.clone(), &Caller::Anonymous)?;
+        let mut tx = self.store.begin();
+        let context = context(self.next(), now_ms);
+        if !opened {
+            self.ethereum.open_block(&mut tx, &context)?;
+        }
+        let outcome = self.ethereum.execute(&mut tx, &admitted, &context)?;
+        self.append(tx);
+        Ok(outcome)
+    }
+
+    /// The ledger's transactions from `first` on (0 is genesis), as one committed batch.
+    pub fn batch(&self, first: usize) -> CommittedBatch {
+        let transactions = self.ledger.iter().enumerate().skip(first).map(|(at, writes)| CommittedTransaction {
+            txid: TxId::new(View(1), Seqno(at as u64 + 1)),
+            writes: writes.clone(),
+        });
+        CommittedBatch { transactions: transactions.collect() }
+    }
+
+    pub fn account(&self, address: &Address) -> Account {
+        let state = self.store.newest_snapshot();
+        (&state as &dyn ReadState).account(address).expect("rows decode").unwrap_or_default()
+    }
+
+    pub fn head(&self) -> Header {
+        let rlp = self.store.newest_snapshot().get(&META, META_HEAD).expect("a chain has a head");
+        Header::decode(&mut &rlp[..]).expect("a header")
+    }
+
+    /// A block's record, which a node would have in its history.
+    pub fn record(&self, number: u64) -> BlockRecord {
+        let key = number.to_be_bytes();
+        let found = self.ledger.iter().find_map(|writes| writes.get(&BLOCK, &key).flatten());
+        BlockRecord::decode(found.expect("the block was sealed").clone()).expect("a record")
+    }
+
+    pub fn dev_address(&self, index: usize) -> Address {
+        DEV_ACCOUNTS[index].address
+    }
+
+    pub fn dev_index(&self, address: &Address) -> usize {
+        DEV_ACCOUNTS.iter().position(|account| account.address == *address).expect("a development account")
+    }
+
+    /// As if a transaction of `address` had been executed.
+    pub fn bump_nonce(&mut self, address: &Address) {
+        let mut account = self.account(address);
+        account.nonce += 1;
+        let mut tx = self.store.begin();
+        tx.put(&ACCOUNT, Bytes::copy_from_slice(address.as_slice()), account.encode());
+        self.append(tx);
+    }
+}
+
+/// Randomness that a test can predict.
+pub(crate) fn context(txid: TxId, now_ms: u64) -> Context<'static> {
+    Context::new(txid, now_ms, &|bytes| bytes.fill(0x5a))
 }

@@ -22,4 +22,3 @@ pub use included::Included;
 pub use open::{BlockError, OpenBlock};
 pub use record::BlockRecord;
 pub use seal::SealedBlock;
-pub(crate) use seal::apply_rows;

@@ -4,20 +4,21 @@ use alloy_consensus::{Eip658Value, Header, Transaction as _};
 use alloy_eips::eip2935::HISTORY_STORAGE_ADDRESS;
 use alloy_eips::eip4788::BEACON_ROOTS_ADDRESS;
 use alloy_primitives::{Address, B256, Bytes};
-use coco_types::TxId;
+use coco_types::{TxId, limits};
 use revm::context::result::ExecutionResult;
 use revm::primitives::hardfork::SpecId;
 
-use super::seal::apply_rows;
 use super::{BlockAttributes, Included};
 use crate::execute::{self, CodeCache, Environment, refusal};
 use crate::fork::ForkSchedule;
-use crate::state::{self, CorruptState, State, Undo};
+use crate::state::{self, CorruptState, State, Undo, apply_rows};
 use crate::transaction::{Transaction, TransactionError};
 use crate::trie::StateTrie;
 
-/// A block's encoding without its margin for the header, bytes (EIP-7934).
-const BLOCK_BYTES_MAX: usize = (10 << 20) - (2 << 20);
+/// Transactions of a block, bytes: EIP-7934 without the margin for the header.
+const TRANSACTION_BYTES_MAX: usize = 8 << 20;
+/// Transactions and logs of a block, bytes, above which it takes no more: its record has to fit into one ledger transaction.
+const RECORD_BYTES_MAX: usize = limits::WRITE_SET_BYTES_MAX - (4 << 20);
 
 /// A block in the making. Its changes are in the state that was passed to each call; only the sums are in here.
 pub struct OpenBlock {
@@ -31,7 +32,8 @@ pub struct OpenBlock {
     pub(super) block_reward: u128,
     blob_gas_max: u64,
     log_count: u64,
-    bytes: usize,
+    transaction_bytes: usize,
+    log_bytes: usize,
 }
 
 /// A block cannot be opened or sealed.
@@ -67,7 +69,8 @@ impl OpenBlock {
             block_reward: if pays_reward { schedule.block_reward(header.number) } else { 0 },
             blob_gas_max: schedule.blob_params(header.timestamp).map_or(0, |params| params.max_blob_gas_per_block()),
             log_count: 0,
-            bytes: 0,
+            transaction_bytes: 0,
+            log_bytes: 0,
             header,
             attributes,
         };
@@ -81,7 +84,8 @@ impl OpenBlock {
         Ok(block)
     }
 
-    /// Executes a transaction and includes it, successful or not. An error leaves nothing of it, here or in `state`.
+    /// Executes a transaction and includes it, successful or not. An error leaves nothing of it in here, and whoever owns
+    /// `state` drops what was written to it by this call.
     pub fn execute(
         &mut self,
         state: &mut dyn State,
@@ -94,7 +98,12 @@ impl OpenBlock {
         let tx = transaction.env();
         let executed = execute::transact(state, codes, &self.environment, tx.clone())
             .map_err(|error| refusal(error, &tx, &self.environment))?;
-        state::commit(state, self.environment.spec(), executed.state, &mut self.undo);
+        let mut undo = Undo::default();
+        state::commit(state, self.environment.spec(), executed.state, &mut undo);
+        if state.written_bytes() > limits::WRITE_SET_BYTES_MAX {
+            return Err(TransactionError::WritesTooMuch);
+        }
+        self.undo.append(undo);
         let gas_used = executed.result.tx_gas_used();
         let status = self.status(state, executed.result.is_success());
         let logs = match executed.result {
@@ -103,7 +112,10 @@ impl OpenBlock {
         };
         self.header.gas_used += gas_used;
         self.header.blob_gas_used = self.header.blob_gas_used.map(|used| used + blob_gas);
-        self.bytes += transaction.raw.len();
+        let log_bytes = |log: &alloy_primitives::Log| log.data.data.len() + 32 * (log.data.topics().len() + 1);
+        self.transaction_bytes += transaction.raw.len();
+        self.log_bytes +=
+            logs.iter().map(|log| log.data.data.len() + 32 * (log.data.topics().len() + 1)).sum::<usize>();
         let first_log_index = self.log_count;
         self.log_count += logs.len() as u64;
         self.included.push(Included {
@@ -135,6 +147,11 @@ impl OpenBlock {
         self.header.gas_limit - self.header.gas_used
     }
 
+    /// Whether a transaction still fits: its gas, its blobs, its bytes.
+    pub fn has_room(&self, transaction: &Transaction) -> bool {
+        self.check_room(transaction, transaction.envelope.blob_gas_used().unwrap_or(0)).is_ok()
+    }
+
     fn check_room(&self, transaction: &Transaction, blob_gas: u64) -> Result<(), TransactionError> {
         if transaction.envelope.gas_limit() > self.gas_left() {
             return Err(TransactionError::GasAboveBlock);
@@ -142,8 +159,8 @@ impl OpenBlock {
         if blob_gas > self.blob_gas_max - self.header.blob_gas_used.unwrap_or(0).min(self.blob_gas_max) {
             return Err(TransactionError::Invalid("exceeds block blob gas limit".into()));
         }
-        let is_osaka = self.environment.spec().is_enabled_in(SpecId::OSAKA);
-        if is_osaka && self.bytes + transaction.raw.len() > BLOCK_BYTES_MAX {
+        let transaction_bytes = self.transaction_bytes + transaction.raw.len();
+        if transaction_bytes > TRANSACTION_BYTES_MAX || transaction_bytes + self.log_bytes > RECORD_BYTES_MAX {
             return Err(TransactionError::Invalid("exceeds block size limit".into()));
         }
         Ok(())
@@ -154,7 +171,8 @@ impl OpenBlock {
             return Eip658Value::Eip658(success);
         }
         // Until Byzantium a receipt carries the state root after its transaction.
-        apply_rows(&mut self.trie, state, self.undo.keys()).expect("rows that were just written decode");
+        let rows = self.changed_rows(state);
+        apply_rows(&mut self.trie, rows).expect("rows that were just written decode");
         Eip658Value::PostState(self.trie.root())
     }
 

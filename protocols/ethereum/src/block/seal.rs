@@ -1,18 +1,16 @@
 //! Closing a block: what is paid at its end, and the roots.
 
-use std::collections::BTreeMap;
-
 use alloy_consensus::Header;
 use alloy_eips::Encodable2718;
-use alloy_primitives::{Address, B256, Bloom, U256};
+use alloy_primitives::{B256, Bloom, U256};
 use alloy_trie::root::{ordered_trie_root_encoded, ordered_trie_root_with_encoder};
 use bytes::Bytes;
 use revm::primitives::hardfork::SpecId;
 
 use super::{BlockError, BlockRecord, Included, OpenBlock};
 use crate::execute::CodeCache;
-use crate::state::{self, CorruptState, RECENT, State};
-use crate::trie::{AccountChange, StateTrie};
+use crate::state::{self, ACCOUNT, RECENT, STORAGE, State, apply_rows};
+use crate::trie::StateTrie;
 
 const WEI_PER_GWEI: u128 = 1_000_000_000;
 /// Block hashes that the EVM can ask for.
@@ -43,7 +41,8 @@ impl OpenBlock {
             requests = self.requests(state, codes)?;
             self.header.requests_hash = Some(requests.requests_hash());
         }
-        apply_rows(&mut self.trie, state, self.undo.keys())?;
+        let rows = self.changed_rows(state);
+        apply_rows(&mut self.trie, rows)?;
         self.header.state_root = self.trie.root();
         self.seal_transactions();
         let hash = self.header.hash_slow();
@@ -59,6 +58,12 @@ impl OpenBlock {
         let receipts: Vec<_> = self.included.iter().map(Included::receipt).collect();
         self.header.receipts_root = ordered_trie_root_with_encoder(&receipts, |receipt, out| receipt.encode_2718(out));
         self.header.logs_bloom = receipts.iter().fold(Bloom::ZERO, |bloom, receipt| bloom | *receipt.logs_bloom());
+    }
+
+    /// The rows that the block changed, as they are now.
+    pub(super) fn changed_rows(&self, state: &mut dyn State) -> Vec<(Bytes, Option<Bytes>)> {
+        let table = |key: &Bytes| if key.len() == 20 { ACCOUNT } else { STORAGE };
+        self.undo.rows().map(|(key, _)| (key.clone(), state.value(&table(key), key))).collect()
     }
 
     /// Mining rewards of imported blocks, and withdrawals.
@@ -95,25 +100,4 @@ fn remember_hash(state: &mut dyn State, number: u64, hash: B256) {
     fn key(number: u64) -> Bytes {
         Bytes::copy_from_slice(&number.to_be_bytes())
     }
-}
-
-/// Brings the trie up to date with `state` in the rows named by `keys` (20 bytes for an account, 52 for a slot).
-pub(crate) fn apply_rows<'a>(
-    trie: &mut StateTrie,
-    state: &mut dyn State,
-    keys: impl Iterator<Item = &'a Bytes>,
-) -> Result<(), CorruptState> {
-    let mut touched: BTreeMap<Address, Vec<U256>> = BTreeMap::new();
-    for key in keys {
-        let Some((address, slot)) = key.split_first_chunk::<20>() else { continue };
-        let slots = touched.entry(Address::from(*address)).or_default();
-        slots.extend(slot.try_into().ok().map(U256::from_be_bytes::<32>));
-    }
-    for (address, slots) in touched {
-        let account = state.account(&address)?.map(|account| (account.nonce, account.balance, account.code_hash));
-        let slots = slots.into_iter().map(|slot| Ok((slot, state.slot(&address, slot)?)));
-        let change = AccountChange { account, slots: slots.collect::<Result<_, CorruptState>>()? };
-        trie.apply(&address, &change);
-    }
-    Ok(())
 }

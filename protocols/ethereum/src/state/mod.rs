@@ -13,6 +13,7 @@
 
 mod account;
 mod commit;
+mod derive;
 mod historic;
 mod overlay;
 mod tables;
@@ -28,6 +29,7 @@ use coco_types::MapName;
 
 pub use account::Account;
 pub(crate) use commit::{commit, set_account, set_code, set_slot};
+pub(crate) use derive::apply_rows;
 pub use historic::{HistoricError, HistoricState};
 pub use overlay::Overlay;
 pub use tables::{ACCOUNT, BLOCK, BLOCK_BY_HASH, CODE, META, RECENT, STORAGE, TRANSACTION_BY_HASH, UNDO};
@@ -50,6 +52,9 @@ pub trait State {
 
     /// `None` removes the key.
     fn set(&mut self, map: &MapName, key: Bytes, value: Option<Bytes>);
+
+    /// Keys and values written so far.
+    fn written_bytes(&self) -> usize;
 }
 
 /// A value in the tables that does not decode: the store or this code is broken.
@@ -111,6 +116,10 @@ impl State for Tx {
             Some(value) => self.put(map, key, value),
             None => self.remove(map, key),
         }
+    }
+
+    fn written_bytes(&self) -> usize {
+        self.write_bytes()
     }
 }
 

@@ -20,13 +20,15 @@ impl Undo {
         }
     }
 
-    pub fn rows(&self) -> impl Iterator<Item = (&Bytes, &Option<Bytes>)> {
-        self.rows.iter()
+    /// Adds what came after this.
+    pub fn append(&mut self, later: Self) {
+        for (key, before) in later.rows {
+            self.note(&key, before);
+        }
     }
 
-    /// The rows that the block touched.
-    pub fn keys(&self) -> impl Iterator<Item = &Bytes> {
-        self.rows.keys()
+    pub fn rows(&self) -> impl Iterator<Item = (&Bytes, &Option<Bytes>)> {
+        self.rows.iter()
     }
 
     /// An RLP list of key, value, key, value…; an absent row has an empty value, since no value is empty.

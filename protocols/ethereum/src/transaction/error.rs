@@ -62,6 +62,8 @@ pub enum TransactionError {
     BlobFeeCapTooLow,
     #[error("sender not an eoa")]
     SenderNotEoa,
+    #[error("the transaction writes more than a ledger transaction holds")]
+    WritesTooMuch,
     /// Anything else that the EVM refuses.
     #[error("{0}")]
     Invalid(String),

@@ -11,7 +11,7 @@ mod rules;
 mod sender;
 
 #[cfg(test)]
-pub(crate) mod tests;
+mod tests;
 
 use alloy_consensus::{EthereumTxEnvelope, Transaction as _, TxEip4844};
 use alloy_primitives::{Address, B256, U256};
@@ -76,6 +76,10 @@ impl Transaction {
         let sender = sender::recover_lenient(&envelope)?;
         let authorities = sender::authorities(&envelope);
         Ok(Self { envelope, hash, sender, authorities, raw })
+    }
+
+    pub fn nonce(&self) -> u64 {
+        self.envelope.nonce()
     }
 
     /// What the sender must be able to pay: gas at the fee cap, blobs, and the value; saturating.

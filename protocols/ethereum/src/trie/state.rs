@@ -21,6 +21,17 @@ pub struct AccountChange {
 }
 
 impl StateTrie {
+    /// Nonce, balance and code hash of an account.
+    pub fn account(&self, address: &Address) -> Option<(u64, U256, B256)> {
+        match self.accounts.value(&keccak256(address)) {
+            Some(Value::Account(leaf)) => {
+                let code_hash = leaf.contract.as_ref().map_or(KECCAK_EMPTY, |contract| contract.code_hash);
+                Some((leaf.nonce, leaf.balance, code_hash))
+            }
+            _ => None,
+        }
+    }
+
     pub fn apply(&mut self, address: &Address, change: &AccountChange) {
         let key = keccak256(address);
         let Some((nonce, balance, code_hash)) = change.account else {

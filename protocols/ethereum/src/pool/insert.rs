@@ -1,0 +1,117 @@
+//! Taking a transaction in: the checks that need state or the pool itself.
+
+use alloy_primitives::Address;
+use coco_kv::Snapshot;
+use coco_protocol::Admitted;
+
+use super::queue::{Pooled, SenderQueue};
+use super::{EthereumPool, Index};
+use crate::transaction::{Transaction, TransactionError};
+
+impl EthereumPool {
+    pub(super) fn take_in(
+        &mut self,
+        admitted: Admitted,
+        state: &Snapshot,
+        now_ms: u64,
+    ) -> Result<(), TransactionError> {
+        let pooled = Pooled::new(admitted, now_ms, self.next_order)
+            .ok_or_else(|| TransactionError::Invalid("not an Ethereum transaction".into()))?;
+        let transaction = pooled.transaction();
+        if self.by_hash.contains_key(&transaction.hash) {
+            return Err(TransactionError::AlreadyKnown);
+        }
+        let sender = transaction.sender;
+        let empty = SenderQueue::new(state, &sender);
+        let queue = self.senders.get(&sender).unwrap_or(&empty);
+        let replaced = queue.pooled(pooled.nonce);
+        check_account(queue, &pooled, replaced)?;
+        if let Some(old) = replaced.filter(|old| !pooled.replaces(old)) {
+            debug_assert_eq!(old.nonce, pooled.nonce);
+            return Err(TransactionError::ReplacementUnderpriced);
+        }
+        if replaced.is_none() {
+            self.check_sender_limits(&sender, queue)?;
+            let is_pending = pooled.nonce <= queue.pending_end;
+            self.make_room(is_pending, &pooled)?;
+        }
+        self.enter(sender, empty, pooled);
+        Ok(())
+    }
+
+    fn enter(&mut self, sender: Address, empty: SenderQueue, pooled: Pooled) {
+        let nonce = pooled.nonce;
+        let was_pending = self.remove(&sender, nonce).is_some_and(|old| old.is_pending);
+        let transaction: &Transaction = pooled.transaction();
+        self.by_hash.insert(transaction.hash, (sender, nonce));
+        for authority in transaction.authorities.iter().flatten() {
+            *self.authorities.entry(*authority).or_default() += 1;
+        }
+        self.next_order += 1;
+        let mut pooled = pooled;
+        pooled.is_pending = was_pending;
+        if was_pending {
+            self.pending.insert(&sender, &pooled);
+            self.pending_gas += pooled.gas;
+        } else {
+            self.queued.insert(&sender, &pooled);
+        }
+        let queue = self.senders.entry(sender).or_insert(empty);
+        let is_head = nonce == queue.next_nonce;
+        queue.insert(pooled);
+        self.promote(&sender);
+        if is_head && !self.is_running(&sender) {
+            self.name_head(&sender);
+        }
+    }
+
+    fn check_sender_limits(&self, sender: &Address, queue: &SenderQueue) -> Result<(), TransactionError> {
+        // Whoever delegated may have the nonce or the balance of the account move without a transaction of its own.
+        let is_delegated = queue.is_delegated || self.authorities.contains_key(sender);
+        if is_delegated && queue.len() >= 1 {
+            return Err(TransactionError::DelegatedInFlight);
+        }
+        if queue.len() >= self.limits.per_sender_max {
+            return Err(TransactionError::PoolFull);
+        }
+        Ok(())
+    }
+
+    /// Evicts one that pays less, if there is no room.
+    fn make_room(&mut self, is_pending: bool, pooled: &Pooled) -> Result<(), TransactionError> {
+        let all_max = self.limits.pending_max + self.limits.queued_max;
+        let (kind, max) = match is_pending {
+            true => (&self.pending, self.limits.pending_max),
+            false => (&self.queued, self.limits.queued_max),
+        };
+        let cheapest = if kind.len() >= max {
+            Index::cheapest(kind)
+        } else if self.by_hash.len() >= all_max {
+            self.queued.cheapest().or_else(|| self.pending.cheapest())
+        } else {
+            return Ok(());
+        };
+        // Never its own predecessor: it would be behind a gap then.
+        let evicted = cheapest
+            .filter(|cheapest| cheapest.tip < pooled.tip && cheapest.sender != pooled.transaction().sender)
+            .filter(|cheapest| !self.is_running(&cheapest.sender))
+            .ok_or(TransactionError::PoolFull)?;
+        self.remove(&evicted.sender, evicted.nonce);
+        self.demote_from(&evicted.sender, evicted.nonce);
+        self.name_head(&evicted.sender);
+        self.forget_if_empty(&evicted.sender);
+        Ok(())
+    }
+}
+
+fn check_account(queue: &SenderQueue, pooled: &Pooled, replaced: Option<&Pooled>) -> Result<(), TransactionError> {
+    if pooled.nonce < queue.next_nonce {
+        return Err(TransactionError::NonceTooLow { next: queue.next_nonce, nonce: pooled.nonce });
+    }
+    let others = queue.cost - replaced.map_or_else(Default::default, |old| old.cost.min(queue.cost));
+    let cost = others.saturating_add(pooled.cost);
+    if cost > queue.balance {
+        return Err(TransactionError::InsufficientFunds { balance: queue.balance, cost });
+    }
+    Ok(())
+}

@@ -1,0 +1,282 @@
+use std::sync::Arc;
+
+use alloy_consensus::TxEip1559;
+use alloy_primitives::{Address, U256};
+use coco_protocol::{Admitted, Caller, Pool, Protocol, Ready};
+use proptest::prelude::*;
+
+use super::{EthereumPool, PoolLimits};
+use crate::rpc::{PoolContent, PoolCounts, PoolQuestion};
+use crate::testing::{Node, dev_key, sign, transfer};
+use crate::transaction::Transaction;
+
+const GWEI: u128 = 1_000_000_000;
+
+/// A development network with a pool beside it, for tests that do not execute anything.
+struct Fixture {
+    node: Node,
+    pool: EthereumPool,
+    now_ms: u64,
+}
+
+impl Fixture {
+    fn new() -> Self {
+        Self::with_limits(PoolLimits::default())
+    }
+
+    fn with_limits(limits: PoolLimits) -> Self {
+        let node = Node::dev();
+        let pool = EthereumPool::with_limits(node.ethereum.chain().clone(), limits);
+        Self { node, pool, now_ms: 1_000_000 }
+    }
+
+    fn admit(&self, sender: usize, tx: TxEip1559) -> Admitted {
+        self.node.ethereum.admit(sign(&dev_key(sender), tx), &Caller::Anonymous).unwrap()
+    }
+
+    /// The text of the refusal, if it is refused.
+    fn insert(&mut self, sender: usize, tx: TxEip1559) -> Result<(), String> {
+        let admitted = self.admit(sender, tx);
+        let state = self.node.store.newest_snapshot();
+        self.pool.insert(admitted, &state, self.now_ms).map_err(|rejection| rejection.message)
+    }
+
+    /// Runs the pool as the executor does, without a block: every choice succeeds in the account's row.
+    fn drain(&mut self) -> Vec<(usize, u64)> {
+        let mut order = Vec::new();
+        while let Some(admitted) = self.pool.next(self.now_ms) {
+            let transaction = admitted.decoded::<Transaction>().unwrap();
+            let sender = transaction.sender;
+            order.push((self.node.dev_index(&sender), transaction.nonce()));
+            self.node.bump_nonce(&sender);
+            self.pool.done(&admitted, Ok(&Default::default()), &self.node.store.newest_snapshot());
+        }
+        order
+    }
+
+    fn counts(&mut self) -> (u64, u64) {
+        let counts: PoolCounts = self.ask(&PoolQuestion::Counts);
+        (counts.pending, counts.queued)
+    }
+
+    fn ask<T: serde::de::DeserializeOwned>(&mut self, question: &PoolQuestion) -> T {
+        let state = self.node.store.newest_snapshot();
+        let answer = self.pool.answer(&serde_json::to_vec(question).unwrap(), &state, self.now_ms).unwrap();
+        serde_json::from_slice(&answer).unwrap()
+    }
+}
+
+fn paying(nonce: u64, tip: u128, fee_cap: u128) -> TxEip1559 {
+    TxEip1559 { max_priority_fee_per_gas: tip, max_fee_per_gas: fee_cap, ..transfer(nonce, Address::ZERO, 1) }
+}
+
+#[test]
+fn transactions_leave_by_tip_then_age_and_by_nonce_within_a_sender() {
+    let mut pool = Fixture::new();
+    pool.insert(0, paying(0, 5, 2 * GWEI)).unwrap();
+    pool.insert(1, paying(0, 9, 2 * GWEI)).unwrap();
+    pool.insert(1, paying(1, 1, 2 * GWEI)).unwrap();
+    pool.insert(2, paying(0, 5, 2 * GWEI)).unwrap();
+    assert_eq!(pool.drain(), [(1, 0), (0, 0), (2, 0), (1, 1)]);
+    assert!(pool.pool.is_empty());
+}
+
+#[test]
+fn a_transaction_behind_a_gap_waits_until_the_gap_closes() {
+    let mut pool = Fixture::new();
+    pool.insert(0, transfer(2, Address::ZERO, 1)).unwrap();
+    pool.insert(0, transfer(1, Address::ZERO, 1)).unwrap();
+    assert_eq!(pool.counts(), (0, 2));
+    assert_eq!(pool.pool.ready(pool.now_ms), Ready::Idle);
+    assert_eq!(pool.drain(), []);
+    pool.insert(0, transfer(0, Address::ZERO, 1)).unwrap();
+    assert_eq!(pool.counts(), (3, 0));
+    assert_eq!(pool.drain(), [(0, 0), (0, 1), (0, 2)]);
+}
+
+#[test]
+fn a_fee_cap_below_the_base_fee_is_accepted_and_waits() {
+    let mut pool = Fixture::new();
+    pool.insert(0, paying(0, 0, GWEI / 2)).unwrap();
+    assert_eq!(pool.pool.ready(pool.now_ms), Ready::Idle);
+    assert_eq!(pool.drain(), []);
+    assert_eq!(pool.counts(), (1, 0));
+}
+
+#[test]
+fn the_first_pending_transaction_starts_the_block_timer() {
+    let mut pool = Fixture::new();
+    pool.insert(0, transfer(0, Address::ZERO, 1)).unwrap();
+    let due = Ready::At(pool.now_ms + 100);
+    pool.now_ms += 60;
+    pool.insert(1, transfer(0, Address::ZERO, 1)).unwrap();
+    assert_eq!(pool.pool.ready(pool.now_ms), due);
+}
+
+#[test]
+fn enough_gas_for_a_block_starts_it_early() {
+    let mut pool = Fixture::new();
+    for nonce in 0..2 {
+        let large = TxEip1559 { gas_limit: 15_000_000, ..transfer(nonce, Address::ZERO, 1) };
+        pool.insert(0, large).unwrap();
+    }
+    assert_eq!(pool.pool.ready(pool.now_ms), Ready::Now);
+}
+
+#[test]
+fn no_sender_takes_more_than_half_of_a_block_while_others_wait() {
+    let mut pool = Fixture::new();
+    let large = |nonce, tip| TxEip1559 { gas_limit: 8_000_000, ..paying(nonce, tip, 2 * GWEI) };
+    for nonce in 0..3 {
+        pool.insert(0, large(nonce, 9)).unwrap();
+    }
+    pool.insert(1, large(0, 1)).unwrap();
+    assert_eq!(pool.drain(), [(0, 0), (1, 0), (0, 1), (0, 2)]);
+}
+
+#[test]
+fn refusals_have_the_words_that_clients_look_for() {
+    let mut pool = Fixture::new();
+    pool.insert(0, paying(0, GWEI, 10 * GWEI)).unwrap();
+    assert_eq!(pool.insert(0, paying(0, GWEI, 10 * GWEI)).unwrap_err(), "already known");
+    let rival = TxEip1559 { value: U256::from(2), ..paying(0, GWEI, 10 * GWEI) };
+    assert_eq!(pool.insert(0, rival).unwrap_err(), "replacement transaction underpriced");
+    let poor = TxEip1559 { value: U256::from(10).pow(U256::from(23)), ..paying(0, 1, GWEI) };
+    let text = pool.insert(1, poor).unwrap_err();
+    assert!(
+        text.starts_with("insufficient funds for gas * price + value: balance 10000000000000000000000, tx cost"),
+        "{text}"
+    );
+    pool.node.bump_nonce(&pool.node.dev_address(2));
+    assert_eq!(pool.insert(2, transfer(0, Address::ZERO, 1)).unwrap_err(), "nonce too low: next nonce 1, tx nonce 0");
+}
+
+#[test]
+fn the_balance_has_to_cover_everything_pooled() {
+    let mut pool = Fixture::new();
+    let half = U256::from(6_000) * U256::from(GWEI) * U256::from(GWEI);
+    pool.insert(0, TxEip1559 { value: half, ..transfer(0, Address::ZERO, 1) }).unwrap();
+    assert!(pool.insert(0, TxEip1559 { value: half, ..transfer(1, Address::ZERO, 1) }).is_err());
+}
+
+#[test]
+fn a_tenth_more_on_both_fees_replaces() {
+    let mut pool = Fixture::new();
+    pool.insert(0, paying(0, 100, 2 * GWEI)).unwrap();
+    assert!(pool.insert(0, paying(0, 109, 3 * GWEI)).is_err());
+    assert!(pool.insert(0, paying(0, 200, 2 * GWEI + 1)).is_err());
+    pool.insert(0, paying(0, 110, 2 * GWEI + GWEI / 5)).unwrap();
+    assert_eq!(pool.counts(), (1, 0));
+    assert_eq!(pool.drain(), [(0, 0)]);
+}
+
+#[test]
+fn a_full_pool_evicts_what_pays_less_and_otherwise_refuses() {
+    let limits = PoolLimits { pending_max: 2, queued_max: 1, ..PoolLimits::default() };
+    let mut pool = Fixture::with_limits(limits);
+    pool.insert(0, paying(0, 5, 2 * GWEI)).unwrap();
+    pool.insert(1, paying(0, 7, 2 * GWEI)).unwrap();
+    assert_eq!(pool.insert(2, paying(0, 5, 2 * GWEI)).unwrap_err(), "txpool is full");
+    pool.insert(2, paying(0, 6, 2 * GWEI)).unwrap();
+    assert_eq!(pool.drain(), [(1, 0), (2, 0)]);
+}
+
+#[test]
+fn a_sender_has_a_limit_of_its_own() {
+    let mut pool = Fixture::with_limits(PoolLimits { per_sender_max: 2, ..PoolLimits::default() });
+    pool.insert(0, transfer(0, Address::ZERO, 1)).unwrap();
+    pool.insert(0, transfer(1, Address::ZERO, 1)).unwrap();
+    assert_eq!(pool.insert(0, transfer(2, Address::ZERO, 1)).unwrap_err(), "txpool is full");
+    pool.insert(1, transfer(0, Address::ZERO, 1)).unwrap();
+}
+
+#[test]
+fn queued_transactions_expire_and_pending_ones_do_not() {
+    let mut pool = Fixture::new();
+    pool.insert(0, transfer(0, Address::ZERO, 1)).unwrap();
+    pool.insert(1, transfer(1, Address::ZERO, 1)).unwrap();
+    pool.now_ms += PoolLimits::default().queued_lifetime_ms + 1;
+    pool.insert(2, transfer(0, Address::ZERO, 1)).unwrap();
+    assert_eq!(pool.counts(), (2, 0));
+}
+
+#[test]
+fn a_refused_transaction_is_gone_and_what_follows_it_waits() {
+    let mut pool = Fixture::new();
+    pool.insert(0, transfer(0, Address::ZERO, 1)).unwrap();
+    pool.insert(0, transfer(1, Address::ZERO, 1)).unwrap();
+    pool.insert(1, transfer(0, Address::ZERO, 1)).unwrap();
+    let admitted = pool.pool.next(pool.now_ms).unwrap();
+    let rejection = coco_protocol::Rejection::new(coco_protocol::RejectionReason::Refused, -32000, "no");
+    let state = pool.node.store.newest_snapshot();
+    pool.pool.done(&admitted, Err(&rejection), &state);
+    assert_eq!(pool.counts(), (1, 1));
+    assert_eq!(pool.drain(), [(1, 0)]);
+}
+
+#[test]
+fn the_pool_tells_what_it_holds() {
+    let mut pool = Fixture::new();
+    let sender = pool.node.dev_address(0);
+    pool.insert(0, transfer(0, Address::ZERO, 1)).unwrap();
+    pool.insert(0, transfer(1, Address::ZERO, 1)).unwrap();
+    pool.insert(0, transfer(5, Address::ZERO, 1)).unwrap();
+    assert_eq!(pool.ask::<u64>(&PoolQuestion::NextNonce(sender)), 2);
+    assert_eq!(pool.ask::<u64>(&PoolQuestion::NextNonce(Address::ZERO)), 0);
+    let content: PoolContent = pool.ask(&PoolQuestion::Content(Some(sender)));
+    assert_eq!((content.pending.len(), content.queued.len()), (2, 1));
+    let told = &content.queued[0];
+    let transaction = Transaction::readmit(told.raw.clone().into(), &told.finding).unwrap();
+    assert_eq!((transaction.sender, transaction.nonce()), (sender, 5));
+    assert_eq!(
+        pool.ask::<Option<crate::rpc::PooledTransaction>>(&PoolQuestion::Transaction(transaction.hash)),
+        Some(told.clone())
+    );
+    assert!(pool.pool.answer(b"nonsense", &pool.node.store.newest_snapshot(), 0).is_err());
+    pool.pool.clear();
+    assert!(pool.pool.is_empty());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(40))]
+
+    #[test]
+    fn whatever_comes_leaves_in_nonce_order_and_the_sums_stay_right(
+        steps in prop::collection::vec((0usize..4, 0u64..6, 1u128..6, any::<bool>()), 1..40)
+    ) {
+        let limits = PoolLimits { pending_max: 6, queued_max: 4, per_sender_max: 5, ..PoolLimits::default() };
+        let mut pool = Fixture::with_limits(limits);
+        let mut executed = [0u64; 4];
+        for (sender, nonce, tip, drain) in steps {
+            let _refused_or_not = pool.insert(sender, paying(nonce, tip * GWEI, tip * 2 * GWEI));
+            if drain && tip == 1 {
+                for (sender, nonce) in pool.drain() {
+                    prop_assert_eq!(nonce, executed[sender]);
+                    executed[sender] += 1;
+                }
+            }
+            let (pending, queued) = pool.counts();
+            prop_assert_eq!((pending + queued) as usize, pool.pool.len());
+            prop_assert!(pool.pool.len() <= 10);
+            let pooled: u64 = pool.pool.senders.values().flat_map(|queue| queue.iter())
+                .filter(|pooled| pooled.is_pending).map(|pooled| pooled.gas).sum();
+            prop_assert_eq!(pool.pool.pending_gas, pooled);
+            for queue in pool.pool.senders.values() {
+                let cost = queue.iter().fold(U256::ZERO, |sum, pooled| sum + pooled.cost);
+                prop_assert_eq!(queue.cost, cost);
+                for pooled in queue.iter() {
+                    prop_assert_eq!(pooled.is_pending, pooled.nonce < queue.pending_end);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn the_pool_is_a_pool_of_the_seam() {
+    let node = Node::dev();
+    let pool: Box<dyn Pool> = node.ethereum.pool();
+    assert_eq!(pool.len(), 0);
+    assert_eq!(pool.ready(0), Ready::Idle);
+    let _shared: Arc<dyn Protocol> = node.ethereum;
+}

@@ -1,0 +1,176 @@
+//! Ethereum at the seam: what the framework asks, answered by the modules beside this one.
+
+use std::sync::Arc;
+
+use alloy_eips::Encodable2718;
+use alloy_primitives::keccak256;
+use bytes::Bytes;
+use coco_crypto::sha256;
+use coco_kv::{Snapshot, Tx};
+use coco_protocol::{
+    Admitted, Caller, Claims, CommittedBatch, Context, GenesisError, Integrity, LedgerHandle, Outcome, Pool, Protocol,
+    Rejection, RejectionReason, Service,
+};
+use coco_types::Digest;
+
+use crate::block::{BlockError, BlockRecord, Included, SealedBlock};
+use crate::chain::{Chain, Tip};
+use crate::events::Events;
+use crate::network::{NetworkConfig, write_genesis};
+use crate::pool::EthereumPool;
+use crate::rpc::{CommittedBlock, Ledger, Options, RpcService};
+use crate::state::{BLOCK, BLOCK_BY_HASH, META, META_HEAD, TRANSACTION_BY_HASH, UNDO};
+use crate::transaction::Transaction;
+
+/// The ledger's name.
+pub const NAME: &str = "ethereum";
+
+/// An Ethereum ledger on one node.
+pub struct Ethereum {
+    chain: Arc<Chain>,
+    events: Arc<Events>,
+    options: Box<dyn Fn() -> Options + Send + Sync>,
+}
+
+impl Ethereum {
+    /// `options` says how the JSON-RPC of this node behaves; it is asked each time the API is served.
+    pub fn new(options: impl Fn() -> Options + Send + Sync + 'static) -> Self {
+        Self { chain: Arc::new(Chain::new()), events: Events::new(), options: Box::new(options) }
+    }
+
+    pub fn chain(&self) -> &Arc<Chain> {
+        &self.chain
+    }
+
+    pub fn events(&self) -> &Arc<Events> {
+        &self.events
+    }
+
+    fn committed_block(&self, record: &Bytes) -> Option<CommittedBlock> {
+        let record = BlockRecord::decode(record.clone())?;
+        let hash = keccak256(record.header_rlp());
+        CommittedBlock::decode(&record, hash, &self.chain.network().schedule)
+    }
+
+    fn admitted(&self, transaction: Transaction, caller: Caller) -> Admitted {
+        Admitted {
+            raw: transaction.raw.clone(),
+            id: Bytes::copy_from_slice(transaction.hash.as_slice()),
+            finding: transaction.finding(),
+            caller,
+            decoded: Arc::new(transaction),
+        }
+    }
+}
+
+impl Protocol for Ethereum {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn genesis(&self, tx: &mut Tx, config: &serde_json::Value, _context: &Context<'_>) -> Result<(), GenesisError> {
+        let refused = |error: &dyn std::fmt::Display| GenesisError { ledger: NAME, message: error.to_string() };
+        let config = NetworkConfig::read(config).map_err(|error| refused(&error))?;
+        let (header, hash, trie) = write_genesis(tx, &config);
+        self.chain.begin(config, Tip { header, hash, trie });
+        Ok(())
+    }
+
+    fn admit(&self, submission: Bytes, caller: &Caller) -> Result<Admitted, Rejection> {
+        let transaction = Transaction::admit(submission, &self.chain.admission_rules())?;
+        Ok(self.admitted(transaction, caller.clone()))
+    }
+
+    fn readmit(&self, submission: Bytes, finding: Bytes, caller: Caller) -> Result<Admitted, Rejection> {
+        let transaction = Transaction::readmit(submission, &finding)?;
+        Ok(self.admitted(transaction, caller))
+    }
+
+    fn pool(&self) -> Box<dyn Pool> {
+        Box::new(EthereumPool::new(self.chain.clone()))
+    }
+
+    fn has_blocks(&self) -> bool {
+        true
+    }
+
+    fn open_block(&self, tx: &mut Tx, context: &Context<'_>) -> Result<(), Rejection> {
+        self.chain.open_block(tx, context).map_err(broken)
+    }
+
+    fn execute(&self, tx: &mut Tx, admitted: &Admitted, context: &Context<'_>) -> Result<Outcome, Rejection> {
+        let transaction = admitted
+            .decoded::<Transaction>()
+            .ok_or_else(|| Rejection::new(RejectionReason::Invalid, -32603, "not an Ethereum transaction"))?;
+        let included = self.chain.execute(tx, transaction, context)?;
+        Ok(Outcome { claims: Some(transaction_claims(&included)), response: admitted.id.clone() })
+    }
+
+    fn seal_block(&self, tx: &mut Tx, context: &Context<'_>) -> Result<Option<Outcome>, Rejection> {
+        let Some(sealed) = self.chain.seal_block(tx, context).map_err(broken)? else { return Ok(None) };
+        write_block(tx, &sealed);
+        let hash = Bytes::copy_from_slice(sealed.hash.as_slice());
+        let claims = Claims {
+            protocol: NAME,
+            kind: "block",
+            id: hash.clone(),
+            result: sha256(&alloy_rlp::encode(&sealed.header)),
+            container: Some((Digest(sealed.hash.0), sealed.header.number)),
+        };
+        Ok(Some(Outcome { claims: Some(claims), response: hash }))
+    }
+
+    fn committed(&self, batch: &CommittedBatch, _state: &Snapshot) -> Result<(), Integrity> {
+        self.chain.follow(batch)
+    }
+
+    fn published(&self, batch: &CommittedBatch) {
+        for transaction in &batch.transactions {
+            let records =
+                transaction.writes.map(&BLOCK).into_iter().flatten().filter_map(|(_, record)| record.as_ref());
+            for record in records {
+                let block = self.committed_block(record).expect("a block that was sealed reads back");
+                self.events.committed(block);
+            }
+        }
+    }
+
+    fn rebuild(&self, state: &Snapshot) -> Result<(), Integrity> {
+        self.events.clear();
+        self.chain.rebuild(state)
+    }
+
+    fn serve(self: Arc<Self>, handle: Arc<dyn LedgerHandle>) -> Arc<dyn Service> {
+        let ledger = Ledger { protocol: self.clone(), chain: self.chain.clone(), events: self.events.clone() };
+        Arc::new(RpcService::new(ledger, handle, (self.options)()))
+    }
+}
+
+/// The block's write-once records, and the new head.
+pub(crate) fn write_block(tx: &mut Tx, sealed: &SealedBlock) {
+    let number = Bytes::copy_from_slice(&sealed.header.number.to_be_bytes());
+    tx.put(&META, META_HEAD, sealed.record.header_rlp());
+    tx.put(&BLOCK, number.clone(), sealed.record.bytes().clone());
+    tx.put(&UNDO, number.clone(), sealed.undo.clone());
+    tx.put(&BLOCK_BY_HASH, Bytes::copy_from_slice(sealed.hash.as_slice()), number.clone());
+    for (index, included) in sealed.included.iter().enumerate() {
+        let place = [&number[..], &(index as u32).to_be_bytes()].concat();
+        tx.put(&TRANSACTION_BY_HASH, Bytes::copy_from_slice(included.transaction.hash.as_slice()), place);
+    }
+}
+
+/// A receipt binds the transaction's hash and its Ethereum receipt.
+fn transaction_claims(included: &Included) -> Claims {
+    Claims {
+        protocol: NAME,
+        kind: "transaction",
+        id: Bytes::copy_from_slice(included.transaction.hash.as_slice()),
+        result: sha256(&included.receipt().encoded_2718()),
+        container: None,
+    }
+}
+
+/// A block that cannot be opened or sealed: no submission is to blame.
+fn broken(error: BlockError) -> Rejection {
+    Rejection::new(RejectionReason::Refused, -32603, error.to_string())
+}

@@ -1,0 +1,269 @@
+//! Ethereum at the seam, with transactions that are really signed.
+
+use std::sync::Arc;
+
+use alloy_consensus::{TxEip1559, TxEip7702};
+use alloy_eips::eip7702::Authorization;
+use alloy_primitives::{Address, B256, Bytes as EvmBytes, U256, bytes, keccak256};
+use alloy_trie::Nibbles;
+use alloy_trie::proof::verify_proof;
+use bytes::Bytes;
+use coco_kv::Store;
+use coco_protocol::{Caller, CommittedBatch, History, HistoryError, OpenGate, Protocol, Reader};
+use coco_types::{MapName, Retention, Seqno, WriteSet};
+use parking_lot::Mutex;
+
+use crate::events::{Event, Keep, Round};
+use crate::state::{ACCOUNT, Account, HistoricState, ReadState, STORAGE, UNDO, Undo, storage_key};
+use crate::testing::{Node, dev_key, invoke, sign, sign_hash, transfer};
+
+const GWEI: u64 = 1_000_000_000;
+
+/// Init code of a contract that reverts without input, and otherwise stores the first word of the input at slot 1 and logs.
+fn contract() -> EvmBytes {
+    // CALLDATASIZE, PUSH1 7, JUMPI, PUSH0, PUSH0, REVERT, JUMPDEST, PUSH0, CALLDATALOAD, PUSH1 1, SSTORE, PUSH0, PUSH0, LOG0, STOP
+    let code = bytes!("366007575f5ffd5b5f356001555f5fa000");
+    // PUSH1 length, DUP1, PUSH1 9, PUSH0, CODECOPY, PUSH0, RETURN
+    let mut init = vec![0x60, code.len() as u8, 0x80, 0x60, 0x09, 0x5f, 0x39, 0x5f, 0xf3];
+    init.extend_from_slice(&code);
+    init.into()
+}
+
+#[test]
+fn a_transfer_moves_value_pays_its_fee_and_is_in_the_block() {
+    let mut node = Node::dev();
+    let to = Address::repeat_byte(0x77);
+    let raw = sign(&dev_key(0), transfer(0, to, 5));
+    let results = node.block(5_000, &[raw.clone()]);
+    let outcome = results[0].as_ref().unwrap();
+    let head = node.head();
+    assert_eq!((head.number, head.timestamp, head.gas_used), (1, 5, 21_000));
+    assert_eq!(head.mix_hash, B256::repeat_byte(0x5a));
+    assert_eq!(node.account(&to).balance, U256::from(5));
+    let sender = node.account(&node.dev_address(0));
+    // 1 gwei minus an eighth: block 0 was empty. The tip of 1 wei goes to the zero address.
+    let price = u64::from(head.base_fee_per_gas == Some(875_000_000)) * 875_000_001;
+    let paid = U256::from(21_000) * U256::from(price) + U256::from(5);
+    assert_eq!(sender.nonce, 1);
+    assert_eq!(sender.balance, U256::from(10_000) * U256::from(GWEI) * U256::from(GWEI) - paid);
+    assert_eq!(node.account(&Address::ZERO).balance, U256::from(21_000));
+
+    let included = node.record(1).transaction(0).unwrap();
+    assert_eq!(included.transaction.raw, raw);
+    assert_eq!(included.transaction.hash.as_slice(), &outcome.response[..]);
+    assert_eq!(included.txid.seqno, Seqno(2), "after genesis");
+    assert_eq!(outcome.claims.as_ref().unwrap().id, outcome.response);
+}
+
+#[test]
+fn a_failed_transaction_is_included_and_an_invalid_one_leaves_nothing() {
+    let mut node = Node::dev();
+    let create = sign(&dev_key(0), invoke(0, None, contract()));
+    node.block(1_000, &[create]);
+    let at = node.record(1).transaction(0).unwrap().contract_address().unwrap();
+    assert!(node.account(&at).has_code());
+
+    let before = node.ledger.len();
+    let reverting = sign(&dev_key(0), invoke(1, Some(at), bytes!("")));
+    let wrong_nonce = sign(&dev_key(0), invoke(9, Some(at), bytes!("01")));
+    let results = node.block(2_000, &[wrong_nonce.clone(), reverting, wrong_nonce]);
+    assert_eq!(results[0].as_ref().unwrap_err().message, "nonce too high: next nonce 1, tx nonce 9");
+    assert!(results[1].is_ok());
+    assert!(results[2].is_err());
+    assert_eq!(node.ledger.len(), before + 2, "the failed transaction and the seal");
+    let record = node.record(2);
+    assert_eq!(record.transaction_count(), 1);
+    assert!(!record.transaction(0).unwrap().status.coerce_status());
+    assert_eq!(node.account(&node.dev_address(0)).nonce, 2);
+}
+
+#[test]
+fn two_blocks_in_one_second_share_their_timestamp_except_in_development() {
+    let mut node = Node::with_config(&serde_json::json!({"genesis": development_genesis(), "base_fee": 0}));
+    let free =
+        |nonce| TxEip1559 { max_fee_per_gas: 0, max_priority_fee_per_gas: 0, ..transfer(nonce, Address::ZERO, 0) };
+    node.block(7_100, &[sign(&dev_key(0), free(0))])[0].as_ref().unwrap();
+    node.block(7_900, &[sign(&dev_key(0), free(1))])[0].as_ref().unwrap();
+    assert_eq!((node.head().number, node.head().timestamp, node.head().base_fee_per_gas), (2, 7, Some(0)));
+    node.block(3_000, &[sign(&dev_key(0), free(2))])[0].as_ref().unwrap();
+    assert_eq!(node.head().timestamp, 7, "never backwards");
+
+    let mut node = Node::dev();
+    node.block(7_100, &[sign(&dev_key(0), transfer(0, Address::ZERO, 0))]);
+    node.block(7_200, &[sign(&dev_key(0), transfer(1, Address::ZERO, 0))]);
+    assert_eq!(node.head().timestamp, 8);
+}
+
+fn development_genesis() -> serde_json::Value {
+    serde_json::to_value(crate::network::NetworkConfig::dev().genesis).unwrap()
+}
+
+/// A chain of three blocks with transfers, a contract and a delegation.
+fn busy_node() -> (Node, Address) {
+    let mut node = Node::dev();
+    let create = sign(&dev_key(0), invoke(0, None, contract()));
+    node.block(1_000, &[create, sign(&dev_key(1), transfer(0, Address::repeat_byte(9), 3))]);
+    let at = node.record(1).transaction(0).unwrap().contract_address().unwrap();
+    let store = sign(&dev_key(0), invoke(1, Some(at), U256::from(42).to_be_bytes_vec().into()));
+    node.block(2_000, &[store])[0].as_ref().unwrap();
+    let authorization = Authorization { chain_id: U256::from(31_337), address: at, nonce: 0 };
+    let signature = sign_hash(&dev_key(3), authorization.signature_hash());
+    let delegate = TxEip7702 {
+        chain_id: 31_337,
+        nonce: 0,
+        gas_limit: 200_000,
+        max_fee_per_gas: 2_000_000_000,
+        max_priority_fee_per_gas: 1,
+        to: node.dev_address(3),
+        input: U256::from(7).to_be_bytes_vec().into(),
+        authorization_list: vec![authorization.into_signed(signature)],
+        ..TxEip7702::default()
+    };
+    let overwrite = sign(&dev_key(0), invoke(2, Some(at), U256::ZERO.to_be_bytes_vec().into()));
+    let results = node.block(3_000, &[sign(&dev_key(2), delegate), overwrite]);
+    results.iter().for_each(|result| drop(result.as_ref().unwrap()));
+    (node, at)
+}
+
+#[test]
+fn a_delegation_gives_an_account_the_code_of_a_contract() {
+    let (node, _) = busy_node();
+    let delegated = node.dev_address(3);
+    assert!(node.account(&delegated).has_code());
+    assert_eq!(node.account(&delegated).nonce, 1);
+    let slot = ReadState::value(&node.store.newest_snapshot(), &STORAGE, &storage_key(&delegated, U256::from(1)));
+    assert_eq!(slot.unwrap()[..], [7]);
+}
+
+#[test]
+fn a_backup_follows_to_the_same_roots_batch_by_batch_or_all_at_once() {
+    let (primary, _) = busy_node();
+    for batch_length in [1, 2, 100] {
+        let backup = Node::empty();
+        let all = primary.batch(0).transactions;
+        for (at, transactions) in all.chunks(batch_length).enumerate() {
+            for (offset, transaction) in transactions.iter().enumerate() {
+                let seqno = Seqno((at * batch_length + offset + 1) as u64);
+                backup.store.apply(seqno, &transaction.writes).unwrap();
+            }
+            let batch = CommittedBatch { transactions: transactions.to_vec() };
+            backup.ethereum.committed(&batch, &backup.store.newest_snapshot()).unwrap();
+        }
+        let hash = primary.head().hash_slow();
+        assert_eq!(backup.ethereum.chain().trie(&hash).unwrap().root(), primary.head().state_root);
+        assert_eq!(backup.ethereum.chain().admission_rules(), primary.ethereum.chain().admission_rules());
+    }
+}
+
+#[test]
+fn a_backup_reports_a_state_that_does_not_lead_to_the_header() {
+    let (primary, _) = busy_node();
+    let mut batch = primary.batch(0);
+    let mut writes = (*batch.transactions[1].writes).clone();
+    let key = Bytes::copy_from_slice(Address::repeat_byte(0xbb).as_slice());
+    writes.insert(&ACCOUNT, key, Some(Account::default().encode()));
+    batch.transactions[1].writes = Arc::new(writes);
+    let backup = Node::empty();
+    let error = backup.ethereum.committed(&batch, &backup.store.newest_snapshot()).unwrap_err();
+    assert_eq!(error.what, "state root of Ethereum block 1");
+}
+
+#[test]
+fn the_primary_learns_that_its_own_blocks_are_committed_and_serves_proofs_of_them() {
+    let (node, at) = busy_node();
+    let hash = node.head().hash_slow();
+    assert!(node.ethereum.chain().trie(&hash).is_none(), "not committed yet");
+    node.ethereum.committed(&node.batch(0), &node.store.newest_snapshot()).unwrap();
+    let trie = node.ethereum.chain().trie(&hash).unwrap();
+    let (account, proof) = trie.prove_account(&at);
+    let path = Nibbles::unpack(keccak256(at));
+    verify_proof(node.head().state_root, path, account.map(alloy_rlp::encode), &proof).unwrap();
+}
+
+#[test]
+fn a_restarted_node_rebuilds_the_trie_and_goes_on() {
+    let (node, _) = busy_node();
+    let mut restarted = Node::empty();
+    restarted.store = Store::restore(node.store.newest(), all_rows(&node));
+    restarted.ethereum.rebuild(&restarted.store.snapshot()).unwrap();
+    let hash = node.head().hash_slow();
+    assert_eq!(restarted.ethereum.chain().trie(&hash).unwrap().root(), node.head().state_root);
+    let results = restarted.block(9_000, &[sign(&dev_key(1), transfer(1, Address::ZERO, 1))]);
+    results[0].as_ref().unwrap();
+    assert_eq!(restarted.head().number, 4);
+    assert_eq!(restarted.head().parent_hash, hash);
+}
+
+#[test]
+fn losing_the_lead_drops_blocks_that_are_not_committed() {
+    let mut node = Node::dev();
+    let batch = node.batch(0);
+    node.store.commit(Seqno(1));
+    node.ethereum.committed(&batch, &node.store.snapshot()).unwrap();
+    node.block(1_000, &[sign(&dev_key(0), transfer(0, Address::ZERO, 1))]);
+    node.store.rollback();
+    node.ethereum.rebuild(&node.store.snapshot()).unwrap();
+    node.ledger.truncate(1);
+    assert_eq!(node.head().number, 0);
+    node.block(1_500, &[sign(&dev_key(0), transfer(0, Address::ZERO, 2))])[0].as_ref().unwrap();
+    assert_eq!(node.head().number, 1);
+}
+
+#[test]
+fn what_a_peer_admitted_needs_no_second_recovery() {
+    let node = Node::dev();
+    let raw = sign(&dev_key(0), transfer(0, Address::ZERO, 1));
+    let admitted = node.ethereum.admit(raw.clone(), &Caller::Anonymous).unwrap();
+    let again = node.ethereum.readmit(raw.clone(), admitted.finding.clone(), Caller::Anonymous).unwrap();
+    assert_eq!((again.id, again.finding.clone()), (admitted.id, admitted.finding));
+    assert!(node.ethereum.readmit(raw, again.finding.slice(1..), Caller::Anonymous).is_err());
+}
+
+#[test]
+fn every_block_is_published_with_its_transactions() {
+    let (node, _) = busy_node();
+    let heard = Arc::new(Mutex::new(Vec::new()));
+    let sink = heard.clone();
+    let listener = move |event: &Event| {
+        if let Event::Block(block) = event {
+            sink.lock().push((block.number(), block.included.len()));
+        }
+        Keep::Yes
+    };
+    node.ethereum.events().listen(Round::First, Arc::new(listener));
+    node.ethereum.published(&node.batch(0));
+    assert_eq!(*heard.lock(), [(0, 0), (1, 2), (2, 1), (3, 2)]);
+}
+
+#[test]
+fn an_older_state_is_todays_with_what_later_blocks_replaced_put_back() {
+    let (node, at) = busy_node();
+    let history = Arc::new(Ledger(node.ledger.clone()));
+    let reader = Reader::new(Caller::Anonymous, node.store.newest_snapshot(), history, Arc::new(OpenGate));
+    let slot = |number| {
+        let state = HistoricState::new(reader.clone(), 3, number, 10).unwrap();
+        let state: &dyn ReadState = &state;
+        (state.account(&at).unwrap().is_some(), state.slot(&at, U256::from(1)).unwrap().to::<u64>())
+    };
+    assert_eq!([slot(0), slot(1), slot(2), slot(3)], [(false, 0), (true, 0), (true, 42), (true, 0)]);
+    assert!(HistoricState::new(reader.clone(), 3, 0, 2).is_err(), "too far back");
+    assert!(HistoricState::new(reader, 3, 4, 10).is_err(), "not there yet");
+    let undo = node.ledger.iter().find_map(|writes| writes.get(&UNDO, &2u64.to_be_bytes()).flatten()).unwrap();
+    assert!(Undo::decode(undo).is_some());
+}
+
+/// All history that a ledger wrote.
+struct Ledger(Vec<Arc<WriteSet>>);
+
+impl History for Ledger {
+    fn record(&self, map: &MapName, key: &[u8]) -> Result<Option<Bytes>, HistoryError> {
+        Ok(self.0.iter().find_map(|writes| writes.get(map, key).flatten()).cloned())
+    }
+}
+
+fn all_rows(node: &Node) -> Vec<(MapName, Bytes, Bytes)> {
+    let state = node.store.newest_snapshot();
+    let maps = state.maps().into_iter().filter(|map| map.retention() == Retention::Live);
+    maps.flat_map(|map| state.iter(&map).map(move |(key, value)| (map.clone(), key, value)).collect::<Vec<_>>())
+        .collect()
+}
