@@ -353,7 +353,9 @@ impl Consensus {
         if let Some(error) = self.raw.mut_store().take_read_error() {
             return Err(error.into());
         }
-        if let Some(flushed) = self.raw.mut_store().flush()? {
+        let flushed = self.raw.mut_store().flush()?;
+        assert!(flushed.is_some() || !dirty, "what the crate wants durable was written");
+        if let Some(flushed) = flushed {
             let number = self.outbox.issue(flushed.len);
             output.persist = Some(Persist { number, log_file: LOG_FILE, batches: flushed.batches });
         }
