@@ -112,7 +112,6 @@ impl OpenBlock {
         };
         self.header.gas_used += gas_used;
         self.header.blob_gas_used = self.header.blob_gas_used.map(|used| used + blob_gas);
-        let log_bytes = |log: &alloy_primitives::Log| log.data.data.len() + 32 * (log.data.topics().len() + 1);
         self.transaction_bytes += transaction.raw.len();
         self.log_bytes +=
             logs.iter().map(|log| log.data.data.len() + 32 * (log.data.topics().len() + 1)).sum::<usize>();

@@ -68,7 +68,7 @@ impl EthereumPool {
     fn check_sender_limits(&self, sender: &Address, queue: &SenderQueue) -> Result<(), TransactionError> {
         // Whoever delegated may have the nonce or the balance of the account move without a transaction of its own.
         let is_delegated = queue.is_delegated || self.authorities.contains_key(sender);
-        if is_delegated && queue.len() >= 1 {
+        if is_delegated && !queue.is_empty() {
             return Err(TransactionError::DelegatedInFlight);
         }
         if queue.len() >= self.limits.per_sender_max {
