@@ -12,6 +12,7 @@
 //! One writer, any number of [`LedgerReader`]s. The writer does not sync: it says what is unsynced ([`Unsynced`]), so that
 //! the caller can sync on another thread while it goes on.
 
+mod frame;
 mod name;
 mod open;
 mod reader;
@@ -28,6 +29,7 @@ use parking_lot::RwLock;
 use crate::error::disk_error;
 use crate::{EntryHead, Error, FLAG_CHUNK_AFTER, Frontier, MerkleTree, merkle};
 
+pub(crate) use frame::ChunkFrame;
 pub use name::ChunkName;
 pub use open::{Cut, OpenReport};
 pub use reader::LedgerReader;

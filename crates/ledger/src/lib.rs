@@ -22,6 +22,7 @@ mod merkle;
 pub mod receipt;
 mod signature;
 pub mod tables;
+mod transactions;
 mod verify;
 
 pub use batch::{Batch, BatchSealer, Closing, SealedBatch, VerifiedBatch};
@@ -35,6 +36,5 @@ pub use leaf::Leaf;
 pub use merkle::{Frontier, MerkleReader, MerkleTree, PathElement, fold_path};
 pub use receipt::{ReceiptError, VerifiedReceipt, verify_receipt};
 pub use signature::{NodeSignature, Primary, SignatureTransaction, SignatureVerifier, Signer};
-pub use verify::{
-    Damage, DecodedTransaction, FolderReport, Progress, Transactions, VerifyOptions, transactions, verify_folder,
-};
+pub use transactions::{DecodedTransaction, Transactions, transactions};
+pub use verify::{Damage, FolderReport, Progress, VerifyOptions, verify_folder};

@@ -1,4 +1,4 @@
-//! Offline verification of a whole folder, and reading it entry by entry.
+//! Offline verification of a whole folder.
 //!
 //! Everything is checked from the files alone: names and position tables, every entry, every leaf, every root and both
 //! signatures over it. Who may sign comes from the ledger itself - the service's certificate and the nodes' endorsed ones -
@@ -10,13 +10,13 @@ use std::sync::Arc;
 
 use coco_crypto::{Certificate, PublicKey};
 use coco_disk::Disk;
-use coco_types::{Confidentiality, Digest, MapName, MapWrites, NodeId, Seqno, TxId, WriteSet, limits};
+use coco_types::{Digest, NodeId, Seqno, TxId, WriteSet, limits};
 use serde::Deserialize;
 
 use crate::error::disk_error;
-use crate::files::{CHUNK_HEADER_BYTES, EntryScanner, check_follows};
+use crate::files::{ChunkFrame, EntryScanner, check_follows};
 use crate::tables::{K0, NODES_ENDORSED_CERTIFICATES, NODES_INFO, SERVICE_INFO};
-use crate::{ChunkName, Entry, EntryKeys, Error, Frontier, Primary, SignatureTransaction, SignatureVerifier};
+use crate::{Entry, EntryKeys, Error, Frontier, Primary, SignatureTransaction, SignatureVerifier};
 
 /// Entries between two calls of the progress function.
 const PROGRESS_ENTRIES: u64 = 1_000;
@@ -78,7 +78,7 @@ pub fn verify_folder(
     progress: &mut dyn FnMut(Progress<'_>),
 ) -> Result<FolderReport, Damage> {
     let mut audit = Audit::new(options);
-    let chunks = chunks(disk.as_ref()).map_err(|source| audit.damage("", 0, source))?;
+    let chunks = ChunkFrame::all(disk.as_ref()).map_err(|source| audit.damage("", 0, source))?;
     let mut total = Progress { file: "", txid: TxId::default(), bytes_done: 0, bytes_total: 0 };
     total.bytes_total = chunks.iter().map(|chunk| chunk.file_bytes).sum();
     for (at, chunk) in chunks.iter().enumerate() {
@@ -93,58 +93,6 @@ pub fn verify_folder(
         return Err(audit.damage("", 0, source));
     }
     Ok(audit.report)
-}
-
-/// A chunk's frame.
-struct ChunkFrame {
-    name: ChunkName,
-    file: String,
-    file_bytes: u64,
-    /// Where the entries end.
-    end: u64,
-    complete: bool,
-}
-
-/// The chunks of a folder in order; names must be contiguous.
-fn chunks(disk: &dyn Disk) -> Result<Vec<ChunkFrame>, Error> {
-    let names = disk.names().map_err(disk_error("names"))?;
-    let mut names: Vec<ChunkName> = names.iter().filter_map(|name| ChunkName::parse(name)).collect();
-    names.sort_by_key(|name| name.first);
-    let mut expected = Some(Seqno(1));
-    let mut chunks = Vec::with_capacity(names.len());
-    for name in names {
-        if expected.is_some_and(|expected| name.first != expected) {
-            return Err(Error::NotContiguous { expected: expected.unwrap_or_default(), found: name.first });
-        }
-        expected = name.last.map(Seqno::next);
-        chunks.push(frame(disk, name)?);
-    }
-    Ok(chunks)
-}
-
-fn frame(disk: &dyn Disk, name: ChunkName) -> Result<ChunkFrame, Error> {
-    let file = name.to_string();
-    let damaged = |why: &str| Error::Damaged {
-        file: file.clone(),
-        offset: 0,
-        after: Seqno(name.first.0 - 1),
-        why: why.to_owned(),
-    };
-    let file_bytes = disk.len(&file).map_err(disk_error(&file))?;
-    if file_bytes < CHUNK_HEADER_BYTES {
-        return Err(damaged("no header"));
-    }
-    let header = disk.read(&file, 0, 8).map_err(disk_error(&file))?;
-    let table = header.try_into().map(u64::from_le_bytes).map_err(|_| damaged("no header"))?;
-    let complete = name.last.is_some();
-    let end = if complete { table } else { file_bytes };
-    if complete && !(CHUNK_HEADER_BYTES..=file_bytes).contains(&table) {
-        return Err(damaged("the header does not point to a position table"));
-    }
-    if !complete && table != 0 {
-        return Err(damaged("an open chunk with a position table: its completion was interrupted"));
-    }
-    Ok(ChunkFrame { name, file, file_bytes, end, complete })
 }
 
 /// Walks the ledger and keeps what is needed to judge the next entry.
@@ -370,10 +318,11 @@ impl<'a> Audit<'a> {
         }
         for (id, pem) in writes.map(&NODES_ENDORSED_CERTIFICATES).into_iter().flatten() {
             let id = node_id(id).ok_or(malformed("node id"))?;
-            let certificate = match pem {
-                None => None,
-                Some(pem) => Some(self.endorsed(id, pem).map_err(malformed)?),
+            let Some(pem) = pem else {
+                self.nodes.entry(id).and_modify(|node| node.certificate = None);
+                continue;
             };
+            let certificate = Some(self.endorsed(id, pem).map_err(malformed)?);
             // A certificate alone makes no node: it may not sign before its info says that it is trusted.
             self.nodes.entry(id).or_insert(Node { pending: true, certificate: None }).certificate = certificate;
         }
@@ -395,104 +344,4 @@ impl<'a> Audit<'a> {
 /// Node ids are keys as hex text.
 fn node_id(key: &[u8]) -> Option<NodeId> {
     std::str::from_utf8(key).ok()?.parse().ok()
-}
-
-/// One transaction as it is shown: decoded, not verified.
-#[derive(Clone, Debug)]
-pub struct DecodedTransaction {
-    pub txid: TxId,
-    pub file: String,
-    pub offset: u64,
-    pub entry_bytes: usize,
-    pub sealed_bytes: usize,
-    pub flags: u8,
-    pub write_set_digest: Digest,
-    pub claims_digest: Digest,
-    pub public: WriteSet,
-    /// The private maps' writes, if the secret is held and opens them.
-    pub private: Option<WriteSet>,
-}
-
-/// Reads a folder's transactions in order. It stops after the first error.
-pub fn transactions(disk: Arc<dyn Disk>, keys: EntryKeys) -> Result<Transactions, Error> {
-    let mut chunks = chunks_in_any_folder(disk.as_ref())?;
-    chunks.reverse();
-    Ok(Transactions { disk, keys, chunks, scanner: None, primary: None, failed: false })
-}
-
-/// As [`chunks`], but the folder may begin after a snapshot.
-fn chunks_in_any_folder(disk: &dyn Disk) -> Result<Vec<ChunkFrame>, Error> {
-    let names = disk.names().map_err(disk_error("names"))?;
-    let mut names: Vec<ChunkName> = names.iter().filter_map(|name| ChunkName::parse(name)).collect();
-    names.sort_by_key(|name| name.first);
-    names.into_iter().map(|name| frame(disk, name)).collect()
-}
-
-/// See [`transactions`].
-pub struct Transactions {
-    disk: Arc<dyn Disk>,
-    keys: EntryKeys,
-    /// Those to come, last first.
-    chunks: Vec<ChunkFrame>,
-    scanner: Option<(String, EntryScanner)>,
-    primary: Option<Primary>,
-    failed: bool,
-}
-
-impl Iterator for Transactions {
-    type Item = Result<DecodedTransaction, Error>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let next = if self.failed { None } else { self.decode_next().transpose() };
-        self.failed |= matches!(next, Some(Err(_)));
-        next
-    }
-}
-
-impl Transactions {
-    fn decode_next(&mut self) -> Result<Option<DecodedTransaction>, Error> {
-        loop {
-            if let Some((file, scanner)) = &mut self.scanner {
-                let offset = scanner.offset();
-                if let Some(entry) = scanner.next()? {
-                    return decode(&entry, file, offset, &self.keys, &mut self.primary).map(Some);
-                }
-            }
-            let Some(chunk) = self.chunks.pop() else { return Ok(None) };
-            let scanner = EntryScanner::new(Arc::clone(&self.disk), &chunk.file, chunk.end);
-            self.scanner = Some((chunk.file, scanner));
-        }
-    }
-}
-
-fn decode(
-    entry: &Entry<'_>,
-    file: &str,
-    offset: u64,
-    keys: &EntryKeys,
-    primary: &mut Option<Primary>,
-) -> Result<DecodedTransaction, Error> {
-    let txid = entry.txid();
-    let public = entry.public_writes()?;
-    if let Some(of_view) = Primary::from_writes(txid, &public)? {
-        *primary = Some(of_view);
-    }
-    let key = primary.filter(|primary| primary.view == txid.view);
-    let key = key.and_then(|primary| keys.entry_key(txid.seqno, primary.replica).ok());
-    let private = key.and_then(|key| entry.open(&key).ok()).map(|writes| {
-        let private = |(name, _): &(MapName, MapWrites)| name.confidentiality() == Confidentiality::Private;
-        writes.into_iter().filter(private).collect()
-    });
-    Ok(DecodedTransaction {
-        txid,
-        file: file.to_owned(),
-        offset,
-        entry_bytes: entry.raw().len(),
-        sealed_bytes: entry.sealed_bytes(),
-        flags: entry.head().flags,
-        write_set_digest: entry.write_set_digest(),
-        claims_digest: entry.claims_digest(),
-        public,
-        private,
-    })
 }
