@@ -1,1 +1,42 @@
-fn main() {}
+//! Habits of the repository that are more than five lines: `cargo run -p xtask -- <command>`.
+
+mod tidy;
+mod tree;
+
+use std::env;
+use std::path::Path;
+use std::process::ExitCode;
+
+use crate::tree::Tree;
+
+const COMMANDS: &[&str] = &["tidy"];
+
+fn main() -> ExitCode {
+    match env::args().nth(1).as_deref() {
+        Some("tidy") => run_tidy(),
+        _ => {
+            eprintln!("usage: cargo run -p xtask -- {}", COMMANDS.join(" | "));
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn run_tidy() -> ExitCode {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask lies in the repository");
+    let findings = Tree::read(root).and_then(|tree| tidy::check(&tree));
+    match findings {
+        Ok(findings) if findings.is_empty() => {
+            println!("tidy");
+            ExitCode::SUCCESS
+        }
+        Ok(findings) => {
+            findings.iter().for_each(|finding| println!("{finding}"));
+            println!("{} findings", findings.len());
+            ExitCode::FAILURE
+        }
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

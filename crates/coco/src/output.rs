@@ -32,11 +32,12 @@ pub fn line(text: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Bytes for people: as text where they are printable text, else `0x` and hex.
+/// Bytes for people, on one line: as text where they are text, else `0x` and hex.
 pub fn readable(bytes: &[u8]) -> String {
-    match std::str::from_utf8(bytes) {
-        Ok(text) if !text.is_empty() && !text.chars().any(char::is_control) => text.to_owned(),
-        _ => format!("0x{}", hex::encode(bytes)),
+    let is_text = |text: &&str| !text.is_empty() && !text.chars().any(|c| c.is_control() && c != '\n');
+    match std::str::from_utf8(bytes).ok().filter(is_text) {
+        Some(text) => text.replace('\n', "\\n"),
+        None => format!("0x{}", hex::encode(bytes)),
     }
 }
 
@@ -69,4 +70,18 @@ pub fn red(text: &str) -> String {
 /// <https://no-color.org>: any non-empty value of `NO_COLOR` forbids colours.
 pub fn colours_allowed() -> bool {
     std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_is_shown_as_text_on_one_line_and_anything_else_as_hex() {
+        assert_eq!(readable(b"key"), "key");
+        assert_eq!(readable(b"-----\nabc"), "-----\\nabc");
+        assert_eq!(readable(b""), "0x");
+        assert_eq!(readable(&[0, 1]), "0x0001");
+        assert_eq!(readable(&[0xff]), "0xff");
+    }
 }

@@ -4,3 +4,4 @@ pub mod cpu;
 pub mod ethereum;
 pub mod latency;
 pub mod progress;
+pub mod records;

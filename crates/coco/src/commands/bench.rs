@@ -2,16 +2,18 @@
 
 use clap::Subcommand;
 
-use crate::bench::ethereum;
+use crate::bench::{ethereum, records};
 use crate::output::Output;
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
     Ethereum(ethereum::Options),
+    Records(records::Options),
 }
 
 pub fn run(command: &Command, output: Output) -> anyhow::Result<()> {
     match command {
         Command::Ethereum(options) => ethereum::run(options, output),
+        Command::Records(options) => records::run(options, output),
     }
 }

@@ -1,0 +1,43 @@
+//! What a reviewer should never have to say: the rules of the repository that a program can check.
+
+mod code;
+mod layers;
+mod purity;
+mod readme;
+mod text;
+
+use std::fmt;
+
+use crate::tree::Tree;
+
+/// A broken rule and where.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Finding {
+    pub path: String,
+    /// From 1; 0 for the whole file.
+    pub line: usize,
+    pub rule: String,
+}
+
+impl Finding {
+    pub fn new(path: &str, line: usize, rule: impl Into<String>) -> Self {
+        Self { path: path.to_owned(), line, rule: rule.into() }
+    }
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}: {}", self.path, self.line, self.rule)
+    }
+}
+
+/// Everything that is broken, by path.
+pub fn check(tree: &Tree) -> anyhow::Result<Vec<Finding>> {
+    let mut findings = layers::check(tree)?;
+    findings.extend(purity::check(tree));
+    findings.extend(text::check(tree));
+    findings.extend(readme::check(tree));
+    findings.sort();
+    findings.dedup();
+    Ok(findings)
+}
