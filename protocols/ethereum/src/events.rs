@@ -166,11 +166,14 @@ mod tests {
         let events = Events::new();
         let heard = Arc::new(Mutex::new(Vec::new()));
         let sink = heard.clone();
-        events.listen(Round::First, Arc::new(move |event| {
-            let Event::Block(block) = event else { return Keep::Yes };
-            sink.lock().push(block.number());
-            if block.number() == 2 { Keep::No } else { Keep::Yes }
-        }));
+        events.listen(
+            Round::First,
+            Arc::new(move |event| {
+                let Event::Block(block) = event else { return Keep::Yes };
+                sink.lock().push(block.number());
+                if block.number() == 2 { Keep::No } else { Keep::Yes }
+            }),
+        );
         for number in 1..=3 {
             events.committed(block(number, 1));
         }

@@ -40,7 +40,10 @@ pub fn access_list(simulation: &mut Simulation, tx: TxEnv) -> Result<(ExecutionR
         return Err(RpcError::too_slow(READ_MS_MAX));
     }
     slots.retain(|address, keys| !keys.is_empty() || !warm.contains(address));
-    let item = |(address, keys): (Address, BTreeSet<B256>)| AccessListItem { address, storage_keys: keys.into_iter().collect() };
+    let item = |(address, keys): (Address, BTreeSet<B256>)| AccessListItem {
+        address,
+        storage_keys: keys.into_iter().collect(),
+    };
     let list = AccessList(slots.into_iter().map(item).collect());
     match executed {
         Ok(executed) => Ok((executed.result, list)),
@@ -73,7 +76,8 @@ impl<'a> Inspector<MainnetContext<Database<'a>>, EthInterpreter> for Touched {
             return;
         }
         let stack = interpreter.stack.data();
-        let from_top = |position: usize| stack.len().checked_sub(position + 1).and_then(|index| stack.get(index)).copied();
+        let from_top =
+            |position: usize| stack.len().checked_sub(position + 1).and_then(|index| stack.get(index)).copied();
         let address = |position: usize| from_top(position).map(|word| Address::from_word(B256::from(word)));
         match interpreter.bytecode.opcode() {
             opcode::SLOAD | opcode::SSTORE => {
@@ -82,7 +86,11 @@ impl<'a> Inspector<MainnetContext<Database<'a>>, EthInterpreter> for Touched {
                     self.slots.entry(account).or_default().insert(B256::from(slot));
                 }
             }
-            opcode::BALANCE | opcode::EXTCODESIZE | opcode::EXTCODECOPY | opcode::EXTCODEHASH | opcode::SELFDESTRUCT => {
+            opcode::BALANCE
+            | opcode::EXTCODESIZE
+            | opcode::EXTCODECOPY
+            | opcode::EXTCODEHASH
+            | opcode::SELFDESTRUCT => {
                 self.account(address(0));
             }
             opcode::CALL | opcode::CALLCODE | opcode::DELEGATECALL | opcode::STATICCALL => self.account(address(1)),

@@ -6,13 +6,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use coco_protocol::{Caller, LedgerHandle, Reader};
 
-use super::view::ChainView;
 use super::connection::Connection;
 use super::error::RpcError;
 use super::limits::READ_MS_MAX;
 use super::params::Params;
 use super::reply::{Answer, Responder};
 use super::server::Server;
+use super::view::ChainView;
 
 /// One method of the API. Every file of a namespace ends in a table of these.
 pub struct Method {

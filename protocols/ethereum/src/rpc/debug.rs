@@ -3,12 +3,12 @@
 use alloy_eips::Encodable2718;
 
 use super::call::{Call, Method};
+use super::committed::SharedBlock;
 use super::error::RpcError;
 use super::eth::raw_transaction;
 use super::json::{Json, push_data};
 use super::params::Params;
 use super::reply::Answer;
-use super::committed::SharedBlock;
 
 pub const METHODS: &[Method] = &[
     Method::read("debug_getRawHeader", raw_header),

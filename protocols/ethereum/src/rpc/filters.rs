@@ -54,7 +54,10 @@ impl Filters {
             return Err(RpcError::limit(format!("{FILTERS_PER_CALLER_MAX} filters of one identity")));
         }
         if filters.len() >= FILTERS_MAX {
-            let oldest = filters.iter().filter(|(_, filter)| filter.caller == Caller::Anonymous).min_by_key(|(_, filter)| filter.polled_ms);
+            let oldest = filters
+                .iter()
+                .filter(|(_, filter)| filter.caller == Caller::Anonymous)
+                .min_by_key(|(_, filter)| filter.polled_ms);
             let Some(oldest) = oldest.map(|(id, _)| id.clone()) else {
                 return Err(RpcError::limit(format!("{FILTERS_MAX} filters of one node")));
             };
@@ -71,14 +74,17 @@ impl Filters {
     pub fn poll(&self, id: &str, caller: &Caller, now_ms: u64) -> Result<FilterKind, RpcError> {
         let mut filters = self.filters.lock();
         self.expire(&mut filters, now_ms);
-        let filter = filters.get_mut(id).filter(|filter| filter.caller == *caller).ok_or_else(RpcError::filter_not_found)?;
+        let filter =
+            filters.get_mut(id).filter(|filter| filter.caller == *caller).ok_or_else(RpcError::filter_not_found)?;
         filter.polled_ms = now_ms;
         Ok(filter.kind.clone())
     }
 
     /// A poll told everything before block `told`. Polls of one filter that overlap may tell twice, but never skip.
     pub fn advance(&self, id: &str, told: u64) {
-        if let Some(Filter { kind: FilterKind::Logs { next, .. } | FilterKind::Blocks { next }, .. }) = self.filters.lock().get_mut(id) {
+        if let Some(Filter { kind: FilterKind::Logs { next, .. } | FilterKind::Blocks { next }, .. }) =
+            self.filters.lock().get_mut(id)
+        {
             *next = told.max(*next);
         }
     }
@@ -103,10 +109,10 @@ impl Filters {
     }
 
     fn remove(&self, filters: &mut BTreeMap<String, Filter>, id: &str) {
-        if let Some(Filter { kind: FilterKind::Pending(pending), .. }) = filters.remove(id) {
-            if let Some(listener) = pending.listener.lock().take() {
-                self.events.forget(listener);
-            }
+        if let Some(Filter { kind: FilterKind::Pending(pending), .. }) = filters.remove(id)
+            && let Some(listener) = pending.listener.lock().take()
+        {
+            self.events.forget(listener);
         }
     }
 }
@@ -123,17 +129,20 @@ impl PendingFilter {
 
     fn listen(self: &Arc<Self>, events: &Events) {
         let weak = Arc::downgrade(self);
-        let listener = events.listen(Round::First, Arc::new(move |event| {
-            let Some(pending) = weak.upgrade() else { return Keep::No };
-            if let Event::Pending(transaction) = event {
-                let mut seen = pending.seen.lock();
-                if seen.len() >= FILTER_PENDING_MAX {
-                    seen.pop_front();
+        let listener = events.listen(
+            Round::First,
+            Arc::new(move |event| {
+                let Some(pending) = weak.upgrade() else { return Keep::No };
+                if let Event::Pending(transaction) = event {
+                    let mut seen = pending.seen.lock();
+                    if seen.len() >= FILTER_PENDING_MAX {
+                        seen.pop_front();
+                    }
+                    seen.push_back(transaction.clone());
                 }
-                seen.push_back(transaction.clone());
-            }
-            Keep::Yes
-        }));
+                Keep::Yes
+            }),
+        );
         *self.listener.lock() = Some(listener);
     }
 }

@@ -193,7 +193,8 @@ mod tests {
             object.optional_data("e", None);
         });
         let value: serde_json::Value = serde_json::from_str(&json.0).unwrap();
-        let expected = serde_json::json!({"a": "0x1", "b": ["0x1", "0x2"], "c": "quote \" and \u{1}", "d": {}, "e": null});
+        let expected =
+            serde_json::json!({"a": "0x1", "b": ["0x1", "0x2"], "c": "quote \" and \u{1}", "d": {}, "e": null});
         assert_eq!(value, expected);
     }
 }

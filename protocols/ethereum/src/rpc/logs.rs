@@ -5,12 +5,12 @@ use alloy_primitives::{Address, B256, Bloom, BloomInput, Log};
 use serde::{Deserialize, Deserializer};
 
 use super::call::Deadline;
-use super::view::ChainView;
+use super::committed::CommittedBlock;
 use super::error::RpcError;
 use super::json::Json;
 use super::limits::{LOG_BLOCKS_MAX, LOGS_MAX, RESPONSE_BYTES_MAX, TOPICS_MAX};
-use super::committed::CommittedBlock;
 use super::values::{BlockParam, Hex};
+use super::view::ChainView;
 
 /// A filter object as clients send it, checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,13 +72,20 @@ impl LogQuery {
         }
         if to - from >= LOG_BLOCKS_MAX {
             let last = from + LOG_BLOCKS_MAX - 1;
-            return Err(RpcError::limit(format!("at most {LOG_BLOCKS_MAX} blocks, such as the range [{from:#x}, {last:#x}]")));
+            return Err(RpcError::limit(format!(
+                "at most {LOG_BLOCKS_MAX} blocks, such as the range [{from:#x}, {last:#x}]"
+            )));
         }
         Ok((from, to))
     }
 
     /// The matching logs of blocks `from` to `to` that the caller may see.
-    pub fn collect(&self, chain: &ChainView<'_>, (from, to): (u64, u64), deadline: &Deadline) -> Result<Json, RpcError> {
+    pub fn collect(
+        &self,
+        chain: &ChainView<'_>,
+        (from, to): (u64, u64),
+        deadline: &Deadline,
+    ) -> Result<Json, RpcError> {
         let mut out = String::from("[");
         let mut found = 0;
         for number in from..=to {
@@ -258,14 +265,15 @@ mod tests {
     fn the_bloom_never_hides_a_match() {
         let log = log(1, &[2, 3]);
         let bloom = alloy_primitives::logs_bloom([&log]);
-        let wanted = query(&format!("{{\"address\":\"{:?}\",\"topics\":[null,{}]}}", Address::repeat_byte(1), hex(3))).unwrap();
+        let wanted =
+            query(&format!("{{\"address\":\"{:?}\",\"topics\":[null,{}]}}", Address::repeat_byte(1), hex(3))).unwrap();
         assert!(wanted.matches(&log) && wanted.may_match(&bloom));
         assert!(!wanted.may_match(&Bloom::ZERO));
     }
 
     #[test]
     fn filters_that_mean_nothing_are_refused() {
-        let five = vec!["null"; 5].join(",");
+        let five = ["null"; 5].join(",");
         let hash = hex(1);
         for text in [
             "5".to_owned(),

@@ -26,7 +26,12 @@ impl Options {
     /// For a network.
     pub fn new(random: Random) -> Self {
         Self {
-            client_version: format!("Coco/v{}/{}-{}", env!("CARGO_PKG_VERSION"), std::env::consts::OS, std::env::consts::ARCH),
+            client_version: format!(
+                "Coco/v{}/{}-{}",
+                env!("CARGO_PKG_VERSION"),
+                std::env::consts::OS,
+                std::env::consts::ARCH
+            ),
             cors_origins: Vec::new(),
             unlocked: Vec::new(),
             wait_for_block: false,

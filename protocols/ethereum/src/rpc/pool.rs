@@ -4,10 +4,10 @@ use coco_protocol::Caller;
 use serde::de::DeserializeOwned;
 use std::sync::Arc;
 
-use super::view::ChainView;
 use super::error::RpcError;
 use super::pool_questions::{PoolQuestion, PooledTransaction};
 use super::server::Server;
+use super::view::ChainView;
 use crate::transaction::Transaction;
 
 /// Puts a question, and hands the decoded answer on.

@@ -142,7 +142,10 @@ fn reference(cause: &str) -> String {
 mod tests {
     use super::*;
 
-    fn collect(batch: bool, ids: &[Option<&str>]) -> (Vec<Responder>, Arc<Mutex<Vec<Option<String>>>>) {
+    /// What was handed over: once, if all is well.
+    type Sent = Arc<Mutex<Vec<Option<String>>>>;
+
+    fn collect(batch: bool, ids: &[Option<&str>]) -> (Vec<Responder>, Sent) {
         let sent = Arc::new(Mutex::new(Vec::new()));
         let sink = sent.clone();
         let replies = Replies::new(ids.len(), batch, Box::new(move |text| sink.lock().push(text)));
@@ -172,7 +175,9 @@ mod tests {
         let (responders, sent) = collect(false, &[Some("7")]);
         drop(responders);
         let text = sent.lock()[0].clone().unwrap();
-        assert!(text.starts_with(r#"{"jsonrpc":"2.0","id":7,"error":{"code":-32603,"message":"internal error (reference "#));
+        assert!(
+            text.starts_with(r#"{"jsonrpc":"2.0","id":7,"error":{"code":-32603,"message":"internal error (reference "#)
+        );
         assert!(!text.contains("dropped"));
     }
 

@@ -237,8 +237,7 @@ pub(super) fn submission_bytes(params: Option<&RawValue>) -> Result<Bytes, RpcEr
         Some([text]) => text.to_owned(),
         None => Params::parse(params)?.required::<String>(0)?,
     };
-    let digits = text
-        .strip_prefix("0x")
-        .ok_or_else(|| RpcError::invalid_argument(0, "hex string without 0x prefix"))?;
+    let digits =
+        text.strip_prefix("0x").ok_or_else(|| RpcError::invalid_argument(0, "hex string without 0x prefix"))?;
     decode_hex(digits).map(Bytes::from).map_err(|fault| RpcError::invalid_argument(0, fault))
 }

@@ -6,10 +6,10 @@ use bytes::Bytes;
 use coco_protocol::{Caller, LedgerHandle, Mount, Reply, Service, Socket, SocketSession};
 use http::Request;
 
-use super::{Ledger, Options};
 use super::connection::Connection;
 use super::http::{allowed_origin, refuse, respond};
 use super::server::Server;
+use super::{Ledger, Options};
 
 /// Ethereum's JSON-RPC on one listener.
 pub struct RpcService {

@@ -51,7 +51,10 @@ pub fn sign_request(key: &SecretKey, request: &CallRequest, filled: Filled) -> R
         return Err(RpcError::invalid_argument(0, "blob transactions are not signed here"));
     }
     if let Some(Hex(chain_id)) = request.chain_id.filter(|Hex(chain_id)| *chain_id != filled.chain_id) {
-        return Err(RpcError::server(format!("chainId does not match node's (have={chain_id}, want={})", filled.chain_id)));
+        return Err(RpcError::server(format!(
+            "chainId does not match node's (have={chain_id}, want={})",
+            filled.chain_id
+        )));
     }
     let to = request.to.map_or(TxKind::Create, |Hex(to)| TxKind::Call(to));
     let (value, input) = (request.value(), request.input()?);
@@ -62,38 +65,48 @@ pub fn sign_request(key: &SecretKey, request: &CallRequest, filled: Filled) -> R
         return Err(RpcError::server("tx fee exceeds the configured cap (1.00 ether)"));
     }
     if request.authorization_list.is_some() {
-        let to = to.to().copied().ok_or_else(|| RpcError::invalid_argument(0, "a set code transaction creates nothing"))?;
+        let to =
+            to.to().copied().ok_or_else(|| RpcError::invalid_argument(0, "a set code transaction creates nothing"))?;
         let (access_list, authorization_list) = (request.access_list(), request.authorizations());
-        return Ok(encode(key, TxEip7702 {
-            chain_id,
-            nonce,
-            gas_limit,
-            max_fee_per_gas,
-            max_priority_fee_per_gas,
-            to,
-            value,
-            access_list,
-            authorization_list,
-            input,
-        }));
+        return Ok(encode(
+            key,
+            TxEip7702 {
+                chain_id,
+                nonce,
+                gas_limit,
+                max_fee_per_gas,
+                max_priority_fee_per_gas,
+                to,
+                value,
+                access_list,
+                authorization_list,
+                input,
+            },
+        ));
     }
     if request.gas_price.is_none() {
         let access_list = request.access_list();
-        return Ok(encode(key, TxEip1559 {
-            chain_id,
-            nonce,
-            gas_limit,
-            max_fee_per_gas,
-            max_priority_fee_per_gas,
-            to,
-            value,
-            access_list,
-            input,
-        }));
+        return Ok(encode(
+            key,
+            TxEip1559 {
+                chain_id,
+                nonce,
+                gas_limit,
+                max_fee_per_gas,
+                max_priority_fee_per_gas,
+                to,
+                value,
+                access_list,
+                input,
+            },
+        ));
     }
     if request.access_list.is_some() {
         let access_list = request.access_list();
-        return Ok(encode(key, TxEip2930 { chain_id, nonce, gas_price: price, gas_limit, to, value, access_list, input }));
+        return Ok(encode(
+            key,
+            TxEip2930 { chain_id, nonce, gas_price: price, gas_limit, to, value, access_list, input },
+        ));
     }
     Ok(encode(key, TxLegacy { chain_id: Some(chain_id), nonce, gas_price: price, gas_limit, to, value, input }))
 }

@@ -66,15 +66,16 @@ impl Simulation {
             Some(Hex(nonce)) => nonce,
             None => self.account(&request.sender())?.nonce,
         };
-        let env = request.env(gas, nonce)?;
+        let mut env = request.env(gas, nonce)?;
+        env.chain_id = env.chain_id.or(Some(self.environment.cfg.chain_id));
         if env.gas_price == 0 {
             self.environment.cfg.disable_base_fee = true;
             self.environment.block.basefee = 0;
         }
-        if env.max_fee_per_blob_gas == 0 {
-            if let Some(blob) = &mut self.environment.block.blob_excess_gas_and_price {
-                *blob = BlobExcessGasAndPrice { excess_blob_gas: 0, blob_gasprice: 0 };
-            }
+        if env.max_fee_per_blob_gas == 0
+            && let Some(blob) = &mut self.environment.block.blob_excess_gas_and_price
+        {
+            *blob = BlobExcessGasAndPrice { excess_blob_gas: 0, blob_gasprice: 0 };
         }
         Ok(env)
     }
@@ -121,7 +122,8 @@ impl Simulation {
             Ok(Some(executed)) => Ok(Tried::Done(executed.result)),
             Ok(None) => Err(RpcError::too_slow(READ_MS_MAX)),
             Err(ExecuteError::Transaction(
-                InvalidTransaction::CallGasCostMoreThanGasLimit { .. } | InvalidTransaction::GasFloorMoreThanGasLimit { .. },
+                InvalidTransaction::CallGasCostMoreThanGasLimit { .. }
+                | InvalidTransaction::GasFloorMoreThanGasLimit { .. },
             )) => Ok(Tried::TooLittleGas),
             Err(error) => Err(self.refused(error, &tx)),
         }
@@ -266,7 +268,9 @@ mod tests {
 
     #[test]
     fn a_reason_is_read_out_of_a_revert_and_hostile_bytes_give_none() {
-        let error = hex!("08c379a00000000000000000000000000000000000000000000000000000000000000020000000000000000000000000000000000000000000000000000000000000000a75736572206572726f7200000000000000000000000000000000000000000000");
+        let error = hex!(
+            "08c379a00000000000000000000000000000000000000000000000000000000000000020000000000000000000000000000000000000000000000000000000000000000a75736572206572726f7200000000000000000000000000000000000000000000"
+        );
         let failed = reverted(&Bytes::from(error));
         assert_eq!((failed.code, failed.message.as_ref()), (3, "execution reverted: user error"));
         assert_eq!(failed.data, Some(hex::encode_prefixed(error)));

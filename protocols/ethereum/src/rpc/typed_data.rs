@@ -50,7 +50,8 @@ impl TypedData {
         let mut bytes = keccak256(self.encode_type(name)?).to_vec();
         for field in fields {
             let value = object.get(&field.name).unwrap_or(&Value::Null);
-            let word = self.encode_value(&field.kind, value, depth).map_err(|fault| format!("{}: {fault}", field.name))?;
+            let word =
+                self.encode_value(&field.kind, value, depth).map_err(|fault| format!("{}: {fault}", field.name))?;
             bytes.extend_from_slice(word.as_slice());
         }
         Ok(keccak256(bytes))
@@ -141,7 +142,7 @@ fn fixed_bytes(size: &str, text: &str) -> Result<B256, String> {
 }
 
 fn bits_of(bits: &str) -> Result<usize, String> {
-    let valid = |bits: &usize| bits % 8 == 0 && (8..=256).contains(bits);
+    let valid = |bits: &usize| bits.is_multiple_of(8) && (8..=256).contains(bits);
     if bits.is_empty() { Ok(256) } else { bits.parse().ok().filter(valid).ok_or_else(|| "no such type".to_owned()) }
 }
 

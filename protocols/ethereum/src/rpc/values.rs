@@ -252,7 +252,19 @@ mod tests {
         assert_eq!(serde_json::from_str::<Hex<u64>>("\"0x0010\"").unwrap(), Hex(16));
         assert_eq!(serde_json::from_str::<Hex<U256>>(&format!("\"0x{}\"", "f".repeat(64))).unwrap(), Hex(U256::MAX));
         assert!(fault::<Hex<u64>>("\"2\"").starts_with("hex string without 0x prefix"));
-        for wrong in ["\"0x\"", "\"\"", "\"0X1\"", "\"-0x1\"", "\"0x-1\"", "\"0x+1\"", "\"0xg\"", "1", "-1", "null", "\"0x1ffffffffffffffff\""] {
+        for wrong in [
+            "\"0x\"",
+            "\"\"",
+            "\"0X1\"",
+            "\"-0x1\"",
+            "\"0x-1\"",
+            "\"0x+1\"",
+            "\"0xg\"",
+            "1",
+            "-1",
+            "null",
+            "\"0x1ffffffffffffffff\"",
+        ] {
             fault::<Hex<u64>>(wrong);
         }
         fault::<Hex<U256>>(&format!("\"0x1{}\"", "0".repeat(64)));

@@ -50,7 +50,11 @@ impl<'a> ChainView<'a> {
     }
 
     pub fn head_header(&self) -> Result<Header, RpcError> {
-        let rlp = self.reader.state().get(&META, META_HEAD).ok_or_else(|| RpcError::server("the network has no block yet"))?;
+        let rlp = self
+            .reader
+            .state()
+            .get(&META, META_HEAD)
+            .ok_or_else(|| RpcError::server("the network has no block yet"))?;
         Header::decode(&mut &rlp[..]).map_err(|_| RpcError::internal("the newest header does not decode"))
     }
 
@@ -108,9 +112,10 @@ impl<'a> ChainView<'a> {
     /// A transaction that was included, if the caller may see it.
     pub fn transaction(&self, hash: &B256) -> Result<Option<Placed>, RpcError> {
         let placed = match self.server.ledger.events.recent_transaction(hash) {
-            Some((block, index)) if block.number() <= self.head()? => {
-                block.included.get(index).map(|included| Placed { head: block.head.clone(), included: included.clone(), index })
-            }
+            Some((block, index)) if block.number() <= self.head()? => block
+                .included
+                .get(index)
+                .map(|included| Placed { head: block.head.clone(), included: included.clone(), index }),
             _ => self.stored_transaction(hash)?,
         };
         Ok(placed.filter(|placed| self.discloses_transaction(&placed.included.transaction)))

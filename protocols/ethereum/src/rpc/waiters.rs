@@ -9,13 +9,13 @@ use alloy_primitives::B256;
 use coco_protocol::Caller;
 use parking_lot::Mutex;
 
-use super::view::ChainView;
+use super::committed::{CommittedBlock, receipt_json};
 use super::error::RpcError;
 use super::json::Json;
 use super::limits::RECEIPT_WAITERS_MAX;
 use super::reply::Responder;
-use super::committed::{CommittedBlock, receipt_json};
 use super::server::Server;
+use super::view::ChainView;
 use crate::events::{Event, Keep, Round};
 
 /// Everybody who waits, by transaction.
@@ -45,14 +45,17 @@ impl Waiters {
     /// Lets blocks answer. The server is held weakly: it owns the waiters.
     pub fn listen(server: &Arc<Server>) {
         let weak: Weak<Server> = Arc::downgrade(server);
-        server.ledger.events.listen(Round::First, Arc::new(move |event| {
-            let Some(server) = weak.upgrade() else { return Keep::No };
-            if let Event::Block(block) = event {
-                server.waiters.included(&server, block);
-                server.waiters.expire(server.handle.now_ms());
-            }
-            Keep::Yes
-        }));
+        server.ledger.events.listen(
+            Round::First,
+            Arc::new(move |event| {
+                let Some(server) = weak.upgrade() else { return Keep::No };
+                if let Event::Block(block) = event {
+                    server.waiters.included(&server, block);
+                    server.waiters.expire(server.handle.now_ms());
+                }
+                Keep::Yes
+            }),
+        );
     }
 
     pub fn add(&self, hash: B256, waiter: Waiter) {

@@ -137,16 +137,21 @@ fn transaction_by_hash(call: &Call<'_>, params: &Params<'_>, responder: Responde
         Ok((hash, None)) => hash,
     };
     let (server, caller) = (call.server.clone(), call.caller.clone());
-    ask(call.server, call.caller, &PoolQuestion::Transaction(hash), move |answer: Result<Option<PooledTransaction>, _>| {
-        // A pool that cannot be asked knows of nothing.
-        let known = answer.ok().flatten().and_then(|known| pooled(&server, &caller, &known));
-        let json = known.map_or_else(Json::null, |transaction| {
-            let mut out = String::with_capacity(1_024);
-            push_transaction(&mut out, &transaction, None);
-            Json(out)
-        });
-        responder.send(Ok(json));
-    });
+    ask(
+        call.server,
+        call.caller,
+        &PoolQuestion::Transaction(hash),
+        move |answer: Result<Option<PooledTransaction>, _>| {
+            // A pool that cannot be asked knows of nothing.
+            let known = answer.ok().flatten().and_then(|known| pooled(&server, &caller, &known));
+            let json = known.map_or_else(Json::null, |transaction| {
+                let mut out = String::with_capacity(1_024);
+                push_transaction(&mut out, &transaction, None);
+                Json(out)
+            });
+            responder.send(Ok(json));
+        },
+    );
 }
 
 /// Writes the transaction of an index, if there is one that the caller may see.
@@ -208,7 +213,8 @@ fn receipt(call: &Call<'_>, params: &Params<'_>) -> Answer {
 fn block_receipts(call: &Call<'_>, params: &Params<'_>) -> Answer {
     let Some(block) = numbered(call, params)? else { return Ok(Json::null()) };
     let chain = call.chain();
-    let seen = block.included.iter().enumerate().filter(|(_, included)| chain.discloses_transaction(&included.transaction));
+    let seen =
+        block.included.iter().enumerate().filter(|(_, included)| chain.discloses_transaction(&included.transaction));
     Ok(Json::list(seen, |out, (index, included)| block.head.push_receipt(out, included, index)))
 }
 

@@ -7,12 +7,12 @@ use revm::context::result::ExecutionResult;
 use crate::rpc::access_list::access_list;
 use crate::rpc::call::{Call, Method};
 use crate::rpc::call_request::{BlockOverrides, CallRequest, StateOverrides};
+use crate::rpc::committed::push_access_list_item;
 use crate::rpc::error::RpcError;
 use crate::rpc::json::Json;
 use crate::rpc::limits::CALL_GAS_MAX;
 use crate::rpc::params::Params;
 use crate::rpc::reply::Answer;
-use crate::rpc::committed::push_access_list_item;
 use crate::rpc::simulation::{Simulation, Tried, halted, reverted};
 use crate::rpc::values::{BlockParam, Hex};
 
@@ -71,10 +71,12 @@ pub fn estimate(simulation: &mut Simulation, request: &CallRequest) -> Result<u6
         Some(Hex(to)) => request.input()?.is_empty() && !simulation.has_code(&to)?,
         None => false,
     };
-    if is_transfer && request.access_list.is_none() && request.authorization_list.is_none() && enough >= TRANSFER_GAS {
-        if let Some(ExecutionResult::Success { .. }) = tried(simulation, request, TRANSFER_GAS)? {
-            return Ok(TRANSFER_GAS);
-        }
+    let is_plain = is_transfer && request.access_list.is_none() && request.authorization_list.is_none();
+    if is_plain
+        && enough >= TRANSFER_GAS
+        && let Some(ExecutionResult::Success { .. }) = tried(simulation, request, TRANSFER_GAS)?
+    {
+        return Ok(TRANSFER_GAS);
     }
     let (used, refunded) = match tried(simulation, request, enough)? {
         Some(ExecutionResult::Success { gas, .. }) => (gas.tx_gas_used(), gas.inner_refunded()),

@@ -113,7 +113,9 @@ fn fee_history(call: &Call<'_>, params: &Params<'_>) -> Answer {
 
 fn check_percentiles(percentiles: &[f64]) -> Result<(), RpcError> {
     if percentiles.len() > FEE_PERCENTILES_MAX {
-        return Err(RpcError::invalid_params(format!("over the query limit {FEE_PERCENTILES_MAX} of reward percentiles")));
+        return Err(RpcError::invalid_params(format!(
+            "over the query limit {FEE_PERCENTILES_MAX} of reward percentiles"
+        )));
     }
     let in_range = percentiles.iter().all(|percentile| (0.0..=100.0).contains(percentile));
     if !in_range || !percentiles.is_sorted() {

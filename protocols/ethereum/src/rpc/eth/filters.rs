@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use crate::rpc::call::{Call, Method};
-use crate::rpc::view::ChainView;
 use crate::rpc::committed::push_transaction;
 use crate::rpc::error::RpcError;
 use crate::rpc::filters::{FilterKind, PendingFilter};
@@ -13,6 +12,7 @@ use crate::rpc::logs::{LogBlocks, LogQuery};
 use crate::rpc::params::Params;
 use crate::rpc::reply::Answer;
 use crate::rpc::values::BlockParam;
+use crate::rpc::view::ChainView;
 
 pub const METHODS: &[Method] = &[
     Method::read("eth_newFilter", new_filter),

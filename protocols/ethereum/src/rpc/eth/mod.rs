@@ -1,6 +1,7 @@
 //! The `eth_` namespace, by subject.
 
 mod blocks;
+mod config;
 mod execution;
 mod fees;
 mod filters;
@@ -17,6 +18,7 @@ pub use blocks::raw_transaction;
 
 pub const TABLES: &[&[Method]] = &[
     blocks::METHODS,
+    config::METHODS,
     execution::METHODS,
     fees::METHODS,
     filters::METHODS,

@@ -73,7 +73,7 @@ fn signed(
 ) {
     let read = || {
         let request: CallRequest = params.required(0)?;
-        let key = key(&call.server, &request.sender())?;
+        let key = key(call.server, &request.sender())?;
         let filled = fill(call, &request)?;
         Ok((request, key, filled))
     };
@@ -81,24 +81,20 @@ fn signed(
         Ok(read) => read,
         Err(error) => return responder.send(Err(error)),
     };
-    let (server, sender): (_, Address) = (call.server.clone(), request.sender());
-    let sign = move |nonce: Result<u64, RpcError>, server: &Arc<Server>| {
-        match nonce.and_then(|nonce| sign_request(&key, &request, Filled { nonce, ..filled })) {
-            Ok(raw) => then(server, raw, responder),
-            Err(error) => responder.send(Err(error)),
-        }
+    let (server, sender, nonce) = (call.server.clone(), request.sender(), request.nonce);
+    let sign = move |nonce: Result<u64, RpcError>, server: &Arc<Server>| match nonce
+        .and_then(|nonce| sign_request(&key, &request, Filled { nonce, ..filled }))
+    {
+        Ok(raw) => then(server, raw, responder),
+        Err(error) => responder.send(Err(error)),
     };
-    match nonce_of(call, params) {
-        Some(nonce) => sign(Ok(nonce), &server),
+    match nonce {
+        Some(Hex(nonce)) => sign(Ok(nonce), &server),
         None => {
             let caller: &Caller = call.caller;
             ask(call.server, caller, &PoolQuestion::NextNonce(sender), move |next| sign(next, &server));
         }
     }
-}
-
-fn nonce_of(_: &Call<'_>, params: &Params<'_>) -> Option<u64> {
-    params.required::<CallRequest>(0).ok()?.nonce.map(|Hex(nonce)| nonce)
 }
 
 fn fill(call: &Call<'_>, request: &CallRequest) -> Result<Filled, RpcError> {
@@ -137,6 +133,6 @@ fn sign_typed_data(call: &Call<'_>, params: &Params<'_>) -> Answer {
 
 /// Sixty-five bytes: r, s, and 27 or 28.
 fn signature(call: &Call<'_>, signer: &Address, hash: alloy_primitives::B256) -> Answer {
-    let key = key(&call.server, signer)?;
+    let key = key(call.server, signer)?;
     Ok(Json::data(&sign_hash(&key, hash).as_bytes()))
 }

@@ -7,7 +7,6 @@ use std::sync::{Arc, Weak};
 
 use crate::events::{Event, Keep, Listener, Round};
 use crate::rpc::call::{Call, Method};
-use crate::rpc::view::ChainView;
 use crate::rpc::committed::{CommittedBlock, push_transaction};
 use crate::rpc::connection::Connection;
 use crate::rpc::error::RpcError;
@@ -16,6 +15,7 @@ use crate::rpc::logs::LogQuery;
 use crate::rpc::params::Params;
 use crate::rpc::reply::Answer;
 use crate::rpc::server::Server;
+use crate::rpc::view::ChainView;
 use crate::transaction::Transaction;
 
 pub const METHODS: &[Method] =
@@ -25,7 +25,9 @@ pub const METHODS: &[Method] =
 enum Topic {
     NewHeads,
     Logs(LogQuery),
-    PendingTransactions { full: bool },
+    PendingTransactions {
+        full: bool,
+    },
     /// A committed chain is never behind itself: this is accepted, and stays silent.
     Syncing,
 }

@@ -93,7 +93,10 @@ fn what_cannot_be_executed_is_refused() {
     assert_eq!(client.fail("eth_call", json!([{"to": address}, "0x99"])), (-32000, "header not found".to_owned()));
     assert_eq!(client.fail("eth_getBalance", json!([address, "0x99"])), (-32000, "header not found".to_owned()));
     assert_eq!(client.ask("eth_getBlockByNumber", json!(["0x99", false])), Value::Null);
-    assert_eq!(client.fail("eth_getLogs", json!([{"blockHash": super::word(1)}])), (-32000, "unknown block".to_owned()));
+    assert_eq!(
+        client.fail("eth_getLogs", json!([{"blockHash": super::word(1)}])),
+        (-32000, "unknown block".to_owned())
+    );
     is_healthy(&client);
 }
 
@@ -101,10 +104,14 @@ fn what_cannot_be_executed_is_refused() {
 fn code_that_never_ends_ends() {
     let client = Client::new();
     let address = format!("0x{}", "1".repeat(40));
-    let call = |code: &str| client.fail("eth_call", json!([{"to": address}, "latest", {(address.clone()): {"code": code}}]));
+    let call =
+        |code: &str| client.fail("eth_call", json!([{"to": address}, "latest", {(address.clone()): {"code": code}}]));
     // Jumps in a circle; calls itself as deep as it goes; asks for all the memory there is.
     assert_eq!(call("0x5b600056").0, -32000);
-    let recursion = client.request("eth_call", json!([{"to": address}, "latest", {(address.clone()): {"code": "0x600060006000600060003061fffff150"}}]));
+    let recursion = client.request(
+        "eth_call",
+        json!([{"to": address}, "latest", {(address.clone()): {"code": "0x600060006000600060003061fffff150"}}]),
+    );
     assert!(recursion.is_ok() || recursion.is_err());
     assert_eq!(call("0x6001631fffffff52").0, -32000);
     is_healthy(&client);
@@ -130,7 +137,8 @@ fn damaged_transactions_are_refused() {
 #[test]
 fn the_transport_refuses_what_is_no_post() {
     let client = Client::new();
-    let status = |method: Method, body: Bytes| client.http(Request::builder().method(method).body(body).unwrap()).status();
+    let status =
+        |method: Method, body: Bytes| client.http(Request::builder().method(method).body(body).unwrap()).status();
     assert_eq!(status(Method::GET, Bytes::new()), StatusCode::METHOD_NOT_ALLOWED);
     assert_eq!(status(Method::DELETE, Bytes::new()), StatusCode::METHOD_NOT_ALLOWED);
     assert_eq!(status(Method::POST, vec![b' '; REQUEST_BODY_BYTES_MAX + 1].into()), StatusCode::PAYLOAD_TOO_LARGE);
@@ -172,16 +180,30 @@ fn any_json() -> impl Strategy<Value = Value> {
         Just(Value::from(super::word(0))),
     ];
     let names = prop_oneof![
-        Just("to".to_owned()), Just("from".to_owned()), Just("data".to_owned()), Just("gas".to_owned()),
-        Just("topics".to_owned()), Just("address".to_owned()), Just("fromBlock".to_owned()), Just("types".to_owned()),
-        Just("0xf39fd6e51aad88f6f4ce6ab8827279cfffb92266".to_owned()), Just("code".to_owned()), Just("state".to_owned()),
-        Just("accessList".to_owned()), Just("blobVersionedHashes".to_owned()), Just("authorizationList".to_owned()),
-        Just("primaryType".to_owned()), Just("domain".to_owned()), Just("message".to_owned()), "[a-zA-Z]{1,12}",
+        Just("to".to_owned()),
+        Just("from".to_owned()),
+        Just("data".to_owned()),
+        Just("gas".to_owned()),
+        Just("topics".to_owned()),
+        Just("address".to_owned()),
+        Just("fromBlock".to_owned()),
+        Just("types".to_owned()),
+        Just("0xf39fd6e51aad88f6f4ce6ab8827279cfffb92266".to_owned()),
+        Just("code".to_owned()),
+        Just("state".to_owned()),
+        Just("accessList".to_owned()),
+        Just("blobVersionedHashes".to_owned()),
+        Just("authorizationList".to_owned()),
+        Just("primaryType".to_owned()),
+        Just("domain".to_owned()),
+        Just("message".to_owned()),
+        "[a-zA-Z]{1,12}",
     ];
     leaf.prop_recursive(4, 32, 6, move |inner| {
         prop_oneof![
             prop::collection::vec(inner.clone(), 0..6).prop_map(Value::from),
-            prop::collection::btree_map(names.clone(), inner, 0..6).prop_map(|fields| Value::Object(fields.into_iter().collect())),
+            prop::collection::btree_map(names.clone(), inner, 0..6)
+                .prop_map(|fields| Value::Object(fields.into_iter().collect())),
         ]
     })
 }

@@ -38,7 +38,8 @@ impl Fixture for Ledger {
     fn reads(&self) -> Vec<Request<Bytes>> {
         let hash = alloy_primitives::keccak256(&self.submissions()[0]);
         let read = |method: &str, params: Value| {
-            Request::post("/").body(json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).to_string().into())
+            Request::post("/")
+                .body(json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).to_string().into())
         };
         let requests = [
             read("eth_getTransactionByHash", json!([hash])),

@@ -94,7 +94,8 @@ fn a_revert_tells_its_bytes_and_its_reason() {
     let failed = client.request("eth_call", json!([{"to": target}, "latest", {(target.to_string()): {"code": code}}]));
     let expected = json!({"code": 3, "message": "execution reverted: no", "data": format!("0x{error}")});
     assert_eq!(failed, Err(expected.clone()));
-    let failed = client.request("eth_estimateGas", json!([{"to": target}, "latest", {(target.to_string()): {"code": code}}]));
+    let failed =
+        client.request("eth_estimateGas", json!([{"to": target}, "latest", {(target.to_string()): {"code": code}}]));
     assert_eq!(failed, Err(expected));
 }
 
@@ -113,9 +114,11 @@ fn an_estimate_is_enough_and_not_much_more() {
     };
     assert_eq!(with_gas(estimate), Ok(json!("0x")));
     assert!(with_gas(estimate * 98 / 100).is_err());
-    let (code, message) = client.fail("eth_estimateGas", json!([{"from": address(0), "to": keeper, "data": word(9), "gas": "0x5300"}]));
+    let (code, message) =
+        client.fail("eth_estimateGas", json!([{"from": address(0), "to": keeper, "data": word(9), "gas": "0x5300"}]));
     assert_eq!((code, message.as_str()), (-32000, "gas required exceeds allowance (21248)"));
-    let (code, message) = client.fail("eth_call", json!([{"from": Address::repeat_byte(1), "to": keeper, "value": "0x1"}]));
+    let (code, message) =
+        client.fail("eth_call", json!([{"from": Address::repeat_byte(1), "to": keeper, "value": "0x1"}]));
     assert!(code == -32000 && message.contains("insufficient funds"), "{message}");
 }
 
@@ -133,7 +136,8 @@ fn an_access_list_names_what_a_call_touches() {
 fn a_batch_of_submissions_succeeds_and_fails_entry_by_entry() {
     let client = Client::new();
     let to = DEV_ACCOUNTS[9].address;
-    let send = |id: u64, raw: Value| json!({"jsonrpc": "2.0", "id": id, "method": "eth_sendRawTransaction", "params": [raw]});
+    let send =
+        |id: u64, raw: Value| json!({"jsonrpc": "2.0", "id": id, "method": "eth_sendRawTransaction", "params": [raw]});
     let mut batch: Vec<Value> =
         (0..50).map(|nonce| send(nonce, raw(&sign(&dev_key(0), transfer(nonce, to, 1))))).collect();
     batch.push(send(50, json!("0x01")));
@@ -159,11 +163,16 @@ fn refused_submissions_say_why_in_the_words_that_clients_look_for() {
     let refused = |value: Value| client.fail("eth_sendRawTransaction", json!([value]));
     let (code, message) = refused(first);
     assert!(code == -32000 && message.contains("nonce too low"), "{message}");
-    let (_, message) = refused(raw(&sign(&dev_key(0), alloy_consensus::TxEip1559 { gas_limit: 20_000, ..transfer(1, to, 1) })));
+    let (_, message) =
+        refused(raw(&sign(&dev_key(0), alloy_consensus::TxEip1559 { gas_limit: 20_000, ..transfer(1, to, 1) })));
     assert!(message.contains("intrinsic gas too low"), "{message}");
-    let (_, message) = refused(raw(&sign(&dev_key(0), alloy_consensus::TxEip1559 { value: alloy_primitives::U256::MAX, ..transfer(1, to, 1) })));
+    let (_, message) = refused(raw(&sign(
+        &dev_key(0),
+        alloy_consensus::TxEip1559 { value: alloy_primitives::U256::MAX, ..transfer(1, to, 1) },
+    )));
     assert!(message.contains("insufficient funds"), "{message}");
-    let (_, message) = refused(raw(&sign(&dev_key(0), alloy_consensus::TxEip1559 { chain_id: 5, ..transfer(1, to, 1) })));
+    let (_, message) =
+        refused(raw(&sign(&dev_key(0), alloy_consensus::TxEip1559 { chain_id: 5, ..transfer(1, to, 1) })));
     assert_eq!(message, "invalid chain id for signer: have 5 want 31337");
     assert_eq!(refused(json!("0x")).1, "empty transaction data");
 }
@@ -190,7 +199,8 @@ fn a_transaction_behind_a_gap_waits_in_the_pool_where_it_can_be_seen() {
 fn the_receipt_can_be_waited_for_in_one_call() {
     let client = Client::new();
     let to = DEV_ACCOUNTS[9].address;
-    let answer = client.ask("eth_sendRawTransactionSync", json!([raw(&sign(&dev_key(0), transfer(0, to, 1))), "0x3e8"]));
+    let answer =
+        client.ask("eth_sendRawTransactionSync", json!([raw(&sign(&dev_key(0), transfer(0, to, 1))), "0x3e8"]));
     assert_eq!(answer, client.ask("eth_getTransactionReceipt", json!([answer["transactionHash"]])));
     assert_eq!(answer["status"], "0x1");
 }
@@ -202,14 +212,20 @@ fn developers_send_and_sign_with_the_nodes_accounts_and_nobody_else_does() {
     let hash = client.ask("eth_sendTransaction", json!([{"from": address(2), "to": address(3), "value": "0x5"}]));
     let receipt = client.ask("eth_getTransactionReceipt", json!([hash]));
     assert_eq!((&receipt["status"], &receipt["from"], &receipt["type"]), (&json!("0x1"), &address(2), &json!("0x2")));
-    let hash = client.ask("eth_sendTransaction", json!([{"from": address(2), "data": hex::encode_prefixed(keeper_init()), "gasPrice": "0x77359400"}]));
+    let hash = client.ask(
+        "eth_sendTransaction",
+        json!([{"from": address(2), "data": hex::encode_prefixed(keeper_init()), "gasPrice": "0x77359400"}]),
+    );
     assert_eq!(client.ask("eth_getTransactionReceipt", json!([hash]))["type"], "0x0");
     let signed = client.ask("eth_signTransaction", json!([{"from": address(2), "to": address(3)}]));
     assert_eq!(signed["tx"]["nonce"], "0x2");
     let signature = client.ask("personal_sign", json!(["0x68656c6c6f", address(0)]));
     assert_eq!(signature.as_str().unwrap().len(), 132);
     assert_eq!(signature, client.ask("eth_sign", json!([address(0), "0x68656c6c6f"])));
-    assert_eq!(client.fail("eth_sendTransaction", json!([{"from": Address::ZERO}])), (-32000, "unknown account".to_owned()));
+    assert_eq!(
+        client.fail("eth_sendTransaction", json!([{"from": Address::ZERO}])),
+        (-32000, "unknown account".to_owned())
+    );
 
     let client = Client::of(Arc::new(network()), Arc::new(OpenGate));
     assert_eq!(client.ask("eth_accounts", json!([])), json!([]));
@@ -244,7 +260,10 @@ fn fees_are_those_of_the_next_block() {
     assert_eq!(history["reward"].as_array().unwrap().len(), 2);
     assert_eq!(history["oldestBlock"], "0x1");
     let pending = client.ask("eth_getBlockByNumber", json!(["pending", false]));
-    assert_eq!((&pending["baseFeePerGas"], &pending["number"], &pending["hash"]), (&base_fee, &json!("0x3"), &Value::Null));
+    assert_eq!(
+        (&pending["baseFeePerGas"], &pending["number"], &pending["hash"]),
+        (&base_fee, &json!("0x3"), &Value::Null)
+    );
     assert_eq!(client.ask("eth_maxPriorityFeePerGas", json!([])).as_str().unwrap().get(..2), Some("0x"));
 }
 
@@ -269,7 +288,8 @@ fn a_proof_leads_from_the_state_root_to_the_account_and_its_slot() {
         };
         let key = |bytes: &[u8]| Nibbles::unpack(alloy_primitives::keccak256(bytes));
         let root = serde_json::from_value(root).unwrap();
-        verify_proof(root, key(keeper.as_slice()), Some(alloy_rlp::encode(account)), &nodes(&proof["accountProof"])).unwrap();
+        verify_proof(root, key(keeper.as_slice()), Some(alloy_rlp::encode(account)), &nodes(&proof["accountProof"]))
+            .unwrap();
         let slot = &proof["storageProof"][0];
         assert_eq!((&slot["key"], &slot["value"]), (&json!("0x0"), &json!(format!("{value:#x}"))));
         let expected = (value > 0).then(|| alloy_rlp::encode(value));
