@@ -138,6 +138,28 @@ mod tests {
     }
 
     #[test]
+    fn what_is_accepted_is_one_item_for_the_decoder_too() {
+        let crypto = crate::SeededCrypto::new(1);
+        let mut accepted = 0;
+        for _ in 0..20_000 {
+            let mut bytes = [0; 12];
+            crate::Crypto::fill(&crypto, &mut bytes);
+            // Short arguments, so that many items are whole.
+            let bytes = bytes.map(|byte| byte & 0xe3);
+            for len in 0..bytes.len() {
+                if check_deterministic(&bytes[..len]).is_ok() {
+                    let mut decoder = minicbor::Decoder::new(&bytes[..len]);
+                    decoder.skip().unwrap();
+                    assert_eq!(decoder.position(), len);
+                    accepted += 1;
+                }
+            }
+            let _ = crate::cose::Sign1::decode(&bytes);
+        }
+        assert!(accepted > 1_000);
+    }
+
+    #[test]
     fn deep_nesting_is_refused_without_deep_recursion() {
         assert!(check_deterministic(&[0x81; 100_000]).is_err());
         let mut nested = vec![0x81; DEPTH_MAX - 1];
