@@ -9,9 +9,11 @@
 //! A listener adds only what all of them need: limits, identity, and the way to a thread that may compute.
 
 pub mod admin;
+pub mod endpoints;
 mod error;
 pub mod metrics;
 mod serve;
+pub mod tls;
 
 pub use error::{ApiError, Error};
 pub use serve::{CallerLookup, ClientCertificate, Listener, ListenerLimits, Server};

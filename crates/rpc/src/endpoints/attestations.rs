@@ -1,0 +1,24 @@
+//! Evidence of what code runs where.
+
+use super::Exchange;
+use super::request::{invalid, json, parameter};
+use crate::ApiError;
+
+/// As much as every platform's report data can bind.
+const NONCE_BYTES_MAX: usize = 64;
+
+pub(crate) fn all(exchange: Exchange<'_>) {
+    (exchange.reply)(json(&serde_json::json!({"attestations": exchange.node.attestations(&exchange.caller)})));
+}
+
+pub(crate) fn own(exchange: Exchange<'_>) {
+    let answered = parameter(&exchange.request, "nonce")
+        .and_then(|text| {
+            let nonce = hex::decode(text).map_err(|_| invalid("nonce is not hexadecimal".to_owned()))?;
+            let fits = (1..=NONCE_BYTES_MAX).contains(&nonce.len());
+            fits.then_some(nonce).ok_or_else(|| invalid(format!("nonce has 1 to {NONCE_BYTES_MAX} bytes")))
+        })
+        .and_then(|nonce| exchange.node.attest(&exchange.caller, &nonce))
+        .map(|attestation| json(&attestation));
+    (exchange.reply)(answered.unwrap_or_else(ApiError::into_response));
+}

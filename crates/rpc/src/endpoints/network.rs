@@ -1,0 +1,40 @@
+//! The service and its nodes.
+
+use bytes::Bytes;
+use http::{Response, StatusCode};
+
+use super::Exchange;
+use super::request::{json, with_transaction_id};
+use crate::ApiError;
+
+pub(crate) fn network(exchange: Exchange<'_>) {
+    let committed = exchange.node.committed(&exchange.caller);
+    let response = json(&exchange.node.network(&exchange.caller));
+    (exchange.reply)(with_transaction_id(response, committed));
+}
+
+pub(crate) fn nodes(exchange: Exchange<'_>) {
+    let committed = exchange.node.committed(&exchange.caller);
+    let response = json(&serde_json::json!({"nodes": exchange.node.nodes(&exchange.caller)}));
+    (exchange.reply)(with_transaction_id(response, committed));
+}
+
+pub(crate) fn state(exchange: Exchange<'_>) {
+    (exchange.reply)(json(&exchange.node.state(&exchange.caller)));
+}
+
+pub(crate) fn version(exchange: Exchange<'_>) {
+    (exchange.reply)(json(&exchange.node.version(&exchange.caller)));
+}
+
+pub(crate) fn ready(exchange: Exchange<'_>) {
+    let response = if exchange.node.ready(&exchange.caller) {
+        let mut response = Response::new(Bytes::new());
+        *response.status_mut() = StatusCode::NO_CONTENT;
+        response
+    } else {
+        let message = "the node has not joined, knows no primary, or is behind";
+        ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "NodeCannotHandleRequest", message).into_response()
+    };
+    (exchange.reply)(response);
+}
