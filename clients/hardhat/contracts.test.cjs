@@ -24,9 +24,12 @@ it('the endpoint names the chain and hardhat keeps the account', async () => {
 
 it('a transfer moves its value exactly', async () => {
   const to = shared.freshAddress();
-  const sending = wallet.sendTransaction({ to, value: 250n });
-  await expect(sending).to.changeEtherBalances([wallet, to], [-250n, 250n]);
-  await reached((await sending).hash);
+  // The matchers changeEtherBalances and changeTokenBalances refuse blocks that hold other clients' transactions too.
+  const { blockNumber, fee, hash } = await (await wallet.sendTransaction({ to, value: 250n })).wait();
+  const [before, after] = await Promise.all([blockNumber - 1, blockNumber].map((block) => ethers.provider.getBalance(wallet, block)));
+  expect(before - after).to.equal(250n + fee);
+  expect(await ethers.provider.getBalance(to, blockNumber - 1)).to.equal(0n);
+  await reached(hash);
   expect(await elsewhere.getBalance(to)).to.equal(250n);
 });
 
@@ -37,7 +40,6 @@ it('an ERC-20 is deployed, read, transferred and spent by allowance', async () =
   expect(await token.decimals()).to.equal(18n);
   expect(await token.totalSupply()).to.equal(1_000_000n);
   const to = ethers.getAddress(shared.freshAddress());
-  // The matcher changeTokenBalances refuses blocks that hold other clients' transactions too.
   const { blockNumber } = await (await mined(token.transfer(to, 400n))).wait();
   expect(await token.balanceOf(to, { blockTag: blockNumber - 1 })).to.equal(0n);
   expect(await token.balanceOf(to, { blockTag: blockNumber })).to.equal(400n);
