@@ -25,15 +25,19 @@ pub enum Event {
 /// Hears events until it answers [`Keep::No`].
 pub type Listener = Arc<dyn Fn(&Event) -> Keep + Send + Sync>;
 
-/// Every listener of the first round hears an event before any of the second does.
+/// What a listener hears.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Round {
-    First,
-    Second,
+pub enum Channel {
+    /// Blocks.
+    Blocks,
+    /// Blocks, each after everybody on [`Channel::Blocks`] has heard of it.
+    BlocksLater,
+    /// Pending transactions.
+    Pending,
 }
 
 /// Names a listener.
-pub type ListenerId = (Round, u64);
+pub type ListenerId = (Channel, u64);
 
 /// Whether a listener stays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,16 +75,17 @@ impl Events {
     pub fn committed(&self, block: CommittedBlock) {
         let block = Arc::new(block);
         self.recent.write().push(block.clone());
-        self.publish(&Event::Block(block));
+        self.publish(Channel::Blocks, &Event::Block(block.clone()));
+        self.publish(Channel::BlocksLater, &Event::Block(block));
     }
 
     /// The pool took a transaction that this node submitted.
     pub fn pending(&self, transaction: &Arc<Transaction>) {
-        self.publish(&Event::Pending(transaction.clone()));
+        self.publish(Channel::Pending, &Event::Pending(transaction.clone()));
     }
 
-    pub fn listen(&self, round: Round, listener: Listener) -> ListenerId {
-        let id = (round, self.next.fetch_add(1, Ordering::Relaxed));
+    pub fn listen(&self, channel: Channel, listener: Listener) -> ListenerId {
+        let id = (channel, self.next.fetch_add(1, Ordering::Relaxed));
         self.listeners.write().insert(id, listener);
         id
     }
@@ -106,10 +111,12 @@ impl Events {
         *self.recent.write() = Recent::default();
     }
 
-    fn publish(&self, event: &Event) {
+    fn publish(&self, channel: Channel, event: &Event) {
         // Listeners may come and go while one runs, so they run outside of the lock.
-        let listeners: Vec<(ListenerId, Listener)> =
-            self.listeners.read().iter().map(|(id, listener)| (*id, listener.clone())).collect();
+        let listeners: Vec<(ListenerId, Listener)> = {
+            let all = self.listeners.read();
+            all.range((channel, 0)..=(channel, u64::MAX)).map(|(id, listener)| (*id, listener.clone())).collect()
+        };
         let gone: Vec<ListenerId> =
             listeners.into_iter().filter(|(_, listener)| listener(event) == Keep::No).map(|(id, _)| id).collect();
         if !gone.is_empty() {
@@ -167,7 +174,7 @@ mod tests {
         let heard = Arc::new(Mutex::new(Vec::new()));
         let sink = heard.clone();
         events.listen(
-            Round::First,
+            Channel::Blocks,
             Arc::new(move |event| {
                 let Event::Block(block) = event else { return Keep::Yes };
                 sink.lock().push(block.number());
@@ -192,7 +199,7 @@ mod tests {
             }
             Keep::Yes
         });
-        *own.lock() = Some(events.listen(Round::First, listener));
+        *own.lock() = Some(events.listen(Channel::Blocks, listener));
         events.committed(block(1, 1));
         assert!(events.listeners.read().is_empty());
     }

@@ -13,7 +13,7 @@ use coco_protocol::{Caller, CommittedBatch, History, HistoryError, OpenGate, Pro
 use coco_types::{MapName, Retention, Seqno, WriteSet};
 use parking_lot::Mutex;
 
-use crate::events::{Event, Keep, Round};
+use crate::events::{Channel, Event, Keep};
 use crate::state::{ACCOUNT, Account, HistoricState, ReadState, STORAGE, UNDO, Undo, storage_key};
 use crate::testing::{Node, dev_key, invoke, sign, sign_hash, transfer};
 
@@ -230,7 +230,7 @@ fn every_block_is_published_with_its_transactions() {
         }
         Keep::Yes
     };
-    node.ethereum.events().listen(Round::First, Arc::new(listener));
+    node.ethereum.events().listen(Channel::Blocks, Arc::new(listener));
     node.ethereum.published(&node.batch(0));
     assert_eq!(*heard.lock(), [(0, 0), (1, 2), (2, 1), (3, 2)]);
 }

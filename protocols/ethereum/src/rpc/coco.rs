@@ -7,6 +7,7 @@ use super::json::Json;
 use super::params::Params;
 use super::reply::Responder;
 use super::values::Hex;
+use super::view::Placed;
 
 pub const METHODS: &[Method] = &[Method::later("coco_getReceipt", receipt)];
 
@@ -14,12 +15,12 @@ pub const METHODS: &[Method] = &[Method::later("coco_getReceipt", receipt)];
 /// `null` if there is no such transaction.
 fn receipt(call: &Call<'_>, params: &Params<'_>, responder: Responder) {
     let found = params.required::<Hex<B256>>(0).and_then(|Hex(hash)| call.chain().transaction(&hash));
-    let placed = match found {
-        Ok(Some(placed)) => placed,
-        Ok(None) => return responder.send(Ok(Json::null())),
-        Err(error) => return responder.send(Err(error)),
+    let placed = match &found {
+        Ok(placed) => placed.as_ref().and_then(Placed::parts),
+        Err(error) => return responder.send(Err(error.clone())),
     };
-    let (txid, hash) = (placed.included.txid, placed.included.transaction.hash);
+    let Some((_, included)) = placed else { return responder.send(Ok(Json::null())) };
+    let (txid, hash) = (included.txid, included.transaction.hash);
     let reply = move |receipt: Option<bytes::Bytes>| {
         responder.send(Ok(Json::object(|object| {
             object.hash("transactionHash", &hash);

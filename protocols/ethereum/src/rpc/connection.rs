@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use super::error::RpcError;
 use super::json::push_object;
 use super::limits::{NOTIFICATIONS_HELD_MAX, SUBSCRIPTIONS_PER_CONNECTION_MAX};
-use crate::events::{Events, Keep, Listener, ListenerId, Round};
+use crate::events::{Channel, Events, Keep, Listener, ListenerId};
 
 /// A connection that can be told things.
 pub struct Connection {
@@ -34,12 +34,12 @@ impl Connection {
         Arc::new(Self { caller, events, socket, subscriptions: Mutex::default(), outbox: Mutex::default() })
     }
 
-    pub fn subscribe(&self, id: &str, round: Round, listener: Listener) -> Result<(), RpcError> {
+    pub fn subscribe(&self, id: &str, channel: Channel, listener: Listener) -> Result<(), RpcError> {
         let mut subscriptions = self.subscriptions.lock();
         if subscriptions.len() >= SUBSCRIPTIONS_PER_CONNECTION_MAX {
             return Err(RpcError::limit(format!("{SUBSCRIPTIONS_PER_CONNECTION_MAX} subscriptions of one connection")));
         }
-        subscriptions.insert(id.to_owned(), self.events.listen(round, listener));
+        subscriptions.insert(id.to_owned(), self.events.listen(channel, listener));
         Ok(())
     }
 

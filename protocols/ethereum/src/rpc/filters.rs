@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use super::error::RpcError;
 use super::limits::{FILTER_IDLE_MS, FILTER_PENDING_MAX, FILTERS_MAX, FILTERS_PER_CALLER_MAX};
 use super::logs::LogQuery;
-use crate::events::{Event, Events, Keep, ListenerId, Round};
+use crate::events::{Channel, Event, Events, Keep, ListenerId};
 use crate::transaction::Transaction;
 
 /// The filters of one node. They do not move to another one.
@@ -130,7 +130,7 @@ impl PendingFilter {
     fn listen(self: &Arc<Self>, events: &Events) {
         let weak = Arc::downgrade(self);
         let listener = events.listen(
-            Round::First,
+            Channel::Pending,
             Arc::new(move |event| {
                 let Some(pending) = weak.upgrade() else { return Keep::No };
                 if let Event::Pending(transaction) = event {

@@ -79,7 +79,7 @@ fn allow_origin(response: &mut Response<Bytes>, origin: Option<HeaderValue>) {
 }
 
 /// A batch may be larger than a single request.
-fn is_too_large(body: &Bytes) -> bool {
+pub fn is_too_large(body: &[u8]) -> bool {
     let batch = body.trim_ascii_start().starts_with(b"[");
     body.len() > if batch { RPC_BATCH_BYTES_MAX } else { REQUEST_BODY_BYTES_MAX }
 }

@@ -232,12 +232,13 @@ fn needs_developer(name: &str) -> RpcError {
 
 /// The one argument of a submission, without a detour through a list of arguments.
 pub(super) fn submission_bytes(params: Option<&RawValue>) -> Result<Bytes, RpcError> {
-    let fast = params.and_then(|raw| serde_json::from_str::<[&str; 1]>(raw.get()).ok());
-    let text = match fast {
-        Some([text]) => text.to_owned(),
-        None => Params::parse(params)?.required::<String>(0)?,
+    let decode = |text: &str| {
+        let digits = text.strip_prefix("0x").ok_or("hex string without 0x prefix")?;
+        decode_hex(digits).map(Bytes::from)
     };
-    let digits =
-        text.strip_prefix("0x").ok_or_else(|| RpcError::invalid_argument(0, "hex string without 0x prefix"))?;
-    decode_hex(digits).map(Bytes::from).map_err(|fault| RpcError::invalid_argument(0, fault))
+    let decoded = match params.map(|raw| serde_json::from_str::<[&str; 1]>(raw.get())) {
+        Some(Ok([text])) => decode(text),
+        _ => decode(&Params::parse(params)?.required::<String>(0)?),
+    };
+    decoded.map_err(|fault| RpcError::invalid_argument(0, fault))
 }

@@ -7,7 +7,9 @@ use coco_protocol::{Caller, LedgerHandle, Mount, Reply, Service, Socket, SocketS
 use http::Request;
 
 use super::connection::Connection;
-use super::http::{allowed_origin, refuse, respond};
+use super::error::RpcError;
+use super::http::{allowed_origin, is_too_large, refuse, respond};
+use super::reply::render;
 use super::server::Server;
 use super::{Ledger, Options};
 
@@ -51,6 +53,10 @@ struct Session {
 
 impl SocketSession for Session {
     fn message(&mut self, text: &str) {
+        if is_too_large(text.as_bytes()) {
+            let error = RpcError::invalid_request("the message is too large");
+            return self.connection.answer(render("null", Err(error)));
+        }
         let connection = self.connection.clone();
         let finish = Box::new(move |reply: Option<String>| {
             if let Some(reply) = reply {

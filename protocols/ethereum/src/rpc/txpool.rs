@@ -27,13 +27,17 @@ pub const METHODS: &[Method] = &[
 type BySender = BTreeMap<Address, BTreeMap<u64, Transaction>>;
 
 fn status(call: &Call<'_>, _: &Params<'_>, responder: Responder) {
+    let json = |counts: PoolCounts| {
+        Json::object(|object| {
+            object.quantity("pending", counts.pending);
+            object.quantity("queued", counts.queued);
+        })
+    };
+    if !call.chain().discloses_pool() {
+        return responder.send(Ok(json(PoolCounts::default())));
+    }
     ask(call.server, call.caller, &PoolQuestion::Counts, move |counts: Result<PoolCounts, RpcError>| {
-        responder.send(counts.map(|counts| {
-            Json::object(|object| {
-                object.quantity("pending", counts.pending);
-                object.quantity("queued", counts.queued);
-            })
-        }));
+        responder.send(counts.map(json));
     });
 }
 

@@ -3,6 +3,7 @@
 //! Whatever leaves the node passes one of the `discloses_…` questions, which go to the disclosure gate. What the caller may not
 //! see reads as what does not exist.
 
+use std::cell::OnceCell;
 use std::sync::Arc;
 
 use alloy_consensus::{Header, Transaction as _};
@@ -22,22 +23,37 @@ use crate::state::{
 use crate::transaction::Transaction;
 
 /// The chain as one caller sees it.
-#[derive(Clone, Copy)]
 pub struct ChainView<'a> {
     server: &'a Server,
     reader: &'a Reader,
+    head: OnceCell<Header>,
 }
 
 /// A transaction in its block.
 pub struct Placed {
-    pub head: BlockHead,
-    pub included: Included,
     pub index: usize,
+    found: Found,
+}
+
+/// Of the newest blocks the whole block is at hand, of others what was asked for.
+enum Found {
+    Recent(SharedBlock),
+    Stored(Box<(BlockHead, Included)>),
+}
+
+impl Placed {
+    /// The block's head and the transaction in it.
+    pub fn parts(&self) -> Option<(&BlockHead, &Included)> {
+        match &self.found {
+            Found::Recent(block) => Some((&block.head, block.included.get(self.index)?)),
+            Found::Stored(parts) => Some((&parts.0, &parts.1)),
+        }
+    }
 }
 
 impl<'a> ChainView<'a> {
     pub fn new(server: &'a Server, reader: &'a Reader) -> Self {
-        Self { server, reader }
+        Self { server, reader, head: OnceCell::new() }
     }
 
     pub fn reader(&self) -> &'a Reader {
@@ -49,13 +65,18 @@ impl<'a> ChainView<'a> {
         Ok(self.head_header()?.number)
     }
 
-    pub fn head_header(&self) -> Result<Header, RpcError> {
+    pub fn head_header(&self) -> Result<&Header, RpcError> {
+        if let Some(header) = self.head.get() {
+            return Ok(header);
+        }
         let rlp = self
             .reader
             .state()
             .get(&META, META_HEAD)
             .ok_or_else(|| RpcError::server("the network has no block yet"))?;
-        Header::decode(&mut &rlp[..]).map_err(|_| RpcError::internal("the newest header does not decode"))
+        let header = Header::decode(&mut &rlp[..]);
+        let header = header.map_err(|_| RpcError::internal("the newest header does not decode"))?;
+        Ok(self.head.get_or_init(|| header))
     }
 
     /// The number of a block that exists.
@@ -72,7 +93,7 @@ impl<'a> ChainView<'a> {
         let Some(record) = self.record(&BLOCK_BY_HASH, hash.as_slice())? else { return Ok(None) };
         let number = record[..].try_into().map(u64::from_be_bytes).map_err(|_| damaged("block hash index"))?;
         // History may know a block that this reader's state does not.
-        Ok((number <= self.head()?).then_some(number))
+        Ok((number <= self.head()? && self.discloses_block(hash)).then_some(number))
     }
 
     pub fn hash(&self, number: u64) -> Result<Option<B256>, RpcError> {
@@ -106,19 +127,21 @@ impl<'a> ChainView<'a> {
         }
         let block = CommittedBlock::decode(&record, header.hash_slow(), &self.server.ledger.network().schedule);
         let block = Arc::new(block.ok_or_else(|| damaged("block"))?);
-        Ok(self.discloses_block(&block.head).then_some(block))
+        Ok(self.discloses_block(&block.head.hash).then_some(block))
     }
 
     /// A transaction that was included, if the caller may see it.
     pub fn transaction(&self, hash: &B256) -> Result<Option<Placed>, RpcError> {
         let placed = match self.server.ledger.events.recent_transaction(hash) {
-            Some((block, index)) if block.number() <= self.head()? => block
-                .included
-                .get(index)
-                .map(|included| Placed { head: block.head.clone(), included: included.clone(), index }),
+            Some((block, index)) if block.number() <= self.head()? => {
+                Some(Placed { index, found: Found::Recent(block) })
+            }
             _ => self.stored_transaction(hash)?,
         };
-        Ok(placed.filter(|placed| self.discloses_transaction(&placed.included.transaction)))
+        let seen = |placed: &Placed| {
+            placed.parts().is_some_and(|(_, included)| self.discloses_transaction(&included.transaction))
+        };
+        Ok(placed.filter(seen))
     }
 
     fn stored_transaction(&self, hash: &B256) -> Result<Option<Placed>, RpcError> {
@@ -134,7 +157,8 @@ impl<'a> ChainView<'a> {
         let header = record.header().ok_or_else(|| damaged("header"))?;
         let included = record.transaction(index).ok_or_else(|| damaged("transaction"))?;
         let hash = header.hash_slow();
-        Ok(Some(Placed { head: BlockHead::new(header, hash, &self.server.ledger.network().schedule), included, index }))
+        let head = BlockHead::new(header, hash, &self.server.ledger.network().schedule);
+        Ok(Some(Placed { index, found: Found::Stored(Box::new((head, included))) }))
     }
 
     /// The state after a block.
@@ -171,7 +195,7 @@ impl<'a> ChainView<'a> {
 
     fn recent(&self, number: u64) -> Result<Option<SharedBlock>, RpcError> {
         let Some(block) = self.server.ledger.events.recent(number) else { return Ok(None) };
-        Ok((number <= self.head()? && self.discloses_block(&block.head)).then_some(block))
+        Ok((number <= self.head()? && self.discloses_block(&block.head.hash)).then_some(block))
     }
 
     fn discloses(&self, kind: &str, name: &[u8], parties: &[&[u8]]) -> bool {
@@ -179,8 +203,19 @@ impl<'a> ChainView<'a> {
         self.reader.disclose(&subject, ()).is_some()
     }
 
-    pub fn discloses_block(&self, head: &BlockHead) -> bool {
-        self.discloses("block", head.hash.as_slice(), &[])
+    pub fn discloses_block(&self, hash: &B256) -> bool {
+        self.discloses("block", hash.as_slice(), &[])
+    }
+
+    /// How full the pool is.
+    pub fn discloses_pool(&self) -> bool {
+        self.discloses("pool", &[], &[])
+    }
+
+    /// What a contract answers, which may rest on who it thinks is asking.
+    pub fn discloses_call(&self, from: &Address, to: Option<&Address>) -> bool {
+        let name = to.map_or(&[][..], |to| to.as_slice());
+        self.discloses("call", name, &[from.as_slice()])
     }
 
     pub fn discloses_account(&self, address: &Address) -> bool {

@@ -16,7 +16,7 @@ use super::limits::RECEIPT_WAITERS_MAX;
 use super::reply::Responder;
 use super::server::Server;
 use super::view::ChainView;
-use crate::events::{Event, Keep, Round};
+use crate::events::{Channel, Event, Keep};
 
 /// Everybody who waits, by transaction.
 #[derive(Default)]
@@ -46,7 +46,7 @@ impl Waiters {
     pub fn listen(server: &Arc<Server>) {
         let weak: Weak<Server> = Arc::downgrade(server);
         server.ledger.events.listen(
-            Round::First,
+            Channel::Blocks,
             Arc::new(move |event| {
                 let Some(server) = weak.upgrade() else { return Keep::No };
                 if let Event::Block(block) = event {
@@ -118,4 +118,37 @@ impl Waiters {
 fn timed_out(hash: &B256, timeout_ms: u64) -> RpcError {
     let message = format!("the transaction was added to the pool but was not included within {timeout_ms} ms");
     RpcError::new(4, message).with_data(hash.as_slice())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use crate::rpc::reply::Replies;
+
+    /// Has somebody wait until `ends_ms`; gives where the answer appears.
+    fn wait(waiters: &Waiters, wants: Wants, ends_ms: u64) -> Arc<Mutex<Option<String>>> {
+        let answer = Arc::new(Mutex::new(None));
+        let sink = answer.clone();
+        let replies = Replies::new(1, false, Box::new(move |text| *sink.lock() = text));
+        let responder = replies.responder(0, Some("1"));
+        waiters.add(B256::repeat_byte(7), Waiter { responder, caller: Caller::Anonymous, wants, ends_ms });
+        answer
+    }
+
+    #[test]
+    fn who_waits_too_long_is_told_the_hash() {
+        let waiters = Waiters::default();
+        let receipt = wait(&waiters, Wants::Receipt { timeout_ms: 50 }, 100);
+        let hash = wait(&waiters, Wants::Hash, 200);
+        waiters.expire(100);
+        assert_eq!((receipt.lock().clone(), hash.lock().clone()), (None, None));
+        waiters.expire(101);
+        let told = receipt.lock().clone().unwrap();
+        assert!(told.contains("\"code\":4,") && told.contains(&B256::repeat_byte(7).to_string()), "{told}");
+        assert_eq!(*hash.lock(), None);
+        waiters.expire(201);
+        assert!(hash.lock().clone().unwrap().contains("\"result\":\"0x0707"));
+        assert!(waiters.waiting.lock().is_empty());
+    }
 }

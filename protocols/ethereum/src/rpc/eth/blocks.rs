@@ -13,6 +13,7 @@ use crate::rpc::pool::{ask, pooled};
 use crate::rpc::pool_questions::{PoolQuestion, PooledTransaction};
 use crate::rpc::reply::{Answer, Responder};
 use crate::rpc::values::{BlockParam, Hex, Loose};
+use crate::rpc::view::Placed;
 
 pub const METHODS: &[Method] = &[
     Method::read("eth_getBlockByNumber", block_by_number),
@@ -131,7 +132,9 @@ fn transaction_by_hash(call: &Call<'_>, params: &Params<'_>, responder: Responde
         Err(error) => return responder.send(Err(error)),
         Ok((_, Some(placed))) => {
             let mut out = String::with_capacity(1_024);
-            push_transaction(&mut out, &placed.included.transaction, Some((&placed.head, placed.index)));
+            if let Some((head, included)) = placed.parts() {
+                push_transaction(&mut out, &included.transaction, Some((head, placed.index)));
+            }
             return responder.send(Ok(Json(out)));
         }
         Ok((hash, None)) => hash,
@@ -201,13 +204,18 @@ fn raw_transaction_by_hash_and_index(call: &Call<'_>, params: &Params<'_>) -> An
 pub fn raw_transaction(call: &Call<'_>, params: &Params<'_>) -> Answer {
     let Hex(hash) = params.required::<Hex<B256>>(0)?;
     let placed = call.chain().transaction(&hash)?;
-    Ok(placed.map_or_else(Json::null, |placed| Json::data(&placed.included.transaction.raw)))
+    let raw = placed.as_ref().and_then(Placed::parts).map(|(_, included)| Json::data(&included.transaction.raw));
+    Ok(raw.unwrap_or_else(Json::null))
 }
 
 fn receipt(call: &Call<'_>, params: &Params<'_>) -> Answer {
     let Hex(hash) = params.required::<Hex<B256>>(0)?;
     let placed = call.chain().transaction(&hash)?;
-    Ok(placed.map_or_else(Json::null, |placed| receipt_json(&placed.head, &placed.included, placed.index)))
+    let receipt = placed.as_ref().and_then(|placed| {
+        let (head, included) = placed.parts()?;
+        Some(receipt_json(head, included, placed.index))
+    });
+    Ok(receipt.unwrap_or_else(Json::null))
 }
 
 fn block_receipts(call: &Call<'_>, params: &Params<'_>) -> Answer {

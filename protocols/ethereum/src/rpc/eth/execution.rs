@@ -34,7 +34,7 @@ fn simulation(call: &Call<'_>, params: &Params<'_>) -> Result<(Simulation, CallR
     let block: Option<BlockParam> = params.optional(1)?;
     let state: Option<StateOverrides> = params.optional(2)?;
     let overrides: Option<BlockOverrides> = params.optional(3)?;
-    if !call.chain().discloses_account(&request.sender()) {
+    if !call.chain().discloses_call(&request.sender(), request.to.as_ref().map(|Hex(to)| to)) {
         return Err(RpcError::new(4100, "unauthorized"));
     }
     Ok((Simulation::new(call, block, state, overrides)?, request))

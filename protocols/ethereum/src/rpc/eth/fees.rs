@@ -40,16 +40,18 @@ fn base_fee(call: &Call<'_>, _: &Params<'_>) -> Answer {
 }
 
 fn blob_base_fee(call: &Call<'_>, _: &Params<'_>) -> Answer {
-    let header = call.chain().head_header()?;
+    let chain = call.chain();
+    let header = chain.head_header()?;
     let params = call.server.ledger.network().schedule.blob_params(header.timestamp);
     Ok(Json::quantity(params.and_then(|params| header.next_block_blob_fee(params)).unwrap_or(0)))
 }
 
 /// The base fee of the next block; zero before London.
 pub fn upcoming_base_fee(call: &Call<'_>) -> Result<u64, RpcError> {
-    let header = call.chain().head_header()?;
+    let chain = call.chain();
+    let header = chain.head_header()?;
     let fixed = call.server.ledger.network().config.base_fee;
-    Ok(header.base_fee_per_gas.map_or(0, |_| fixed.unwrap_or_else(|| next_base_fee(&header))))
+    Ok(header.base_fee_per_gas.map_or(0, |_| fixed.unwrap_or_else(|| next_base_fee(header))))
 }
 
 /// What most transactions of the last blocks paid on top; nothing where nobody pays anything.

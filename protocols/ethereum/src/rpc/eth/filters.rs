@@ -58,7 +58,7 @@ fn changes(call: &Call<'_>, params: &Params<'_>) -> Answer {
             let head = chain.head()?.min(next.saturating_add(LOG_BLOCKS_MAX));
             let mut hashes = Vec::new();
             for number in next..=head {
-                hashes.extend(chain.hash(number)?);
+                hashes.extend(chain.hash(number)?.filter(|hash| chain.discloses_block(hash)));
             }
             call.server.filters.advance(&id, head + 1);
             Ok(Json::list(hashes, |out, hash| push_data(out, hash.as_slice())))

@@ -38,7 +38,8 @@ fn syncing(call: &Call<'_>, _: &Params<'_>) -> Answer {
 }
 
 fn coinbase(call: &Call<'_>, _: &Params<'_>) -> Answer {
-    let header = call.chain().head_header()?;
+    let chain = call.chain();
+    let header = chain.head_header()?;
     Ok(Json::data(header.beneficiary.as_slice()))
 }
 

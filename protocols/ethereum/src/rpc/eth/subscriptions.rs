@@ -1,11 +1,11 @@
 //! `eth_subscribe`: what is told over a WebSocket as it happens.
 //!
-//! Blocks are told when they are committed, a header before the logs of its block: subscriptions for logs listen in the second
-//! round, whichever was made first.
+//! Blocks are told when they are committed, a header before the logs of its block: subscriptions for logs listen later,
+//! whichever was made first.
 
 use std::sync::{Arc, Weak};
 
-use crate::events::{Event, Keep, Listener, Round};
+use crate::events::{Channel, Event, Keep, Listener};
 use crate::rpc::call::{Call, Method};
 use crate::rpc::committed::{CommittedBlock, push_transaction};
 use crate::rpc::connection::Connection;
@@ -58,7 +58,11 @@ fn subscribe(call: &Call<'_>, params: &Params<'_>) -> Answer {
         }
     };
     let id = call.server.fresh_id();
-    let round = if matches!(topic, Topic::Logs(_)) { Round::Second } else { Round::First };
+    let channel = match topic {
+        Topic::NewHeads | Topic::Syncing => Channel::Blocks,
+        Topic::Logs(_) => Channel::BlocksLater,
+        Topic::PendingTransactions { .. } => Channel::Pending,
+    };
     let subscription = Subscription {
         id: id.clone(),
         topic,
@@ -67,7 +71,7 @@ fn subscribe(call: &Call<'_>, params: &Params<'_>) -> Answer {
     };
     call.hold(connection);
     let listener: Listener = Arc::new(move |event| subscription.hear(event));
-    connection.subscribe(&id, round, listener)?;
+    connection.subscribe(&id, channel, listener)?;
     Ok(Json::string(&id))
 }
 
@@ -97,7 +101,7 @@ impl Subscription {
 
     fn tell_head(&self, server: &Server, connection: &Connection, block: &CommittedBlock) -> Keep {
         let reader = server.handle.reader(&connection.caller);
-        match ChainView::new(server, &reader).discloses_block(&block.head) {
+        match ChainView::new(server, &reader).discloses_block(&block.head.hash) {
             true => connection.notify(&self.id, &block.head.json().0),
             false => Keep::Yes,
         }

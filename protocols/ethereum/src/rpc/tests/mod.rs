@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod conformance;
+mod denied;
 mod flow;
 mod push;
 mod recorded;
