@@ -9,6 +9,7 @@
 //! A listener adds only what all of them need: limits, identity, and the way to a thread that may compute.
 
 pub mod admin;
+pub mod channel;
 pub mod endpoints;
 mod error;
 pub mod metrics;

@@ -13,3 +13,6 @@ mod workers;
 
 pub use limits::ListenerLimits;
 pub use listener::{CallerLookup, ClientCertificate, Listener, Server};
+
+pub(crate) use listener::bind;
+pub(crate) use workers::Workers;
