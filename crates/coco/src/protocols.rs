@@ -24,8 +24,7 @@ const RECORDS: &str = "records";
 pub struct EthereumSettings {
     /// Web pages of these origins may call; `*` means any.
     pub cors_origins: Vec<String>,
-    /// Private keys, 0x and hex, that the node signs with for everybody. With any, it is a developer's node: it also serves
-    /// the methods of test tools.
+    /// Private keys, 0x and hex, that the node signs with for everybody: then it is a developer's node.
     pub unlocked: Vec<String>,
 }
 

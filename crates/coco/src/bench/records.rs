@@ -109,7 +109,7 @@ pub fn run(options: &Options, output: Output) -> anyhow::Result<()> {
         write_latency: Percentiles::of(&mut write_latencies),
         reads_per_second: f64::from(options.writes) / reads_seconds,
         read_latency: Percentiles::of(&mut read_latencies),
-        server_cpu_seconds: (!options.pid.is_empty()).then(|| server_cpu.as_secs_f64()),
+        server_cpu_seconds: (!options.pid.is_empty()).then_some(server_cpu.as_secs_f64()),
         own_cpu_seconds: cpu::used_by_self()?.saturating_sub(own_cpu).as_secs_f64(),
     })
 }

@@ -23,7 +23,7 @@ const WATCH: Duration = Duration::from_millis(100);
 
 #[derive(Args, Debug)]
 pub struct Options {
-    /// Nodes of the network; with one, the test methods evm_*, hardhat_* and anvil_* are served
+    /// Nodes of the network; with one, it also signs for the accounts (eth_sendTransaction)
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=20))]
     nodes: u32,
     /// Members of the consortium, each with a fresh key

@@ -80,8 +80,9 @@ impl fmt::Display for Report {
             match (&node.network, &node.error) {
                 (Some(Value::Object(facts)), _) => {
                     // A certificate in PEM has many lines and is known to whoever asks.
-                    let short = facts.iter().filter(|(_, fact)| !fact.as_str().is_some_and(|text| text.contains('\n')));
-                    short.map(|(name, fact)| write!(f, "\n  {name}: {fact}")).collect::<fmt::Result>()?;
+                    let mut short =
+                        facts.iter().filter(|(_, fact)| !fact.as_str().is_some_and(|text| text.contains('\n')));
+                    short.try_for_each(|(name, fact)| write!(f, "\n  {name}: {fact}"))?;
                 }
                 (Some(network), _) => write!(f, "\n  {network}")?,
                 (None, error) => write!(f, "\n  no answer: {}", error.as_deref().unwrap_or_default())?,

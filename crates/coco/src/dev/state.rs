@@ -105,7 +105,7 @@ impl State {
         })
     }
 
-    /// Web pages of any origin may call; a lone node also signs for its accounts and serves the test methods.
+    /// Web pages of any origin may call; a lone node also signs for its accounts.
     fn ethereum_settings(&self) -> EthereumSettings {
         let alone = self.network.nodes == 1;
         let keys = self.accounts.iter().filter(|_| alone).map(Account::private_key_hex);
