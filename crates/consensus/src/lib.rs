@@ -34,6 +34,7 @@ mod output;
 mod proposals;
 mod reads;
 mod resume;
+mod urgency;
 
 pub use batch::{BatchError, BatchSpan, BatchStore};
 pub use config::{Config, Guards};
@@ -43,3 +44,4 @@ pub use log::LOG_FILE;
 pub use membership::{Membership, MembershipChange, StartPoint};
 pub use output::{Committed, EntryKind, Output, PeerProgress, Persist, ReadOutcome, Role, RoleChange, Slot};
 pub use resume::{Resume, ResumeEntry, ResumeState, TermRun};
+pub use urgency::is_urgent;

@@ -2,48 +2,39 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use coco_governance::tables;
-use coco_protocol::{Caller, Identity as Proved, Mount, Reply, Service, TransactionStatus};
+use coco_attestation::{Evidence, EvidenceSource, ReportData};
+use coco_crypto::{Sha256, sha512};
+use coco_governance::{NodeRow, NodeStatus, ServiceInfo, tables};
+use coco_protocol::{Caller, Identity as Proved, TransactionStatus};
 use coco_rpc::admin::{Component, Health};
+use coco_rpc::endpoints::{
+    Attestation, NetworkInfo, NodeApi, NodeEntry, NodeInfo, NodeStateInfo, Receipt, ReceiptAnswer,
+};
 use coco_rpc::{ApiError, CallerLookup};
-use coco_types::{Digest, MapName, TxId};
-use http::{Method, Request, Response, StatusCode};
-use rustls::ServerConfig;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use coco_types::{Digest, MapName, NodeId, Seqno, TxId};
+use http::StatusCode;
+use tokio::runtime::Handle;
 
 use crate::front::Visible;
 use crate::handle::Shared;
-use crate::identity::Identity;
-use crate::shell::NodeError;
 use crate::shell::admission::Admission;
 
-/// `/node/…`.
+/// `/node/…`, and the operator's pages.
 pub struct Api {
-    shared: Arc<Shared>,
-    admission: Arc<Admission>,
+    pub shared: Arc<Shared>,
+    pub admission: Arc<Admission>,
+    pub node_id: NodeId,
+    /// In PEM.
+    pub certificate: String,
+    pub evidence: Arc<dyn EvidenceSource>,
+    pub runtime: Handle,
 }
 
-impl Api {
-    pub fn new(shared: Arc<Shared>, admission: Arc<Admission>) -> Arc<Self> {
-        Arc::new(Self { shared, admission })
-    }
-}
-
-/// TLS for clients: the node's endorsed certificate; a client certificate is asked for, and proves who calls.
-pub fn client_tls(identity: &Identity) -> Result<Arc<ServerConfig>, NodeError> {
-    let chain = vec![
-        CertificateDer::from(identity.node_certificate.der().to_vec()),
-        CertificateDer::from(identity.service.certificate.der().to_vec()),
-    ];
-    let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(identity.node_key.to_pkcs8_der().to_vec()));
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, key));
-    Ok(Arc::new(config.map_err(|error| NodeError::Tls(error.to_string()))?))
-}
+/// Between two looks at a transaction that somebody waits for.
+const RECEIPT_POLL: Duration = Duration::from_millis(10);
 
 /// Members and participants by the fingerprint of their certificate, as the committed ledger has them.
 pub fn identities(visible: Arc<Visible>) -> CallerLookup {
@@ -62,73 +53,157 @@ pub fn identities(visible: Arc<Visible>) -> CallerLookup {
     })
 }
 
-impl Service for Api {
-    fn mount(&self) -> Mount {
-        Mount::Path("/node")
-    }
-
-    fn call(&self, _caller: Caller, request: Request<Bytes>, reply: Reply) {
-        let path = request.uri().path();
-        if request.method() == Method::POST && path == "/node/join" {
-            let answer = move |result: Result<Bytes, String>| {
-                reply(match result {
-                    Ok(body) => json(body),
-                    Err(error) => ApiError::new(StatusCode::FORBIDDEN, "NotAdmitted", error).into_response(),
-                });
-            };
-            return self.admission.join(request.into_body(), Box::new(answer));
-        }
-        let answered = match (request.method(), path) {
-            (&Method::POST, "/node/join:challenge") => Ok(to_json(&self.admission.challenge())),
-            (&Method::GET, "/node/network") => Ok(to_json(&self.shared.status())),
-            (&Method::GET, "/node/commit") => {
-                Ok(to_json(&serde_json::json!({"transaction_id": self.shared.visible.txid()})))
-            }
-            (&Method::GET, "/node/tx") => self.transaction(&request),
-            (&Method::GET, "/node/receipt") => self.receipt(&request),
-            _ => Err(ApiError::new(StatusCode::NOT_FOUND, "ResourceNotFound", "no such endpoint")),
-        };
-        reply(answered.unwrap_or_else(ApiError::into_response));
-    }
-}
-
 impl Api {
-    fn transaction(&self, request: &Request<Bytes>) -> Result<Response<Bytes>, ApiError> {
-        let txid = transaction_id(request)?;
-        let status = self.shared.transaction_status(txid);
-        Ok(to_json(&serde_json::json!({"transaction_id": txid, "status": status})))
+    fn rows(&self) -> Vec<NodeRow> {
+        NodeRow::all(&mut self.shared.visible.state()).unwrap_or_else(|error| {
+            tracing::error!(%error, "the nodes' rows");
+            Vec::new()
+        })
     }
 
-    fn receipt(&self, request: &Request<Bytes>) -> Result<Response<Bytes>, ApiError> {
-        let txid = transaction_id(request)?;
-        let missing = || ApiError::new(StatusCode::NOT_FOUND, "TransactionPendingOrUnknown", "no receipt yet");
-        if self.shared.transaction_status(txid) != TransactionStatus::Committed {
-            return Err(missing());
-        }
-        let receipt = self.shared.ledger.receipt(txid).ok().flatten().ok_or_else(missing)?;
-        let wants_cose = request.headers().get("accept").is_some_and(|accept| accept == "application/cose");
-        if wants_cose {
-            let response = Response::builder().header("content-type", "application/cose").body(receipt.cose);
-            return Ok(response.expect("a fixed header is valid"));
-        }
-        Ok(to_json(&receipt.json))
+    fn primary(&self, rows: &[NodeRow]) -> Option<NodeId> {
+        let primary = self.shared.standing.read().primary?;
+        rows.iter().find(|row| row.info.replica == primary).map(|row| row.id)
+    }
+
+    fn attestation(&self, node_id: NodeId, certificate: String, evidence: &Evidence) -> Attestation {
+        let evidence_json = serde_json::to_value(evidence).unwrap_or_default();
+        Attestation { node_id, platform: evidence.kind.as_str().to_owned(), certificate, evidence: evidence_json }
     }
 }
 
-fn transaction_id(request: &Request<Bytes>) -> Result<TxId, ApiError> {
-    let query = request.uri().query().unwrap_or_default();
-    let text = query.split('&').find_map(|pair| pair.strip_prefix("transaction_id="));
-    let invalid = |why: String| ApiError::new(StatusCode::BAD_REQUEST, "InvalidQueryParameterValue", why);
-    let text = text.ok_or_else(|| invalid("transaction_id is missing".to_owned()))?;
-    text.parse().map_err(|error: coco_types::ParseError| invalid(error.to_string()))
+/// `None`: not decided yet.
+fn receipt_answer(shared: &Shared, txid: TxId) -> Option<ReceiptAnswer> {
+    match shared.transaction_status(txid) {
+        TransactionStatus::Unknown => Some(ReceiptAnswer::Unknown),
+        TransactionStatus::Invalid => Some(ReceiptAnswer::Invalid),
+        TransactionStatus::Pending => None,
+        TransactionStatus::Committed => Some(match shared.ledger.receipt(txid) {
+            Ok(Some(receipt)) => ReceiptAnswer::Receipt(Receipt { cose: receipt.cose, json: Some(receipt.json) }),
+            Ok(None) => ReceiptAnswer::None,
+            Err(error) => {
+                tracing::error!(%txid, %error, "a committed transaction's receipt");
+                ReceiptAnswer::Unknown
+            }
+        }),
+    }
 }
 
-fn to_json(value: &impl serde::Serialize) -> Response<Bytes> {
-    json(serde_json::to_vec(value).unwrap_or_default().into())
-}
+impl NodeApi for Api {
+    fn network(&self, _caller: &Caller) -> NetworkInfo {
+        let service = ServiceInfo::read(&mut self.shared.visible.state()).ok().flatten();
+        let standing = self.shared.standing.read().clone();
+        NetworkInfo {
+            service_status: service.as_ref().map_or("Opening".to_owned(), |info| format!("{:?}", info.status)),
+            service_certificate: service.as_ref().map(|info| info.cert.clone()).unwrap_or_default(),
+            current_view: standing.primary.map(|_| standing.view),
+            primary_id: self.primary(&self.rows()),
+            recovery_count: service.map_or(0, |info| info.recovery_count),
+        }
+    }
 
-fn json(body: Bytes) -> Response<Bytes> {
-    Response::builder().header("content-type", "application/json").body(body).expect("a fixed header is valid")
+    fn nodes(&self, _caller: &Caller) -> Vec<NodeEntry> {
+        let rows = self.rows();
+        let primary = self.primary(&rows);
+        let entry = |row: &NodeRow| NodeEntry {
+            node_id: row.id,
+            status: format!("{:?}", row.info.status),
+            primary: Some(row.id) == primary,
+            index: row.info.index,
+            published_address: row.info.addresses.api.to_string(),
+        };
+        rows.iter().map(entry).collect()
+    }
+
+    fn state(&self, _caller: &Caller) -> NodeStateInfo {
+        let voter = self.shared.standing.read().voters.contains(&self.shared.replica_id);
+        NodeStateInfo {
+            node_id: self.node_id,
+            state: if voter { "PartOfNetwork" } else { "Pending" }.to_owned(),
+            last_signed_seqno: self.shared.visible.txid().seqno,
+            startup_seqno: Seqno::ZERO,
+        }
+    }
+
+    fn version(&self, _caller: &Caller) -> NodeInfo {
+        NodeInfo {
+            name: "coco".to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            platform: self.evidence.kind().as_str().to_owned(),
+            unprotected: self.evidence.kind() == coco_attestation::TeeKind::Virtual,
+        }
+    }
+
+    fn ready(&self, _caller: &Caller) -> bool {
+        self.components().values().all(|component| component.ready)
+    }
+
+    fn committed(&self, _caller: &Caller) -> TxId {
+        self.shared.visible.txid()
+    }
+
+    fn transaction_status(&self, _caller: &Caller, txid: TxId) -> TransactionStatus {
+        self.shared.transaction_status(txid)
+    }
+
+    fn receipt(&self, _caller: &Caller, txid: TxId, wait: Duration, reply: Box<dyn FnOnce(ReceiptAnswer) + Send>) {
+        if let Some(answer) = receipt_answer(&self.shared, txid) {
+            return reply(answer);
+        }
+        let shared = self.shared.clone();
+        self.runtime.spawn(async move {
+            let until = Instant::now() + wait;
+            let answer = loop {
+                if let Some(answer) = receipt_answer(&shared, txid) {
+                    break answer;
+                }
+                if Instant::now() >= until {
+                    break ReceiptAnswer::Pending;
+                }
+                tokio::time::sleep(RECEIPT_POLL).await;
+            };
+            reply(answer);
+        });
+    }
+
+    fn attestations(&self, _caller: &Caller) -> Vec<Attestation> {
+        let state = self.shared.visible.state();
+        let trusted = self.rows().into_iter().filter(|row| row.info.status == NodeStatus::Trusted);
+        let attestation = |row: NodeRow| {
+            let certificate = state.get(&tables::NODE_CERTS, row.id.to_string().as_bytes()).unwrap_or_default();
+            let certificate = String::from_utf8_lossy(&certificate).into_owned();
+            self.attestation(row.id, certificate, &row.info.quote_info)
+        };
+        trusted.map(attestation).collect()
+    }
+
+    /// Binds the node's certificate and the caller's nonce: SHA-512 of a domain, the certificate's hash and the nonce.
+    fn attest(&self, _caller: &Caller, nonce: &[u8]) -> Result<Attestation, ApiError> {
+        let mut certificate = Sha256::new();
+        certificate.update(self.certificate.as_bytes());
+        let bound = [&b"coco-node-fresh-v1"[..], certificate.finish().as_bytes(), nonce].concat();
+        let evidence = self.evidence.evidence(&ReportData(sha512(&bound)));
+        let evidence = evidence
+            .map_err(|error| ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "AttestationFailed", error.to_string()))?;
+        Ok(self.attestation(self.node_id, self.certificate.clone(), &evidence))
+    }
+
+    fn join_challenge(&self, _caller: &Caller) -> Result<Bytes, ApiError> {
+        serde_json::to_vec(&self.admission.challenge())
+            .map(Bytes::from)
+            .map_err(|error| ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "InternalError", error.to_string()))
+    }
+
+    fn join(
+        &self,
+        _caller: &Caller,
+        _certificate: Option<Bytes>,
+        body: Bytes,
+        reply: Box<dyn FnOnce(Result<Bytes, ApiError>) + Send>,
+    ) {
+        let refused = |error| ApiError::new(StatusCode::FORBIDDEN, "NotAdmitted", error);
+        self.admission.join(body, Box::new(move |result| reply(result.map_err(refused))));
+    }
 }
 
 impl Health for Api {
@@ -146,6 +221,10 @@ impl Health for Api {
     }
 
     fn version(&self) -> serde_json::Value {
-        serde_json::json!({"name": "coco", "version": env!("CARGO_PKG_VERSION"), "platform": "virtual"})
+        serde_json::json!({
+            "name": "coco",
+            "version": env!("CARGO_PKG_VERSION"),
+            "platform": self.evidence.kind().as_str(),
+        })
     }
 }

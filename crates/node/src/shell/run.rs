@@ -11,8 +11,10 @@ use coco_crypto::{Crypto, SystemCrypto};
 use coco_disk::Disk;
 use coco_protocol::{Mount, OpenGate, Protocol, Service};
 use coco_rpc::admin::AdminService;
+use coco_rpc::channel::{Channels, Hello};
+use coco_rpc::endpoints::NodeEndpoints;
 use coco_rpc::metrics::Metrics;
-use coco_rpc::{Listener, ListenerLimits, Server};
+use coco_rpc::{Listener, ListenerLimits, Server, tls};
 use coco_types::{ReplicaId, limits};
 use crossbeam_channel::{Receiver, bounded, unbounded};
 use parking_lot::RwLock;
@@ -22,13 +24,14 @@ use crate::events::{ExecutorEvent, ReplicaEvent};
 use crate::executor::{BatchLimits, Executor, SystemCommand};
 use crate::front::Front;
 use crate::handle::{Handle, Shared, Standing};
+use crate::identity::Identity;
 use crate::machines::{Machines, Parts};
 use crate::replica::Delivery;
 use crate::shell::admission::Admission;
 use crate::shell::api::{self, Api};
 use crate::shell::entrance::{self, Entrance};
 use crate::shell::history_store::FolderHistory;
-use crate::shell::network::{Inbound, Network};
+use crate::shell::network::{Arrivals, Network};
 use crate::shell::replica_thread::{Ended, ReplicaThread};
 use crate::shell::{FolderDisk, NodeError, threads};
 
@@ -75,7 +78,7 @@ impl Running {
         let (executor, executor_events) = bounded(EXECUTOR_QUEUE_MAX);
         let (replica, replica_events) = bounded(REPLICA_QUEUE_MAX);
         let identity = &entrance.identity;
-        let network = Arc::new(Network::new(identity.replica, runtime.handle().clone()));
+        let network = Arc::new(Network::default());
         let shared = Arc::new(Shared {
             replica_id: identity.replica,
             index: config.index,
@@ -93,8 +96,17 @@ impl Running {
         let (syncs_to, syncs) = unbounded();
         let (deliveries_to, deliveries) = unbounded();
         let admission = Arc::new(Admission::new(shared.clone(), entrance.identity.service.copy()));
-        let inbound = Inbound { shared: shared.clone(), protocols: protocols.to_vec(), admission: admission.clone() };
-        network.listen(config.listen.peers, &entrance.identity, inbound)?;
+        let chain = [identity.node_certificate.clone(), identity.service.certificate.clone()];
+        let tls_identity = tls::Identity::new(&chain, &identity.node_key)?;
+        let arrivals = Arrivals { shared: shared.clone(), protocols: protocols.to_vec(), admission: admission.clone() };
+        network.open(Channels::start(
+            runtime.handle(),
+            config.listen.peers,
+            tls_identity.clone(),
+            identity.service.certificate.clone(),
+            Hello { replica: identity.replica, node: config.index },
+            Arc::new(arrivals),
+        )?);
         let first_peers = entrance.peers.iter().map(|(id, addresses)| (*id, addresses.peers)).collect();
         let replica_thread = ReplicaThread {
             replica: machines.replica,
@@ -108,7 +120,7 @@ impl Running {
         let others =
             Others { executor: machines.executor, executor_events, front: machines.front, deliveries, syncs, log_disk };
         let (threads, ended) = start_threads(replica_thread, others, &shared)?;
-        let listeners = serve(config, &entrance, protocols, &shared, admission, runtime)?;
+        let listeners = serve(config, identity, tls_identity, protocols, &shared, admission, runtime)?;
         Ok(Self { shared, ended, threads, listeners, network })
     }
 
@@ -129,7 +141,7 @@ impl Running {
         for listener in self.listeners {
             runtime.block_on(listener.shut_down(DRAIN_PATIENCE));
         }
-        self.network.close();
+        drop(self.network);
         self.shared.history.stop();
         for thread in self.threads {
             if thread.join().is_err() {
@@ -216,7 +228,8 @@ fn start_threads(replica: ReplicaThread, others: Others, shared: &Arc<Shared>) -
 /// Listeners of the hosted ledgers, the node API and the operator's pages.
 fn serve(
     config: &NodeConfig,
-    entrance: &Entrance,
+    identity: &Identity,
+    tls_identity: Arc<tls::Identity>,
     protocols: &[Arc<dyn Protocol>],
     shared: &Arc<Shared>,
     admission: Arc<Admission>,
@@ -225,8 +238,15 @@ fn serve(
     let metrics = Metrics::new();
     let threads = thread::available_parallelism().map_or(2, usize::from).max(2);
     let server = Server::new(runtime.handle().clone(), threads, REQUESTS_QUEUED_MAX, metrics.clone());
-    let api = Api::new(shared.clone(), admission);
-    let mut on_api: Vec<Arc<dyn Service>> = vec![api.clone()];
+    let api = Arc::new(Api {
+        shared: shared.clone(),
+        admission,
+        node_id: identity.node_key.public_key().node_id(),
+        certificate: identity.node_certificate.to_pem(),
+        evidence: entrance::evidence_source()?,
+        runtime: runtime.handle().clone(),
+    });
+    let mut on_api: Vec<Arc<dyn Service>> = vec![NodeEndpoints::new(api.clone())];
     let mut listeners = Vec::new();
     for (ledger, protocol) in protocols.iter().enumerate() {
         let handle = Arc::new(Handle { shared: shared.clone(), ledger });
@@ -239,7 +259,7 @@ fn serve(
             }
         }
     }
-    let tls = api::client_tls(&entrance.identity)?;
+    let tls = tls::api_config(tls_identity)?;
     let identities = api::identities(shared.visible.clone());
     listeners.push(server.listen_tls("api", config.listen.api, on_api, ListenerLimits::default(), tls, identities)?);
     let admin = AdminService::new(metrics, api);
