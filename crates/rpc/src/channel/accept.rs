@@ -39,7 +39,7 @@ struct Accepted {
 
 /// Accepts until aborted, and then takes every connection along.
 pub(crate) async fn accept(socket: TcpListener, acceptor: TlsAcceptor, shared: Arc<Shared>) {
-    let workers = Workers::start(WORKERS, limits::CHANNEL_REQUESTS_MAX);
+    let workers = Workers::start(WORKERS, limits::CHANNEL_REQUESTS_MAX, 0);
     let strangers = Arc::new(Semaphore::new(limits::CHANNEL_STRANGERS_MAX));
     let accepted = Arc::new(Accepted { shared, workers, strangers, newest: Mutex::default() });
     let mut connections = JoinSet::new();

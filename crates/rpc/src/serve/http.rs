@@ -27,6 +27,8 @@ use crate::ApiError;
 /// A request's head: all headers and the path.
 const HEAD_BYTES_MAX: usize = 64 << 10;
 const HEADERS_MAX: usize = 100;
+/// A body up to this length is one request or a short batch.
+const SMALL_BODY_BYTES_MAX: usize = 4 << 10;
 
 /// Serves until the client leaves, breaks the protocol, or is ordered to go.
 pub(crate) async fn serve<S>(stream: S, shared: Arc<Shared>, client: Arc<Client>, connection: Arc<Connection>)
@@ -112,6 +114,7 @@ async fn call(
         Err(error) => return refuse_body(&error, shared),
     };
     connection.enter(Phase::Working);
+    let small = body.len() <= SMALL_BODY_BYTES_MAX;
     let mut request = Request::from_parts(head, body);
     let caller = client.identify(&mut request, shared);
     let (reply, replied) = oneshot::channel();
@@ -120,7 +123,8 @@ async fn call(
         let _charge = charge;
         service.call(caller, request, Box::new(move |response| drop(reply.send(response))));
     };
-    if shared.workers.try_run(job).is_err() {
+    let run = if small { shared.workers.try_run_small(job) } else { shared.workers.try_run(job) };
+    if run.is_err() {
         shared.metrics.busy.increment();
         return busy();
     }

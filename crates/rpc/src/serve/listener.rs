@@ -73,9 +73,11 @@ pub(crate) struct ListenerMetrics {
 }
 
 impl Server {
-    /// Starts `threads` workers; `queued_max` requests may wait for them.
+    /// Starts `threads` workers; `queued_max` requests may wait for them. Small requests run on all threads of the runtime but one;
+    /// give it more threads than the machine has cores, and nothing else that must not wait.
     pub fn new(runtime: Handle, threads: usize, queued_max: usize, metrics: Arc<Metrics>) -> Self {
-        Self { runtime, workers: Arc::new(Workers::start(threads, queued_max)), metrics }
+        let at_home_max = runtime.metrics().num_workers().saturating_sub(1);
+        Self { workers: Arc::new(Workers::start(threads, queued_max, at_home_max)), runtime, metrics }
     }
 
     /// Serves one service over plain HTTP and WebSocket, on every path.
