@@ -8,7 +8,7 @@ use coco_protocol::{Caller, LedgerHandle, Reader};
 
 use super::connection::Connection;
 use super::error::RpcError;
-use super::limits::READ_MS_MAX;
+use super::limits::{READ_MS_MAX, TRACE_MS_MAX};
 use super::params::Params;
 use super::reply::{Answer, Responder};
 use super::server::Server;
@@ -97,6 +97,13 @@ impl<'a> Call<'a> {
     pub fn deadline(&self) -> Deadline {
         let handle = self.server.handle.clone();
         let ends_ms = handle.now_ms().saturating_add(READ_MS_MAX).min(self.ends_ms);
+        Deadline { handle, ends_ms }
+    }
+
+    /// For traces, which may take longer.
+    pub fn trace_deadline(&self) -> Deadline {
+        let handle = self.server.handle.clone();
+        let ends_ms = handle.now_ms().saturating_add(TRACE_MS_MAX);
         Deadline { handle, ends_ms }
     }
 

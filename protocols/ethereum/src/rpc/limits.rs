@@ -16,6 +16,8 @@ pub const READ_MS_MAX: u64 = 5_000;
 pub const BATCH_READ_MS_MAX: u64 = 30_000;
 /// Blocks that one log query covers.
 pub const LOG_BLOCKS_MAX: u64 = 100_000;
+/// One request for traces, by the node's clock.
+pub const TRACE_MS_MAX: u64 = 60_000;
 /// Logs that one query returns.
 pub const LOGS_MAX: usize = 20_000;
 /// Code of one account override, bytes.

@@ -6,6 +6,7 @@ mod denied;
 mod flow;
 mod push;
 mod recorded;
+mod traces;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

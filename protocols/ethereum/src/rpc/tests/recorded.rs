@@ -32,7 +32,7 @@ use crate::testing::{genesis_of_vectors, vector};
 use crate::transaction::{Envelope, Transaction};
 
 /// How many of the 171 exchanges pass. It may only rise.
-const PASSING_MIN: usize = 100;
+const PASSING_MIN: usize = 108;
 
 /// A node without block production: submissions stay in its pool.
 struct Recorded {
@@ -205,6 +205,8 @@ fn same(one: &Value, other: &Value) -> bool {
 /// `Err` says how the answers differ from the recorded ones.
 fn exchange(service: &dyn Service, text: &str) -> Result<(), String> {
     let only_schema = text.lines().take_while(|line| line.starts_with("//")).any(|line| line.contains("speconly:"));
+    // Traces follow from the chain alone, so that they can be held to the recorded ones.
+    let only_schema = only_schema && !text.contains("\"debug_trace");
     let mut answer = None;
     for line in text.lines() {
         if let Some(request) = line.strip_prefix(">>") {
