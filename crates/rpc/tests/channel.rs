@@ -235,6 +235,35 @@ async fn the_owner_may_refuse_a_node_and_nobody_answers_for_another_replica() {
 }
 
 #[tokio::test]
+async fn a_disconnected_peer_loses_what_it_asked_and_may_come_back() {
+    let service = Service::new();
+    let (a, mut b) = (start(1, &service.issue(VALIDITY), &service), start(2, &service.issue(VALIDITY), &service));
+    a.dial(&[(2, b.channels.address())]);
+    a.until_up(2).await;
+    let asking = a.ask(2, HOLD, Bytes::new(), 10 * PATIENCE);
+    let disconnecting = async {
+        let _held = b.held.recv().await.expect("held");
+        b.channels.disconnect(ReplicaId(1));
+        b.held.recv().await
+    };
+    tokio::select! {
+        answer = asking => assert_eq!(answer, None),
+        _ = disconnecting => panic!("nothing more is held"),
+    }
+    a.until_up(2).await;
+}
+
+#[tokio::test]
+async fn a_rotated_service_is_trusted_once_the_owner_says_so() {
+    let (old, new) = (Service::new(), Service::new());
+    let (a, b) = (start(1, &old.issue(VALIDITY), &old), start(2, &new.issue(VALIDITY), &old));
+    a.dial(&[(2, b.channels.address())]);
+    assert!(a.until_down(2).await.contains("NotIssuedByService"));
+    a.channels.trust(new.certificate.clone());
+    a.until_up(2).await;
+}
+
+#[tokio::test]
 async fn an_oversized_frame_or_one_out_of_place_ends_the_connection() {
     let service = Service::new();
     let target = start(1, &service.issue(VALIDITY), &service);

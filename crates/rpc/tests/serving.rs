@@ -104,7 +104,7 @@ async fn a_full_listener_closes_idle_connections_first() {
     assert_eq!(working.answer().await, Some((200, b"done".to_vec())));
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
 async fn a_dropped_reply_or_a_panic_gets_503_and_the_service_goes_on() {
     let listener = listen(&server(1, 16), Obedient::new().0, limits());
     let mut client = Client::connect(listener.address()).await;

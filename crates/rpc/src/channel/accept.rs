@@ -1,6 +1,5 @@
 //! Connections that peers dialled to this node: their consensus messages and requests in, responses out.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -8,7 +7,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use coco_types::{ReplicaId, limits};
-use parking_lot::Mutex;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
@@ -33,15 +31,13 @@ struct Accepted {
     shared: Arc<Shared>,
     workers: Workers,
     strangers: Arc<Semaphore>,
-    /// The newest connection of each replica: it puts the one before to an end.
-    newest: Mutex<BTreeMap<ReplicaId, Arc<Notify>>>,
 }
 
 /// Accepts until aborted, and then takes every connection along.
 pub(crate) async fn accept(socket: TcpListener, acceptor: TlsAcceptor, shared: Arc<Shared>) {
     let workers = Workers::start(WORKERS, limits::CHANNEL_REQUESTS_MAX, 0);
     let strangers = Arc::new(Semaphore::new(limits::CHANNEL_STRANGERS_MAX));
-    let accepted = Arc::new(Accepted { shared, workers, strangers, newest: Mutex::default() });
+    let accepted = Arc::new(Accepted { shared, workers, strangers });
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
@@ -71,14 +67,14 @@ async fn serve(stream: TcpStream, acceptor: TlsAcceptor, accepted: &Arc<Accepted
     let timeout = Duration::from_millis(limits::CHANNEL_OPEN_TIMEOUT_MS);
     let (hello, reader, mut write) = tokio::time::timeout(timeout, opening).await??;
     drop(stranger);
-    let replaced = accepted.succeed(hello.replica);
+    let ordered_to_end = accepted.succeed(hello.replica);
     let responses = Arc::new(Lanes::default());
     let ended = tokio::select! {
         error = read(hello, reader, accepted, &responses) => error,
         error = write_lanes(&mut write, &responses) => error,
-        () = replaced.notified() => io::Error::other("the peer has connected again"),
+        () = ordered_to_end.notified() => io::Error::other("the peer has connected again, or is no longer wanted"),
     };
-    accepted.forget(hello.replica, &replaced);
+    accepted.forget(hello.replica, &ordered_to_end);
     if ended.kind() == io::ErrorKind::UnexpectedEof { Ok(()) } else { Err(ended) }
 }
 
@@ -102,16 +98,17 @@ async fn open(
 }
 
 impl Accepted {
+    /// The newest connection of a replica puts the one before to an end.
     fn succeed(&self, replica: ReplicaId) -> Arc<Notify> {
         let mine = Arc::new(Notify::new());
-        if let Some(before) = self.newest.lock().insert(replica, Arc::clone(&mine)) {
+        if let Some(before) = self.shared.accepted.lock().insert(replica, Arc::clone(&mine)) {
             before.notify_one();
         }
         mine
     }
 
     fn forget(&self, replica: ReplicaId, mine: &Arc<Notify>) {
-        let mut newest = self.newest.lock();
+        let mut newest = self.shared.accepted.lock();
         if newest.get(&replica).is_some_and(|current| Arc::ptr_eq(current, mine)) {
             newest.remove(&replica);
         }

@@ -28,7 +28,7 @@ use coco_crypto::Certificate;
 use coco_types::{NodeId, ReplicaId};
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::task::AbortHandle;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
@@ -73,6 +73,7 @@ pub struct Channels {
     shared: Arc<Shared>,
     peers: Mutex<BTreeMap<ReplicaId, Arc<Peer>>>,
     accepting: AbortHandle,
+    trust: Arc<ServiceTrust>,
 }
 
 /// What all connections share.
@@ -81,6 +82,8 @@ pub(crate) struct Shared {
     inbound: Arc<dyn Inbound>,
     connector: TlsConnector,
     links: watch::Sender<BTreeMap<ReplicaId, Link>>,
+    /// Ends the connection that a replica dialled to this node; each replica has one.
+    accepted: Mutex<BTreeMap<ReplicaId, Arc<Notify>>>,
 }
 
 impl Channels {
@@ -98,9 +101,10 @@ impl Channels {
         let trust = ServiceTrust::new(service);
         let acceptor = TlsAcceptor::from(trust.server_config(Arc::clone(&identity))?);
         let connector = TlsConnector::from(trust.client_config(identity)?);
-        let shared = Arc::new(Shared { own, inbound, connector, links: watch::Sender::default() });
+        let shared =
+            Arc::new(Shared { own, inbound, connector, links: watch::Sender::default(), accepted: Mutex::default() });
         let accepting = runtime.spawn(accept::accept(socket, acceptor, Arc::clone(&shared))).abort_handle();
-        Ok(Self { runtime: runtime.clone(), address, shared, peers: Mutex::default(), accepting })
+        Ok(Self { runtime: runtime.clone(), address, shared, peers: Mutex::default(), accepting, trust })
     }
 
     /// The address it is bound to, with the port that the system chose if 0 was asked for.
@@ -124,6 +128,19 @@ impl Channels {
                 peers.insert(*id, Peer::start(&self.runtime, *id, *address, Arc::clone(&self.shared)));
             }
         }
+    }
+
+    /// Ends the connection that a replica dialled to this node. It may come back, unless [`Inbound::admits`] says no by now.
+    pub fn disconnect(&self, replica: ReplicaId) {
+        if let Some(connection) = self.shared.accepted.lock().get(&replica) {
+            connection.notify_one();
+        }
+    }
+
+    /// Trusts another certificate of the service from now on, for new connections: it was renewed, or its key rotated. The node's
+    /// own certificate is replaced in its [`Identity`].
+    pub fn trust(&self, service: Certificate) {
+        self.trust.replace(service);
     }
 
     /// Never blocks. Lost if the peer is away; if its queue is full, the oldest message of the lane is.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use coco_crypto::Certificate;
 use coco_types::NodeId;
+use parking_lot::RwLock;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
@@ -18,13 +19,17 @@ use crate::tls::{Identity, provider};
 /// The service's certificate as the only trust anchor.
 #[derive(Debug)]
 pub(crate) struct ServiceTrust {
-    service: Certificate,
+    service: RwLock<Certificate>,
     algorithms: WebPkiSupportedAlgorithms,
 }
 
 impl ServiceTrust {
     pub(crate) fn new(service: Certificate) -> Arc<Self> {
-        Arc::new(Self { service, algorithms: provider().signature_verification_algorithms })
+        Arc::new(Self { service: RwLock::new(service), algorithms: provider().signature_verification_algorithms })
+    }
+
+    pub(crate) fn replace(&self, service: Certificate) {
+        *self.service.write() = service;
     }
 
     pub(crate) fn server_config(self: &Arc<Self>, identity: Arc<Identity>) -> Result<Arc<ServerConfig>, Error> {
@@ -50,7 +55,7 @@ impl ServiceTrust {
     fn check(&self, leaf: &CertificateDer<'_>, now: UnixTime) -> Result<(), rustls::Error> {
         let refused = |error| rustls::Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(error))));
         let leaf = Certificate::from_der(leaf).map_err(refused)?;
-        leaf.verify_issued_by(&self.service, now.as_secs()).map_err(refused)
+        leaf.verify_issued_by(&self.service.read(), now.as_secs()).map_err(refused)
     }
 }
 
