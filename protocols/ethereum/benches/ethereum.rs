@@ -33,6 +33,7 @@ fn main() {
 fn changed_accounts() {
     let change = |nonce| AccountChange { account: Some((nonce, U256::from(nonce), KECCAK_EMPTY)), slots: Vec::new() };
     let address = |index: u64| Address::from_slice(&keccak256(index.to_be_bytes())[..20]);
+    let resident = resident_bytes();
     let started = Instant::now();
     let mut trie = StateTrie::default();
     for index in 0..TRIE_ACCOUNTS {
@@ -40,6 +41,8 @@ fn changed_accounts() {
     }
     trie.root();
     report("trie: built, per account", started.elapsed(), TRIE_ACCOUNTS as usize);
+    let bytes = resident_bytes().saturating_sub(resident) / TRIE_ACCOUNTS;
+    println!("{:<56} {bytes:>8} bytes", "trie: memory per account");
     let changes: Vec<Address> = (0..TRIE_CHANGES).map(|index| address(index * 97)).collect();
     let round = |nonce: u64, trie: &mut StateTrie| {
         let older = trie.clone();
@@ -53,6 +56,13 @@ fn changed_accounts() {
     };
     let spent = median((0..ROUNDS).map(|at| round(at as u64 + 2, &mut trie)).collect());
     report("trie: changed account of 200,000", spent, changes.len());
+}
+
+/// Memory of this process; 0 where the system does not tell.
+fn resident_bytes() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok()).unwrap_or(0) * 1_024
 }
 
 fn transfers() {

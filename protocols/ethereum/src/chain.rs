@@ -30,11 +30,14 @@ use crate::trie::StateTrie;
 /// Blocks whose tries are kept behind the newest committed one, so that a read that began before it still finds its own.
 const TRIES_KEPT: usize = 4;
 
-/// See the module's text. Shared by executor, pool and readers.
+/// See the module's text. Shared by executor, pool and readers, which never wait for an execution: what the executor holds for
+/// long has a lock of its own. Where both are taken, `building` comes first.
 pub struct Chain {
     network: RwLock<Arc<Network>>,
+    rules: RwLock<Arc<AdmissionRules>>,
     codes: Arc<CodeCache>,
-    tips: Mutex<Tips>,
+    building: Mutex<Building>,
+    committed: Mutex<Committed>,
 }
 
 /// A network's parameters and rules.
@@ -52,13 +55,18 @@ pub struct Tip {
     pub trie: StateTrie,
 }
 
+/// What the primary has executed above the committed block.
 #[derive(Default)]
-struct Tips {
-    /// Newest last.
-    committed: VecDeque<Tip>,
+struct Building {
     executed: VecDeque<Tip>,
     open: Option<OpenBlock>,
-    /// Rows that were committed after the newest committed block, as its successor's seal has not arrived yet.
+}
+
+#[derive(Default)]
+struct Committed {
+    /// Newest last.
+    tips: VecDeque<Tip>,
+    /// Rows that were committed after the newest block, as its successor's seal has not arrived yet.
     rows: BTreeMap<Bytes, Option<Bytes>>,
 }
 
@@ -67,13 +75,32 @@ impl Network {
         let schedule = ForkSchedule::new(config.genesis.config.clone());
         Self { config, schedule }
     }
+
+    fn admission_rules(&self, newest: Option<&Header>) -> AdmissionRules {
+        let (number, timestamp) = newest.map_or((0, 0), |header| (header.number + 1, header.timestamp));
+        let config = &self.config;
+        AdmissionRules {
+            spec: self.schedule.spec(number, timestamp),
+            chain_id: config.genesis.config.chain_id,
+            block_gas_limit: config.genesis.gas_limit,
+            allow_unprotected: config.allow_unprotected,
+            allow_blobs: config.allow_blobs,
+            fee_cap_min: config.fee_cap_min,
+        }
+    }
 }
 
 impl Chain {
     /// A chain that is not known yet; until its first block arrives the rules are those of a new network.
     pub fn new() -> Self {
-        let network = RwLock::new(Arc::new(Network::new(NetworkConfig::default())));
-        Self { network, codes: Arc::new(CodeCache::new()), tips: Mutex::default() }
+        let network = Arc::new(Network::new(NetworkConfig::default()));
+        Self {
+            rules: RwLock::new(Arc::new(network.admission_rules(None))),
+            network: RwLock::new(network),
+            codes: Arc::new(CodeCache::new()),
+            building: Mutex::default(),
+            committed: Mutex::default(),
+        }
     }
 
     pub fn network(&self) -> Arc<Network> {
@@ -86,18 +113,17 @@ impl Chain {
 
     /// The trie after a committed block, if it is one of the newest.
     pub fn trie(&self, hash: &B256) -> Option<StateTrie> {
-        let tips = self.tips.lock();
-        tips.committed.iter().rev().find(|tip| tip.hash == *hash).map(|tip| tip.trie.clone())
+        self.committed.lock().tips.iter().rev().find(|tip| tip.hash == *hash).map(|tip| tip.trie.clone())
     }
 
     /// Base fee of the block that is open or, if none is, of the next.
     pub fn base_fee(&self) -> u64 {
-        let tips = self.tips.lock();
-        match (&tips.open, tips.newest()) {
-            (Some(open), _) => open.header().base_fee_per_gas.unwrap_or(0),
-            (None, Some(tip)) => self.network().config.base_fee.unwrap_or_else(|| next_base_fee(&tip.header)),
-            (None, None) => 0,
+        let building = self.building.lock();
+        if let Some(open) = &building.open {
+            return open.header().base_fee_per_gas.unwrap_or(0);
         }
+        let fixed = self.network.read().config.base_fee;
+        fixed.unwrap_or_else(|| self.with_newest(&building, |tip| next_base_fee(&tip.header)).unwrap_or(0))
     }
 
     pub fn block_gas_limit(&self) -> u64 {
@@ -106,41 +132,32 @@ impl Chain {
 
     /// Whether a transaction fits into the block that is open.
     pub fn has_room(&self, transaction: &Transaction) -> bool {
-        self.tips.lock().open.as_ref().is_none_or(|open| open.has_room(transaction))
+        self.building.lock().open.as_ref().is_none_or(|open| open.has_room(transaction))
     }
 
     /// The rules for submissions: those of the block after the newest.
-    pub fn admission_rules(&self) -> AdmissionRules {
-        let network = self.network();
-        let (number, timestamp) =
-            self.tips.lock().newest().map_or((0, 0), |tip| (tip.header.number + 1, tip.header.timestamp));
-        let config = &network.config;
-        AdmissionRules {
-            spec: network.schedule.spec(number, timestamp),
-            chain_id: config.genesis.config.chain_id,
-            block_gas_limit: config.genesis.gas_limit,
-            allow_unprotected: config.allow_unprotected,
-            allow_blobs: config.allow_blobs,
-            fee_cap_min: config.fee_cap_min,
-        }
+    pub fn admission_rules(&self) -> Arc<AdmissionRules> {
+        self.rules.read().clone()
     }
 
     /// The first block was written by this node.
     pub fn begin(&self, config: NetworkConfig, tip: Tip) {
         *self.network.write() = Arc::new(Network::new(config));
-        *self.tips.lock() = Tips { executed: VecDeque::from([tip]), ..Tips::default() };
+        self.renew_rules(&tip.header);
+        *self.committed.lock() = Committed::default();
+        *self.building.lock() = Building { executed: VecDeque::from([tip]), open: None };
     }
 
     /// Opens a block on the newest one; replaces one that was open.
     pub fn open_block(&self, state: &mut dyn State, context: &Context<'_>) -> Result<(), BlockError> {
         let network = self.network();
-        let mut tips = self.tips.lock();
-        let parent = tips.newest().expect("a chain begins with block 0 before anything is executed").clone();
+        let mut building = self.building.lock();
+        let parent = self.with_newest(&building, Tip::clone);
+        let parent = parent.expect("a chain begins with block 0 before anything is executed");
         let genesis = &network.config.genesis;
-        let now = context.now_ms / 1_000;
         let earliest = parent.header.timestamp + u64::from(network.config.dev);
         let attributes = BlockAttributes {
-            timestamp: now.max(earliest),
+            timestamp: earliest.max(context.now_ms / 1_000),
             mix_hash: context.random().into(),
             beneficiary: genesis.coinbase,
             gas_limit: genesis.gas_limit,
@@ -149,43 +166,44 @@ impl Chain {
         };
         let on = (&parent.header, parent.hash);
         let open = OpenBlock::open(state, &self.codes, &network.schedule, on, parent.trie, attributes)?;
-        tips.open = Some(open);
+        building.open = Some(open);
         Ok(())
     }
 
-    /// Executes a transaction in the open block.
-    pub fn execute(
+    /// Executes a transaction in the open block; `read` is told what became of it.
+    pub fn execute<T>(
         &self,
         state: &mut dyn State,
         transaction: &Transaction,
         context: &Context<'_>,
-    ) -> Result<Included, TransactionError> {
-        let mut tips = self.tips.lock();
-        let open = tips.open.as_mut().ok_or_else(|| TransactionError::Invalid("no block is open".into()))?;
-        open.execute(state, &self.codes, transaction, context.txid).cloned()
+        read: impl FnOnce(&Included) -> T,
+    ) -> Result<T, TransactionError> {
+        let mut building = self.building.lock();
+        let open = building.open.as_mut().ok_or_else(|| TransactionError::Invalid("no block is open".into()))?;
+        open.execute(state, &self.codes, transaction, context.txid).map(read)
     }
 
     /// Seals the open block, if it holds anything.
     pub fn seal_block(&self, state: &mut dyn State, context: &Context<'_>) -> Result<Option<SealedBlock>, BlockError> {
-        let mut tips = self.tips.lock();
-        let Some(open) = tips.open.take().filter(|open| !open.included().is_empty()) else { return Ok(None) };
+        let mut building = self.building.lock();
+        let Some(open) = building.open.take().filter(|open| !open.included().is_empty()) else { return Ok(None) };
         let sealed = open.seal(state, &self.codes, context.now_ms)?;
         let tip = Tip { header: sealed.header.clone(), hash: sealed.hash, trie: sealed.trie.clone() };
-        tips.executed.push_back(tip);
+        self.renew_rules(&tip.header);
+        building.executed.push_back(tip);
         Ok(Some(sealed))
     }
 
     /// Follows what was committed. Own blocks are known already; others bring the trie forward, and have to lead to the root
     /// that their header names.
     pub fn follow(&self, batch: &CommittedBatch) -> Result<(), Integrity> {
-        let mut tips = self.tips.lock();
         for transaction in &batch.transactions {
             if let Some(config) = written(&transaction.writes, META_CONFIG) {
                 *self.network.write() = Arc::new(Network::new(read_config(config)?));
             }
-            tips.collect_rows(&transaction.writes);
+            self.committed.lock().collect_rows(&transaction.writes);
             if let Some(head) = written(&transaction.writes, META_HEAD) {
-                tips.advance(read_header(head)?)?;
+                self.advance(read_header(head)?)?;
             }
         }
         Ok(())
@@ -193,28 +211,67 @@ impl Chain {
 
     /// Makes everything anew from the tables, unless it is there already.
     pub fn rebuild(&self, state: &Snapshot) -> Result<(), Integrity> {
-        let mut tips = self.tips.lock();
-        tips.executed.clear();
-        tips.open = None;
-        tips.rows.clear();
+        *self.building.lock() = Building::default();
         if let Some(config) = state.get(&META, META_CONFIG) {
             *self.network.write() = Arc::new(Network::new(read_config(&config)?));
         }
         let Some(head) = state.get(&META, META_HEAD) else {
-            tips.committed.clear();
+            *self.committed.lock() = Committed::default();
             return Ok(());
         };
         let header = read_header(&head)?;
         let hash = header.hash_slow();
-        if let Some(at) = tips.committed.iter().position(|tip| tip.hash == hash) {
-            tips.committed.truncate(at + 1);
+        self.renew_rules(&header);
+        let mut committed = self.committed.lock();
+        committed.rows.clear();
+        if let Some(at) = committed.tips.iter().position(|tip| tip.hash == hash) {
+            committed.tips.truncate(at + 1);
             return Ok(());
         }
-        let mut trie = StateTrie::default();
-        let rows = [ACCOUNT, STORAGE].into_iter().flat_map(|map| state.iter(&map));
-        apply_rows(&mut trie, rows.map(|(key, value)| (key, Some(value)))).map_err(damaged)?;
-        tips.committed = VecDeque::from([checked(header, hash, trie)?]);
+        committed.tips.clear();
+        drop(committed);
+        let tip = checked(header, hash, trie_of(state)?)?;
+        self.committed.lock().tips.push_back(tip);
         Ok(())
+    }
+
+    /// The block of `header` is committed, and the rows collected so far are its changes.
+    fn advance(&self, header: Header) -> Result<(), Integrity> {
+        let hash = header.hash_slow();
+        let (rows, newest) = {
+            let mut committed = self.committed.lock();
+            (std::mem::take(&mut committed.rows), committed.tips.back().cloned())
+        };
+        if newest.as_ref().is_some_and(|tip| tip.header.number >= header.number) {
+            return Ok(());
+        }
+        // Both are held while an own block changes sides: whoever opens a block meanwhile must find it on one of them.
+        let mut building = self.building.lock();
+        let own = building.executed.pop_front().filter(|tip| tip.hash == hash);
+        let tip = match own {
+            Some(tip) => tip,
+            None => {
+                // Somebody else's block: whatever this node executed above is void.
+                *building = Building::default();
+                self.renew_rules(&header);
+                let mut trie = newest.map(|tip| tip.trie).unwrap_or_default();
+                apply_rows(&mut trie, rows).map_err(damaged)?;
+                checked(header, hash, trie)?
+            }
+        };
+        self.committed.lock().push(tip);
+        Ok(())
+    }
+
+    fn renew_rules(&self, newest: &Header) {
+        *self.rules.write() = Arc::new(self.network().admission_rules(Some(newest)));
+    }
+
+    fn with_newest<T>(&self, building: &Building, read: impl FnOnce(&Tip) -> T) -> Option<T> {
+        match building.executed.back() {
+            Some(tip) => Some(read(tip)),
+            None => self.committed.lock().tips.back().map(read),
+        }
     }
 }
 
@@ -224,9 +281,12 @@ impl Default for Chain {
     }
 }
 
-impl Tips {
-    fn newest(&self) -> Option<&Tip> {
-        self.executed.back().or(self.committed.back())
+impl Committed {
+    fn push(&mut self, tip: Tip) {
+        self.tips.push_back(tip);
+        while self.tips.len() > TRIES_KEPT {
+            self.tips.pop_front();
+        }
     }
 
     fn collect_rows(&mut self, writes: &WriteSet) {
@@ -235,31 +295,17 @@ impl Tips {
             self.rows.extend(rows.map(|(key, value)| (key.clone(), value.clone())));
         }
     }
+}
 
-    /// The block of `header` is committed, and the rows collected so far are its changes.
-    fn advance(&mut self, header: Header) -> Result<(), Integrity> {
-        let rows = std::mem::take(&mut self.rows);
-        let hash = header.hash_slow();
-        if self.committed.back().is_some_and(|tip| tip.header.number >= header.number) {
-            return Ok(());
-        }
-        let own = self.executed.pop_front().filter(|tip| tip.hash == hash);
-        let tip = match own {
-            Some(tip) => tip,
-            None => {
-                // Somebody else's block: whatever this node executed above is void.
-                self.executed.clear();
-                let mut trie = self.committed.back().map(|tip| tip.trie.clone()).unwrap_or_default();
-                apply_rows(&mut trie, rows).map_err(damaged)?;
-                checked(header, hash, trie)?
-            }
-        };
-        self.committed.push_back(tip);
-        while self.committed.len() > TRIES_KEPT {
-            self.committed.pop_front();
-        }
-        Ok(())
+/// Account by account, so that nothing but the trie grows with the state.
+fn trie_of(state: &Snapshot) -> Result<StateTrie, Integrity> {
+    let mut trie = StateTrie::default();
+    for (address, row) in state.iter(&ACCOUNT) {
+        let slots = state.prefix(&STORAGE, &address);
+        let rows = std::iter::once((address, row)).chain(slots);
+        apply_rows(&mut trie, rows.map(|(key, value)| (key, Some(value)))).map_err(damaged)?;
     }
+    Ok(trie)
 }
 
 fn checked(header: Header, hash: B256, mut trie: StateTrie) -> Result<Tip, Integrity> {

@@ -25,7 +25,7 @@ impl ForkSchedule {
         &self.chain
     }
 
-    /// The rules of a block.
+    /// The rules of a block. Constantinople alone, which priced storage as no network kept it (EIP-1283), is run as Petersburg.
     pub fn spec(&self, number: u64, timestamp: u64) -> SpecId {
         // Newest first: a schedule may leave out forks that changed nothing it cares for.
         let chain = &self.chain;

@@ -102,8 +102,8 @@ impl Protocol for Ethereum {
         let transaction = admitted
             .decoded::<Transaction>()
             .ok_or_else(|| Rejection::new(RejectionReason::Invalid, -32603, "not an Ethereum transaction"))?;
-        let included = self.chain.execute(tx, transaction, context)?;
-        Ok(Outcome { claims: Some(transaction_claims(&included)), response: admitted.id.clone() })
+        let claims = self.chain.execute(tx, transaction, context, transaction_claims)?;
+        Ok(Outcome { claims: Some(claims), response: admitted.id.clone() })
     }
 
     fn seal_block(&self, tx: &mut Tx, context: &Context<'_>) -> Result<Option<Outcome>, Rejection> {

@@ -187,8 +187,17 @@ impl Node {
 
     /// As if a transaction of `address` had been executed.
     pub fn bump_nonce(&mut self, address: &Address) {
-        let mut account = self.account(address);
-        account.nonce += 1;
+        let account = self.account(address);
+        self.set_account(address, Account { nonce: account.nonce + 1, ..account });
+    }
+
+    /// As if `address` had been paid.
+    pub fn pay(&mut self, address: &Address, wei: U256) {
+        let account = self.account(address);
+        self.set_account(address, Account { balance: account.balance + wei, ..account });
+    }
+
+    fn set_account(&mut self, address: &Address, account: Account) {
         let mut tx = self.store.begin();
         tx.put(&ACCOUNT, Bytes::copy_from_slice(address.as_slice()), account.encode());
         self.append(tx);

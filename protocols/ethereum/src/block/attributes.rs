@@ -35,6 +35,22 @@ pub struct ProofOfWork {
 }
 
 impl BlockAttributes {
+    /// Those of a block that exists, to execute it again.
+    pub fn of(header: &Header, ommers: &[Header], withdrawals: Option<&Withdrawals>) -> Self {
+        let work = || ProofOfWork { difficulty: header.difficulty, nonce: header.nonce, ommers: ommers.to_vec() };
+        Self {
+            timestamp: header.timestamp,
+            mix_hash: header.mix_hash,
+            beneficiary: header.beneficiary,
+            gas_limit: header.gas_limit,
+            base_fee: header.base_fee_per_gas,
+            parent_beacon_block_root: header.parent_beacon_block_root.unwrap_or_default(),
+            extra_data: header.extra_data.clone(),
+            withdrawals: withdrawals.cloned().unwrap_or_default(),
+            proof_of_work: (!header.difficulty.is_zero()).then(work),
+        }
+    }
+
     /// The header as far as it is known before execution.
     pub(super) fn header(&self, schedule: &ForkSchedule, parent: &Header, parent_hash: B256) -> Header {
         let number = parent.number + 1;

@@ -8,6 +8,7 @@
 //! ```
 
 mod attributes;
+mod import;
 mod included;
 mod open;
 mod record;
@@ -18,6 +19,7 @@ mod seal;
 mod import_tests;
 
 pub use attributes::{BlockAttributes, ProofOfWork, next_base_fee};
+pub use import::{ImportError, import_block};
 pub use included::Included;
 pub use open::{BlockError, OpenBlock};
 pub use record::BlockRecord;

@@ -3,13 +3,13 @@
 use alloy_consensus::{Eip658Value, Header, Transaction as _};
 use alloy_eips::eip2935::HISTORY_STORAGE_ADDRESS;
 use alloy_eips::eip4788::BEACON_ROOTS_ADDRESS;
-use alloy_primitives::{Address, B256, Bytes};
+use alloy_primitives::{Address, B256, Bytes, Log};
 use coco_types::{TxId, limits};
 use revm::context::result::ExecutionResult;
 use revm::primitives::hardfork::SpecId;
 
 use super::{BlockAttributes, Included};
-use crate::execute::{self, CodeCache, Environment, refusal};
+use crate::execute::{self, CodeCache, Environment, Executed, refusal};
 use crate::fork::ForkSchedule;
 use crate::state::{self, CorruptState, State, Undo, apply_rows};
 use crate::transaction::{Transaction, TransactionError};
@@ -93,11 +93,20 @@ impl OpenBlock {
         transaction: &Transaction,
         txid: TxId,
     ) -> Result<&Included, TransactionError> {
-        let blob_gas = transaction.envelope.blob_gas_used().unwrap_or(0);
-        self.check_room(transaction, blob_gas)?;
-        let tx = transaction.env();
-        let executed = execute::transact(state, codes, &self.environment, tx.clone())
-            .map_err(|error| refusal(error, &tx, &self.environment))?;
+        self.check_room(transaction)?;
+        let executed = execute::transact(state, codes, &self.environment, transaction.env())
+            .map_err(|error| refusal(error, &transaction.env(), &self.environment))?;
+        self.include(state, executed, transaction, txid)
+    }
+
+    /// Writes what an execution changed, and includes its transaction: for callers that execute in a way of their own.
+    pub fn include(
+        &mut self,
+        state: &mut dyn State,
+        executed: Executed,
+        transaction: &Transaction,
+        txid: TxId,
+    ) -> Result<&Included, TransactionError> {
         let mut undo = Undo::default();
         state::commit(state, self.environment.spec(), executed.state, &mut undo);
         if state.written_bytes() > limits::WRITE_SET_BYTES_MAX {
@@ -111,10 +120,11 @@ impl OpenBlock {
             ExecutionResult::Revert { .. } | ExecutionResult::Halt { .. } => Vec::new(),
         };
         self.header.gas_used += gas_used;
+        let blob_gas = transaction.envelope.blob_gas_used().unwrap_or(0);
         self.header.blob_gas_used = self.header.blob_gas_used.map(|used| used + blob_gas);
         self.transaction_bytes += transaction.raw.len();
-        self.log_bytes +=
-            logs.iter().map(|log| log.data.data.len() + 32 * (log.data.topics().len() + 1)).sum::<usize>();
+        let log_bytes = |log: &Log| log.data.data.len() + 32 * (log.data.topics().len() + 1);
+        self.log_bytes += logs.iter().map(log_bytes).sum::<usize>();
         let first_log_index = self.log_count;
         self.log_count += logs.len() as u64;
         self.included.push(Included {
@@ -138,6 +148,11 @@ impl OpenBlock {
         &self.environment
     }
 
+    /// For simulation, which relaxes rules. What the header says does not change with it.
+    pub fn environment_mut(&mut self) -> &mut Environment {
+        &mut self.environment
+    }
+
     pub fn included(&self) -> &[Included] {
         &self.included
     }
@@ -148,10 +163,11 @@ impl OpenBlock {
 
     /// Whether a transaction still fits: its gas, its blobs, its bytes.
     pub fn has_room(&self, transaction: &Transaction) -> bool {
-        self.check_room(transaction, transaction.envelope.blob_gas_used().unwrap_or(0)).is_ok()
+        self.check_room(transaction).is_ok()
     }
 
-    fn check_room(&self, transaction: &Transaction, blob_gas: u64) -> Result<(), TransactionError> {
+    fn check_room(&self, transaction: &Transaction) -> Result<(), TransactionError> {
+        let blob_gas = transaction.envelope.blob_gas_used().unwrap_or(0);
         if transaction.envelope.gas_limit() > self.gas_left() {
             return Err(TransactionError::GasAboveBlock);
         }

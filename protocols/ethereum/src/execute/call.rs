@@ -6,7 +6,7 @@ use revm::inspector::{InspectEvm, Inspector};
 use revm::interpreter::interpreter::EthInterpreter;
 use revm::interpreter::{InstructionResult, Interpreter};
 
-use super::{CodeCache, Database, Environment, ExecuteError, Executed, context};
+use super::{CodeCache, Database, Environment, ExecuteError, Executed, context, fenced};
 use crate::state::State;
 
 /// Asked now and then whether a call has run long enough. There is no clock in here.
@@ -25,9 +25,11 @@ pub fn call(
     deadline: Deadline<'_>,
 ) -> Result<Option<Executed>, ExecuteError> {
     let clock = Clock { deadline, until_question: INSTRUCTIONS_PER_QUESTION, expired: false };
-    let mut evm = context(state, codes, environment).build_mainnet_with_inspector(clock);
-    let executed = evm.inspect_tx(tx)?;
-    Ok((!evm.inspector.expired).then_some(executed))
+    fenced(|| {
+        let mut evm = context(state, codes, environment).build_mainnet_with_inspector(clock);
+        let executed = evm.inspect_tx(tx)?;
+        Ok((!evm.inspector.expired).then_some(executed))
+    })
 }
 
 /// An inspector that stops the EVM.

@@ -40,7 +40,14 @@ pub fn transact(
     environment: &Environment,
     tx: TxEnv,
 ) -> Result<Executed, ExecuteError> {
-    context(state, codes, environment).build_mainnet().transact(tx)
+    fenced(|| context(state, codes, environment).build_mainnet().transact(tx))
+}
+
+/// Guest code must not take the node down with it: a panic inside the EVM refuses the transaction. Execution writes nothing, so
+/// that there is nothing to repair.
+fn fenced<T>(execute: impl FnOnce() -> Result<T, ExecuteError>) -> Result<T, ExecuteError> {
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(execute))
+        .unwrap_or_else(|_| Err(ExecuteError::Custom("the EVM failed on this transaction".to_owned())))
 }
 
 /// Calls a contract as the system, outside of any transaction's gas and fees. Only the contract's own account may change.
@@ -51,7 +58,7 @@ pub fn system_call(
     contract: Address,
     input: Bytes,
 ) -> Result<Executed, ExecuteError> {
-    let mut executed = context(state, codes, environment).build_mainnet().system_call(contract, input)?;
+    let mut executed = fenced(|| context(state, codes, environment).build_mainnet().system_call(contract, input))?;
     executed.state.retain(|address, _| *address == contract);
     Ok(executed)
 }

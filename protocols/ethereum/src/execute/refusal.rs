@@ -10,6 +10,7 @@ use crate::transaction::TransactionError;
 pub(crate) fn refusal(error: ExecuteError, tx: &TxEnv, environment: &Environment) -> TransactionError {
     let invalid = match error {
         ExecuteError::Transaction(invalid) => invalid,
+        ExecuteError::Custom(failure) => return TransactionError::Invalid(failure),
         // A state that does not decode, or a header without what its fork needs: not the submitter's fault.
         other => panic!("executing a transaction: {other}"),
     };

@@ -23,6 +23,15 @@ impl EthereumPool {
         }
         let sender = transaction.sender;
         let empty = SenderQueue::new(state, &sender);
+        // Others may have paid or spent for it since its queue was last looked at.
+        match self.senders.get_mut(&sender) {
+            Some(queue) if queue.next_nonce == empty.next_nonce => {
+                queue.balance = empty.balance;
+                queue.is_delegated = empty.is_delegated;
+            }
+            Some(_) => self.realign(&sender, state),
+            None => {}
+        }
         let queue = self.senders.get(&sender).unwrap_or(&empty);
         let replaced = queue.pooled(pooled.nonce);
         check_account(queue, &pooled, replaced)?;

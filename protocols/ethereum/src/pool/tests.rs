@@ -1,13 +1,14 @@
 use std::sync::Arc;
 
-use alloy_consensus::TxEip1559;
+use alloy_consensus::{TxEip1559, TxEip7702};
+use alloy_eips::eip7702::Authorization;
 use alloy_primitives::{Address, U256};
 use coco_protocol::{Admitted, Caller, Pool, Protocol, Ready};
 use proptest::prelude::*;
 
 use super::{EthereumPool, PoolLimits};
 use crate::rpc::{PoolContent, PoolCounts, PoolQuestion};
-use crate::testing::{Node, dev_key, sign, transfer};
+use crate::testing::{Node, dev_key, sign, sign_hash, transfer};
 use crate::transaction::Transaction;
 
 const GWEI: u128 = 1_000_000_000;
@@ -157,6 +158,38 @@ fn the_balance_has_to_cover_everything_pooled() {
     let half = U256::from(6_000) * U256::from(GWEI) * U256::from(GWEI);
     pool.insert(0, TxEip1559 { value: half, ..transfer(0, Address::ZERO, 1) }).unwrap();
     assert!(pool.insert(0, TxEip1559 { value: half, ..transfer(1, Address::ZERO, 1) }).is_err());
+}
+
+#[test]
+fn what_others_paid_to_a_sender_counts_at_once() {
+    let mut pool = Fixture::new();
+    let much = U256::from(9_000) * U256::from(GWEI) * U256::from(GWEI);
+    pool.insert(0, TxEip1559 { value: much, ..transfer(0, Address::ZERO, 1) }).unwrap();
+    let second = || TxEip1559 { value: much, ..transfer(1, Address::ZERO, 1) };
+    assert!(pool.insert(0, second()).is_err());
+    let sender = pool.node.dev_address(0);
+    pool.node.pay(&sender, much);
+    pool.insert(0, second()).unwrap();
+}
+
+#[test]
+fn a_delegated_account_has_one_transaction_in_flight() {
+    let mut pool = Fixture::new();
+    let authorization = Authorization { chain_id: U256::ZERO, address: Address::repeat_byte(1), nonce: 0 };
+    let signature = sign_hash(&dev_key(1), authorization.signature_hash());
+    let delegating = TxEip7702 {
+        chain_id: 31_337,
+        gas_limit: 100_000,
+        max_fee_per_gas: 2 * GWEI,
+        authorization_list: vec![authorization.into_signed(signature)],
+        ..TxEip7702::default()
+    };
+    let raw = sign(&dev_key(0), delegating);
+    let admitted = pool.node.ethereum.admit(raw, &Caller::Anonymous).unwrap();
+    pool.pool.insert(admitted, &pool.node.store.newest_snapshot(), pool.now_ms).unwrap();
+    pool.insert(1, transfer(0, Address::ZERO, 1)).unwrap();
+    let refusal = pool.insert(1, transfer(1, Address::ZERO, 1)).unwrap_err();
+    assert_eq!(refusal, "in-flight transaction limit reached for delegated accounts");
 }
 
 #[test]
