@@ -14,6 +14,14 @@ pub struct Faults {
     pub heal_one_in: u64,
     /// Of an unsynced write, at a crash.
     pub torn_write_one_in: u64,
+    /// How long a sync takes.
+    pub sync_ms: (u64, u64),
+    /// How long an event waits for a machine of the same node.
+    pub machine_ms: (u64, u64),
+    /// A primary is asked to hand over, as before a planned stop.
+    pub hand_over_one_in: u64,
+    /// A node is replaced by a fresh one at the same place.
+    pub swap_one_in: u64,
 }
 
 impl Faults {
@@ -27,6 +35,10 @@ impl Faults {
             partition_one_in: 0,
             heal_one_in: 1,
             torn_write_one_in: 0,
+            sync_ms: (0, 2),
+            machine_ms: (0, 0),
+            hand_over_one_in: 0,
+            swap_one_in: 0,
         }
     }
 
@@ -37,10 +49,14 @@ impl Faults {
             delay_ms: (1, random.between(3, 120)),
             lose_one_in: sometimes(random, 8, 60),
             double_one_in: sometimes(random, 10, 60),
-            crash_one_in: sometimes(random, 150, 1500),
+            crash_one_in: sometimes(random, 100, 1000),
             partition_one_in: sometimes(random, 100, 800),
             heal_one_in: random.between(30, 200),
             torn_write_one_in: sometimes(random, 2, 6),
+            sync_ms: (0, random.between(2, 40)),
+            machine_ms: (0, random.between(0, 8)),
+            hand_over_one_in: sometimes(random, 200, 2000),
+            swap_one_in: sometimes(random, 400, 2000),
         }
     }
 
@@ -66,6 +82,22 @@ impl Faults {
 
     pub fn heals(&self, random: &mut Random) -> bool {
         chance(self.heal_one_in, random)
+    }
+
+    pub fn sync_ms(&self, random: &mut Random) -> u64 {
+        random.between(self.sync_ms.0, self.sync_ms.1)
+    }
+
+    pub fn machine_ms(&self, random: &mut Random) -> u64 {
+        random.between(self.machine_ms.0, self.machine_ms.1)
+    }
+
+    pub fn hands_over(&self, random: &mut Random) -> bool {
+        chance(self.hand_over_one_in, random)
+    }
+
+    pub fn swaps(&self, random: &mut Random) -> bool {
+        chance(self.swap_one_in, random)
     }
 
     /// What becomes of an unsynced write of `len` bytes when the power goes.

@@ -1,16 +1,18 @@
 //! What must hold after every step, whatever went wrong.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use coco_crypto::sha256;
+use coco_consensus::Membership;
 use coco_kv::Snapshot;
 use coco_node::replica::Delivery;
 use coco_types::{Digest, ReplicaId, Seqno, TxId, View};
 
 use crate::counter::{SEEN, TOTALS};
+use crate::model::{Model, Sum, digest};
 
 /// A broken promise.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
 pub struct Violation(pub String);
 
 /// Everything that any node has ever shown as committed.
@@ -18,9 +20,14 @@ pub struct Violation(pub String);
 pub struct Invariants {
     primaries: BTreeMap<View, ReplicaId>,
     committed: BTreeMap<Seqno, (TxId, Digest)>,
-    states: BTreeMap<Seqno, Digest>,
+    model: Model,
+    /// The state after each batch.
+    states: BTreeMap<Seqno, Sum>,
     /// Submissions that a client was told are committed, by their id.
     acknowledged: BTreeMap<u64, TxId>,
+    /// Submissions whose outcome a client was told is unknown.
+    unknown: BTreeMap<u64, TxId>,
+    newest_acknowledged: TxId,
 }
 
 impl Invariants {
@@ -30,34 +37,97 @@ impl Invariants {
         holds(first == replica, || format!("both {first} and {replica} lead view {view}"))
     }
 
-    /// What is committed at a seqno never changes, on no node; equal versions have equal state.
-    pub fn delivered(&mut self, replica: ReplicaId, delivery: &Delivery) -> Result<(), Violation> {
+    /// What is committed at a seqno never changes, on no node, and every node's store shows what was written
+    /// (`PrevCommittedInv`).
+    pub fn committed(&mut self, replica: ReplicaId, delivery: &Delivery) -> Result<(), Violation> {
+        let mut is_new = false;
         for transaction in &delivery.batch.transactions {
-            let content = (transaction.txid, sha256(format!("{:?}", transaction.writes).as_bytes()));
-            let first = self.committed.entry(transaction.txid.seqno).or_insert(content);
-            let same = *first == content;
-            holds(same, || {
-                format!("{replica} committed {} where {} was committed, or with other writes", content.0, first.0)
+            let content = (transaction.txid, digest(&transaction.writes));
+            let next = self.committed.last_key_value().map_or(Seqno(1), |(last, _)| last.next());
+            let seqno = transaction.txid.seqno;
+            if seqno == next {
+                is_new = true;
+                self.model.apply(&transaction.writes);
+                self.committed.insert(seqno, content);
+            }
+            let first = self.committed.get(&seqno).copied();
+            holds(first == Some(content), || {
+                format!("{replica} committed {} where {first:?} was committed, or with other writes", content.0)
             })?;
         }
-        let digest = state_digest(&delivery.state);
-        let first = *self.states.entry(delivery.last.seqno).or_insert(digest);
-        holds(first == digest, || format!("{replica} has another state at {}", delivery.last))
+        if !is_new {
+            return Ok(());
+        }
+        self.states.insert(delivery.last.seqno, self.model.sum());
+        let differs = delivery
+            .batch
+            .transactions
+            .iter()
+            .find_map(|transaction| self.model.differs(&delivery.state, &transaction.writes));
+        holds(differs.is_none(), || format!("{replica} shows other state at {}: {differs:?}", delivery.last))
     }
 
-    /// A client was told that its submission is committed: it is, it was not before, and it stays.
-    pub fn acknowledged(&mut self, id: u64, txid: TxId) -> Result<(), Violation> {
+    /// A node's whole store, after it started again and at the end.
+    pub fn shows(&self, replica: ReplicaId, last: TxId, state: &Snapshot) -> Result<(), Violation> {
+        let Some(expected) = self.states.get(&last.seqno) else {
+            return holds(last.seqno == Seqno::ZERO, || format!("{replica} shows {last}, which no batch ends with"));
+        };
+        holds(Sum::of(state) == *expected, || format!("{replica} shows another state at {last} than was committed"))
+    }
+
+    /// A client was told that its submission is committed: it is, on the disks of a majority; it was not before; and it stays.
+    pub fn acknowledged(
+        &mut self,
+        id: u64,
+        txid: TxId,
+        membership: &Membership,
+        durable: &BTreeMap<ReplicaId, TxId>,
+    ) -> Result<(), Violation> {
         let committed = self.committed.get(&txid.seqno).map(|(committed, _)| *committed);
         holds(committed == Some(txid), || format!("{txid} was acknowledged, but {committed:?} is committed there"))?;
+        // What was committed just before a joint configuration was entered had to convince the outgoing voters only.
+        let voters = if membership.is_joint() { &membership.voters_outgoing } else { &membership.voters };
+        let holds_it =
+            |id: &&ReplicaId| durable.get(id).is_some_and(|last| last.seqno >= txid.seqno && last.view >= txid.view);
+        let holders: BTreeSet<_> = voters.iter().filter(holds_it).collect();
+        holds(holders.len() > voters.len() / 2, || {
+            format!("{txid} was acknowledged with only {holders:?} of {voters:?} having it on disk")
+        })?;
+        self.newest_acknowledged = self.newest_acknowledged.max(txid);
         let before = self.acknowledged.insert(id, txid);
         holds(before.is_none(), || format!("submission {id} was acknowledged as {before:?} and again as {txid}"))
     }
 
-    /// At the end of a run, on every node: every acknowledged submission is in the state, once.
+    /// A client was told that its submission may or may not commit under this id.
+    pub fn outcome_unknown(&mut self, id: u64, txid: TxId) -> Result<(), Violation> {
+        self.unknown.insert(id, txid);
+        holds(!self.acknowledged.contains_key(&id), || format!("submission {id} was acknowledged, then unknown"))
+    }
+
+    /// The newest transaction that any client knows to be committed: a linearizable read that begins now must see it.
+    pub fn newest_acknowledged(&self) -> TxId {
+        self.newest_acknowledged
+    }
+
+    /// A linearizable read sees everything that was acknowledged before it was asked for (`ObservedRoInv`).
+    pub fn read(&self, replica: ReplicaId, asked_at: TxId, seen: TxId) -> Result<(), Violation> {
+        holds(seen.seqno >= asked_at.seqno, || {
+            format!("a linearizable read on {replica} saw {seen} although {asked_at} had been acknowledged")
+        })
+    }
+
+    /// At the end of a run, on every node: every acknowledged submission is in the state, once, and each unknown one where
+    /// its id said it would be, or nowhere.
     pub fn nothing_lost(&self, replica: ReplicaId, state: &Snapshot) -> Result<(), Violation> {
+        let seen = |id: &u64| state.get(&SEEN, &id.to_be_bytes()).is_some();
         for (id, txid) in &self.acknowledged {
-            let seen = state.get(&SEEN, &id.to_be_bytes()).is_some();
-            holds(seen, || format!("{replica} lost submission {id}, acknowledged as {txid}"))?;
+            holds(seen(id), || format!("{replica} lost submission {id}, acknowledged as {txid}"))?;
+        }
+        for (id, txid) in &self.unknown {
+            let committed = self.is_committed(*txid);
+            holds(seen(id) == committed, || {
+                format!("{replica}: submission {id} is to be found under {txid}, which is committed: {committed}")
+            })?;
         }
         let total: u64 =
             state.iter(&TOTALS).map(|(_, value)| value.first_chunk().map_or(0, |b| u64::from_be_bytes(*b))).sum();
@@ -65,25 +135,26 @@ impl Invariants {
         holds(total == seen, || format!("{replica} counted {total} additions of {seen} submissions"))
     }
 
+    pub fn is_committed(&self, txid: TxId) -> bool {
+        self.committed.get(&txid.seqno).is_some_and(|(committed, _)| *committed == txid)
+    }
+
+    /// Everything committed, in order.
+    pub fn committed_txids(&self) -> impl DoubleEndedIterator<Item = TxId> {
+        self.committed.values().map(|(txid, _)| *txid)
+    }
+
     pub fn acknowledged_count(&self) -> usize {
         self.acknowledged.len()
     }
 
-    pub fn acknowledged_txids(&self) -> impl Iterator<Item = TxId> {
+    pub fn acknowledged_txids(&self) -> impl DoubleEndedIterator<Item = TxId> {
         self.acknowledged.values().copied()
     }
-}
 
-fn state_digest(state: &Snapshot) -> Digest {
-    let mut hash = coco_crypto::Sha256::new();
-    for map in [&TOTALS, &SEEN] {
-        for (key, value) in state.iter(map) {
-            hash.update(&(key.len() as u64).to_le_bytes());
-            hash.update(&key);
-            hash.update(&value);
-        }
+    pub fn unknown_count(&self) -> usize {
+        self.unknown.len()
     }
-    hash.finish()
 }
 
 pub fn holds(condition: bool, text: impl FnOnce() -> String) -> Result<(), Violation> {

@@ -1,19 +1,25 @@
 //! Many nodes, one thread, one seed.
 //!
 //! The simulator runs the machines of real nodes (`coco_node`) over simulated disks, clocks and a network that delays, loses, reorders,
-//! duplicates and partitions, crashes nodes at any point between two effects, and checks what must always hold after every step. A
-//! seed is the whole story: the same seed gives the same run, event by event.
+//! duplicates and partitions, crashes nodes at any point between two effects, replaces nodes by fresh ones, and checks what must
+//! always hold after every step. A seed is the whole story: the same seed gives the same run, event by event.
 //!
 //! What it deliberately does not run: sockets, TLS, threads, the real disk. `clients/` does.
 
 mod counter;
 mod faults;
+mod inbox;
 mod invariants;
+mod joining;
+mod model;
 mod network;
 mod node;
 mod random;
+mod run;
 mod world;
 
 pub use faults::Faults;
-pub use invariants::Violation;
-pub use world::{Report, World};
+pub use invariants::{Invariants, Violation};
+pub use node::{Options, SimNode};
+pub use run::{Length, Report};
+pub use world::{Counts, Log, ReadEnd, World};

@@ -1,11 +1,10 @@
-//! One simulated node: real machines over simulated disks.
+//! One simulated node: real machines over simulated disks, and what waits for each of them.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 use coco_attestation::platforms::virtual_tee::VirtualTee;
 use coco_attestation::{Evidence, EvidenceSource, ReportData};
-use coco_consensus::{Config, Persist};
+use coco_consensus::{Config, Guards, Persist};
 use coco_crypto::{
     Certificate, Crypto, Curve, NodeCertificateRequest, SeededCrypto, SigningKey, SymmetricKey, Validity,
     issue_node_certificate, self_signed_service_certificate,
@@ -13,14 +12,35 @@ use coco_crypto::{
 use coco_disk::{Disk, MemoryDisk};
 use coco_governance::Addresses;
 use coco_ledger::MemoryHistory;
-use coco_node::executor::BatchLimits;
+use coco_node::events::ExecutorEvent;
+use coco_node::executor::{BatchLimits, ExecutedBatch};
 use coco_node::identity::{Identity, ServiceSecrets};
 use coco_node::machines::{Machines, OpenError, Parts};
 use coco_node::replica::Delivery;
-use coco_types::{Digest, ReplicaId};
+use coco_types::{Digest, NodeId, ReplicaId, Seqno, TxId};
 use parking_lot::Mutex;
 
 use crate::counter::Counter;
+use crate::inbox::Inbox;
+
+/// What a whole simulated network is built with.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Silence after which a backup campaigns, in ticks of 50 ms; heartbeats come five times as often.
+    pub election_ticks: usize,
+    /// A ledger chunk is cut after the batch that reaches this size: small, so that every run has several.
+    pub chunk_bytes: u64,
+    /// Switched off one at a time, to show that the simulator would notice.
+    pub guards: Guards,
+    /// Disks answer a sync without having done it.
+    pub lying_disks: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { election_ticks: 6, chunk_bytes: 16_000, guards: Guards::default(), lying_disks: false }
+    }
+}
 
 /// What the whole network shares outside any node: its founding secrets, and time.
 pub struct Setting {
@@ -29,39 +49,63 @@ pub struct Setting {
     pub service_certificate: Certificate,
     pub ledger_secret: SymmetricKey,
     pub now_ms: Arc<Mutex<u64>>,
+    pub options: Options,
 }
 
-/// A node's disks survive its crashes; its machines do not.
+/// A node's disks survive its crashes; its machines, and what waits for them, do not.
 pub struct SimNode {
     pub id: ReplicaId,
+    /// Position in the network, from 0.
+    pub index: u32,
     pub identity: Identity,
     pub ledger_disk: MemoryDisk,
     pub log_disk: MemoryDisk,
+    /// Syncs take as long as this is set.
+    pub disk_hangs: bool,
     history_secret: SymmetricKey,
     crypto: Arc<dyn Crypto>,
     clock: Arc<dyn Fn() -> u64 + Send + Sync>,
     pub machines: Option<Machines>,
-    /// Syncs under way, by when they end.
-    pub syncing: VecDeque<(u64, Persist)>,
-    pub deliveries: VecDeque<Delivery>,
+    pub syncing: Inbox<Syncing>,
+    pub for_executor: Inbox<ExecutorEvent>,
+    pub for_front: Inbox<Delivery>,
+    pub for_replica: Inbox<Note>,
     pub next_tick_ms: u64,
+    /// The newest transaction known to be on this node's disk.
+    pub durable: TxId,
+    /// It was removed from the network: never started again.
+    pub removed: bool,
+    /// Why it stopped by itself.
+    pub stopped_by: Option<String>,
+}
+
+/// A sync under way, and the end of the ledger when it was asked for.
+#[derive(Clone, Copy)]
+pub struct Syncing {
+    pub persist: Persist,
+    pub last: TxId,
+}
+
+/// What a node's other machines tell its replica.
+pub enum Note {
+    Executed(ExecutedBatch),
+    ExecutorStopped,
+    FrontReached(Seqno),
 }
 
 /// Certificates in a simulation never expire.
 pub const VALIDITY: Validity = Validity { not_before: 0, not_after: 4_000_000_000 };
 pub const MEASUREMENT: Digest = Digest([7; 32]);
-/// Small, so that chunks are cut in every run.
-const CHUNK_BYTES: u64 = 40_000;
 
 impl Setting {
-    pub fn new(seed: u64) -> Self {
+    pub fn new(seed: u64, options: Options) -> Self {
         let crypto: Arc<dyn Crypto> = Arc::new(SeededCrypto::new(seed));
         let service_key = SigningKey::generate(crypto.as_ref(), Curve::P384);
         let service_certificate =
             self_signed_service_certificate(crypto.as_ref(), &service_key, "sim", VALIDITY, &[]).expect("a valid name");
         let ledger_secret = SymmetricKey::generate(crypto.as_ref());
         let now_ms = Arc::new(Mutex::new(1_000_000));
-        Self { crypto, service_key, service_certificate, ledger_secret, now_ms }
+        Self { crypto, service_key, service_certificate, ledger_secret, now_ms, options }
     }
 
     pub fn now_ms(&self) -> u64 {
@@ -69,12 +113,12 @@ impl Setting {
     }
 
     /// A node with keys and an empty disk, not started.
-    pub fn node(&self, id: ReplicaId, seed: u64) -> SimNode {
+    pub fn node(&self, id: ReplicaId, index: u32, seed: u64) -> SimNode {
         let crypto: Arc<dyn Crypto> = Arc::new(SeededCrypto::new(seed));
         let node_key = SigningKey::generate(crypto.as_ref(), Curve::P256);
         let request = NodeCertificateRequest {
             public_key: node_key.public_key().clone(),
-            common_name: format!("node {id}"),
+            common_name: format!("node {index}"),
             subject_alt_names: vec![coco_crypto::SubjectAltName::from_host("127.0.0.1")],
             validity: VALIDITY,
             extensions: Vec::new(),
@@ -91,23 +135,45 @@ impl Setting {
         let now_ms = self.now_ms.clone();
         SimNode {
             id,
+            index,
             identity: Identity { replica: id, node_key, node_certificate: certificate, service },
             ledger_disk: MemoryDisk::new(),
             log_disk: MemoryDisk::new(),
+            disk_hangs: false,
             history_secret: SymmetricKey::generate(crypto.as_ref()),
             crypto,
             clock: Arc::new(move || *now_ms.lock()),
             machines: None,
-            syncing: VecDeque::new(),
-            deliveries: VecDeque::new(),
+            syncing: Inbox::default(),
+            for_executor: Inbox::default(),
+            for_front: Inbox::default(),
+            for_replica: Inbox::default(),
             next_tick_ms: 0,
+            durable: TxId::default(),
+            removed: false,
+            stopped_by: None,
         }
     }
 }
 
 impl SimNode {
+    /// The network has given the applicant its replica id.
+    pub fn admitted_as(mut self, id: ReplicaId) -> Self {
+        self.id = id;
+        self.identity.replica = id;
+        self
+    }
+
+    pub fn node_id(&self) -> NodeId {
+        self.identity.node_key.public_key().node_id()
+    }
+
     /// Starts, or starts again, over what is on the disks.
-    pub fn start(&mut self, now_ms: u64) -> Result<(), OpenError> {
+    pub fn start(&mut self, now_ms: u64, options: &Options) -> Result<(), OpenError> {
+        let mut consensus = Config::new(self.id);
+        consensus.election_ticks = options.election_ticks;
+        consensus.heartbeat_ticks = (options.election_ticks / 5).max(1);
+        consensus.guards = options.guards.clone();
         let parts = Parts {
             identity: &self.identity,
             ledger_disk: Arc::new(self.ledger_disk.clone()),
@@ -117,37 +183,55 @@ impl SimNode {
             protocols: vec![Arc::new(Counter)],
             crypto: self.crypto.clone(),
             clock: self.clock.clone(),
-            consensus: Config::new(self.id),
+            consensus,
             batches: BatchLimits::default(),
-            chunk_bytes: CHUNK_BYTES,
+            chunk_bytes: options.chunk_bytes,
             founders: vec![ReplicaId(1)],
         };
         self.machines = Some(Machines::open(parts)?);
         self.next_tick_ms = now_ms;
+        self.stopped_by = None;
         Ok(())
     }
 
-    /// The power goes: machines and unsynced writes are lost.
-    pub fn crash(&mut self, mut survives: impl FnMut(usize) -> Option<usize>) {
+    /// The process ends, and with it all that was in memory. What was written but not synced stays, as after a kill.
+    pub fn stop(&mut self) {
         self.machines = None;
         self.syncing.clear();
-        self.deliveries.clear();
+        self.for_executor.clear();
+        self.for_front.clear();
+        self.for_replica.clear();
+    }
+
+    /// The power goes: unsynced writes are lost too.
+    pub fn crash(&mut self, mut survives: impl FnMut(usize) -> Option<usize>) {
+        self.stop();
         self.ledger_disk.crash(&mut survives);
         self.log_disk.crash(&mut survives);
     }
 
     /// What a [`Persist`] asks for.
-    pub fn sync(&self, persist: &Persist) -> std::io::Result<()> {
-        if persist.batches
+    pub fn sync(&mut self, syncing: &Syncing) -> std::io::Result<()> {
+        if syncing.persist.batches
             && let Some(machines) = &self.machines
         {
             machines.ledger.sync()?;
         }
-        self.log_disk.sync(persist.log_file)
+        self.log_disk.sync(syncing.persist.log_file)?;
+        self.durable = syncing.last;
+        Ok(())
+    }
+
+    /// When something here wants to happen next.
+    pub fn next_ms(&self) -> Option<u64> {
+        let tick = self.machines.is_some().then_some(self.next_tick_ms);
+        let syncing = self.syncing.next_ms().filter(|_| !self.disk_hangs);
+        let waiting = [syncing, self.for_executor.next_ms(), self.for_front.next_ms(), self.for_replica.next_ms()];
+        waiting.into_iter().chain([tick]).flatten().min()
     }
 
     pub fn addresses(&self) -> Addresses {
-        let port = |base: u16| base + u16::try_from(self.id.0).unwrap_or(0);
+        let port = |base: u16| base + u16::try_from(self.index).unwrap_or(0);
         let address = |port: u16| ([127, 0, 0, 1], port).into();
         Addresses { api: address(port(8000)), peers: address(port(8100)) }
     }

@@ -1,281 +1,290 @@
-//! The whole network in one thread: founds it, lets it grow to three nodes, breaks it, heals it, and checks.
+//! The whole network in one thread: nodes, what is on its way between them, and what must hold.
+//!
+//! [`World::step`] lets the next thing happen in simulated time. A node's machines are run as its threads would run them: each
+//! takes what others sent it, in order, after a delay drawn from the seed, so that they interleave in every way that threads could.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use coco_crypto::{Sha256, SigningKey};
-use coco_governance::{Applicant, NodeInfo, NodeRow, NodeStatus};
-use coco_node::config::{Actor, Genesis};
+use coco_consensus::{Membership, ReadOutcome};
+use coco_crypto::Sha256;
+use coco_node::events::ExecutorEvent;
 use coco_node::executor::SystemCommand;
-use coco_node::genesis::{self, Founder};
-use coco_node::join;
-use coco_node::replica::{Delivery, Effect};
-use coco_protocol::{Caller, Outcome, Protocol, Rejection, RejectionReason, Submitted, Until};
-use coco_types::{Digest, ReplicaId, TxId, View, limits};
+use coco_node::replica::{Delivery, Effect, Fault};
+use coco_protocol::{Caller, Protocol, Submitted, Until};
+use coco_types::{Digest, ReplicaId, Seqno, TxId, View, limits};
 use parking_lot::Mutex;
 
 use crate::counter::{Counter, submission};
 use crate::faults::Faults;
 use crate::invariants::{Invariants, Violation, holds};
 use crate::network::{Envelope, Network};
-use crate::node::{MEASUREMENT, Setting, SimNode, VALIDITY};
+use crate::node::{Note, Options, Setting, SimNode, Syncing};
 use crate::random::Random;
 
 /// See the module's text.
 pub struct World {
-    seed: u64,
-    random: Random,
-    setting: Setting,
-    nodes: BTreeMap<ReplicaId, SimNode>,
-    network: Network,
-    faults: Faults,
-    invariants: Invariants,
-    answers: Arc<Mutex<Vec<(u64, Submitted)>>>,
-    next_submission: u64,
-    genesis: Vec<SystemCommand>,
-    events: u64,
-    crashes: u64,
+    pub(crate) random: Random,
+    pub(crate) setting: Setting,
+    pub(crate) nodes: BTreeMap<ReplicaId, SimNode>,
+    pub(crate) network: Network,
+    pub(crate) faults: Faults,
+    pub(crate) invariants: Invariants,
+    answers: Arc<Mutex<Vec<(ReplicaId, Waiter, Submitted)>>>,
+    answered: BTreeMap<u64, Submitted>,
+    /// Admitted, or about to be, by the number under which they asked.
+    pub(crate) joiners: BTreeMap<u64, SimNode>,
+    reads: Reads,
+    next_number: u64,
+    pub(crate) genesis: Vec<SystemCommand>,
+    pub(crate) counts: Counts,
     trace: Sha256,
+    log: Option<Log>,
 }
 
-/// How a run went.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Report {
-    pub seed: u64,
+/// Takes one line of a readable trace.
+pub type Log = Box<dyn FnMut(u64, &str)>;
+
+/// How often things happened.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
     pub events: u64,
     pub crashes: u64,
-    /// Submissions acknowledged as committed.
-    pub acknowledged: usize,
-    pub last: TxId,
-    /// Equal for equal runs.
-    pub trace: Digest,
+    pub swaps: u64,
+    pub reads: u64,
 }
 
-/// Simulated time with faults on, and the bound within which everything must be well again afterwards.
-const TROUBLE_MS: u64 = 15_000;
-const RECOVERY_MS: u64 = 60_000;
-const SETUP_MS: u64 = 60_000;
+/// Whom an answer is for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Waiter {
+    Client(u64),
+    Joiner(u64),
+    Nobody,
+}
+
+/// Linearizable reads under way.
+#[derive(Default)]
+struct Reads {
+    /// By token: where, and what was acknowledged when it was asked for.
+    asked: BTreeMap<u64, (ReplicaId, TxId)>,
+    /// Confirmed, and waiting until this is visible there.
+    confirmed: Vec<(u64, Seqno)>,
+    outcomes: BTreeMap<u64, ReadEnd>,
+}
+
+/// How a linearizable read ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ReadEnd {
+    /// It saw the state as of this transaction.
+    Seen(TxId),
+    Lost,
+}
 
 impl World {
-    /// Runs one seed to its end.
-    pub fn run(seed: u64) -> Result<Report, Violation> {
-        let mut random = Random::new(seed);
-        let faults = Faults::drawn(&mut random);
-        let mut world = Self::new(seed, random)?;
-        world.grow_to(3)?;
-        world.faults = faults;
-        let until = world.setting.now_ms() + TROUBLE_MS;
-        while world.setting.now_ms() < until {
-            world.make_trouble()?;
-            world.submit_sometimes();
-            world.step()?;
-        }
-        world.recover()?;
-        world.check_end()
-    }
-
-    fn new(seed: u64, mut random: Random) -> Result<Self, Violation> {
-        let setting = Setting::new(seed);
-        let first = setting.node(ReplicaId(1), random.next());
-        let genesis = Self::genesis(&setting, &first)?;
-        let mut world = Self {
-            seed,
-            random,
-            setting,
+    pub(crate) fn empty(seed: u64, options: Options, log: Option<Log>) -> Self {
+        Self {
+            random: Random::new(seed),
+            setting: Setting::new(seed, options),
             nodes: BTreeMap::new(),
             network: Network::default(),
             faults: Faults::none(),
             invariants: Invariants::default(),
             answers: Arc::default(),
-            next_submission: 1,
-            genesis,
-            events: 0,
-            crashes: 0,
+            answered: BTreeMap::new(),
+            joiners: BTreeMap::new(),
+            reads: Reads::default(),
+            next_number: 1,
+            genesis: Vec::new(),
+            counts: Counts::default(),
             trace: Sha256::new(),
-        };
-        world.nodes.insert(first.id, first);
-        world.start(ReplicaId(1))?;
-        Ok(world)
-    }
-
-    fn genesis(setting: &Setting, first: &SimNode) -> Result<Vec<SystemCommand>, Violation> {
-        let member_key = SigningKey::generate(setting.crypto.as_ref(), coco_crypto::Curve::P384);
-        let member =
-            coco_crypto::self_signed_certificate(setting.crypto.as_ref(), &member_key, "member", &[], VALIDITY, &[])
-                .map_err(|error| Violation(error.to_string()))?;
-        let genesis = Genesis {
-            name: "sim".to_owned(),
-            members: vec![Actor { certificate: member.to_pem(), data: serde_json::Value::Null }],
-            participants: Vec::new(),
-            virtual_measurements: vec![MEASUREMENT.to_string()],
-            chunk_bytes: limits::CHUNK_BYTES,
-            ledgers: [("counter".to_owned(), serde_json::Value::Null)].into(),
-        };
-        let info = NodeInfo {
-            status: NodeStatus::Trusted,
-            public_key: first.identity.node_key.public_key().to_pem(),
-            replica: first.id,
-            index: 0,
-            addresses: first.addresses(),
-            quote_info: first.evidence(&coco_attestation::ReportData([0; 64])),
-            replaces: None,
-            retired_committed: false,
-        };
-        let founder = Founder {
-            node: NodeRow { id: first.identity.node_key.public_key().node_id(), info },
-            node_certificate: first.identity.node_certificate.to_pem(),
-            service_certificate: setting.service_certificate.to_pem(),
-        };
-        let founding = genesis::founding(&genesis, founder).map_err(Violation)?;
-        let protocols: Vec<Arc<dyn Protocol>> = vec![Arc::new(Counter)];
-        Ok(genesis::commands(genesis, founding, protocols).into())
-    }
-
-    /// Admits nodes one by one, by evidence, until that many vote.
-    fn grow_to(&mut self, count: u64) -> Result<(), Violation> {
-        let until = self.setting.now_ms() + SETUP_MS;
-        for number in 2..=count {
-            let id = ReplicaId(number);
-            let node = self.setting.node(id, self.random.next());
-            let command = self.admission(&node)?;
-            self.nodes.insert(id, node);
-            self.run_until(until, "a primary", |world| {
-                world.primary().is_some_and(|id| world.visible(id) > TxId::default())
-            })?;
-            let primary = self.primary().expect("waited for it");
-            if let Some(machines) = &mut self.nodes.get_mut(&primary).expect("it leads").machines {
-                machines.executor.submit_system(command, Box::new(|_| {}));
-            }
-            self.start(id)?;
-            self.run_until(until, "a voter more", |world| {
-                world.primary().is_some_and(|id| {
-                    let machines = world.nodes[&id].machines.as_ref();
-                    let voters = machines.map(|machines| machines.replica.consensus().membership().clone());
-                    voters.is_some_and(|membership| membership.voters.len() as u64 == number && !membership.is_joint())
-                })
-            })?;
+            log,
         }
-        Ok(())
     }
 
-    /// What a node's join request leads to on the primary.
-    fn admission(&self, node: &SimNode) -> Result<SystemCommand, Violation> {
-        let failed = |error: &dyn std::fmt::Display| Violation(format!("admission: {error}"));
-        let crypto = self.setting.crypto.as_ref();
-        let exchange = coco_crypto::ExchangeKey::generate(crypto);
-        let nonce = join::challenge(crypto, &self.setting.ledger_secret, self.setting.now_ms());
-        let place = (u32::try_from(node.id.0 - 1).unwrap_or(0), node.addresses());
-        let tee = coco_attestation::platforms::virtual_tee::VirtualTee { measurement: MEASUREMENT };
-        let service = self.setting.service_key.public_key();
-        let request = join::request(&tee, &node.identity.node_key, &exchange, service, place, Digest::ZERO, nonce)
-            .map_err(|error| failed(&error))?;
-        let body = serde_json::to_vec(&request).map_err(|error| failed(&error))?;
-        let applicant: Applicant = join::applicant(&body, &self.setting.ledger_secret, self.setting.now_ms())
-            .map_err(|error| failed(&error))?;
-        let claims = coco_governance::applicant_claims(&applicant, service).map_err(|error| failed(&error))?;
-        let certificate = node.identity.node_certificate.to_pem();
-        Ok(Box::new(move |tx, _| {
-            coco_governance::admit(tx, &applicant, &claims, &certificate)
-                .map_err(|error| Rejection::new(RejectionReason::Invalid, 0, error.to_string()))?;
-            Ok(Outcome::default())
-        }))
+    pub fn now_ms(&self) -> u64 {
+        self.setting.now_ms()
     }
 
-    fn start(&mut self, id: ReplicaId) -> Result<(), Violation> {
-        let now_ms = self.setting.now_ms();
-        let node = self.nodes.get_mut(&id).expect("a known node");
-        node.start(now_ms).map_err(|error| Violation(format!("node {id} does not start again: {error}")))
+    pub fn ids(&self) -> Vec<ReplicaId> {
+        self.nodes.keys().copied().collect()
     }
 
-    fn primary(&self) -> Option<ReplicaId> {
+    /// # Panics
+    /// If there never was such a node.
+    pub fn node(&self, id: ReplicaId) -> &SimNode {
+        &self.nodes[&id]
+    }
+
+    pub fn node_mut(&mut self, id: ReplicaId) -> &mut SimNode {
+        self.nodes.get_mut(&id).expect("a known node")
+    }
+
+    pub fn invariants(&self) -> &Invariants {
+        &self.invariants
+    }
+
+    /// The leading node of the highest view.
+    pub fn primary(&self) -> Option<ReplicaId> {
+        self.leading().into_iter().max_by_key(|id| self.view(*id))
+    }
+
+    /// Every node that believes itself to lead.
+    pub fn leading(&self) -> Vec<ReplicaId> {
         let leads = |node: &&SimNode| node.machines.as_ref().is_some_and(|machines| machines.replica.is_leading());
-        let leading: Vec<&SimNode> = self.nodes.values().filter(leads).collect();
-        leading.into_iter().max_by_key(|node| self.view(node.id)).map(|node| node.id)
+        self.nodes.values().filter(leads).map(|node| node.id).collect()
     }
 
-    fn view(&self, id: ReplicaId) -> View {
+    pub fn view(&self, id: ReplicaId) -> View {
         self.nodes[&id].machines.as_ref().map_or(View(0), |machines| machines.replica.consensus().view())
     }
 
-    fn visible(&self, id: ReplicaId) -> TxId {
+    /// What readers of a node see.
+    pub fn visible(&self, id: ReplicaId) -> TxId {
         self.nodes[&id].machines.as_ref().map_or(TxId::default(), |machines| machines.visible.txid())
     }
 
-    fn run_until(&mut self, until: u64, what: &str, done: impl Fn(&Self) -> bool) -> Result<(), Violation> {
-        while !done(self) {
-            holds(self.setting.now_ms() < until, || format!("waited in vain for {what}"))?;
+    pub fn membership(&self, id: ReplicaId) -> Membership {
+        let machines = self.nodes[&id].machines.as_ref();
+        machines.map(|machines| machines.replica.consensus().membership().clone()).unwrap_or_default()
+    }
+
+    pub fn set_faults(&mut self, faults: Faults) {
+        self.faults = faults;
+    }
+
+    /// Cuts a node off, in both directions, until [`World::heal`].
+    pub fn isolate(&mut self, id: ReplicaId) {
+        self.note(|| format!("{id} is cut off"));
+        for other in self.ids() {
+            self.network.set_cut(id, other, true);
+            self.network.set_cut(other, id, true);
+        }
+    }
+
+    pub fn heal(&mut self) {
+        self.network.heal();
+    }
+
+    pub fn start(&mut self, id: ReplicaId) -> Result<(), Violation> {
+        let now_ms = self.now_ms();
+        let node = self.nodes.get_mut(&id).expect("a known node");
+        node.start(now_ms, &self.setting.options)
+            .map_err(|error| Violation(format!("node {id} does not start again: {error}")))?;
+        let machines = node.machines.as_ref().expect("just started");
+        self.invariants.shows(id, machines.visible.txid(), &machines.visible.state())?;
+        self.note(|| format!("{id} starts"));
+        Ok(())
+    }
+
+    /// The power of one node goes.
+    pub fn crash(&mut self, id: ReplicaId) {
+        let (faults, random) = (&self.faults, &mut self.random);
+        let node = self.nodes.get_mut(&id).expect("a known node");
+        if node.machines.is_some() {
+            self.counts.crashes += 1;
+            node.crash(|len| faults.survives(len, random));
+            self.note(|| format!("{id} crashes"));
+        }
+    }
+
+    /// Adds one to a counter, through this node's executor. Returns the submission's id.
+    pub fn submit(&mut self, to: ReplicaId, name: &str) -> u64 {
+        let id = self.number();
+        let admitted = Counter.admit(submission(id, name), &Caller::Anonymous).expect("a well-formed submission");
+        let reply = self.reply(to, Waiter::Client(id));
+        self.tell_executor(
+            to,
+            ExecutorEvent::Submit { ledger: 0, admitted: vec![admitted], until: Until::Committed, reply },
+        );
+        id
+    }
+
+    /// How a submission ended, if it has.
+    pub fn answer(&self, id: u64) -> Option<&Submitted> {
+        self.answered.get(&id)
+    }
+
+    /// Asks this node for a linearizable read.
+    pub fn read(&mut self, on: ReplicaId) -> Result<u64, Violation> {
+        let token = self.number();
+        let asked_at = self.invariants.newest_acknowledged();
+        if let Some(machines) = self.nodes.get_mut(&on).and_then(|node| node.machines.as_mut()) {
+            self.reads.asked.insert(token, (on, asked_at));
+            machines.replica.read(token).map_err(|fault| Violation(fault.to_string()))?;
+        }
+        self.act(on)?;
+        Ok(token)
+    }
+
+    pub fn read_end(&self, token: u64) -> Option<ReadEnd> {
+        self.reads.outcomes.get(&token).copied()
+    }
+
+    pub fn run_for(&mut self, ms: u64) -> Result<(), Violation> {
+        let until = self.now_ms() + ms;
+        while self.now_ms() < until {
             self.step()?;
         }
         Ok(())
     }
 
-    /// Crashes, restarts, cuts and mends by chance.
-    fn make_trouble(&mut self) -> Result<(), Violation> {
-        let ids: Vec<ReplicaId> = self.nodes.keys().copied().collect();
-        let any = ids[usize::try_from(self.random.below(ids.len() as u64)).unwrap_or(0)];
-        if self.faults.crashes(&mut self.random) {
-            self.crash(any);
-        }
-        if self.nodes[&any].machines.is_none() && self.random.one_in(100) {
-            self.start(any)?;
-        }
-        if self.faults.partitions(&mut self.random) {
-            for other in &ids {
-                let both_ways = self.random.one_in(2);
-                self.network.set_cut(any, *other, true);
-                self.network.set_cut(*other, any, both_ways);
-            }
-        }
-        if self.faults.heals(&mut self.random) {
-            self.network.heal();
+    /// At most this long, in simulated time.
+    pub fn run_until(&mut self, ms: u64, what: &str, done: impl Fn(&Self) -> bool) -> Result<(), Violation> {
+        let until = self.now_ms() + ms;
+        while !done(self) {
+            holds(self.now_ms() < until, || format!("waited in vain for {what}"))?;
+            self.step()?;
         }
         Ok(())
     }
 
-    fn crash(&mut self, id: ReplicaId) {
-        let (faults, random) = (&self.faults, &mut self.random);
-        let node = self.nodes.get_mut(&id).expect("a known node");
-        if node.machines.is_some() {
-            self.crashes += 1;
-            node.crash(|len| faults.survives(len, random));
-        }
-    }
-
-    fn submit_sometimes(&mut self) {
-        let Some(primary) = self.primary().filter(|_| self.random.one_in(5)) else { return };
-        let machines = self.nodes.get_mut(&primary).and_then(|node| node.machines.as_mut());
-        let Some(machines) = machines else { return };
-        let id = self.next_submission;
-        self.next_submission += 1;
-        let name = format!("counter {}", self.random.below(5));
-        let admitted = Counter.admit(submission(id, &name), &Caller::Anonymous).expect("a well-formed submission");
-        let answers = self.answers.clone();
-        let reply = Box::new(move |all: Vec<Submitted>| answers.lock().extend(all.into_iter().map(|one| (id, one))));
-        machines.executor.submit(0, vec![admitted], Until::Committed, reply);
-    }
-
-    /// Lets the next thing happen, in simulated time, and checks.
-    fn step(&mut self) -> Result<(), Violation> {
+    /// Lets the next thing happen, and checks.
+    pub fn step(&mut self) -> Result<(), Violation> {
         let now_ms = self.advance();
-        self.events += 1;
+        self.counts.events += 1;
         while let Some(envelope) = self.network.arrive(now_ms) {
-            if let Some(machines) = self.nodes.get_mut(&envelope.to).and_then(|node| node.machines.as_mut()) {
-                let taken = machines.replica.message(envelope.from, &envelope.message);
-                taken.map_err(|fault| Violation(format!("{} failed: {fault}", envelope.to)))?.ok();
-            }
+            self.with(envelope.to, |machines| {
+                // What is refused is the sender's fault, and changes nothing.
+                machines.replica.message(envelope.from, &envelope.message).map(|_refused| ())
+            });
             self.act(envelope.to)?;
         }
-        let ids: Vec<ReplicaId> = self.nodes.keys().copied().collect();
-        for id in ids {
+        for id in self.ids() {
             self.step_node(id, now_ms)?;
         }
         self.collect_answers()
     }
 
+    pub(crate) fn number(&mut self) -> u64 {
+        self.next_number += 1;
+        self.next_number
+    }
+
+    pub(crate) fn reply(&self, from: ReplicaId, waiter: Waiter) -> Box<dyn FnOnce(Vec<Submitted>) + Send> {
+        let answers = self.answers.clone();
+        Box::new(move |all| answers.lock().extend(all.into_iter().map(|one| (from, waiter, one))))
+    }
+
+    pub(crate) fn tell_executor(&mut self, to: ReplicaId, event: ExecutorEvent) {
+        let at = self.now_ms() + self.faults.machine_ms(&mut self.random);
+        self.node_mut(to).for_executor.push(at, event);
+    }
+
+    pub(crate) fn note(&mut self, line: impl FnOnce() -> String) {
+        let now_ms = self.setting.now_ms();
+        if let Some(log) = &mut self.log {
+            log(now_ms, &line());
+        }
+    }
+
+    pub(crate) fn trace_digest(self, last: TxId) -> Digest {
+        let mut trace = self.trace;
+        trace.update(last.to_string().as_bytes());
+        trace.finish()
+    }
+
     fn advance(&mut self) -> u64 {
-        let ticks = self.nodes.values().filter(|node| node.machines.is_some()).map(|node| node.next_tick_ms);
-        let syncs = self.nodes.values().filter_map(|node| node.syncing.front().map(|(at, _)| *at));
-        let next = ticks.chain(syncs).chain(self.network.next_arrival_ms()).min();
+        let next = self.nodes.values().filter_map(SimNode::next_ms).chain(self.network.next_arrival_ms()).min();
         let mut now = self.setting.now_ms.lock();
         // Never further than the interval in which a client or a fault may want to act.
         *now = next.unwrap_or(u64::MAX).clamp(*now + 1, *now + 5);
@@ -283,139 +292,221 @@ impl World {
     }
 
     fn step_node(&mut self, id: ReplicaId, now_ms: u64) -> Result<(), Violation> {
-        let failed = |error: String| Violation(format!("{id} failed: {error}"));
-        let node = self.nodes.get_mut(&id).expect("a known node");
-        while let Some((_, persist)) = node.syncing.front().copied().filter(|(at, _)| *at <= now_ms) {
-            node.syncing.pop_front();
-            node.sync(&persist).map_err(|error| failed(error.to_string()))?;
-            if let Some(machines) = &mut node.machines {
-                machines.replica.persisted(persist.number).map_err(|fault| failed(fault.to_string()))?;
-            }
+        self.sync(id, now_ms);
+        let batches = self.with(id, |machines| Ok(machines.executor.turn(now_ms))).unwrap_or_default();
+        for batch in batches {
+            self.tell_replica(id, Note::Executed(batch));
         }
-        if let Some(machines) = &mut node.machines {
-            if now_ms >= node.next_tick_ms {
-                node.next_tick_ms = now_ms + limits::TICK_MS;
-                machines.replica.tick().map_err(|fault| failed(fault.to_string()))?;
-            }
-            for batch in machines.executor.turn(now_ms) {
-                machines.replica.executed(batch).map_err(|fault| failed(fault.to_string()))?;
-            }
+        self.run_executor(id, now_ms);
+        self.run_front(id, now_ms)?;
+        while let Some(note) = self.node_mut(id).for_replica.take(now_ms) {
+            self.with(id, |machines| match note {
+                Note::Executed(batch) => machines.replica.executed(batch),
+                Note::ExecutorStopped => machines.replica.executor_stopped(),
+                Note::FrontReached(seqno) => machines.replica.front_reached(seqno),
+            });
         }
-        self.act(id)
+        let node = self.node_mut(id);
+        if now_ms >= node.next_tick_ms {
+            node.next_tick_ms = now_ms + limits::TICK_MS;
+            self.with(id, |machines| machines.replica.tick());
+        }
+        self.act(id)?;
+        self.end_reads(id)
     }
 
-    /// Carries out what a node's replica wants, until it wants nothing more.
+    fn sync(&mut self, id: ReplicaId, now_ms: u64) {
+        let lying = self.setting.options.lying_disks;
+        while !self.nodes[&id].disk_hangs {
+            let node = self.node_mut(id);
+            let Some(syncing) = node.syncing.take(now_ms) else { return };
+            let synced = if lying { Ok(()) } else { node.sync(&syncing) };
+            match synced {
+                Ok(()) => drop(self.with(id, |machines| machines.replica.persisted(syncing.persist.number))),
+                Err(error) => self.stop(id, &error.to_string()),
+            }
+        }
+    }
+
+    /// Runs something on a node's machines. A fault stops the node, as it does a real one.
+    fn with<T>(
+        &mut self,
+        id: ReplicaId,
+        run: impl FnOnce(&mut coco_node::machines::Machines) -> Result<T, Fault>,
+    ) -> Option<T> {
+        let machines = self.nodes.get_mut(&id)?.machines.as_mut()?;
+        match run(machines) {
+            Ok(value) => Some(value),
+            Err(fault) => {
+                self.stop(id, &fault.to_string());
+                None
+            }
+        }
+    }
+
+    fn stop(&mut self, id: ReplicaId, why: &str) {
+        self.note(|| format!("{id} stops: {why}"));
+        let node = self.node_mut(id);
+        node.stop();
+        node.stopped_by = Some(why.to_owned());
+    }
+
+    fn tell_replica(&mut self, id: ReplicaId, note: Note) {
+        let at = self.now_ms() + self.faults.machine_ms(&mut self.random);
+        self.node_mut(id).for_replica.push(at, note);
+    }
+
+    fn run_executor(&mut self, id: ReplicaId, now_ms: u64) {
+        while let Some(event) = self.node_mut(id).for_executor.take(now_ms) {
+            let Some(machines) = &mut self.node_mut(id).machines else { return };
+            let executor = &mut machines.executor;
+            match event {
+                ExecutorEvent::Lead { view } => executor.lead(view),
+                ExecutorEvent::Visible(seqno) => executor.visible(seqno),
+                ExecutorEvent::Submit { ledger, admitted, until, reply } => {
+                    executor.submit(ledger, admitted, until, reply);
+                }
+                ExecutorEvent::System { command, reply } => executor.submit_system(command, reply),
+                ExecutorEvent::Ask { question, reply } => reply(executor.answer(question.ledger, &question.question)),
+                ExecutorEvent::Stop | ExecutorEvent::Shutdown => {
+                    executor.stop();
+                    self.tell_replica(id, Note::ExecutorStopped);
+                }
+            }
+        }
+    }
+
+    fn run_front(&mut self, id: ReplicaId, now_ms: u64) -> Result<(), Violation> {
+        while let Some(delivery) = self.node_mut(id).for_front.take(now_ms) {
+            let Some(machines) = &mut self.node_mut(id).machines else { return Ok(()) };
+            let reached = machines.front.deliver(delivery).map_err(|error| Violation(error.to_string()))?;
+            self.tell_executor(id, ExecutorEvent::Visible(reached));
+            self.tell_replica(id, Note::FrontReached(reached));
+        }
+        Ok(())
+    }
+
+    /// Carries out what a node's replica wants.
     fn act(&mut self, id: ReplicaId) -> Result<(), Violation> {
         loop {
-            let now_ms = self.setting.now_ms();
-            let Some(node) = self.nodes.get_mut(&id) else { return Ok(()) };
-            let Some(machines) = &mut node.machines else { return Ok(()) };
-            let effects = machines.replica.take_effects();
-            if effects.is_empty() && node.deliveries.is_empty() {
+            let machines = self.nodes.get_mut(&id).and_then(|node| node.machines.as_mut());
+            let effects = machines.map(|machines| machines.replica.take_effects()).unwrap_or_default();
+            if effects.is_empty() {
                 return Ok(());
             }
             for effect in effects {
-                self.carry_out(id, effect, now_ms)?;
+                self.carry_out(id, effect)?;
             }
-            self.deliver(id)?;
         }
     }
 
-    fn carry_out(&mut self, id: ReplicaId, effect: Effect, now_ms: u64) -> Result<(), Violation> {
-        let node = self.nodes.get_mut(&id).expect("a known node");
-        let Some(machines) = &mut node.machines else { return Ok(()) };
+    fn carry_out(&mut self, id: ReplicaId, effect: Effect) -> Result<(), Violation> {
+        let now_ms = self.now_ms();
         match effect {
             Effect::Send { to, message } => {
                 self.trace.update(&message);
                 self.network.send(Envelope { from: id, to, message }, now_ms, &self.faults, &mut self.random);
             }
             Effect::Persist(persist) => {
-                let earliest = node.syncing.back().map_or(now_ms, |(at, _)| *at);
-                node.syncing.push_back((earliest + self.random.between(0, 4), persist));
+                let at = now_ms + self.faults.sync_ms(&mut self.random);
+                let node = self.node_mut(id);
+                let Some(machines) = &node.machines else { return Ok(()) };
+                let last = machines.ledger.last_txid();
+                node.syncing.push(at, Syncing { persist, last });
             }
-            Effect::Lead { view } => {
-                self.invariants.leads(id, view)?;
-                machines.executor.lead(view);
-                for command in std::mem::take(&mut self.genesis) {
-                    machines.executor.submit_system(command, Box::new(|_| {}));
-                }
-            }
+            Effect::Lead { view } => self.lead(id, view)?,
             Effect::StopExecutor => {
-                machines.executor.stop();
-                machines.replica.executor_stopped().map_err(|fault| Violation(fault.to_string()))?;
+                self.note(|| format!("{id} leads no more"));
+                self.tell_executor(id, ExecutorEvent::Stop);
             }
-            Effect::Deliver(delivery) => node.deliveries.push_back(delivery),
-            Effect::Gone(_) | Effect::Read(_) | Effect::NeedsSnapshot(_) | Effect::Removed => {}
+            Effect::Deliver(delivery) => self.committed(id, delivery)?,
+            Effect::Read(ReadOutcome::Confirmed { token, .. }) => {
+                let Some(machines) = &self.nodes[&id].machines else { return Ok(()) };
+                self.reads.confirmed.push((token, machines.replica.committed().seqno));
+            }
+            Effect::Read(ReadOutcome::Lost { token }) => {
+                self.reads.asked.remove(&token);
+                self.reads.outcomes.insert(token, ReadEnd::Lost);
+            }
+            Effect::Gone(node) => self.retire_gone(id, node),
+            Effect::NeedsSnapshot(behind) => {
+                return Err(Violation(format!("{id} cannot serve {behind:?}, although every log begins at the start")));
+            }
+            Effect::Removed => {
+                self.stop(id, "removed from the network");
+                self.node_mut(id).removed = true;
+            }
         }
         Ok(())
     }
 
-    fn deliver(&mut self, id: ReplicaId) -> Result<(), Violation> {
-        let node = self.nodes.get_mut(&id).expect("a known node");
-        let deliveries: Vec<Delivery> = node.deliveries.drain(..).collect();
-        let Some(machines) = &mut node.machines else { return Ok(()) };
-        for delivery in deliveries {
-            self.invariants.delivered(id, &delivery)?;
-            let reached = machines.front.deliver(delivery).map_err(|error| Violation(error.to_string()))?;
-            machines.executor.visible(reached);
-            machines.replica.front_reached(reached).map_err(|fault| Violation(fault.to_string()))?;
+    fn lead(&mut self, id: ReplicaId, view: View) -> Result<(), Violation> {
+        self.note(|| format!("{id} leads view {view}"));
+        self.invariants.leads(id, view)?;
+        self.tell_executor(id, ExecutorEvent::Lead { view });
+        for command in std::mem::take(&mut self.genesis) {
+            let reply = self.reply(id, Waiter::Nobody);
+            self.tell_executor(id, ExecutorEvent::System { command, reply });
+        }
+        Ok(())
+    }
+
+    fn committed(&mut self, id: ReplicaId, delivery: Delivery) -> Result<(), Violation> {
+        self.note(|| format!("{id} has committed {}", delivery.last));
+        self.invariants.committed(id, &delivery)?;
+        let at = self.now_ms() + self.faults.machine_ms(&mut self.random);
+        self.node_mut(id).for_front.push(at, delivery);
+        Ok(())
+    }
+
+    fn end_reads(&mut self, id: ReplicaId) -> Result<(), Violation> {
+        let visible = self.visible(id);
+        for (token, seqno) in std::mem::take(&mut self.reads.confirmed) {
+            let Some((on, asked_at)) = self.reads.asked.get(&token).copied() else { continue };
+            if on != id || visible.seqno < seqno {
+                self.reads.confirmed.push((token, seqno));
+                continue;
+            }
+            self.counts.reads += 1;
+            self.invariants.read(id, asked_at, visible)?;
+            self.reads.asked.remove(&token);
+            self.reads.outcomes.insert(token, ReadEnd::Seen(visible));
         }
         Ok(())
     }
 
     fn collect_answers(&mut self) -> Result<(), Violation> {
-        for (id, answer) in std::mem::take(&mut *self.answers.lock()) {
-            if let Submitted::Committed { txid, .. } = answer {
-                self.invariants.acknowledged(id, txid)?;
+        let answers = std::mem::take(&mut *self.answers.lock());
+        for (from, waiter, answer) in answers {
+            match waiter {
+                Waiter::Client(id) => {
+                    self.note(|| format!("submission {id} is answered by {from}: {answer:?}"));
+                    self.client_is_answered(from, id, &answer)?;
+                    let earlier = self.answered.insert(id, answer);
+                    holds(earlier.is_none(), || format!("submission {id} was answered twice"))?;
+                }
+                Waiter::Joiner(number) => self.joiner_is_answered(number, &answer)?,
+                Waiter::Nobody => {}
             }
         }
         Ok(())
     }
 
-    /// Faults off: within a bound there is a primary, it makes progress, and all nodes agree.
-    fn recover(&mut self) -> Result<(), Violation> {
-        self.faults = Faults::none();
-        self.network.heal();
-        let ids: Vec<ReplicaId> = self.nodes.keys().copied().collect();
-        for id in &ids {
-            if self.nodes[id].machines.is_none() {
-                self.start(*id)?;
+    fn client_is_answered(&mut self, from: ReplicaId, id: u64, answer: &Submitted) -> Result<(), Violation> {
+        match answer {
+            Submitted::Committed { txid, .. } => {
+                let durable = self.nodes.values().map(|node| (node.id, node.durable)).collect();
+                let membership = self.membership(from);
+                self.invariants.acknowledged(id, *txid, &membership, &durable)
             }
+            Submitted::Unknown(txid) => self.invariants.outcome_unknown(id, *txid),
+            Submitted::Rejected(rejection) => Err(Violation(format!("submission {id} was rejected: {rejection}"))),
+            Submitted::Accepted | Submitted::Unavailable => Ok(()),
         }
-        let until = self.setting.now_ms() + RECOVERY_MS;
-        let before = self.invariants.acknowledged_count();
-        while self.invariants.acknowledged_count() < before + 3 {
-            holds(self.setting.now_ms() < until, || "no progress after the faults ended".to_owned())?;
-            self.submit_sometimes();
-            self.step()?;
-        }
-        self.run_until(until, "agreement", |world| {
-            let first = world.visible(ids[0]);
-            ids.iter().all(|id| world.visible(*id) == first)
-        })
     }
 
-    fn check_end(mut self) -> Result<Report, Violation> {
-        for (id, node) in &self.nodes {
-            let Some(machines) = &node.machines else { continue };
-            self.invariants.nothing_lost(*id, &machines.visible.state())?;
-            for txid in self.invariants.acknowledged_txids() {
-                let receipt =
-                    machines.ledger.receipt(txid).map_err(|error| Violation(format!("receipt {txid}: {error}")))?;
-                let receipt = receipt.ok_or_else(|| Violation(format!("{id} has no receipt of {txid}")))?;
-                coco_ledger::verify_receipt(&receipt.cose, self.setting.service_key.public_key(), None)
-                    .map_err(|error| Violation(format!("the receipt of {txid} by {id} does not verify: {error}")))?;
-            }
-        }
-        let last = self.visible(ReplicaId(1));
-        self.trace.update(last.to_string().as_bytes());
-        Ok(Report {
-            seed: self.seed,
-            events: self.events,
-            crashes: self.crashes,
-            acknowledged: self.invariants.acknowledged_count(),
-            last,
-            trace: self.trace.finish(),
-        })
+    /// The nodes that should be running: neither removed nor never started.
+    pub fn members(&self) -> BTreeSet<ReplicaId> {
+        self.nodes.values().filter(|node| !node.removed).map(|node| node.id).collect()
     }
 }

@@ -1,0 +1,168 @@
+//! How simulated nodes come and go: founding, admission by evidence, taking another's place, leaving.
+
+use std::sync::Arc;
+
+use coco_attestation::platforms::virtual_tee::VirtualTee;
+use coco_crypto::{Curve, SigningKey};
+use coco_governance::{Applicant, NodeInfo, NodeRow, NodeStatus};
+use coco_node::config::{Actor, Genesis};
+use coco_node::events::ExecutorEvent;
+use coco_node::executor::SystemCommand;
+use coco_node::genesis::{self, Founder};
+use coco_node::join;
+use coco_protocol::{Outcome, Protocol, Rejection, RejectionReason, Submitted};
+use coco_types::{Digest, NodeId, ReplicaId, TxId};
+
+use crate::counter::Counter;
+use crate::invariants::Violation;
+use crate::node::{MEASUREMENT, Options, SimNode, VALIDITY};
+use crate::world::{Log, Waiter, World};
+
+/// Simulated time within which a quiet network must admit one more node.
+const ADMISSION_MS: u64 = 30_000;
+
+impl World {
+    /// A network of this many voters, without faults.
+    pub fn quiet(seed: u64, voters: u32, options: Options) -> Result<Self, Violation> {
+        Self::founded(seed, voters, options, None)
+    }
+
+    /// The same, with a reader of its trace.
+    pub fn founded(seed: u64, voters: u32, options: Options, log: Option<Log>) -> Result<Self, Violation> {
+        let mut world = Self::empty(seed, options, log);
+        let key_seed = world.random.next();
+        let first = world.setting.node(ReplicaId(1), 0, key_seed);
+        world.genesis = world.genesis_commands(&first)?;
+        world.nodes.insert(first.id, first);
+        world.start(ReplicaId(1))?;
+        world.run_until(ADMISSION_MS, "the first primary", Self::is_open)?;
+        for index in 1..voters {
+            world.admit(index)?;
+            world.run_until(ADMISSION_MS, "a voter more", |world| {
+                let membership = world.primary().map(|id| world.membership(id)).unwrap_or_default();
+                membership.voters.len() > index as usize && !membership.is_joint()
+            })?;
+        }
+        Ok(world)
+    }
+
+    /// Asks the primary to admit a fresh node at this place; if a node is there, the fresh one takes its place. It starts once it
+    /// is admitted. Without a primary, nothing happens.
+    pub fn admit(&mut self, index: u32) -> Result<(), Violation> {
+        let Some(primary) = self.primary() else { return Ok(()) };
+        let seed = self.random.next();
+        let node = self.setting.node(ReplicaId(0), index, seed);
+        let command = self.admission(&node)?;
+        let number = self.number();
+        self.joiners.insert(number, node);
+        let reply = self.reply(primary, Waiter::Joiner(number));
+        self.tell_executor(primary, ExecutorEvent::System { command, reply });
+        Ok(())
+    }
+
+    /// Governance votes a node out.
+    pub fn retire(&mut self, id: ReplicaId) {
+        let node = self.node(id).node_id();
+        let Some(primary) = self.primary() else { return };
+        let command: SystemCommand = Box::new(move |tx, _| {
+            coco_governance::retire(tx, node).map_err(refused)?;
+            Ok(Outcome::default())
+        });
+        let reply = self.reply(primary, Waiter::Nobody);
+        self.tell_executor(primary, ExecutorEvent::System { command, reply });
+    }
+
+    /// What governance says of a node, as another shows it.
+    pub fn standing(&self, on: ReplicaId, node: NodeId) -> Option<NodeRow> {
+        let machines = self.node(on).machines.as_ref()?;
+        NodeRow::read(&mut machines.visible.state(), node).ok().flatten()
+    }
+
+    /// A joiner that was not told that it is admitted gives up, and its key with it.
+    pub(crate) fn joiner_is_answered(&mut self, number: u64, answer: &Submitted) -> Result<(), Violation> {
+        let Some(node) = self.joiners.remove(&number) else { return Ok(()) };
+        let Submitted::Committed { response, .. } = answer else {
+            self.note(|| format!("a joiner gives up: {answer:?}"));
+            return Ok(());
+        };
+        let id = response.first_chunk().map(|bytes| ReplicaId(u64::from_be_bytes(*bytes)));
+        let id = id.ok_or_else(|| Violation("an admission was answered without a replica id".to_owned()))?;
+        self.note(|| format!("{id} joins at place {}", node.index));
+        self.nodes.insert(id, node.admitted_as(id));
+        self.start(id)
+    }
+
+    /// What the shell does about [`coco_node::replica::Effect::Gone`].
+    pub(crate) fn retire_gone(&mut self, on: ReplicaId, node: NodeId) {
+        let command: SystemCommand = Box::new(move |tx, _| {
+            coco_governance::retire(tx, node).map_err(refused)?;
+            coco_governance::mark_gone(tx, node).map_err(refused)?;
+            Ok(Outcome::default())
+        });
+        let reply = self.reply(on, Waiter::Nobody);
+        self.tell_executor(on, ExecutorEvent::System { command, reply });
+    }
+
+    fn is_open(&self) -> bool {
+        self.primary().is_some_and(|id| self.visible(id) > TxId::default())
+    }
+
+    fn genesis_commands(&self, first: &SimNode) -> Result<Vec<SystemCommand>, Violation> {
+        let crypto = self.setting.crypto.as_ref();
+        let member_key = SigningKey::generate(crypto, Curve::P384);
+        let member = coco_crypto::self_signed_certificate(crypto, &member_key, "member", &[], VALIDITY, &[])
+            .map_err(|error| Violation(error.to_string()))?;
+        let genesis = Genesis {
+            name: "sim".to_owned(),
+            members: vec![Actor { certificate: member.to_pem(), data: serde_json::Value::Null }],
+            participants: Vec::new(),
+            virtual_measurements: vec![MEASUREMENT.to_string()],
+            chunk_bytes: self.setting.options.chunk_bytes,
+            ledgers: [("counter".to_owned(), serde_json::Value::Null)].into(),
+        };
+        let info = NodeInfo {
+            status: NodeStatus::Trusted,
+            public_key: first.identity.node_key.public_key().to_pem(),
+            replica: first.id,
+            index: 0,
+            addresses: first.addresses(),
+            quote_info: first.evidence(&coco_attestation::ReportData([0; 64])),
+            replaces: None,
+            retired_committed: false,
+        };
+        let founder = Founder {
+            node: NodeRow { id: first.node_id(), info },
+            node_certificate: first.identity.node_certificate.to_pem(),
+            service_certificate: self.setting.service_certificate.to_pem(),
+        };
+        let founding = genesis::founding(&genesis, founder).map_err(Violation)?;
+        let protocols: Vec<Arc<dyn Protocol>> = vec![Arc::new(Counter)];
+        Ok(genesis::commands(genesis, founding, protocols).into())
+    }
+
+    /// What a node's join request leads to on the primary.
+    fn admission(&self, node: &SimNode) -> Result<SystemCommand, Violation> {
+        let failed = |error: &dyn std::fmt::Display| Violation(format!("admission: {error}"));
+        let crypto = self.setting.crypto.as_ref();
+        let exchange = coco_crypto::ExchangeKey::generate(crypto);
+        let nonce = join::challenge(crypto, &self.setting.ledger_secret, self.now_ms());
+        let place = (node.index, node.addresses());
+        let tee = VirtualTee { measurement: MEASUREMENT };
+        let service = self.setting.service_key.public_key();
+        let request = join::request(&tee, &node.identity.node_key, &exchange, service, place, Digest::ZERO, nonce)
+            .map_err(|error| failed(&error))?;
+        let body = serde_json::to_vec(&request).map_err(|error| failed(&error))?;
+        let applicant: Applicant =
+            join::applicant(&body, &self.setting.ledger_secret, self.now_ms()).map_err(|error| failed(&error))?;
+        let claims = coco_governance::applicant_claims(&applicant, service).map_err(|error| failed(&error))?;
+        let certificate = node.identity.node_certificate.to_pem();
+        Ok(Box::new(move |tx, _| {
+            let standing = coco_governance::admit(tx, &applicant, &claims, &certificate).map_err(refused)?;
+            Ok(Outcome { claims: None, response: standing.replica.0.to_be_bytes().to_vec().into() })
+        }))
+    }
+}
+
+fn refused(error: impl std::fmt::Display) -> Rejection {
+    Rejection::new(RejectionReason::Invalid, 0, error.to_string())
+}

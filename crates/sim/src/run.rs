@@ -1,0 +1,208 @@
+//! One seed from beginning to end: three nodes, trouble of every kind, then quiet, in which everything must be well again.
+
+use coco_types::{Digest, ReplicaId, TxId};
+
+use crate::faults::Faults;
+use crate::invariants::{Violation, holds};
+use crate::node::Options;
+use crate::world::{Counts, Log, World};
+
+/// How a run went.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    pub seed: u64,
+    pub counts: Counts,
+    /// Submissions acknowledged as committed.
+    pub acknowledged: usize,
+    /// Submissions whose outcome their client was not told.
+    pub unknown: usize,
+    pub last: TxId,
+    /// Equal for equal runs.
+    pub trace: Digest,
+}
+
+/// How long a seed's trouble lasts, in simulated time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Length {
+    pub trouble_ms: u64,
+}
+
+impl Length {
+    pub const SHORT: Self = Self { trouble_ms: 2_000 };
+    pub const LONG: Self = Self { trouble_ms: 20_000 };
+}
+
+/// The bound within which everything must be well again after the trouble, in simulated time.
+const RECOVERY_MS: u64 = 60_000;
+/// At most this many members at a time are being replaced or down for good.
+const NODES_MAX: usize = 5;
+
+impl World {
+    /// Runs one seed to its end.
+    pub fn run(seed: u64, length: Length) -> Result<Report, Violation> {
+        Self::run_with(seed, length, Options::default(), None)
+    }
+
+    /// The same with other options, and with a reader of its trace.
+    pub fn run_with(seed: u64, length: Length, options: Options, log: Option<Log>) -> Result<Report, Violation> {
+        let mut world = Self::founded(seed, 3, options, log)?;
+        world.faults = Faults::drawn(&mut world.random);
+        let until = world.now_ms() + length.trouble_ms;
+        while world.now_ms() < until {
+            world.make_trouble()?;
+            world.submit_sometimes();
+            world.step()?;
+            world.check_stopped()?;
+        }
+        world.recover()?;
+        world.check_end()?;
+        let last = world.visible(world.primary().unwrap_or(ReplicaId(1)));
+        Ok(Report {
+            seed,
+            counts: world.counts,
+            acknowledged: world.invariants.acknowledged_count(),
+            unknown: world.invariants.unknown_count(),
+            last,
+            trace: world.trace_digest(last),
+        })
+    }
+
+    /// Crashes, restarts, cuts, mends, hands over and swaps by chance.
+    fn make_trouble(&mut self) -> Result<(), Violation> {
+        let members: Vec<ReplicaId> = self.members().into_iter().collect();
+        let any = members[usize::try_from(self.random.below(members.len() as u64)).unwrap_or(0)];
+        if self.faults.crashes(&mut self.random) {
+            self.crash(any);
+        }
+        if self.nodes[&any].machines.is_none() && self.random.one_in(60) {
+            self.start(any)?;
+        }
+        if self.faults.partitions(&mut self.random) {
+            self.note(|| format!("{any} is cut off"));
+            for other in &members {
+                let both_ways = self.random.one_in(2);
+                self.network.set_cut(any, *other, true);
+                self.network.set_cut(*other, any, both_ways);
+            }
+        }
+        if self.faults.heals(&mut self.random) {
+            self.network.heal();
+        }
+        if self.faults.hands_over(&mut self.random) {
+            self.hand_over()?;
+        }
+        if members.len() < NODES_MAX && self.joiners.is_empty() && self.faults.swaps(&mut self.random) {
+            self.counts.swaps += 1;
+            let index = self.nodes[&any].index;
+            self.note(|| format!("{any} is to be replaced"));
+            self.admit(index)?;
+        }
+        if self.random.one_in(20) {
+            self.read(any)?;
+        }
+        Ok(())
+    }
+
+    fn submit_sometimes(&mut self) {
+        if !self.random.one_in(40) {
+            return;
+        }
+        let leading = self.leading();
+        if leading.is_empty() {
+            return;
+        }
+        let to = leading[usize::try_from(self.random.below(leading.len() as u64)).unwrap_or(0)];
+        // In bursts: each batch costs two signatures, whatever it holds.
+        for _ in 0..self.random.between(1, 6) {
+            let name = format!("counter {}", self.random.below(5));
+            self.submit(to, &name);
+        }
+    }
+
+    /// No node may stop by itself but one that was removed: the simulated disks do not fail here.
+    fn check_stopped(&self) -> Result<(), Violation> {
+        let failed = self.nodes.values().find(|node| !node.removed && node.stopped_by.is_some());
+        holds(failed.is_none(), || {
+            let node = failed.expect("checked just now");
+            format!("{} stopped: {}", node.id, node.stopped_by.as_deref().unwrap_or_default())
+        })
+    }
+
+    /// Faults off: within a bound there is a primary, it makes progress, membership is what governance wants, and all agree.
+    fn recover(&mut self) -> Result<(), Violation> {
+        self.note(|| "the trouble is over".to_owned());
+        self.faults = Faults::none();
+        self.network.heal();
+        for id in self.members() {
+            if self.nodes[&id].machines.is_none() {
+                self.start(id)?;
+            }
+        }
+        let before = self.invariants.acknowledged_count();
+        let until = self.now_ms() + RECOVERY_MS;
+        while self.invariants.acknowledged_count() < before + 3 {
+            holds(self.now_ms() < until, || "no progress after the faults ended".to_owned())?;
+            self.submit_sometimes();
+            self.step()?;
+            self.check_stopped()?;
+        }
+        self.run_until(RECOVERY_MS, "the members that governance wants", Self::membership_is_settled)?;
+        self.run_until(RECOVERY_MS, "agreement", Self::members_agree)?;
+        self.check_stopped()
+    }
+
+    /// One voter for each place, all of them trusted nodes, nobody else.
+    pub fn membership_is_settled(&self) -> bool {
+        let Some(primary) = self.primary() else { return false };
+        let membership = self.membership(primary);
+        let Some(machines) = &self.nodes[&primary].machines else { return false };
+        let Ok(nodes) = coco_governance::current_nodes(&mut machines.visible.state()) else { return false };
+        let wanted = nodes.iter().map(|node| node.info.replica).collect();
+        !membership.is_joint() && membership.learners.is_empty() && membership.voters == wanted
+    }
+
+    /// Every member of the primary's configuration shows the same newest transaction.
+    pub fn members_agree(&self) -> bool {
+        let Some(primary) = self.primary() else { return false };
+        let voters = self.membership(primary).voters;
+        let last = self.visible(primary);
+        voters.iter().all(|id| self.nodes.contains_key(id) && self.visible(*id) == last)
+    }
+
+    /// What must hold on every member once all is quiet.
+    pub fn check_end(&self) -> Result<(), Violation> {
+        let Some(primary) = self.primary() else { return Err(Violation("there is no primary".to_owned())) };
+        for id in self.membership(primary).voters {
+            let Some(machines) = self.nodes.get(&id).and_then(|node| node.machines.as_ref()) else { continue };
+            let state = machines.visible.state();
+            self.invariants.shows(id, machines.visible.txid(), &state)?;
+            self.invariants.nothing_lost(id, &state)?;
+            self.check_receipts(id, if id == primary { 1 } else { RECEIPT_SAMPLE })?;
+        }
+        Ok(())
+    }
+
+    /// Each acknowledged transaction, or every so many of them, newest first, has a receipt that verifies.
+    fn check_receipts(&self, id: ReplicaId, every: usize) -> Result<(), Violation> {
+        let Some(machines) = &self.nodes[&id].machines else { return Ok(()) };
+        for txid in self.invariants.acknowledged_txids().rev().step_by(every) {
+            let receipt = machines.ledger.receipt(txid);
+            let receipt = receipt.map_err(|error| Violation(format!("receipt {txid}: {error}")))?;
+            let receipt = receipt.ok_or_else(|| Violation(format!("{id} has no receipt of {txid}")))?;
+            coco_ledger::verify_receipt(&receipt.cose, self.setting.service_key.public_key(), None)
+                .map_err(|error| Violation(format!("the receipt of {txid} by {id} does not verify: {error}")))?;
+        }
+        Ok(())
+    }
+
+    /// A primary is stopped gracefully, or hands over for another reason.
+    pub fn hand_over(&mut self) -> Result<(), Violation> {
+        let Some(primary) = self.primary() else { return Ok(()) };
+        self.note(|| format!("{primary} hands over"));
+        let machines = self.node_mut(primary).machines.as_mut().expect("a primary runs");
+        machines.replica.hand_over().map_err(|fault| Violation(fault.to_string()))
+    }
+}
+
+/// Backups hold the same ledger, byte by byte: a sample of their receipts is enough.
+const RECEIPT_SAMPLE: usize = 10;

@@ -1,0 +1,60 @@
+//! Random trouble, by seed. A failing seed is replayed by `coco-sim --seed N --trace`.
+
+use coco_sim::{Length, Options, Violation, World};
+
+#[test]
+fn short_seeds_keep_every_promise_1() {
+    run(1..=55);
+}
+
+#[test]
+fn short_seeds_keep_every_promise_2() {
+    run(1001..=1055);
+}
+
+#[test]
+fn short_seeds_keep_every_promise_3() {
+    run(2001..=2055);
+}
+
+#[test]
+fn short_seeds_keep_every_promise_4() {
+    run(3001..=3055);
+}
+
+#[test]
+fn the_same_seed_gives_the_same_run() {
+    for seed in [5, 6] {
+        assert_eq!(World::run(seed, Length::SHORT), World::run(seed, Length::SHORT));
+    }
+    let trace = |seed| World::run(seed, Length::SHORT).map(|report| report.trace);
+    assert_ne!(trace(5), trace(6));
+}
+
+#[test]
+fn a_run_is_long_enough_to_acknowledge_to_crash_to_swap_and_to_read() {
+    let reports: Vec<_> = (1..=8).map(|seed| World::run(seed, Length::SHORT).expect("no violation")).collect();
+    assert!(reports.iter().all(|report| report.acknowledged > 0));
+    assert!(reports.iter().any(|report| report.unknown > 0));
+    assert!(reports.iter().any(|report| report.counts.crashes > 0));
+    assert!(reports.iter().any(|report| report.counts.swaps > 0));
+    assert!(reports.iter().any(|report| report.counts.reads > 0));
+}
+
+#[test]
+fn a_disk_that_lies_about_syncs_is_found_out() {
+    let options = Options { lying_disks: true, ..Options::default() };
+    assert!(first_violation(1..=20, &options).is_some());
+}
+
+fn run(seeds: impl Iterator<Item = u64>) {
+    for seed in seeds {
+        if let Err(violation) = World::run(seed, Length::SHORT) {
+            panic!("seed {seed}: {violation}");
+        }
+    }
+}
+
+fn first_violation(mut seeds: impl Iterator<Item = u64>, options: &Options) -> Option<Violation> {
+    seeds.find_map(|seed| World::run_with(seed, Length::SHORT, options.clone(), None).err())
+}
