@@ -1,6 +1,5 @@
 //! `coco ledger …`: audits and reads a ledger folder, without a network.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -35,7 +34,7 @@ pub struct Verify {
     /// The service's certificate: the ledger must end with this service; without it, with whatever the ledger says
     #[arg(long, value_name = "CERT")]
     service: Option<PathBuf>,
-    /// Ledger secrets, which open the sealed parts: JSON, {"<first seqno>": "<32 bytes in hex>", ...}
+    /// Ledger secrets, which open the sealed parts: a line for each epoch, its first seqno and its secret in hex
     #[arg(long, value_name = "FILE")]
     secrets: Option<PathBuf>,
     /// A crash may have torn the end of the last file: report it instead of failing
@@ -233,17 +232,23 @@ fn open(folder: &Path) -> anyhow::Result<Arc<dyn Disk>> {
     Ok(Arc::new(ReadOnlyDisk::open(folder.to_owned()).with_context(|| folder.display().to_string())?))
 }
 
-/// Reads the secrets' file: each epoch's first seqno and its secret.
+/// Reads the secrets' file.
 fn secrets(path: Option<&Path>) -> anyhow::Result<EntryKeys> {
     let mut keys = EntryKeys::new();
     let Some(path) = path else { return Ok(keys) };
-    let text = fs::read(path).with_context(|| path.display().to_string())?;
-    let secrets: BTreeMap<Seqno, String> = serde_json::from_slice(&text).with_context(|| path.display().to_string())?;
-    for (first, secret) in secrets {
-        let secret: [u8; 32] = hex::decode(secret)?.try_into().map_err(|_| anyhow!("a secret has 32 bytes"))?;
-        keys.add_epoch(first, &SymmetricKey::from_bytes(secret));
+    let text = fs::read_to_string(path).with_context(|| path.display().to_string())?;
+    for (i, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
+        let (first, secret) = epoch(line).with_context(|| format!("{}, line {}", path.display(), i + 1))?;
+        keys.add_epoch(first, &secret);
     }
     Ok(keys)
+}
+
+fn epoch(line: &str) -> anyhow::Result<(Seqno, SymmetricKey)> {
+    let (first, secret) = line.trim().split_once(' ').context("expected a seqno and a secret")?;
+    let mut bytes = [0; 32];
+    hex::decode_to_slice(secret.trim(), &mut bytes).map_err(|_| anyhow!("a secret has 32 bytes, in hex"))?;
+    Ok((Seqno(first.parse().context("the seqno")?), SymmetricKey::from_bytes(bytes)))
 }
 
 fn bytes_bar() -> ProgressBar {

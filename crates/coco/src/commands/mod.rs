@@ -12,7 +12,7 @@ use clap::{Parser, Subcommand};
 
 use crate::output::Output;
 
-/// Run, govern, audit and measure confidential consortium networks
+/// Run, audit and measure confidential consortium networks
 #[derive(Debug, Parser)]
 #[command(name = "coco", version, propagate_version = true, infer_subcommands = true, arg_required_else_help = true)]
 pub struct Cli {
@@ -58,5 +58,44 @@ pub fn run(command: Command, output: Output) -> anyhow::Result<()> {
         Command::Ledger(command) => ledger::run(&command, output),
         Command::Bench(command) => bench::run(&command, output),
         Command::Completions(options) => completions::run(&options),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Write;
+    use std::fs;
+    use std::path::PathBuf;
+
+    use clap::CommandFactory;
+
+    use super::Cli;
+
+    /// Renders a command and those under it. With `UPDATE_GOLDEN=1` the test writes the page instead of comparing.
+    fn render(command: &clap::Command, path: &str, page: &mut String) {
+        let mut command = command.clone();
+        let path = format!("{path} {}", command.get_name()).trim().to_owned();
+        let help = command.clone().bin_name(&path).term_width(100).render_long_help();
+        writeln!(page, "\n## `{path}`\n\n```text\n{}\n```", help.to_string().trim_end()).unwrap();
+        command.build();
+        for child in command.get_subcommands().filter(|child| child.get_name() != "help") {
+            render(child, &path, page);
+        }
+    }
+
+    #[test]
+    fn the_reference_page_says_what_the_commands_say() {
+        let golden = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../docs/reference/cli.md");
+        let mut page = String::from(
+            "# Commands\n\nGenerated from the code; `UPDATE_GOLDEN=1 cargo test -p coco` writes it anew.\n",
+        );
+        render(&Cli::command().disable_help_subcommand(true), "", &mut page);
+        if std::env::var_os("UPDATE_GOLDEN").is_some() {
+            fs::write(&golden, &page).unwrap();
+        }
+        assert!(
+            page == fs::read_to_string(&golden).unwrap_or_default(),
+            "docs/reference/cli.md is not what the code says"
+        );
     }
 }

@@ -1,0 +1,108 @@
+//! The command as users meet it: exit codes, one line of error, JSON on request, and audits of the golden ledger.
+
+use std::path::PathBuf;
+use std::process::{Command, Output};
+
+#[test]
+fn a_wrong_command_line_exits_with_2_and_a_failure_with_1() {
+    assert_eq!(coco(&["fly"]).status.code(), Some(2));
+    assert_eq!(coco(&["ledger", "verify"]).status.code(), Some(2));
+    assert_eq!(coco(&["ledger", "verify", "/nowhere"]).status.code(), Some(1));
+    assert_eq!(coco(&["--version"]).status.code(), Some(0));
+}
+
+#[test]
+fn an_error_is_one_line_with_a_hint_under_it() {
+    let output = coco(&["receipt", "verify", &golden("receipt.cose"), "--service", "/nowhere/cert.pem"]);
+    let error = String::from_utf8(output.stderr).unwrap();
+    let lines: Vec<_> = error.lines().collect();
+    assert_eq!(lines.len(), 2, "{error}");
+    assert!(lines[0].starts_with("error: /nowhere/cert.pem: ") && lines[1].starts_with("hint: "), "{error}");
+    assert!(output.stdout.is_empty());
+}
+
+#[test]
+fn every_shell_gets_completions() {
+    for shell in ["bash", "zsh", "fish"] {
+        let output = coco(&["completions", shell]);
+        assert!(output.status.success());
+        assert!(String::from_utf8(output.stdout).unwrap().contains("receipt"), "{shell}");
+    }
+}
+
+#[test]
+fn a_ledger_is_verified_from_its_files_alone() {
+    let text = stdout(&coco(&["ledger", "verify", &golden("ledger"), "--service", &golden("service_cert.pem")]));
+    assert!(text.starts_with("verified: "), "{text}");
+    assert!(text.ends_with("sealed parts: authenticated, not opened\n"), "{text}");
+    let opened = stdout(&coco(&["ledger", "verify", &golden("ledger"), "--secrets", &golden("ledger_secrets.txt")]));
+    assert!(opened.ends_with(" opened\n") && !opened.contains("not opened"), "{opened}");
+    let json = stdout(&coco(&["ledger", "verify", &golden("ledger"), "--output", "json"]));
+    let report: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert!(report["transactions"].as_u64() > Some(0), "{json}");
+}
+
+#[test]
+fn a_ledger_with_one_changed_byte_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let names = std::fs::read_dir(golden("ledger")).unwrap().map(|entry| entry.unwrap());
+    for (i, entry) in names.enumerate() {
+        let mut bytes = std::fs::read(entry.path()).unwrap();
+        if i == 0 {
+            let middle = bytes.len() / 2;
+            bytes[middle] ^= 1;
+        }
+        std::fs::write(folder.path().join(entry.file_name()), bytes).unwrap();
+    }
+    let output = coco(&["ledger", "verify", folder.path().to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(output.stdout.is_empty());
+}
+
+#[test]
+fn a_ledger_is_shown_transaction_by_transaction() {
+    let shown = stdout(&coco(&["ledger", "show", &golden("ledger"), "--from", "2", "--to", "4", "--output", "json"]));
+    let seqnos: Vec<_> = shown
+        .lines()
+        .map(|line| {
+            serde_json::from_str::<serde_json::Value>(line).unwrap()["transaction_id"].as_str().unwrap().to_owned()
+        })
+        .map(|txid| txid.split_once('.').unwrap().1.to_owned())
+        .collect();
+    assert_eq!(seqnos, ["2", "3", "4"]);
+}
+
+#[test]
+fn a_receipt_is_verified_offline_and_a_changed_one_refused() {
+    let service = golden("service_cert.pem");
+    for receipt in ["receipt.cose", "receipt.json"] {
+        let text = stdout(&coco(&["receipt", "verify", &golden(receipt), "--service", &service]));
+        assert!(text.starts_with("valid: "), "{text}");
+    }
+    let with_claims =
+        ["receipt", "verify", &golden("receipt.cose"), "--service", &service, "--claims", &golden("claims.cbor")];
+    assert!(stdout(&coco(&with_claims)).contains("claims: "));
+
+    let folder = tempfile::tempdir().unwrap();
+    let forged = folder.path().join("receipt.cose");
+    let mut bytes = std::fs::read(golden("receipt.cose")).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    std::fs::write(&forged, bytes).unwrap();
+    let output = coco(&["receipt", "verify", forged.to_str().unwrap(), "--service", &service]);
+    assert_eq!(output.status.code(), Some(1));
+}
+
+fn coco(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_coco")).args(arguments).env("NO_COLOR", "1").output().unwrap()
+}
+
+fn stdout(output: &Output) -> String {
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+/// A file of the ledger crate's golden data.
+fn golden(name: &str) -> String {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../ledger/testdata");
+    folder.join(name).to_str().unwrap().to_owned()
+}
