@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use alloy_consensus::{TxEip1559, TxEip7702};
 use alloy_eips::eip7702::Authorization;
-use alloy_primitives::{Address, B256, Bytes as EvmBytes, U256, bytes, keccak256};
+use alloy_primitives::{Address, B256, Bytes as EvmBytes, U256, address, bytes, keccak256};
 use alloy_trie::Nibbles;
 use alloy_trie::proof::verify_proof;
 use bytes::Bytes;
@@ -14,6 +14,7 @@ use coco_types::{MapName, Retention, Seqno, WriteSet};
 use parking_lot::Mutex;
 
 use crate::events::{Channel, Event, Keep};
+use crate::network::NetworkConfig;
 use crate::state::{ACCOUNT, Account, HistoricState, ReadState, STORAGE, UNDO, Undo, storage_key};
 use crate::testing::{Node, dev_key, invoke, sign, sign_hash, transfer};
 
@@ -95,7 +96,7 @@ fn two_blocks_in_one_second_share_their_timestamp_except_in_development() {
 }
 
 fn development_genesis() -> serde_json::Value {
-    serde_json::to_value(crate::network::NetworkConfig::dev().genesis).unwrap()
+    serde_json::to_value(NetworkConfig::dev().genesis).unwrap()
 }
 
 /// A chain of three blocks with transfers, a contract and a delegation.
@@ -178,6 +179,60 @@ fn the_primary_learns_that_its_own_blocks_are_committed_and_serves_proofs_of_the
     let (account, proof) = trie.prove_account(&at);
     let path = Nibbles::unpack(keccak256(at));
     verify_proof(node.head().state_root, path, account.map(alloy_rlp::encode), &proof).unwrap();
+}
+
+/// Init code of a contract that destroys itself without input, and otherwise stores the second word at the slot of the first.
+fn mortal_contract() -> EvmBytes {
+    // CALLDATASIZE, PUSH1 6, JUMPI, CALLER, SELFDESTRUCT, JUMPDEST, value, slot, SSTORE, STOP
+    let code = bytes!("3660065733ff5b6020356000355500");
+    // PUSH1 length, DUP1, PUSH1 11, PUSH1 0, CODECOPY, PUSH1 0, RETURN: from before PUSH0.
+    let mut init = vec![0x60, code.len() as u8, 0x80, 0x60, 0x0b, 0x60, 0x00, 0x39, 0x60, 0x00, 0xf3];
+    init.extend_from_slice(&code);
+    init.into()
+}
+
+#[test]
+fn a_contract_that_destroyed_itself_before_cancun_leaves_no_storage_on_any_node() {
+    let mut genesis = NetworkConfig::dev().genesis;
+    let chain = &mut genesis.config;
+    (chain.shanghai_time, chain.cancun_time, chain.prague_time, chain.osaka_time) = (None, None, None, None);
+    let mut node = Node::with_config(&serde_json::json!({"genesis": genesis}));
+    let deployer = address!("4e59b44847b379578588920cA78FbF26c0B4956C");
+    let salted = [&[0; 32][..], &mortal_contract()].concat();
+    let at = deployer.create2(B256::ZERO, keccak256(mortal_contract()));
+    let mut nonce = 0;
+    let mut call = |to, input: Vec<u8>| {
+        nonce += 1;
+        sign(&dev_key(0), invoke(nonce - 1, Some(to), input.into()))
+    };
+    let pair =
+        |slot: u64, value: u64| [U256::from(slot).to_be_bytes_vec(), U256::from(value).to_be_bytes_vec()].concat();
+    let blocks = [
+        vec![call(deployer, salted.clone()), call(at, pair(1, 11)), call(at, pair(2, 22))],
+        vec![call(at, Vec::new())],
+        vec![call(deployer, salted.clone()), call(at, pair(2, 33)), call(at, pair(3, 44))],
+        // Destroyed and made again within one block.
+        vec![call(at, Vec::new()), call(deployer, salted.clone()), call(at, pair(4, 55))],
+    ];
+    let slots = [[11, 22, 0, 0], [0, 0, 0, 0], [0, 33, 44, 0], [0, 0, 0, 55]];
+    for (number, (block, expected)) in blocks.iter().zip(slots).enumerate() {
+        let results = node.block(1_000 * (number as u64 + 1), block);
+        assert!(results.iter().all(Result::is_ok), "{results:?}");
+        let state = node.store.newest_snapshot();
+        let found =
+            [1u64, 2, 3, 4].map(|slot| (&state as &dyn ReadState).slot(&at, U256::from(slot)).unwrap().to::<u64>());
+        assert_eq!(found, expected, "block {}", number + 1);
+        assert_rebuilds(&node);
+    }
+    let backup = Node::empty();
+    backup.ethereum.committed(&node.batch(0), &backup.store.newest_snapshot()).unwrap();
+}
+
+/// A trie from scratch has the root that the header names.
+fn assert_rebuilds(node: &Node) {
+    let restarted = Node::empty();
+    let store = Store::restore(node.store.newest(), all_rows(node));
+    restarted.ethereum.rebuild(&store.snapshot()).unwrap();
 }
 
 #[test]

@@ -17,7 +17,8 @@ use crate::trie::StateTrie;
 
 /// Transactions of a block, bytes: EIP-7934 without the margin for the header.
 const TRANSACTION_BYTES_MAX: usize = 8 << 20;
-/// Transactions and logs of a block, bytes, above which it takes no more: its record has to fit into one ledger transaction.
+/// Transactions, logs and replaced rows of a block, bytes, above which it takes no more: its records have to fit into one ledger
+/// transaction.
 const RECORD_BYTES_MAX: usize = limits::WRITE_SET_BYTES_MAX - (4 << 20);
 
 /// A block in the making. Its changes are in the state that was passed to each call; only the sums are in here.
@@ -175,7 +176,9 @@ impl OpenBlock {
             return Err(TransactionError::Invalid("exceeds block blob gas limit".into()));
         }
         let transaction_bytes = self.transaction_bytes + transaction.raw.len();
-        if transaction_bytes > TRANSACTION_BYTES_MAX || transaction_bytes + self.log_bytes > RECORD_BYTES_MAX {
+        if transaction_bytes > TRANSACTION_BYTES_MAX
+            || transaction_bytes + self.log_bytes + self.undo.bytes() > RECORD_BYTES_MAX
+        {
             return Err(TransactionError::Invalid("exceeds block size limit".into()));
         }
         Ok(())

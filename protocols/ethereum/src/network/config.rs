@@ -13,6 +13,7 @@ use super::DEV_ACCOUNTS;
 /// Chain id of development networks.
 const DEV_CHAIN_ID: u64 = 31_337;
 const GAS_LIMIT: u64 = 30_000_000;
+const TRANSACTION_GAS_MIN: u64 = 21_000;
 /// Given to each development account, ether.
 const DEV_ETHER: u64 = 10_000;
 const WEI_PER_ETHER: u64 = 1_000_000_000_000_000_000;
@@ -51,6 +52,8 @@ pub enum ConfigError {
     Malformed(String),
     #[error("chain id is 0")]
     NoChainId,
+    #[error("gas limit {0}: no transaction fits into a block")]
+    GasLimit(u64),
     #[error("the network has Prague, but no contract at {0}: its blocks would be invalid")]
     NoSystemContract(Address),
     #[error("the merge is neither at the start (terminalTotalDifficulty 0) nor at a named block (mergeNetsplitBlock)")]
@@ -103,6 +106,9 @@ impl NetworkConfig {
         let chain = &self.genesis.config;
         if chain.chain_id == 0 {
             return Err(ConfigError::NoChainId);
+        }
+        if self.genesis.gas_limit < TRANSACTION_GAS_MIN {
+            return Err(ConfigError::GasLimit(self.genesis.gas_limit));
         }
         let merges_at_start = chain.terminal_total_difficulty == Some(U256::ZERO);
         let merges = merges_at_start || chain.terminal_total_difficulty_passed || chain.merge_netsplit_block.is_some();

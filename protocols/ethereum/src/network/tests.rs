@@ -57,9 +57,12 @@ fn unusable_configurations_are_refused() {
     assert!(matches!(error(serde_json::json!({"dev": 3})), ConfigError::Malformed(_)));
     assert!(matches!(error(serde_json::json!({"unknown": true})), ConfigError::Malformed(_)));
     assert_eq!(error(serde_json::json!({"chain_id": 0})), ConfigError::NoChainId);
-    let prague = serde_json::json!({"genesis": {"config": {
+    let closed = serde_json::json!({"genesis": {"config": {"chainId": 7}}});
+    assert_eq!(error(closed), ConfigError::GasLimit(0));
+    let prague = serde_json::json!({"genesis": {"gasLimit": "0x1c9c380", "config": {
         "chainId": 7, "terminalTotalDifficulty": 0, "shanghaiTime": 0, "pragueTime": 0}}});
     assert!(matches!(error(prague), ConfigError::NoSystemContract(_)));
-    let shanghai = serde_json::json!({"genesis": {"config": {"chainId": 7, "shanghaiTime": 0}}});
+    let shanghai =
+        serde_json::json!({"genesis": {"gasLimit": "0x1c9c380", "config": {"chainId": 7, "shanghaiTime": 0}}});
     assert_eq!(error(shanghai), ConfigError::NoMergeBlock);
 }

@@ -10,12 +10,14 @@ use bytes::Bytes;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Undo {
     rows: BTreeMap<Bytes, Option<Bytes>>,
+    bytes: usize,
 }
 
 impl Undo {
     /// Remembers what a row was, unless the block changed it before.
     pub fn note(&mut self, key: &Bytes, before: Option<Bytes>) {
         if !self.rows.contains_key(key) {
+            self.bytes += key.len() + before.as_ref().map_or(0, Bytes::len);
             self.rows.insert(key.clone(), before);
         }
     }
@@ -25,6 +27,11 @@ impl Undo {
         for (key, before) in later.rows {
             self.note(&key, before);
         }
+    }
+
+    /// Keys and values.
+    pub fn bytes(&self) -> usize {
+        self.bytes
     }
 
     pub fn rows(&self) -> impl Iterator<Item = (&Bytes, &Option<Bytes>)> {
@@ -44,12 +51,12 @@ impl Undo {
 
     pub fn decode(mut record: &[u8]) -> Option<Self> {
         let mut fields = Header::decode_bytes(&mut record, true).ok()?;
-        let mut rows = BTreeMap::new();
+        let mut undo = Self::default();
         while !fields.is_empty() {
             let key = Bytes::decode(&mut fields).ok()?;
             let value = Bytes::decode(&mut fields).ok()?;
-            rows.insert(key, (!value.is_empty()).then_some(value));
+            undo.note(&key, (!value.is_empty()).then_some(value));
         }
-        record.is_empty().then_some(Self { rows })
+        record.is_empty().then_some(undo)
     }
 }
