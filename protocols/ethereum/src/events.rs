@@ -63,7 +63,7 @@ struct Recent {
 }
 
 const RECENT_BLOCKS_MAX: usize = 128;
-/// Of the blocks' encodings; decoded they take a few times as much.
+/// Of the blocks' encodings and logs; decoded they take a few times as much.
 const RECENT_BYTES_MAX: u64 = 16 << 20;
 
 impl Events {
@@ -130,14 +130,14 @@ impl Recent {
         if self.blocks.back().is_some_and(|last| last.number() + 1 != block.number()) {
             *self = Self::default();
         }
-        self.bytes += block.size;
+        self.bytes += block.weight();
         for (index, included) in block.included.iter().enumerate() {
             self.by_transaction.insert(included.transaction.hash, (block.number(), index));
         }
         self.blocks.push_back(block);
         while self.blocks.len() > RECENT_BLOCKS_MAX || self.bytes > RECENT_BYTES_MAX {
             let Some(oldest) = self.blocks.pop_front() else { return };
-            self.bytes -= oldest.size;
+            self.bytes -= oldest.weight();
             for included in &oldest.included {
                 self.by_transaction.remove(&included.transaction.hash);
             }
@@ -165,6 +165,7 @@ mod tests {
             ommers: Vec::new(),
             withdrawals: None,
             size,
+            rendered: Default::default(),
         }
     }
 

@@ -1,6 +1,6 @@
 //! A committed block with all that its JSON forms tell, and those forms.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use alloy_consensus::{Header, Transaction as _, Typed2718};
 use alloy_eips::eip4895::{Withdrawal, Withdrawals};
@@ -32,6 +32,8 @@ pub struct CommittedBlock {
     pub withdrawals: Option<Withdrawals>,
     /// Length of the block's RLP, bytes.
     pub size: u64,
+    /// Its header's JSON, once somebody asked for it: all subscribers get the same.
+    pub rendered: OnceLock<String>,
 }
 
 impl BlockHead {
@@ -146,7 +148,8 @@ impl CommittedBlock {
             Some(_) => Some(record.withdrawals()?),
             None => None,
         };
-        let mut block = Self { head, included, ommers: record.ommers()?, withdrawals, size: 0 };
+        let mut block =
+            Self { head, included, ommers: record.ommers()?, withdrawals, size: 0, rendered: OnceLock::new() };
         block.size = block.rlp().len() as u64;
         Some(block)
     }
@@ -155,9 +158,22 @@ impl CommittedBlock {
     pub fn preview_json(header: Header, schedule: &ForkSchedule) -> Json {
         let withdrawals = header.withdrawals_root.map(|_| Withdrawals::default());
         let head = BlockHead::new(header, B256::ZERO, schedule);
-        let mut block = Self { head, included: Vec::new(), ommers: Vec::new(), withdrawals, size: 0 };
+        let mut block =
+            Self { head, included: Vec::new(), ommers: Vec::new(), withdrawals, size: 0, rendered: OnceLock::new() };
         block.size = block.rlp().len() as u64;
         block.json_with(false, |_| false)
+    }
+
+    /// Bytes of what it holds: a block's RLP says nothing of its logs.
+    pub fn weight(&self) -> u64 {
+        let of_log = |log: &Log| log.data.data.len() + 32 * (log.data.topics().len() + 2);
+        let logs: usize = self.included.iter().flat_map(|included| &included.logs).map(of_log).sum();
+        self.size + logs as u64
+    }
+
+    /// The header's JSON.
+    pub fn head_json(&self) -> &str {
+        self.rendered.get_or_init(|| self.head.json().0)
     }
 
     pub fn number(&self) -> u64 {

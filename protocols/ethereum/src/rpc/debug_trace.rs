@@ -1,7 +1,6 @@
 //! `debug_trace…`: executes again, on the state that there was, and tells what happened.
 
-use alloy_consensus::Header;
-use alloy_primitives::{B256, Bytes};
+use alloy_primitives::B256;
 use serde::Deserialize;
 
 use super::call::{Call, Method};
@@ -15,7 +14,7 @@ use super::reply::Answer;
 use super::simulation::Simulation;
 use super::traces::{TraceConfig, trace};
 use super::values::{BlockParam, Hex};
-use crate::block::{BlockAttributes, OpenBlock, ProofOfWork};
+use crate::block::{BlockAttributes, OpenBlock};
 use crate::state::Overlay;
 use crate::trie::StateTrie;
 
@@ -115,7 +114,7 @@ impl<'a> Replay<'a> {
             &network.schedule,
             parent,
             StateTrie::default(),
-            attributes(&block.head.header, block.ommers.clone(), block.withdrawals.clone().unwrap_or_default()),
+            BlockAttributes::of(&block.head.header, &block.ommers, block.withdrawals.as_ref()),
         );
         Ok(Self { call, open: open.map_err(RpcError::internal)?, block, overlay })
     }
@@ -150,21 +149,5 @@ impl<'a> Replay<'a> {
             self.open.execute(&mut self.overlay, &codes, transaction, included.txid).map_err(RpcError::internal)?;
         }
         Ok(traces)
-    }
-}
-
-/// What the maker of a block decided, read back from its header.
-fn attributes(header: &Header, ommers: Vec<Header>, withdrawals: alloy_eips::eip4895::Withdrawals) -> BlockAttributes {
-    let work = ProofOfWork { difficulty: header.difficulty, nonce: header.nonce, ommers };
-    BlockAttributes {
-        timestamp: header.timestamp,
-        mix_hash: header.mix_hash,
-        beneficiary: header.beneficiary,
-        gas_limit: header.gas_limit,
-        base_fee: header.base_fee_per_gas,
-        parent_beacon_block_root: header.parent_beacon_block_root.unwrap_or_default(),
-        extra_data: Bytes::clone(&header.extra_data),
-        withdrawals,
-        proof_of_work: (!header.difficulty.is_zero()).then_some(work),
     }
 }

@@ -69,6 +69,10 @@ impl RpcError {
         Self::new(-32005, format!("limit exceeded: {message}"))
     }
 
+    pub fn is_limit(&self) -> bool {
+        self.code == -32005
+    }
+
     pub fn too_slow(limit_ms: u64) -> Self {
         Self::server(format!("execution aborted (timeout = {}s)", limit_ms / 1000))
     }

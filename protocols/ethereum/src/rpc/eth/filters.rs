@@ -64,10 +64,19 @@ fn changes(call: &Call<'_>, params: &Params<'_>) -> Answer {
             Ok(Json::list(hashes, |out, hash| push_data(out, hash.as_slice())))
         }
         FilterKind::Logs { query, next } => {
-            let (from, to) = unseen(&query, next, chain.head()?);
-            let json = query.collect(&chain, (from, to), &call.deadline())?;
-            call.server.filters.advance(&id, to + 1);
-            Ok(json)
+            let (from, mut to) = unseen(&query, next, chain.head()?);
+            let deadline = call.deadline();
+            // Too much for one answer is told in several, or the filter would be stuck.
+            loop {
+                match query.collect(&chain, (from, to), &deadline) {
+                    Err(error) if error.is_limit() && from < to => to = from + (to - from) / 2,
+                    Err(error) => return Err(error),
+                    Ok(json) => {
+                        call.server.filters.advance(&id, to + 1);
+                        return Ok(json);
+                    }
+                }
+            }
         }
     }
 }

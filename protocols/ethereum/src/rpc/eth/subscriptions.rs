@@ -102,7 +102,7 @@ impl Subscription {
     fn tell_head(&self, server: &Server, connection: &Connection, block: &CommittedBlock) -> Keep {
         let reader = server.handle.reader(&connection.caller);
         match ChainView::new(server, &reader).discloses_block(&block.head.hash) {
-            true => connection.notify(&self.id, &block.head.json().0),
+            true => connection.notify(&self.id, block.head_json()),
             false => Keep::Yes,
         }
     }

@@ -9,7 +9,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use alloy_consensus::Block;
-use alloy_eips::Encodable2718;
 use alloy_rlp::Decodable;
 use bytes::Bytes;
 use coco_kv::Store;
@@ -24,12 +23,12 @@ use serde_json::Value;
 
 use super::{Options, counting};
 use crate::Ethereum;
-use crate::block::{BlockAttributes, OpenBlock, ProofOfWork};
+use crate::block::import_block;
 use crate::execute::CodeCache;
 use crate::network::{NetworkConfig, write_genesis};
 use crate::protocol::write_block;
 use crate::testing::{genesis_of_vectors, vector};
-use crate::transaction::{Envelope, Transaction};
+use crate::transaction::Envelope;
 
 /// How many of the 171 exchanges pass. It may only rise.
 const PASSING_MIN: usize = 108;
@@ -111,22 +110,6 @@ impl LedgerHandle for Recorded {
     }
 }
 
-fn attributes(block: &Block<Envelope>) -> BlockAttributes {
-    let header = &block.header;
-    let work = ProofOfWork { difficulty: header.difficulty, nonce: header.nonce, ommers: block.body.ommers.clone() };
-    BlockAttributes {
-        timestamp: header.timestamp,
-        mix_hash: header.mix_hash,
-        beneficiary: header.beneficiary,
-        gas_limit: header.gas_limit,
-        base_fee: None,
-        parent_beacon_block_root: header.parent_beacon_block_root.unwrap_or_default(),
-        extra_data: header.extra_data.clone(),
-        withdrawals: block.body.withdrawals.clone().unwrap_or_default(),
-        proof_of_work: (!header.difficulty.is_zero()).then_some(work),
-    }
-}
-
 /// A node that serves the recorded chain; `None` if the vectors are absent.
 fn recorded() -> Option<Arc<dyn Service>> {
     let (genesis, chain) = (genesis_of_vectors()?, vector("chain.rlp")?);
@@ -143,14 +126,8 @@ fn recorded() -> Option<Arc<dyn Service>> {
     while !rest.is_empty() {
         let block = Block::<Envelope>::decode(&mut rest).expect("the chain decodes");
         let mut tx = node.store.begin();
-        let parent_of = (&parent, parent_hash);
-        let mut open =
-            OpenBlock::open(&mut tx, &codes, &network.schedule, parent_of, trie, attributes(&block)).unwrap();
-        for envelope in &block.body.transactions {
-            let transaction = Transaction::recover(envelope.encoded_2718().into()).unwrap();
-            open.execute(&mut tx, &codes, &transaction, TxId::new(View(1), seqno)).unwrap();
-        }
-        let sealed = open.seal(&mut tx, &codes, 0).unwrap();
+        let on = (&parent, parent_hash);
+        let sealed = import_block(&mut tx, &codes, &network.schedule, on, trie, &block).unwrap();
         write_block(&mut tx, &sealed);
         seqno = seqno.next();
         node.append(&*protocol, seqno, tx);
