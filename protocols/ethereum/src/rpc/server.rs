@@ -201,10 +201,11 @@ impl Server {
         self.handle.submit(admitted, Until::Accepted, Box::new(reply));
     }
 
-    /// Sixteen bytes that nobody can guess, in hex.
+    /// Sixteen bytes that nobody can guess, in hex. The first digit is not 0: web3.js reads an id as a number and writes it back.
     pub fn fresh_id(&self) -> String {
         let mut bytes = [0; 16];
         (self.options.random)(&mut bytes);
+        bytes[0] |= 0x80;
         alloy_primitives::hex::encode_prefixed(bytes)
     }
 
