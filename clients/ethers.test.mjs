@@ -387,8 +387,9 @@ async function feeFields() {
   return { maxFeePerGas: 2n * maxFeePerGas + parseUnits('2', 'gwei'), maxPriorityFeePerGas };
 }
 
+/** ethers makes of geth's words, which Coco uses, an error of its own that holds the answer. */
 function isUnknownMethod(error) {
-  return error.error.code === UNKNOWN_METHOD;
+  return (error.error ?? error.info.error).code === UNKNOWN_METHOD;
 }
 
 /** Resolves when `listener`, an ethers provider, has the answer to its next call of `method`. */
