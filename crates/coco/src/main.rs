@@ -39,7 +39,7 @@ fn main() -> ExitCode {
     match commands::run(cli.command, cli.output) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            eprintln!("error: {}", output::in_one_line(&error));
             if let Some(hinted) = error.downcast_ref::<Hinted>() {
                 eprintln!("hint: {}", hinted.hint);
             }

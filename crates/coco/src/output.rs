@@ -41,6 +41,18 @@ pub fn readable(bytes: &[u8]) -> String {
     }
 }
 
+/// An error and its causes. Many an error's own text ends with its cause's, which is then not said twice.
+pub fn in_one_line(error: &anyhow::Error) -> String {
+    let mut line = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !line.ends_with(&cause) {
+            line.push_str(": ");
+            line.push_str(&cause);
+        }
+    }
+    line
+}
+
 /// An error whose remedy is known. The hint is printed under the error.
 #[derive(Debug)]
 pub struct Hinted {
@@ -75,6 +87,12 @@ pub fn colours_allowed() -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_cause_is_said_once() {
+        let error = anyhow::anyhow!("disk full").context("file: disk full").context("writing");
+        assert_eq!(in_one_line(&error), "writing: file: disk full");
+    }
 
     #[test]
     fn text_is_shown_as_text_on_one_line_and_anything_else_as_hex() {

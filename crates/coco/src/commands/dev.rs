@@ -147,11 +147,9 @@ fn watch(state: &State, nodes: &mut Nodes, stop: &AtomicBool) -> anyhow::Result<
             if let Some(status) = node.newly_ended()? {
                 let config = state.config_file(node.index);
                 eprintln!("node {} ended ({status}); log: {}", node.index, state.log_file(node.index).display());
-                eprintln!("start it again with: coco node start --config {}", config.display());
+                let coco = std::env::current_exe()?;
+                eprintln!("start it again with: {} node start --config {}", coco.display(), config.display());
             }
-        }
-        if !nodes.0.iter().any(Node::is_running) {
-            bail!("every node has ended");
         }
         thread::sleep(WATCH);
     }
