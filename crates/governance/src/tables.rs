@@ -44,7 +44,7 @@ impl Read for Tx {
     }
 
     fn rows(&mut self, map: &MapName) -> Vec<(Bytes, Bytes)> {
-        self.prefix(map, b"").into_iter().collect()
+        self.prefix(map, b"").collect()
     }
 }
 
@@ -54,7 +54,7 @@ impl Read for Snapshot {
     }
 
     fn rows(&mut self, map: &MapName) -> Vec<(Bytes, Bytes)> {
-        self.prefix(map, b"").into_iter().collect()
+        self.prefix(map, b"").collect()
     }
 }
 

@@ -38,6 +38,9 @@ pub struct ExecutedTransaction {
 /// A transaction of the framework itself: joining, retiring, genesis. Runs before any pool.
 pub type SystemCommand = Box<dyn FnOnce(&mut Tx, &Context<'_>) -> Result<Outcome, Rejection> + Send>;
 
+/// Where executions get their randomness.
+pub type Random = Arc<dyn Fn(&mut [u8]) + Send + Sync>;
+
 /// Bounds and intervals of batches.
 #[derive(Clone, Copy, Debug)]
 pub struct BatchLimits {
@@ -60,7 +63,7 @@ impl Default for BatchLimits {
 pub struct Executor {
     store: Store,
     ledgers: Vec<Hosted>,
-    random: Arc<dyn Fn(&mut [u8]) + Send + Sync>,
+    random: Random,
     limits: BatchLimits,
     reign: Option<Reign>,
     system: Vec<(SystemCommand, Ticket)>,
@@ -84,12 +87,7 @@ struct Reign {
 }
 
 impl Executor {
-    pub fn new(
-        store: Store,
-        protocols: &[Arc<dyn Protocol>],
-        random: Arc<dyn Fn(&mut [u8]) + Send + Sync>,
-        limits: BatchLimits,
-    ) -> Self {
+    pub fn new(store: Store, protocols: &[Arc<dyn Protocol>], random: Random, limits: BatchLimits) -> Self {
         let hosted = |protocol: &Arc<dyn Protocol>| Hosted { protocol: protocol.clone(), pool: protocol.pool() };
         let visible = store.committed();
         let ledgers = protocols.iter().map(hosted).collect();

@@ -155,7 +155,7 @@ mod tests {
     fn identity(crypto: &SeededCrypto) -> Identity {
         let validity = Validity { not_before: 0, not_after: 1 << 40 };
         let [node_key, service_key] = [(); 2].map(|()| SigningKey::generate(crypto, Curve::P384));
-        let certificate = self_signed_service_certificate(crypto, &service_key, "test", validity).unwrap();
+        let certificate = self_signed_service_certificate(crypto, &service_key, "test", validity, &[]).unwrap();
         Identity {
             replica: ReplicaId(3),
             node_certificate: certificate.clone(),

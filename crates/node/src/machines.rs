@@ -10,7 +10,7 @@ use coco_ledger::{HistoryKeys, HistoryStore};
 use coco_protocol::{CommittedBatch, Protocol};
 use coco_types::{ReplicaId, Seqno, TxId};
 
-use crate::executor::{BatchLimits, Executor};
+use crate::executor::{BatchLimits, Executor, Random};
 use crate::front::{Front, Visible};
 use crate::history::NodeHistory;
 use crate::identity::Identity;
@@ -145,7 +145,7 @@ fn replay(ledger: &NodeLedger, store: &Store, history: &NodeHistory, applied: Se
 }
 
 /// The executor's randomness: a stream of its own, so that nothing it hands out tells about the node's keys.
-fn executor_random(crypto: &Arc<dyn Crypto>) -> Arc<dyn Fn(&mut [u8]) + Send + Sync> {
+fn executor_random(crypto: &Arc<dyn Crypto>) -> Random {
     let seed = SymmetricKey::generate(crypto.as_ref());
     let counter = std::sync::atomic::AtomicU64::new(0);
     Arc::new(move |bytes: &mut [u8]| {

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use coco_consensus::{Consensus, Membership, MembershipChange, PeerProgress};
-use coco_governance::NodeRow;
+use coco_governance::{NodeRow, NodeStatus};
 use coco_types::{NodeId, ReplicaId};
 
 /// One step towards what governance wants.
@@ -14,18 +14,18 @@ pub enum Step {
     LeaveJoint,
     /// This primary is to be removed: it hands over before the change is left.
     HandOver(ReplicaId),
-    /// A replaced node has left the consensus.
+    /// A node that was replaced or retired has left the consensus.
     Gone(NodeId),
 }
 
-/// What the primary should do next; `None` if all is as it should be, or must wait.
-pub fn next_step(consensus: &Consensus, own: ReplicaId, trusted: &[NodeRow]) -> Option<Step> {
+/// What the primary should do next, given every node that ever was; `None` if all is as it should be, or must wait.
+pub fn next_step(consensus: &Consensus, own: ReplicaId, nodes: &[NodeRow]) -> Option<Step> {
     let membership = consensus.membership();
     if membership.is_joint() {
         let leaving = !membership.voters.contains(&own);
         return Some(if leaving { Step::HandOver(heir(consensus)?) } else { Step::LeaveJoint });
     }
-    plan(membership, &consensus.progress(), trusted)
+    plan(membership, &consensus.progress(), nodes)
 }
 
 /// The voter that has most of the log and answers: who should lead next.
@@ -36,22 +36,31 @@ pub fn heir(consensus: &Consensus) -> Option<ReplicaId> {
     live.max_by_key(|peer| (peer.matched, std::cmp::Reverse(peer.id))).map(|peer| peer.id)
 }
 
-fn plan(membership: &Membership, peers: &[PeerProgress], trusted: &[NodeRow]) -> Option<Step> {
-    let replaced = replaced_by_voters(membership, trusted);
-    if let Some(gone) = replaced.iter().find(|node| !membership.contains(node.info.replica)) {
+fn plan(membership: &Membership, peers: &[PeerProgress], nodes: &[NodeRow]) -> Option<Step> {
+    let is_voter = |node: &&NodeRow| membership.voters.contains(&node.info.replica);
+    let replaced: BTreeSet<NodeId> = nodes.iter().filter(is_voter).flat_map(|node| replaced_by(node, nodes)).collect();
+    let must_leave = |node: &&NodeRow| match node.info.status {
+        NodeStatus::Pending => false,
+        NodeStatus::Trusted => replaced.contains(&node.id),
+        NodeStatus::Retired => !node.info.retired_committed,
+    };
+    if let Some(gone) = nodes.iter().filter(must_leave).find(|node| !membership.contains(node.info.replica)) {
         return Some(Step::Gone(gone.id));
     }
-    let wanted: BTreeSet<ReplicaId> = trusted.iter().map(|node| node.info.replica).collect();
+    let stays = |node: &&NodeRow| node.info.status == NodeStatus::Trusted && !replaced.contains(&node.id);
+    let wanted: BTreeSet<ReplicaId> = nodes.iter().filter(stays).map(|node| node.info.replica).collect();
     if let Some(stranger) = membership.learners.iter().find(|id| !wanted.contains(id)) {
         return Some(Step::Change(MembershipChange::RemoveLearner(*stranger)));
     }
-    if let Some(newcomer) = wanted.iter().find(|id| !membership.contains(**id) && !is_replaced(**id, &replaced)) {
+    if let Some(newcomer) = wanted.iter().find(|id| !membership.contains(**id)) {
         return Some(Step::Change(MembershipChange::AddLearner(*newcomer)));
     }
     let promote = caught_up_learner(membership, peers, &wanted);
     let mut remove: BTreeSet<ReplicaId> = membership.voters.difference(&wanted).copied().collect();
-    remove.extend(promote.and_then(|id| place_taken(id, trusted)).filter(|id| membership.voters.contains(id)));
-    remove.extend(replaced.iter().map(|node| node.info.replica).filter(|id| membership.voters.contains(id)));
+    if let Some(taker) = nodes.iter().find(|node| Some(node.info.replica) == promote) {
+        let taken = replaced_by(taker, nodes);
+        remove.extend(nodes.iter().filter(is_voter).filter(|node| taken.contains(&node.id)).map(|n| n.info.replica));
+    }
     let remaining = membership.voters.difference(&remove).count() + usize::from(promote.is_some());
     if (promote.is_none() && remove.is_empty()) || remaining == 0 {
         return None;
@@ -59,20 +68,15 @@ fn plan(membership: &Membership, peers: &[PeerProgress], trusted: &[NodeRow]) ->
     Some(Step::Change(MembershipChange::Joint { promote: promote.into_iter().collect(), remove }))
 }
 
-/// Trusted nodes whose place a voter has taken.
-fn replaced_by_voters<'a>(membership: &Membership, trusted: &'a [NodeRow]) -> Vec<&'a NodeRow> {
-    let takers = trusted.iter().filter(|node| membership.voters.contains(&node.info.replica));
-    let taken: BTreeSet<NodeId> = takers.filter_map(|node| node.info.replaces).collect();
-    trusted.iter().filter(|node| taken.contains(&node.id)).collect()
-}
-
-fn is_replaced(id: ReplicaId, replaced: &[&NodeRow]) -> bool {
-    replaced.iter().any(|node| node.info.replica == id)
-}
-
-fn place_taken(taker: ReplicaId, trusted: &[NodeRow]) -> Option<ReplicaId> {
-    let replaces = trusted.iter().find(|node| node.info.replica == taker)?.info.replaces?;
-    trusted.iter().find(|node| node.id == replaces).map(|node| node.info.replica)
+/// Whose place a node takes: another's, and through it that of all before. A joiner may have been admitted and never have started;
+/// the next one at its place then takes its place, and with it the one it was to take.
+fn replaced_by(taker: &NodeRow, nodes: &[NodeRow]) -> BTreeSet<NodeId> {
+    let mut replaced = BTreeSet::new();
+    let mut next = taker.info.replaces;
+    while let Some(id) = next.filter(|id| replaced.insert(*id)) {
+        next = nodes.iter().find(|node| node.id == id).and_then(|node| node.info.replaces);
+    }
+    replaced
 }
 
 /// One at a time: each voter more raises the number that must answer.
@@ -93,3 +97,93 @@ fn caught_up_learner(
 
 /// A learner may vote once it lacks no more entries than this.
 const LEARNER_LAG_MAX: u64 = 64;
+
+#[cfg(test)]
+mod tests {
+    use coco_attestation::platforms::virtual_tee::VirtualTee;
+    use coco_attestation::{EvidenceSource, ReportData};
+    use coco_governance::{Addresses, NodeInfo};
+    use coco_types::Digest;
+
+    use super::*;
+
+    #[test]
+    fn a_joiner_is_first_a_learner_and_then_takes_the_place_of_the_node_it_replaces_in_one_change() {
+        let nodes = [node(1, None), node(2, None), node(3, None), node(4, Some(1))];
+        assert_eq!(step(&[1, 2, 3], &[], &nodes), Some(Step::Change(MembershipChange::AddLearner(ReplicaId(4)))));
+        assert_eq!(step(&[1, 2, 3], &[4], &nodes), Some(joint(&[4], &[1])));
+        assert_eq!(step(&[2, 3, 4], &[], &nodes), Some(Step::Gone(nodes[0].id)));
+    }
+
+    #[test]
+    fn a_node_takes_the_places_of_joiners_that_never_started_too() {
+        let nodes = [node(1, None), node(2, None), node(3, None), node(4, Some(1)), node(5, Some(4))];
+        assert_eq!(
+            plan(&membership(&[1, 2, 3], &[4, 5]), &[peer(4, false), peer(5, true)], &nodes),
+            Some(joint(&[5], &[1]))
+        );
+        assert_eq!(step(&[2, 3, 5], &[4], &nodes), Some(Step::Gone(nodes[0].id)));
+        let nodes = [retired(1, true), node(2, None), node(3, None), node(4, Some(1)), node(5, Some(4))];
+        assert_eq!(step(&[2, 3, 5], &[4], &nodes), Some(Step::Change(MembershipChange::RemoveLearner(ReplicaId(4)))));
+        assert_eq!(step(&[2, 3, 5], &[], &nodes), Some(Step::Gone(nodes[3].id)));
+    }
+
+    #[test]
+    fn a_retired_node_leaves_and_is_then_marked_as_gone_once() {
+        let nodes = [retired(1, false), node(2, None), node(3, None)];
+        assert_eq!(step(&[1, 2, 3], &[], &nodes), Some(joint(&[], &[1])));
+        assert_eq!(step(&[2, 3], &[], &nodes), Some(Step::Gone(nodes[0].id)));
+        assert_eq!(step(&[2, 3], &[], &[retired(1, true), node(2, None), node(3, None)]), None);
+    }
+
+    #[test]
+    fn the_last_voter_stays_whatever_governance_says() {
+        assert_eq!(step(&[1], &[], &[retired(1, false)]), None);
+    }
+
+    fn step(voters: &[u64], learners: &[u64], nodes: &[NodeRow]) -> Option<Step> {
+        let peers: Vec<_> = learners.iter().map(|id| peer(*id, true)).collect();
+        plan(&membership(voters, learners), &peers, nodes)
+    }
+
+    fn joint(promote: &[u64], remove: &[u64]) -> Step {
+        Step::Change(MembershipChange::Joint { promote: set(promote), remove: set(remove) })
+    }
+
+    fn membership(voters: &[u64], learners: &[u64]) -> Membership {
+        Membership { voters: set(voters), learners: set(learners), ..Membership::default() }
+    }
+
+    fn set(ids: &[u64]) -> BTreeSet<ReplicaId> {
+        ids.iter().copied().map(ReplicaId).collect()
+    }
+
+    fn peer(id: u64, recent_active: bool) -> PeerProgress {
+        PeerProgress { id: ReplicaId(id), matched: 100, committed: 100, silent_ticks: 0, recent_active }
+    }
+
+    fn node(replica: u64, replaces: Option<u64>) -> NodeRow {
+        let address = ([127, 0, 0, 1], 8000).into();
+        let evidence = VirtualTee { measurement: Digest::ZERO }.evidence(&ReportData([0; 64]));
+        let info = NodeInfo {
+            status: NodeStatus::Trusted,
+            public_key: String::new(),
+            replica: ReplicaId(replica),
+            index: 0,
+            addresses: Addresses { api: address, peers: address },
+            quote_info: evidence.expect("virtual evidence is always to be had"),
+            replaces: replaces.map(node_id),
+            retired_committed: false,
+        };
+        NodeRow { id: node_id(replica), info }
+    }
+
+    fn retired(replica: u64, retired_committed: bool) -> NodeRow {
+        let node = node(replica, None);
+        NodeRow { info: NodeInfo { status: NodeStatus::Retired, retired_committed, ..node.info }, ..node }
+    }
+
+    fn node_id(replica: u64) -> NodeId {
+        NodeId(Digest([u8::try_from(replica).expect("small"); 32]))
+    }
+}

@@ -18,6 +18,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use coco_consensus::{Committed, Consensus, EntryKind, NotPrimary, Output, Persist, ReadOutcome, Role};
+use coco_governance::NodeRow;
 use coco_kv::{Snapshot, Store};
 use coco_protocol::{CommittedBatch, CommittedTransaction};
 use coco_types::{ReplicaId, Seqno, TxId, View, WriteSet};
@@ -43,7 +44,7 @@ pub enum Effect {
     /// Committed: for the front.
     Deliver(Delivery),
     Read(ReadOutcome),
-    /// A node was replaced and has left the consensus: governance should say so.
+    /// A node was replaced or retired and has left the consensus: governance should say so.
     Gone(coco_types::NodeId),
     /// These replicas lag behind what this one can serve.
     NeedsSnapshot(Vec<ReplicaId>),
@@ -329,6 +330,8 @@ impl Replica {
         }
         let Ok(slot) = self.consensus.slot() else { return Ok(false) };
         self.phase = Phase::Leading { view: slot.view };
+        // What an earlier reign reported may have been dropped with it.
+        self.gone_reported.clear();
         let newest = self.store.committed();
         if let Some(network) = coco_governance::Network::read(&mut self.store.snapshot())? {
             self.ledger.set_chunk_bytes(network.chunk_bytes);
@@ -355,7 +358,7 @@ impl Replica {
         if !self.is_leading() || self.committed == TxId::default() {
             return Ok(());
         }
-        let nodes = coco_governance::current_nodes(&mut self.store.snapshot())?;
+        let nodes = NodeRow::all(&mut self.store.snapshot())?;
         match reconciler::next_step(&self.consensus, self.id, &nodes) {
             None => return Ok(()),
             // Refusals are transient (a change is in progress): the next tick tries again.

@@ -7,7 +7,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use anyhow::bail;
 use clap::Args;
 
 use crate::accounts::DEV_MNEMONIC;

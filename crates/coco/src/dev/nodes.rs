@@ -54,10 +54,6 @@ impl Node {
         self.ended = self.child.try_wait()?.map(|status| status.to_string());
         Ok(self.ended.clone())
     }
-
-    pub fn is_running(&self) -> bool {
-        self.ended.is_none()
-    }
 }
 
 /// Waits until a node's admin listener says that it is ready. `false` if `stop` was raised first.

@@ -129,7 +129,7 @@ impl ReplicaThread {
     }
 
     /// A primary asks its quorum; a backup asks the primary how far it must have come.
-    fn linearizable(&mut self, reads: &mut Reads, reply: Box<dyn FnOnce(bool) + Send>) -> Result<(), Fault> {
+    fn linearizable(&mut self, reads: &mut Reads, reply: ReadReply) -> Result<(), Fault> {
         let primary = self.replica.consensus().primary();
         if primary == Some(self.replica.id()) {
             let token = reads.ask(reply);
@@ -226,16 +226,19 @@ impl ReplicaThread {
     }
 }
 
+/// Called once: whether the read may be made now.
+type ReadReply = Box<dyn FnOnce(bool) + Send>;
+
 /// Linearizable reads under way.
 #[derive(Default)]
 struct Reads {
     next_token: u64,
-    asked: BTreeMap<u64, Box<dyn FnOnce(bool) + Send>>,
-    waiting: Vec<(Seqno, Box<dyn FnOnce(bool) + Send>)>,
+    asked: BTreeMap<u64, ReadReply>,
+    waiting: Vec<(Seqno, ReadReply)>,
 }
 
 impl Reads {
-    fn ask(&mut self, reply: Box<dyn FnOnce(bool) + Send>) -> u64 {
+    fn ask(&mut self, reply: ReadReply) -> u64 {
         self.next_token += 1;
         self.asked.insert(self.next_token, reply);
         self.next_token
@@ -253,7 +256,7 @@ impl Reads {
         }
     }
 
-    fn wait(&mut self, seqno: Seqno, visible: Seqno, reply: Box<dyn FnOnce(bool) + Send>) {
+    fn wait(&mut self, seqno: Seqno, visible: Seqno, reply: ReadReply) {
         if visible >= seqno { reply(true) } else { self.waiting.push((seqno, reply)) }
     }
 
