@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use alloy_consensus::Header;
-use alloy_primitives::B256;
+use alloy_primitives::{B256, keccak256};
 use alloy_rlp::Decodable;
 use bytes::Bytes;
 use coco_kv::Snapshot;
@@ -119,7 +119,7 @@ impl Chain {
     /// Base fee of the block that is open or, if none is, of the next.
     pub fn base_fee(&self) -> u64 {
         let building = self.building.lock();
-        if let Some(open) = &building.open {
+        if let Some(open) = building.open.as_ref().filter(|open| !open.included().is_empty()) {
             return open.header().base_fee_per_gas.unwrap_or(0);
         }
         let fixed = self.network.read().config.base_fee;
@@ -148,12 +148,20 @@ impl Chain {
         *self.building.lock() = Building { executed: VecDeque::from([tip]), open: None };
     }
 
-    /// Opens a block on the newest one; replaces one that was open.
+    /// Whether a block can be opened on the state whose newest header has this hash: its trie is here. A node that has just
+    /// become primary may have to follow a last few batches first.
+    pub fn can_build_on(&self, head: &B256) -> bool {
+        let building = self.building.lock();
+        let is_head = |tip: &Tip| tip.hash == *head;
+        building.executed.iter().any(is_head) || self.committed.lock().tips.iter().any(is_head)
+    }
+
+    /// Opens a block on the newest one in `state`; replaces one that was open.
     pub fn open_block(&self, state: &mut dyn State, context: &Context<'_>) -> Result<(), BlockError> {
         let network = self.network();
         let mut building = self.building.lock();
-        let parent = self.with_newest(&building, Tip::clone);
-        let parent = parent.expect("a chain begins with block 0 before anything is executed");
+        building.open = None;
+        let parent = self.parent_in(&mut building, state)?;
         let genesis = &network.config.genesis;
         let earliest = parent.header.timestamp + u64::from(network.config.dev);
         let attributes = BlockAttributes {
@@ -261,6 +269,20 @@ impl Chain {
         };
         self.committed.lock().push(tip);
         Ok(())
+    }
+
+    /// The newest block of `state`. Own blocks that are not in it were dropped with an earlier leadership, and are forgotten.
+    fn parent_in(&self, building: &mut Building, state: &mut dyn State) -> Result<Tip, BlockError> {
+        let head = state.value(&META, META_HEAD).ok_or(BlockError::Behind)?;
+        let hash = keccak256(&head);
+        if let Some(at) = building.executed.iter().position(|tip| tip.hash == hash) {
+            building.executed.truncate(at + 1);
+            return Ok(building.executed[at].clone());
+        }
+        let committed = self.committed.lock();
+        let tip = committed.tips.iter().find(|tip| tip.hash == hash).ok_or(BlockError::Behind)?;
+        building.executed.clear();
+        Ok(tip.clone())
     }
 
     fn renew_rules(&self, newest: &Header) {

@@ -172,5 +172,5 @@ fn transaction_claims(included: &Included) -> Claims {
 
 /// A block that cannot be opened or sealed: no submission is to blame.
 fn broken(error: BlockError) -> Rejection {
-    Rejection::new(RejectionReason::Refused, -32603, error.to_string())
+    Rejection::new(RejectionReason::Busy, -32603, error.to_string())
 }

@@ -9,7 +9,7 @@ use alloy_trie::Nibbles;
 use alloy_trie::proof::verify_proof;
 use bytes::Bytes;
 use coco_kv::Store;
-use coco_protocol::{Caller, CommittedBatch, History, HistoryError, OpenGate, Protocol, Reader};
+use coco_protocol::{Caller, CommittedBatch, History, HistoryError, OpenGate, Protocol, Reader, Ready};
 use coco_types::{MapName, Retention, Seqno, WriteSet};
 use parking_lot::Mutex;
 
@@ -262,6 +262,45 @@ fn losing_the_lead_drops_blocks_that_are_not_committed() {
     assert_eq!(node.head().number, 0);
     node.block(1_500, &[sign(&dev_key(0), transfer(0, Address::ZERO, 2))])[0].as_ref().unwrap();
     assert_eq!(node.head().number, 1);
+}
+
+#[test]
+fn a_primary_forgets_blocks_that_were_dropped_and_builds_on_what_the_state_holds() {
+    let mut node = Node::dev();
+    node.block(1_000, &[sign(&dev_key(0), transfer(0, Address::ZERO, 1))]);
+    // The second block is dropped with the leadership; nobody tells the ledger.
+    node.store.commit(node.store.newest());
+    let kept = node.ledger.len();
+    node.block(2_000, &[sign(&dev_key(0), transfer(1, Address::ZERO, 1))]);
+    node.store.rollback();
+    node.ledger.truncate(kept);
+    node.block(3_000, &[sign(&dev_key(0), transfer(1, Address::ZERO, 2))])[0].as_ref().unwrap();
+    assert_eq!((node.head().number, node.head().parent_hash), (2, node.record(1).header().unwrap().hash_slow()));
+    assert_rebuilds(&node);
+}
+
+#[test]
+fn a_new_primary_waits_until_it_has_followed_to_the_newest_block() {
+    let (old, _) = busy_node();
+    let mut new = Node::empty();
+    for writes in &old.ledger {
+        new.store.apply(new.store.newest().next(), writes).unwrap();
+    }
+    let mut batch = old.batch(0);
+    let rest = batch.transactions.split_off(4);
+    new.ethereum.committed(&batch, &new.store.newest_snapshot()).unwrap();
+    let mut pool = new.ethereum.pool();
+    let raw = sign(&dev_key(1), transfer(1, Address::ZERO, 1));
+    let admitted = new.ethereum.admit(raw.clone(), &Caller::Anonymous).unwrap();
+    pool.insert(admitted, &new.store.newest_snapshot(), 9_000).unwrap();
+    assert_eq!(pool.ready(9_500), Ready::At(9_505));
+    assert!(pool.next(9_500).is_none());
+    assert!(new.block(9_500, std::slice::from_ref(&raw))[0].is_err(), "not even without a pool");
+    new.ethereum.committed(&CommittedBatch { transactions: rest }, &new.store.newest_snapshot()).unwrap();
+    assert_eq!(pool.ready(9_500), Ready::At(9_100));
+    assert!(pool.next(9_500).is_some());
+    new.block(9_500, &[raw])[0].as_ref().unwrap();
+    assert_eq!(new.head().number, 4);
 }
 
 #[test]

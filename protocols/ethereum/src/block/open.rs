@@ -44,6 +44,8 @@ pub enum BlockError {
     SystemContract { contract: Address, reason: String },
     #[error("deposit event is malformed")]
     Deposit,
+    #[error("this node has not followed up to the newest block yet")]
+    Behind,
     #[error(transparent)]
     State(#[from] CorruptState),
 }

@@ -22,16 +22,28 @@ mod tests;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use alloy_primitives::{Address, B256};
+use alloy_primitives::{Address, B256, keccak256};
 use bytes::Bytes;
 use coco_kv::Snapshot;
 use coco_protocol::{Admitted, Outcome, Pool, Ready, Rejection};
 
 use crate::chain::Chain;
+use crate::state::{META, META_HEAD};
 use heads::{Head, Heads};
 use index::Index;
 use queue::{Pooled, SenderQueue};
 use run::Run;
+
+/// Between two looks whether this node has followed up to the newest block, after it became primary.
+const CATCH_UP_MS: u64 = 5;
+
+/// A node that has just become primary may have to follow a last few batches before it can build on them.
+enum Awaited {
+    Unknown,
+    Block(B256),
+    /// What it executes itself keeps it ahead from here on.
+    Nothing,
+}
 
 /// What the pool holds at most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,6 +78,8 @@ pub struct EthereumPool {
     /// When the block timer was started.
     timer_ms: Option<u64>,
     run: Option<Run>,
+    /// Hash of the newest header, until this node has followed up to it; nothing is run before.
+    awaited: Awaited,
 }
 
 impl EthereumPool {
@@ -87,6 +101,7 @@ impl EthereumPool {
             next_order: 0,
             timer_ms: None,
             run: None,
+            awaited: Awaited::Unknown,
         }
     }
 }
@@ -94,6 +109,7 @@ impl EthereumPool {
 impl Pool for EthereumPool {
     fn insert(&mut self, admitted: Admitted, state: &Snapshot, now_ms: u64) -> Result<(), Rejection> {
         self.drop_expired(now_ms);
+        self.await_head(state);
         self.take_in(admitted, state, now_ms)?;
         if self.timer_ms.is_none() && self.heads.can_pay(self.chain.base_fee()) {
             self.timer_ms = Some(now_ms);
@@ -105,6 +121,9 @@ impl Pool for EthereumPool {
         if !self.heads.can_pay(self.chain.base_fee()) {
             return Ready::Idle;
         }
+        if !self.can_build() {
+            return Ready::At(now_ms + CATCH_UP_MS);
+        }
         let interval_ms = self.chain.network().config.block_interval_ms;
         if interval_ms == 0 || self.pending_gas >= self.chain.block_gas_limit() {
             return Ready::Now;
@@ -113,6 +132,10 @@ impl Pool for EthereumPool {
     }
 
     fn next(&mut self, now_ms: u64) -> Option<Admitted> {
+        if !self.can_build() {
+            return None;
+        }
+        self.awaited = Awaited::Nothing;
         self.choose(now_ms)
     }
 
@@ -153,6 +176,20 @@ impl EthereumPool {
             false => self.queued.remove(sender, &pooled),
         }
         Some(pooled)
+    }
+
+    fn await_head(&mut self, state: &Snapshot) {
+        if !matches!(self.awaited, Awaited::Nothing) {
+            self.awaited = Awaited::Block(keccak256(state.get(&META, META_HEAD).unwrap_or_default()));
+        }
+    }
+
+    fn can_build(&self) -> bool {
+        match &self.awaited {
+            Awaited::Unknown => false,
+            Awaited::Block(hash) => self.chain.can_build_on(hash),
+            Awaited::Nothing => true,
+        }
     }
 
     fn forget_pending(&mut self, sender: &Address, pooled: &Pooled) {
