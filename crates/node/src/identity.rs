@@ -153,7 +153,7 @@ mod tests {
     use super::*;
 
     fn identity(crypto: &SeededCrypto) -> Identity {
-        let validity = Validity { not_before: 0, not_after: 1 << 40 };
+        let validity = Validity { not_before: 0, not_after: 4_000_000_000 };
         let [node_key, service_key] = [(); 2].map(|()| SigningKey::generate(crypto, Curve::P384));
         let certificate = self_signed_service_certificate(crypto, &service_key, "test", validity, &[]).unwrap();
         Identity {
