@@ -47,14 +47,17 @@ impl World {
     }
 
     /// Asks the primary to admit a fresh node at this place; if a node is there, the fresh one takes its place. It starts once it
-    /// is admitted. Without a primary, nothing happens.
+    /// is admitted. Without a primary, its host has to try again.
     pub fn admit(&mut self, index: u32) -> Result<(), Violation> {
-        let Some(primary) = self.primary() else { return Ok(()) };
+        let Some(primary) = self.primary() else {
+            self.places_to_fill.push(index);
+            return Ok(());
+        };
         let seed = self.random.next();
         let node = self.setting.node(ReplicaId(0), index, seed);
         let command = self.admission(&node)?;
         let number = self.number();
-        self.joiners.insert(number, node);
+        self.joiners.insert(number, (primary, node));
         let reply = self.reply(primary, Waiter::Joiner(number));
         self.tell_executor(primary, ExecutorEvent::System { command, reply });
         Ok(())
@@ -78,11 +81,12 @@ impl World {
         NodeRow::read(&mut machines.visible.state(), node).ok().flatten()
     }
 
-    /// A joiner that was not told that it is admitted gives up, and its key with it.
+    /// A joiner that was not told that it is admitted gives up, and its key with it. Its host tries again with another.
     pub(crate) fn joiner_is_answered(&mut self, number: u64, answer: &Submitted) -> Result<(), Violation> {
-        let Some(node) = self.joiners.remove(&number) else { return Ok(()) };
+        let Some((_, node)) = self.joiners.remove(&number) else { return Ok(()) };
         let Submitted::Committed { response, .. } = answer else {
             self.note(|| format!("a joiner gives up: {answer:?}"));
+            self.places_to_fill.push(node.index);
             return Ok(());
         };
         let id = response.first_chunk().map(|bytes| ReplicaId(u64::from_be_bytes(*bytes)));
@@ -90,6 +94,12 @@ impl World {
         self.note(|| format!("{id} joins at place {}", node.index));
         self.nodes.insert(id, node.admitted_as(id));
         self.start(id)
+    }
+
+    /// The node that these joiners asked is gone, and its answer with it.
+    pub(crate) fn joiners_lose(&mut self, asked: ReplicaId) {
+        let lost = self.joiners.extract_if(.., |_, (primary, _)| *primary == asked);
+        self.places_to_fill.extend(lost.map(|(_, (_, node))| node.index));
     }
 
     /// What the shell does about [`coco_node::replica::Effect::Gone`].

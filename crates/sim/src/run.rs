@@ -146,6 +146,15 @@ impl World {
             self.step()?;
             self.check_stopped()?;
         }
+        while !(self.joiners.is_empty() && self.places_to_fill.is_empty()) {
+            holds(self.now_ms() < until, || "a joiner waits in vain".to_owned())?;
+            if self.joiners.is_empty()
+                && let Some(index) = self.places_to_fill.pop()
+            {
+                self.admit(index)?;
+            }
+            self.step()?;
+        }
         self.run_until(RECOVERY_MS, "the members that governance wants", Self::membership_is_settled)?;
         self.run_until(RECOVERY_MS, "agreement", Self::members_agree)?;
         self.check_stopped()

@@ -32,8 +32,10 @@ pub struct World {
     pub(crate) invariants: Invariants,
     answers: Arc<Mutex<Vec<(ReplicaId, Waiter, Submitted)>>>,
     answered: BTreeMap<u64, Submitted>,
-    /// Admitted, or about to be, by the number under which they asked.
-    pub(crate) joiners: BTreeMap<u64, SimNode>,
+    /// Waiting for their admission, by number, with the primary that they asked.
+    pub(crate) joiners: BTreeMap<u64, (ReplicaId, SimNode)>,
+    /// Where a joiner gave up.
+    pub(crate) places_to_fill: Vec<u32>,
     reads: Reads,
     next_number: u64,
     pub(crate) genesis: Vec<SystemCommand>,
@@ -92,6 +94,7 @@ impl World {
             answers: Arc::default(),
             answered: BTreeMap::new(),
             joiners: BTreeMap::new(),
+            places_to_fill: Vec::new(),
             reads: Reads::default(),
             next_number: 1,
             genesis: Vec::new(),
@@ -184,6 +187,7 @@ impl World {
             self.counts.crashes += 1;
             node.crash(|len| faults.survives(len, random));
             self.note(|| format!("{id} crashes"));
+            self.joiners_lose(id);
         }
     }
 
@@ -349,6 +353,7 @@ impl World {
         let node = self.node_mut(id);
         node.stop();
         node.stopped_by = Some(why.to_owned());
+        self.joiners_lose(id);
     }
 
     fn tell_replica(&mut self, id: ReplicaId, note: Note) {
