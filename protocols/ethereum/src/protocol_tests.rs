@@ -13,6 +13,7 @@ use coco_protocol::{Caller, CommittedBatch, History, HistoryError, OpenGate, Pro
 use coco_types::{MapName, Retention, Seqno, WriteSet};
 use parking_lot::Mutex;
 
+use crate::block::BlockRecord;
 use crate::events::{Channel, Event, Keep};
 use crate::network::NetworkConfig;
 use crate::state::{ACCOUNT, Account, HistoricState, ReadState, STORAGE, UNDO, Undo, storage_key};
@@ -311,6 +312,35 @@ fn what_a_peer_admitted_needs_no_second_recovery() {
     let again = node.ethereum.readmit(raw.clone(), admitted.finding.clone(), Caller::Anonymous).unwrap();
     assert_eq!((again.id, again.finding.clone()), (admitted.id, admitted.finding));
     assert!(node.ethereum.readmit(raw, again.finding.slice(1..), Caller::Anonymous).is_err());
+}
+
+#[test]
+fn records_keep_their_encoding_and_are_refused_when_damaged() {
+    let (node, at) = busy_node();
+    let record = node.record(3).bytes().clone();
+    let undo = node.ledger.iter().find_map(|writes| writes.get(&UNDO, &3u64.to_be_bytes()).flatten()).unwrap();
+    let row = ReadState::value(&node.store.newest_snapshot(), &ACCOUNT, at.as_slice()).unwrap();
+    let golden = [keccak256(&record), keccak256(undo), keccak256(&row)].map(|hash| hash.to_string());
+    let expected = [
+        "0x35f676fcc9c7c05e09d654380891712a3df44927d9378c743978d44395ec1f7f",
+        "0x12c71de2801dbda9da370a0c88d5b7b66dc7f7c895ef69010aa080253ca0400c",
+        "0x3fb041aeb84dc64e2c56b4aaadf72e3b441fd41fbf16cdce203db578967003f8",
+    ];
+    assert_eq!(golden, expected);
+    for length in 0..record.len() {
+        let cut = BlockRecord::decode(record.slice(..length));
+        assert!(cut.is_none(), "cut at {length}");
+    }
+    for at in 0..record.len() {
+        let mut damaged = record.to_vec();
+        damaged[at] ^= 0x81;
+        // Whatever it says, it must not panic.
+        let read = BlockRecord::decode(damaged.into());
+        let _parts =
+            read.map(|record| (record.header(), record.transactions().count(), record.withdrawals(), record.ommers()));
+    }
+    assert!(BlockRecord::decode([&record[..], &[0]].concat().into()).is_none());
+    assert!((0..undo.len()).all(|length| Undo::decode(&undo[..length]).is_none()));
 }
 
 #[test]

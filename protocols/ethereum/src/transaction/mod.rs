@@ -41,10 +41,10 @@ impl Transaction {
         let (envelope, hash) = decode::submission(&raw, rules)?;
         rules.check_signing(&envelope)?;
         let sender = sender::recover(&envelope)?;
+        // Gas first: it bounds how many authorizations there are to recover.
+        rules.check(&envelope)?;
         let authorities = sender::authorities(&envelope);
-        let transaction = Self { envelope, hash, sender, authorities, raw };
-        rules.check(&transaction.envelope)?;
-        Ok(transaction)
+        Ok(Self { envelope, hash, sender, authorities, raw })
     }
 
     /// What [`Transaction::readmit`] needs to skip recovery: the sender, then 21 bytes for each authorization.
