@@ -282,7 +282,7 @@ impl Replica {
     /// Applies committed entries, unless the executor still holds the store.
     fn apply_held(&mut self) -> Result<bool, Fault> {
         let mut applied = false;
-        while (self.phase != Phase::Stopping || self.own_is_next()) && self.undelivered < UNDELIVERED_MAX {
+        while self.may_apply_next() && self.undelivered < UNDELIVERED_MAX {
             let Some(entry) = self.held.pop_front() else { break };
             if let EntryKind::Batch(span) = entry.kind {
                 let last = TxId::new(span.view, span.last);
@@ -305,13 +305,11 @@ impl Replica {
         Ok(applied)
     }
 
-    /// While stopping, batches that this replica proposed itself are in the store already and may be committed.
-    fn own_is_next(&self) -> bool {
-        match (self.held.front().map(|entry| entry.kind), self.in_flight.front()) {
-            (Some(EntryKind::Batch(span)), Some(own)) => own.last == TxId::new(span.view, span.last),
-            (Some(EntryKind::Membership | EntryKind::Empty), _) => true,
-            _ => false,
-        }
+    /// While stopping, no batch: the executor may have dropped the versions of this replica's own already, and says so later. They
+    /// are read back from the ledger then, as any other's.
+    fn may_apply_next(&self) -> bool {
+        let is_batch = |entry: &Committed| matches!(entry.kind, EntryKind::Batch(_));
+        self.phase != Phase::Stopping || !self.held.front().is_some_and(is_batch)
     }
 
     fn apply_foreign(&mut self, span: coco_consensus::BatchSpan) -> Result<Vec<CommittedTransaction>, Fault> {

@@ -28,6 +28,10 @@ impl<T> Inbox<T> {
         self.items.front().map(|(at, _)| *at)
     }
 
+    pub fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+
     pub fn clear(&mut self) {
         self.items.clear();
     }

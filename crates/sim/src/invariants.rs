@@ -41,6 +41,7 @@ impl Invariants {
     /// (`PrevCommittedInv`).
     pub fn committed(&mut self, replica: ReplicaId, delivery: &Delivery) -> Result<(), Violation> {
         let mut is_new = false;
+        let before = self.committed.last_key_value().map(|(_, (txid, _))| *txid);
         for transaction in &delivery.batch.transactions {
             let content = (transaction.txid, digest(&transaction.writes));
             let next = self.committed.last_key_value().map_or(Seqno(1), |(last, _)| last.next());
@@ -58,6 +59,11 @@ impl Invariants {
         if !is_new {
             return Ok(());
         }
+        let opens_view = before.is_some_and(|before| before.view < delivery.last.view);
+        let writes = delivery.batch.transactions.iter().any(|transaction| !transaction.writes.is_empty());
+        holds(!(opens_view && writes), || {
+            format!("view {} does not begin with a signature alone", delivery.last.view)
+        })?;
         self.states.insert(delivery.last.seqno, self.model.sum());
         let differs = delivery
             .batch

@@ -16,6 +16,7 @@ mod network;
 mod node;
 mod random;
 mod run;
+mod status;
 mod world;
 
 pub use faults::Faults;

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use coco_consensus::{Membership, ReadOutcome};
+use coco_consensus::{Membership, ReadOutcome, Role};
 use coco_crypto::Sha256;
 use coco_node::events::ExecutorEvent;
 use coco_node::executor::SystemCommand;
@@ -141,6 +141,11 @@ impl World {
         self.nodes[&id].machines.as_ref().map_or(View(0), |machines| machines.replica.consensus().view())
     }
 
+    /// What a node's consensus takes it to be; `Removed` too if it does not run.
+    pub fn role(&self, id: ReplicaId) -> Role {
+        self.nodes[&id].machines.as_ref().map_or(Role::Removed, |machines| machines.replica.consensus().role())
+    }
+
     /// What readers of a node see.
     pub fn visible(&self, id: ReplicaId) -> TxId {
         self.nodes[&id].machines.as_ref().map_or(TxId::default(), |machines| machines.visible.txid())
@@ -160,6 +165,14 @@ impl World {
         self.note(|| format!("{id} is cut off"));
         for other in self.ids() {
             self.network.set_cut(id, other, true);
+            self.network.set_cut(other, id, true);
+        }
+    }
+
+    /// Cuts off what others say to a node; it is still heard, until [`World::heal`].
+    pub fn cut_towards(&mut self, id: ReplicaId) {
+        self.note(|| format!("{id} hears nothing"));
+        for other in self.ids() {
             self.network.set_cut(other, id, true);
         }
     }
@@ -448,6 +461,8 @@ impl World {
     fn lead(&mut self, id: ReplicaId, view: View) -> Result<(), Violation> {
         self.note(|| format!("{id} leads view {view}"));
         self.invariants.leads(id, view)?;
+        let behind = !self.nodes[&id].for_front.is_empty();
+        holds(!behind, || format!("{id} leads view {view} before its front has caught up"))?;
         self.tell_executor(id, ExecutorEvent::Lead { view });
         for command in std::mem::take(&mut self.genesis) {
             let reply = self.reply(id, Waiter::Nobody);

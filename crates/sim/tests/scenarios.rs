@@ -1,0 +1,322 @@
+//! Whole nodes in named situations. Random trouble is in `seeds.rs`; the consensus alone has its own scenarios.
+
+use coco_consensus::Role;
+use coco_disk::Disk;
+use coco_protocol::{Submitted, TransactionStatus};
+use coco_sim::{Faults, Options, ReadEnd, World};
+use coco_types::{ReplicaId, TxId};
+
+/// Simulated milliseconds in which anything that needs an election or two must have happened.
+const SOON_MS: u64 = 10_000;
+
+#[test]
+fn a_new_primary_waits_for_its_front_and_first_seals_a_signature_alone() {
+    for seed in 1..=5 {
+        let mut world = three(seed);
+        // The front is far behind the replica when the election is won; that the executor leads only once it has caught up, and
+        // that each view begins with a signature alone, is checked at every step of every run.
+        world.set_faults(Faults { machine_ms: (30, 90), ..Faults::none() });
+        let old = primary(&world);
+        for _ in 0..20 {
+            world.submit(old, "counter");
+            world.run_for(5).unwrap();
+        }
+        world.hand_over().unwrap();
+        world.run_until(SOON_MS, "another primary", |world| world.primary().is_some_and(|id| id != old)).unwrap();
+        let new = primary(&world);
+        let id = world.submit(new, "counter");
+        world.run_until(SOON_MS, "an answer", |world| world.answer(id).is_some()).unwrap();
+        assert!(matches!(world.answer(id), Some(Submitted::Committed { .. })), "seed {seed}");
+    }
+}
+
+#[test]
+fn a_primary_that_loses_the_lead_says_unknown_and_the_ids_later_status_is_true() {
+    let mut world = three(2);
+    let old = primary(&world);
+    world.isolate(old);
+    let ids: Vec<u64> = (0..3).map(|_| world.submit(old, "counter")).collect();
+    world.run_until(SOON_MS, "its end as primary", |world| ids.iter().all(|id| world.answer(*id).is_some())).unwrap();
+    let txids: Vec<TxId> = ids.iter().map(|id| unknown(&world, *id)).collect();
+    for txid in &txids {
+        assert_eq!(world.node(old).transaction_status(*txid), Some(TransactionStatus::Pending));
+    }
+    acknowledge(&mut world, 3);
+    world.heal();
+    settle(&mut world);
+    for node in world.ids() {
+        for txid in &txids {
+            assert_eq!(world.node(node).transaction_status(*txid), Some(TransactionStatus::Invalid));
+        }
+    }
+}
+
+#[test]
+fn what_was_unknown_and_reached_a_majority_is_committed_by_the_next_primary() {
+    let mut world = three(3);
+    let old = primary(&world);
+    // Its messages leave, no answers come back.
+    world.cut_towards(old);
+    let id = world.submit(old, "counter");
+    world.run_until(SOON_MS, "its end as primary", |world| world.answer(id).is_some()).unwrap();
+    let txid = unknown(&world, id);
+    world.heal();
+    settle(&mut world);
+    for node in world.ids() {
+        assert_eq!(world.node(node).transaction_status(txid), Some(TransactionStatus::Committed));
+    }
+}
+
+#[test]
+fn what_is_committed_between_the_executors_end_and_the_replicas_knowledge_of_it_is_not_lost() {
+    for seed in 1..=20 {
+        let mut world = three(seed);
+        let old = primary(&world);
+        world.set_faults(Faults { machine_ms: (2, 8), ..Faults::none() });
+        // The others get its last batches and elect one of them; it hears nothing of either.
+        world.cut_towards(old);
+        for _ in 0..5 {
+            world.submit(old, "counter");
+            world.run_for(10).unwrap();
+        }
+        world.isolate(old);
+        let elected = |world: &World| world.ids().into_iter().any(|id| id != old && world.role(id) == Role::Primary);
+        world.run_until(SOON_MS, "another primary", elected).unwrap();
+        // Now it is told, first that another leads, a moment later that its batches are committed.
+        world.heal();
+        world.run_for(1_000).unwrap();
+        assert_eq!(world.node(old).stopped_by, None, "seed {seed}");
+        settle(&mut world);
+    }
+}
+
+#[test]
+fn nothing_is_answered_as_committed_before_a_majority_has_it_on_disk() {
+    for hanging in [[1, 2], [0, 1], [0, 2]] {
+        let mut world = three(4);
+        let primary = primary(&world);
+        let backups = world.ids().into_iter().filter(|id| *id != primary);
+        let nodes: Vec<ReplicaId> = std::iter::once(primary).chain(backups).collect();
+        for position in hanging {
+            world.node_mut(nodes[position]).disk_hangs = true;
+        }
+        let id = world.submit(primary, "counter");
+        world.run_for(5_000).unwrap();
+        assert_eq!(world.answer(id), None);
+        assert_eq!(world.primary(), Some(primary), "a slow disk is no reason for an election");
+        world.node_mut(nodes[hanging[0]]).disk_hangs = false;
+        world.run_until(SOON_MS, "an answer", |world| world.answer(id).is_some()).unwrap();
+        assert!(matches!(world.answer(id), Some(Submitted::Committed { .. })));
+    }
+}
+
+#[test]
+fn a_batch_that_finds_no_slot_dies_with_its_view() {
+    let mut world = three(5);
+    let old = primary(&world);
+    let view = world.view(old);
+    // While the lead is being handed over nothing is sealed: what is executed meanwhile waits, and is told to be unknown.
+    world.set_faults(Faults { delay_ms: (40, 60), ..Faults::none() });
+    world.hand_over().unwrap();
+    let id = world.submit(old, "counter");
+    world.run_until(SOON_MS, "an answer", |world| world.answer(id).is_some()).unwrap();
+    let txid = unknown(&world, id);
+    assert_eq!(txid.view, view);
+    acknowledge(&mut world, 1);
+    settle(&mut world);
+    assert!(!world.invariants().is_committed(txid));
+    assert!(world.invariants().committed_txids().all(|committed| committed.view != view || committed < txid));
+    assert_eq!(world.node(old).transaction_status(txid), Some(TransactionStatus::Invalid));
+}
+
+#[test]
+fn a_retired_node_leaves_the_consensus_and_its_replica_stops() {
+    for retire_primary in [false, true] {
+        let mut world = three(6);
+        let leading = primary(&world);
+        let id = if retire_primary { leading } else { other_than(&world, leading) };
+        let node = world.node(id).node_id();
+        world.retire(id);
+        world.run_until(SOON_MS, "its end", |world| world.node(id).removed).unwrap();
+        assert_eq!(world.node(id).stopped_by.as_deref(), Some("removed from the network"));
+        settle(&mut world);
+        let primary = primary(&world);
+        assert_eq!(world.membership(primary).voters.len(), 2);
+        world
+            .run_until(SOON_MS, "the record of it", |world| {
+                world.standing(primary, node).is_some_and(|row| row.info.retired_committed)
+            })
+            .unwrap();
+        acknowledge(&mut world, 1);
+    }
+}
+
+#[test]
+fn a_fresh_node_takes_the_place_of_one_that_died() {
+    swap(7, true);
+}
+
+#[test]
+fn a_fresh_node_takes_the_place_of_one_that_still_runs() {
+    swap(8, false);
+}
+
+fn swap(seed: u64, dead: bool) {
+    let mut world = three(seed);
+    let old = other_than(&world, primary(&world));
+    let (node, index) = (world.node(old).node_id(), world.node(old).index);
+    if dead {
+        world.crash(old);
+    }
+    world.admit(index).unwrap();
+    let fresh = ReplicaId(4);
+    world
+        .run_until(SOON_MS, "the learner", |world| world.membership(primary(world)).learners.contains(&fresh))
+        .unwrap();
+    assert!(world.membership(primary(&world)).voters.contains(&old), "the old one votes until the fresh one can");
+    world
+        .run_until(SOON_MS, "the change", |world| {
+            let membership = world.membership(primary(world));
+            let swapped = membership.voters.contains(&fresh) && !membership.voters.contains(&old);
+            assert_eq!(swapped, membership.voters.contains(&fresh), "one change does both");
+            swapped && !membership.is_joint()
+        })
+        .unwrap();
+    assert!(dead || world.node(old).removed || world.run_until(SOON_MS, "its end", |w| w.node(old).removed).is_ok());
+    settle(&mut world);
+    world
+        .run_until(SOON_MS, "the record of it", |world| {
+            world.standing(fresh, node).is_some_and(|row| row.info.retired_committed)
+        })
+        .unwrap();
+    acknowledge(&mut world, 2);
+    world.check_end().unwrap();
+}
+
+#[test]
+fn a_node_whose_disk_is_full_stops_and_loses_nothing() {
+    fail_and_restart(9, |disks| disks.iter().for_each(|disk| disk.set_bytes_max(Some(1))), "no storage space");
+}
+
+#[test]
+fn a_node_whose_disk_fails_a_sync_stops_and_loses_nothing() {
+    fail_and_restart(10, |disks| disks.iter().for_each(|disk| disk.fail_syncs(true)), "sync");
+}
+
+fn fail_and_restart(seed: u64, fail: impl Fn(&[&coco_disk::MemoryDisk; 2]), why: &str) {
+    for fail_primary in [true, false] {
+        let mut world = three(seed);
+        acknowledge(&mut world, 3);
+        let leading = primary(&world);
+        let id = if fail_primary { leading } else { other_than(&world, leading) };
+        fail(&[&world.node(id).ledger_disk, &world.node(id).log_disk]);
+        world.submit(leading, "counter");
+        world.run_until(SOON_MS, "its end", |world| world.node(id).stopped_by.is_some()).unwrap();
+        let reason = world.node(id).stopped_by.clone().unwrap_or_default();
+        assert!(reason.contains(why), "{reason}");
+        acknowledge(&mut world, 3);
+        for disk in [&world.node(id).ledger_disk, &world.node(id).log_disk] {
+            disk.set_bytes_max(None);
+            disk.fail_syncs(false);
+        }
+        world.start(id).unwrap();
+        settle(&mut world);
+    }
+}
+
+#[test]
+fn a_damaged_chunk_is_named_when_its_node_starts() {
+    let mut world = three(11);
+    acknowledge(&mut world, 40);
+    let id = other_than(&world, primary(&world));
+    world.crash(id);
+    let disk = &world.node(id).ledger_disk;
+    let chunk = disk.names().unwrap().into_iter().find(|name| name.ends_with(".committed")).expect("a complete chunk");
+    disk.flip(&chunk, disk.len(&chunk).unwrap() / 2, 0x40).unwrap();
+    let refused = world.start(id).unwrap_err();
+    assert!(refused.0.contains(&chunk), "{refused}");
+    acknowledge(&mut world, 1);
+}
+
+#[test]
+fn a_power_cut_of_all_nodes_keeps_every_acknowledged_submission_and_its_receipt() {
+    for seed in 12..=14 {
+        let mut world = three(seed);
+        for _ in 0..3 {
+            acknowledge(&mut world, 5);
+            let primary = primary(&world);
+            world.submit(primary, "counter");
+            world.run_for(3).unwrap();
+            for id in world.ids() {
+                world.crash(id);
+            }
+            for id in world.ids() {
+                world.start(id).unwrap();
+            }
+        }
+        acknowledge(&mut world, 1);
+        settle(&mut world);
+        assert!(world.invariants().acknowledged_count() >= 16);
+    }
+}
+
+#[test]
+fn a_deposed_primary_shows_old_state_but_confirms_no_linearizable_read() {
+    let mut world = three(15);
+    let old = primary(&world);
+    world.isolate(old);
+    let stale = world.read(old).unwrap();
+    world.run_until(SOON_MS, "another primary", |world| world.primary().is_some_and(|id| id != old)).unwrap();
+    acknowledge(&mut world, 2);
+    let known = world.invariants().newest_acknowledged();
+    // A snapshot read there misses what was acknowledged: a history checker that saw no difference would be blind.
+    assert!(world.visible(old) < known);
+    assert!(world.invariants().read(old, known, world.visible(old)).is_err());
+    assert!(matches!(world.read_end(stale), None | Some(ReadEnd::Lost)));
+    let refused = world.read(old).unwrap();
+    world.run_for(3_000).unwrap();
+    assert_eq!(world.read_end(refused), Some(ReadEnd::Lost));
+    let primary = primary(&world);
+    let fresh = world.read(primary).unwrap();
+    world.run_until(SOON_MS, "a confirmed read", |world| world.read_end(fresh).is_some()).unwrap();
+    assert!(matches!(world.read_end(fresh), Some(ReadEnd::Seen(seen)) if seen >= known));
+}
+
+fn three(seed: u64) -> World {
+    World::quiet(seed, 3, Options::default()).unwrap()
+}
+
+fn primary(world: &World) -> ReplicaId {
+    world.primary().expect("a primary")
+}
+
+fn other_than(world: &World, id: ReplicaId) -> ReplicaId {
+    world.members().into_iter().find(|other| *other != id).expect("more than one member")
+}
+
+/// Submits until so many more are acknowledged.
+fn acknowledge(world: &mut World, count: usize) {
+    let wanted = world.invariants().acknowledged_count() + count;
+    let until = world.now_ms() + SOON_MS;
+    while world.invariants().acknowledged_count() < wanted {
+        assert!(world.now_ms() < until, "no progress");
+        if let Some(primary) = world.primary() {
+            world.submit(primary, "counter");
+        }
+        world.run_for(20).unwrap();
+    }
+}
+
+/// Waits until all is quiet, and checks everything that must hold then.
+fn settle(world: &mut World) {
+    world.set_faults(Faults::none());
+    world.run_until(3 * SOON_MS, "quiet", |world| world.membership_is_settled() && world.members_agree()).unwrap();
+    world.check_end().unwrap();
+}
+
+fn unknown(world: &World, id: u64) -> TxId {
+    match world.answer(id) {
+        Some(Submitted::Unknown(txid)) => *txid,
+        other => panic!("submission {id} was answered {other:?}"),
+    }
+}
