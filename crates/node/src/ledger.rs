@@ -10,8 +10,8 @@ use coco_consensus::{BatchError, BatchSpan, BatchStore};
 use coco_crypto::{Certificate, Crypto, SigningKey};
 use coco_disk::Disk;
 use coco_ledger::{
-    Batch, BatchSealer, Claims, Closing, Container, EntryKeys, LedgerFiles, LedgerReader, MerkleReader, MerkleTree,
-    OpenReport, Primary, SealedBatch, Signer,
+    Batch, BatchSealer, ChunkName, Claims, Closing, Container, EntryKeys, LedgerFiles, LedgerReader, MerkleReader,
+    MerkleTree, OpenReport, Primary, SealedBatch, Signer,
 };
 use coco_protocol::CommittedTransaction;
 use coco_types::{Digest, ReplicaId, Seqno, TxId, View};
@@ -202,6 +202,14 @@ impl NodeLedger {
     pub fn batch_from(&self, first: Seqno) -> Result<Option<BatchSpan>, LedgerError> {
         let Some(signature) = self.reader.signature_from(first)? else { return Ok(None) };
         Ok(Some(BatchSpan { first, last: signature.txid.seqno, view: signature.txid.view }))
+    }
+
+    /// The name of the chunk file that should hold a transaction.
+    pub fn chunk_of(&self, seqno: Seqno) -> Option<String> {
+        let names = self.disk.names().ok()?;
+        let chunks = names.iter().filter_map(|name| ChunkName::parse(name));
+        let holds = |chunk: &ChunkName| chunk.first <= seqno && chunk.last.is_none_or(|last| last >= seqno);
+        chunks.filter(holds).max_by_key(|chunk| chunk.first).map(|chunk| chunk.to_string())
     }
 
     /// The receipt of a *committed* transaction; `None` for a signature transaction, whose proof is itself.

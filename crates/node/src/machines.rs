@@ -54,6 +54,8 @@ pub enum OpenError {
     Consensus(#[from] coco_consensus::Error),
     #[error("ledger: {0}")]
     Ledger(#[from] LedgerError),
+    #[error("{chunk} is damaged: {source}")]
+    Damaged { chunk: String, source: LedgerError },
     #[error("store: {0}")]
     Store(#[from] coco_kv::Error),
     #[error("disk: {0}")]
@@ -126,10 +128,15 @@ fn replay(ledger: &NodeLedger, store: &Store, history: &NodeHistory, applied: Se
     let watermark = history.watermark()?;
     let mut last = TxId::default();
     while last.seqno < applied {
-        let Some(span) = ledger.batch_from(last.seqno.next())? else {
+        let next = last.seqno.next();
+        let damaged = |source| match ledger.chunk_of(next) {
+            Some(chunk) => OpenError::Damaged { chunk, source },
+            None => OpenError::Ledger(source),
+        };
+        let Some(span) = ledger.batch_from(next).map_err(damaged)? else {
             return Err(OpenError::LedgerBehindLog { expected: applied, found: last.seqno });
         };
-        let transactions = ledger.open_batch(span)?;
+        let transactions = ledger.open_batch(span).map_err(damaged)?;
         for transaction in &transactions {
             store.apply(transaction.txid.seqno, &transaction.writes)?;
         }
