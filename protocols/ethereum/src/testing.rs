@@ -10,7 +10,7 @@ use alloy_primitives::{Address, B256, Bytes as EvmBytes, Signature, TxKind, U256
 use alloy_rlp::Decodable;
 use bytes::Bytes;
 use coco_kv::{Store, Tx};
-use coco_protocol::{Caller, CommittedBatch, CommittedTransaction, Context, Outcome, Protocol, Rejection};
+use coco_protocol::{Caller, CommittedBatch, CommittedTransaction, Context, Outcome, Pool, Protocol, Rejection};
 use coco_types::{Seqno, TxId, View, WriteSet};
 use secp256k1::{Message, SECP256K1, SecretKey};
 
@@ -19,7 +19,7 @@ use crate::block::BlockRecord;
 use crate::network::DEV_ACCOUNTS;
 use crate::rpc::Options;
 use crate::state::{ACCOUNT, Account, BLOCK, META, META_HEAD, ReadState};
-use crate::transaction::Envelope;
+use crate::transaction::{Envelope, Transaction};
 
 /// A file of the conformance vectors that lie beside the repository; `None`, said aloud, if they are absent.
 pub(crate) fn vector(name: &str) -> Option<Vec<u8>> {
@@ -149,6 +149,26 @@ impl Node {
         let outcome = self.ethereum.execute(&mut tx, &admitted, &context)?;
         self.append(tx);
         Ok(outcome)
+    }
+
+    /// One run of a pool, as the executor does it; gives the development accounts whose transactions it holds, in order.
+    pub fn run(&mut self, pool: &mut dyn Pool, now_ms: u64) -> Vec<usize> {
+        let mut senders = Vec::new();
+        while let Some(admitted) = pool.next(now_ms) {
+            let mut tx = self.store.begin();
+            let context = context(self.next(), now_ms);
+            if senders.is_empty() {
+                self.ethereum.open_block(&mut tx, &context).expect("opened");
+            }
+            let outcome = self.ethereum.execute(&mut tx, &admitted, &context).expect("executed");
+            self.append(tx);
+            pool.done(&admitted, Ok(&outcome), &self.store.newest_snapshot());
+            senders.push(self.dev_index(&admitted.decoded::<Transaction>().expect("a transaction").sender));
+        }
+        let mut tx = self.store.begin();
+        self.ethereum.seal_block(&mut tx, &context(self.next(), now_ms)).expect("sealed");
+        self.append(tx);
+        senders
     }
 
     /// The ledger's transactions from `first` on (0 is genesis), as one committed batch.

@@ -8,6 +8,8 @@ use revm::bytecode::Bytecode;
 
 /// Code kept, bytes. When it is reached everything is dropped: what is in use comes back with the next calls.
 const BYTES_MAX: usize = 64 << 20;
+/// What an entry takes beside its code, roughly.
+const ENTRY_BYTES: usize = 256;
 
 /// Analysing code costs time in proportion to its size, at every call.
 #[derive(Default)]
@@ -32,15 +34,19 @@ impl CodeCache {
             return code.clone();
         }
         let bytes: alloy_primitives::Bytes = load().into();
-        let code_bytes = bytes.len();
+        let entry_bytes = bytes.len() + ENTRY_BYTES;
         // From before London there may be code that only looks like a delegation.
         let code = Bytecode::new_raw_checked(bytes.clone()).unwrap_or_else(|_| Bytecode::new_legacy(bytes));
+        if code.is_empty() {
+            // Not kept: a state that lacks the code must not hide it from those that have it.
+            return code;
+        }
         let mut cached = self.cached.write();
-        if cached.bytes + code_bytes > BYTES_MAX {
+        if cached.bytes + entry_bytes > BYTES_MAX {
             *cached = Cached::default();
         }
         if cached.codes.insert(*hash, code.clone()).is_none() {
-            cached.bytes += code_bytes;
+            cached.bytes += entry_bytes;
         }
         code
     }

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use alloy_consensus::{TxEip1559, TxEip7702};
 use alloy_eips::eip7702::Authorization;
-use alloy_primitives::{Address, U256};
+use alloy_primitives::{Address, TxKind, U256};
 use coco_protocol::{Admitted, Caller, Pool, Protocol, Ready};
 use proptest::prelude::*;
 
@@ -23,6 +23,12 @@ struct Fixture {
 impl Fixture {
     fn new() -> Self {
         Self::with_limits(PoolLimits::default())
+    }
+
+    fn with_config(config: &serde_json::Value) -> Self {
+        let node = Node::with_config(config);
+        let pool = EthereumPool::new(node.ethereum.chain().clone());
+        Self { node, pool, now_ms: 1_000_000 }
     }
 
     fn with_limits(limits: PoolLimits) -> Self {
@@ -133,6 +139,30 @@ fn no_sender_takes_more_than_half_of_a_block_while_others_wait() {
     }
     pool.insert(1, large(0, 1)).unwrap();
     assert_eq!(pool.drain(), [(0, 0), (1, 0), (0, 1), (0, 2)]);
+}
+
+#[test]
+fn without_fees_the_first_to_come_is_the_first_to_go() {
+    let mut pool = Fixture::with_config(&serde_json::json!({"dev": true, "base_fee": 0}));
+    for (sender, nonce) in [(2, 0), (0, 0), (2, 1), (1, 0), (0, 1)] {
+        pool.insert(sender, paying(nonce, 0, 0)).unwrap();
+    }
+    assert_eq!(pool.drain(), [(2, 0), (0, 0), (2, 1), (1, 0), (0, 1)]);
+}
+
+#[test]
+fn what_does_not_fit_into_the_rest_of_a_block_lets_others_pass_and_leads_the_next() {
+    let mut node = Node::dev();
+    let mut pool = node.ethereum.pool();
+    let large = |tip| TxEip1559 { gas_limit: 16_000_000, ..paying(0, tip, 3 * GWEI) };
+    // It burns what it is given, so that the second of its kind has no room.
+    let burn = |tip| TxEip1559 { to: TxKind::Create, input: vec![0xfe].into(), ..large(tip) };
+    for (sender, tx) in [(0, burn(9)), (1, burn(8)), (2, paying(0, 1, 3 * GWEI))] {
+        let admitted = node.ethereum.admit(sign(&dev_key(sender), tx), &Caller::Anonymous).unwrap();
+        pool.insert(admitted, &node.store.newest_snapshot(), 1_000).unwrap();
+    }
+    assert_eq!(node.run(&mut *pool, 2_000), [0, 2]);
+    assert_eq!(node.run(&mut *pool, 3_000), [1]);
 }
 
 #[test]
