@@ -148,19 +148,25 @@ impl CommittedBlock {
             Some(_) => Some(record.withdrawals()?),
             None => None,
         };
-        let mut block =
-            Self { head, included, ommers: record.ommers()?, withdrawals, size: 0, rendered: OnceLock::new() };
+        Some(Self::new(head, included, record.ommers()?, withdrawals))
+    }
+
+    pub fn new(
+        head: BlockHead,
+        included: Vec<Included>,
+        ommers: Vec<Header>,
+        withdrawals: Option<Withdrawals>,
+    ) -> Self {
+        let mut block = Self { head, included, ommers, withdrawals, size: 0, rendered: OnceLock::new() };
         block.size = block.rlp().len() as u64;
-        Some(block)
+        block
     }
 
     /// The block that would come next: what is not known yet is `null`.
     pub fn preview_json(header: Header, schedule: &ForkSchedule) -> Json {
         let withdrawals = header.withdrawals_root.map(|_| Withdrawals::default());
         let head = BlockHead::new(header, B256::ZERO, schedule);
-        let mut block =
-            Self { head, included: Vec::new(), ommers: Vec::new(), withdrawals, size: 0, rendered: OnceLock::new() };
-        block.size = block.rlp().len() as u64;
+        let block = Self::new(head, Vec::new(), Vec::new(), withdrawals);
         block.json_with(false, |_| false)
     }
 

@@ -28,6 +28,8 @@ pub const PROOF_BLOCKS_MAX: u64 = 1_024;
 pub const HISTORIC_STATE_BLOCKS_MAX: u64 = 50_000;
 /// Storage slots of one request.
 pub const SLOTS_MAX: usize = 1_024;
+/// Blocks of one simulation.
+pub const SIMULATED_BLOCKS_MAX: u64 = 256;
 /// Blocks of one fee history.
 pub const FEE_HISTORY_BLOCKS_MAX: u64 = 1_024;
 /// Percentiles of one fee history.

@@ -53,8 +53,13 @@ impl Simulation {
             codes: call.server.ledger.chain.codes().clone(),
             deadline: call.deadline(),
         };
+        // What is replaced does not matter: nothing of this is ever written.
+        let mut undo = Undo::default();
         for (Hex(address), account) in state.unwrap_or_default() {
-            simulation.override_account(&address, account)?;
+            if account.move_precompile_to_address.is_some() {
+                return Err(RpcError::invalid_params("movePrecompileToAddress is not offered here"));
+            }
+            override_account(&mut simulation.overlay, &address, account, &mut undo)?;
         }
         simulation.override_block(block_overrides.unwrap_or_default());
         Ok(simulation)
@@ -104,8 +109,7 @@ impl Simulation {
     }
 
     pub fn account(&self, address: &Address) -> Result<Account, RpcError> {
-        let state: &dyn ReadState = &self.overlay;
-        Ok(state.account(address).map_err(RpcError::internal)?.unwrap_or_default())
+        read_account(&self.overlay, address)
     }
 
     pub fn has_code(&self, address: &Address) -> Result<bool, RpcError> {
@@ -136,47 +140,6 @@ impl Simulation {
         }
     }
 
-    fn override_account(&mut self, address: &Address, changes: AccountOverride) -> Result<(), RpcError> {
-        let AccountOverride { balance, nonce, code, state, state_diff, move_precompile_to_address } = changes;
-        if state.is_some() && state_diff.is_some() {
-            return Err(RpcError::invalid_params(format!("account {address} has both 'state' and 'stateDiff'")));
-        }
-        if move_precompile_to_address.is_some() {
-            return Err(RpcError::invalid_params("movePrecompileToAddress is not offered here"));
-        }
-        let mut account = self.account(address)?;
-        account.balance = balance.map_or(account.balance, |Hex(balance)| balance);
-        account.nonce = nonce.map_or(account.nonce, |Hex(nonce)| nonce);
-        // What was replaced does not matter: nothing of this is ever written.
-        let mut undo = Undo::default();
-        if let Some(Hex(code)) = code {
-            if code.len() > CODE_OVERRIDE_BYTES_MAX {
-                return Err(RpcError::invalid_params(format!("code override above {CODE_OVERRIDE_BYTES_MAX} bytes")));
-            }
-            account.code_hash = keccak256(&code);
-            set_code(&mut self.overlay, account.code_hash, &code);
-        }
-        let overlay: &mut dyn State = &mut self.overlay;
-        if account == Account::default() {
-            overlay.set(&ACCOUNT, bytes::Bytes::copy_from_slice(address.as_slice()), None);
-        } else {
-            set_account(overlay, address, &account, &mut undo);
-        }
-        if state.is_some() {
-            for (key, _) in overlay.with_prefix(&STORAGE, address.as_slice()) {
-                overlay.set(&STORAGE, key, None);
-            }
-        }
-        let slots = state.or(state_diff).unwrap_or_default();
-        if slots.len() > SLOTS_MAX {
-            return Err(RpcError::invalid_params(format!("more than {SLOTS_MAX} storage slots in one override")));
-        }
-        for (Hex(slot), Hex(value)) in slots {
-            set_slot(overlay, address, slot.into(), value.into(), &mut undo);
-        }
-        Ok(())
-    }
-
     fn override_block(&mut self, changes: BlockOverrides) {
         let block = &mut self.environment.block;
         block.number = changes.number.map_or(block.number, |Hex(number)| number);
@@ -192,6 +155,56 @@ impl Simulation {
             blob.blob_gasprice = fee;
         }
     }
+}
+
+/// Makes an account what the caller says. `undo` notes the rows that changed.
+pub fn override_account(
+    overlay: &mut Overlay,
+    address: &Address,
+    changes: AccountOverride,
+    undo: &mut Undo,
+) -> Result<(), RpcError> {
+    let AccountOverride { balance, nonce, code, state, state_diff, move_precompile_to_address: _ } = changes;
+    if state.is_some() && state_diff.is_some() {
+        return Err(RpcError::invalid_params(format!("account {address} has both 'state' and 'stateDiff'")));
+    }
+    let mut account = read_account(overlay, address)?;
+    account.balance = balance.map_or(account.balance, |Hex(balance)| balance);
+    account.nonce = nonce.map_or(account.nonce, |Hex(nonce)| nonce);
+    if let Some(Hex(code)) = code {
+        if code.len() > CODE_OVERRIDE_BYTES_MAX {
+            return Err(RpcError::invalid_params(format!("code override above {CODE_OVERRIDE_BYTES_MAX} bytes")));
+        }
+        account.code_hash = keccak256(&code);
+        set_code(overlay, account.code_hash, &code);
+    }
+    let state_of: &mut dyn State = overlay;
+    if account == Account::default() {
+        let key = bytes::Bytes::copy_from_slice(address.as_slice());
+        undo.note(&key, state_of.value(&ACCOUNT, &key));
+        state_of.set(&ACCOUNT, key, None);
+    } else {
+        set_account(state_of, address, &account, undo);
+    }
+    if state.is_some() {
+        for (key, before) in state_of.with_prefix(&STORAGE, address.as_slice()) {
+            undo.note(&key, Some(before));
+            state_of.set(&STORAGE, key, None);
+        }
+    }
+    let slots = state.or(state_diff).unwrap_or_default();
+    if slots.len() > SLOTS_MAX {
+        return Err(RpcError::invalid_params(format!("more than {SLOTS_MAX} storage slots in one override")));
+    }
+    for (Hex(slot), Hex(value)) in slots {
+        set_slot(state_of, address, slot.into(), value.into(), undo);
+    }
+    Ok(())
+}
+
+pub fn read_account(overlay: &Overlay, address: &Address) -> Result<Account, RpcError> {
+    let state: &dyn ReadState = overlay;
+    Ok(state.account(address).map_err(RpcError::internal)?.unwrap_or_default())
 }
 
 /// The error of an execution that reverted: its bytes, and its reason where they hold one.

@@ -8,6 +8,7 @@ mod filters;
 mod network;
 mod proofs;
 mod signing;
+mod simulate;
 mod state;
 mod submission;
 mod subscriptions;
@@ -25,6 +26,7 @@ pub const TABLES: &[&[Method]] = &[
     network::METHODS,
     proofs::METHODS,
     signing::METHODS,
+    simulate::METHODS,
     state::METHODS,
     submission::METHODS,
     subscriptions::METHODS,

@@ -66,7 +66,7 @@ fn push_nodes(object: &mut Object<'_>, name: &str, nodes: &[Bytes]) {
 }
 
 /// The trie of a block: the newest one, with what later blocks replaced put back.
-fn trie_at(call: &Call<'_>, number: u64) -> Result<StateTrie, RpcError> {
+pub fn trie_at(call: &Call<'_>, number: u64) -> Result<StateTrie, RpcError> {
     let chain = call.chain();
     let newest = chain.head()?;
     let hash = chain.hash(newest)?.unwrap_or_default();

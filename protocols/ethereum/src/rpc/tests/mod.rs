@@ -6,6 +6,7 @@ mod denied;
 mod flow;
 mod push;
 mod recorded;
+mod simulate;
 mod traces;
 
 use std::sync::Arc;
