@@ -53,7 +53,8 @@ pub trait Protocol: Send + Sync {
     /// The batch given to `committed` is visible to readers now: tells subscribers.
     fn published(&self, _batch: &CommittedBatch) {}
 
-    /// Rebuilds derived data from a state: at start, before leading, and after executed versions above it were dropped.
+    /// Builds derived data from a state, at start. What was executed and then dropped with the lead is not announced: derived data that
+    /// runs ahead of commit must be checked against the state whenever a block is opened.
     fn rebuild(&self, _state: &Snapshot) -> Result<(), Integrity> {
         Ok(())
     }
