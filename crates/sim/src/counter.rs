@@ -16,6 +16,8 @@ use coco_types::{Digest, MapName};
 pub const TOTALS: MapName = MapName::from_static("counter.total");
 /// Submission id → the total after it: refuses replays, and shows order.
 pub const SEEN: MapName = MapName::from_static("counter.seen");
+/// Submission id → the counter's name: a write-once record, not in the state.
+pub const RECORDS: MapName = MapName::from_static("history:counter.submissions");
 
 pub struct Counter;
 
@@ -59,6 +61,7 @@ impl Protocol for Counter {
         let before =
             tx.get(&TOTALS, &name).and_then(|total| total.first_chunk().map(|bytes| u64::from_be_bytes(*bytes)));
         let total = Bytes::copy_from_slice(&(before.unwrap_or(0) + 1).to_be_bytes());
+        tx.put(&RECORDS, id.clone(), name.clone());
         tx.put(&TOTALS, name, total.clone());
         tx.put(&SEEN, id.clone(), total.clone());
         let claims = Claims { protocol: "counter", kind: "addition", id, result: Digest::ZERO, container: None };

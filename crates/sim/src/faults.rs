@@ -20,8 +20,10 @@ pub struct Faults {
     pub machine_ms: (u64, u64),
     /// A primary is asked to hand over, as before a planned stop.
     pub hand_over_one_in: u64,
-    /// A node is replaced by a fresh one at the same place.
+    /// A node is replaced by a fresh one, added, or voted out.
     pub swap_one_in: u64,
+    /// Of the whole site.
+    pub power_cut_one_in: u64,
 }
 
 impl Faults {
@@ -39,12 +41,14 @@ impl Faults {
             machine_ms: (0, 0),
             hand_over_one_in: 0,
             swap_one_in: 0,
+            power_cut_one_in: 0,
         }
     }
 
     /// Everything at once, milder or wilder by chance.
     pub fn drawn(random: &mut Random) -> Self {
         let sometimes = |random: &mut Random, from, to| if random.one_in(4) { 0 } else { random.between(from, to) };
+        let slowest_machine_ms = if random.one_in(4) { 60 } else { 8 };
         Self {
             delay_ms: (1, random.between(3, 120)),
             lose_one_in: sometimes(random, 8, 60),
@@ -54,9 +58,10 @@ impl Faults {
             heal_one_in: random.between(30, 200),
             torn_write_one_in: sometimes(random, 2, 6),
             sync_ms: (0, random.between(2, 40)),
-            machine_ms: (0, random.between(0, 8)),
+            machine_ms: (0, random.between(0, slowest_machine_ms)),
             hand_over_one_in: sometimes(random, 200, 2000),
             swap_one_in: sometimes(random, 400, 2000),
+            power_cut_one_in: sometimes(random, 500, 5000),
         }
     }
 
@@ -98,6 +103,10 @@ impl Faults {
 
     pub fn swaps(&self, random: &mut Random) -> bool {
         chance(self.swap_one_in, random)
+    }
+
+    pub fn cuts_the_power(&self, random: &mut Random) -> bool {
+        chance(self.power_cut_one_in, random)
     }
 
     /// What becomes of an unsynced write of `len` bytes when the power goes.

@@ -5,9 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use coco_consensus::Membership;
 use coco_kv::Snapshot;
 use coco_node::replica::Delivery;
+use coco_protocol::{History, TransactionStatus};
 use coco_types::{Digest, ReplicaId, Seqno, TxId, View};
 
-use crate::counter::{SEEN, TOTALS};
+use crate::counter::{RECORDS, SEEN, TOTALS};
 use crate::model::{Model, Sum, digest};
 
 /// A broken promise.
@@ -28,6 +29,8 @@ pub struct Invariants {
     /// Submissions whose outcome a client was told is unknown.
     unknown: BTreeMap<u64, TxId>,
     newest_acknowledged: TxId,
+    /// Said to be `Invalid`, which is final.
+    invalid: BTreeMap<TxId, ReplicaId>,
 }
 
 impl Invariants {
@@ -48,6 +51,10 @@ impl Invariants {
             let seqno = transaction.txid.seqno;
             if seqno == next {
                 is_new = true;
+                let invalid = self.invalid.get(&transaction.txid);
+                holds(invalid.is_none(), || {
+                    format!("{} is committed although {invalid:?} said it never would be", transaction.txid)
+                })?;
                 self.model.apply(&transaction.writes);
                 self.committed.insert(seqno, content);
             }
@@ -122,12 +129,27 @@ impl Invariants {
         })
     }
 
+    /// `Committed` is said of what is committed only, `Invalid` of what never will be.
+    pub fn status(&mut self, replica: ReplicaId, txid: TxId, status: TransactionStatus) -> Result<(), Violation> {
+        let committed = self.is_committed(txid);
+        match status {
+            TransactionStatus::Committed => holds(committed, || format!("{replica} says that {txid} is committed")),
+            TransactionStatus::Invalid => {
+                self.invalid.insert(txid, replica);
+                holds(!committed, || format!("{replica} says that {txid} is invalid, but it is committed"))
+            }
+            TransactionStatus::Pending | TransactionStatus::Unknown => Ok(()),
+        }
+    }
+
     /// At the end of a run, on every node: every acknowledged submission is in the state, once, and each unknown one where
     /// its id said it would be, or nowhere.
-    pub fn nothing_lost(&self, replica: ReplicaId, state: &Snapshot) -> Result<(), Violation> {
+    pub fn nothing_lost(&self, replica: ReplicaId, state: &Snapshot, history: &dyn History) -> Result<(), Violation> {
         let seen = |id: &u64| state.get(&SEEN, &id.to_be_bytes()).is_some();
         for (id, txid) in &self.acknowledged {
             holds(seen(id), || format!("{replica} lost submission {id}, acknowledged as {txid}"))?;
+            let record = history.record(&RECORDS, &id.to_be_bytes()).map_err(|error| Violation(error.to_string()))?;
+            holds(record.is_some(), || format!("{replica} has no record of submission {id}, {txid}"))?;
         }
         for (id, txid) in &self.unknown {
             let committed = self.is_committed(*txid);

@@ -60,6 +60,8 @@ pub struct SimNode {
     pub identity: Identity,
     pub ledger_disk: MemoryDisk,
     pub log_disk: MemoryDisk,
+    /// What of the history was written out.
+    history: Arc<MemoryHistory>,
     /// Syncs take as long as this is set.
     pub disk_hangs: bool,
     history_secret: SymmetricKey,
@@ -139,6 +141,7 @@ impl Setting {
             identity: Identity { replica: id, node_key, node_certificate: certificate, service },
             ledger_disk: MemoryDisk::new(),
             log_disk: MemoryDisk::new(),
+            history: Arc::default(),
             disk_hangs: false,
             history_secret: SymmetricKey::generate(crypto.as_ref()),
             crypto,
@@ -178,7 +181,7 @@ impl SimNode {
             identity: &self.identity,
             ledger_disk: Arc::new(self.ledger_disk.clone()),
             log_disk: Arc::new(self.log_disk.clone()),
-            history: Arc::new(MemoryHistory::new()),
+            history: self.history.clone(),
             history_secret: &self.history_secret,
             protocols: vec![Arc::new(Counter)],
             crypto: self.crypto.clone(),

@@ -1,6 +1,7 @@
 //! One seed from beginning to end: three nodes, trouble of every kind, then quiet, in which everything must be well again.
 
-use coco_types::{Digest, ReplicaId, TxId};
+use coco_disk::Disk;
+use coco_types::{Digest, ReplicaId, Seqno, TxId, View};
 
 use crate::faults::Faults;
 use crate::invariants::{Violation, holds};
@@ -92,15 +93,54 @@ impl World {
             self.hand_over()?;
         }
         if members.len() < NODES_MAX && self.joiners.is_empty() && self.faults.swaps(&mut self.random) {
-            self.counts.swaps += 1;
-            let index = self.nodes[&any].index;
-            self.note(|| format!("{any} is to be replaced"));
-            self.admit(index)?;
+            self.change_members(any)?;
+        }
+        if self.faults.cuts_the_power(&mut self.random) {
+            members.iter().for_each(|id| self.crash(*id));
         }
         if self.random.one_in(20) {
             self.read(any)?;
         }
+        if self.random.one_in(30)
+            && let Some(machines) = &self.nodes[&any].machines
+        {
+            machines.history.write_out().map_err(|error| Violation(error.to_string()))?;
+        }
+        if self.random.one_in(10) {
+            self.ask_status(any)?;
+        }
         Ok(())
+    }
+
+    /// Replaces a node, or adds one at a fourth place, or votes one out if there are four.
+    fn change_members(&mut self, any: ReplicaId) -> Result<(), Violation> {
+        self.counts.swaps += 1;
+        let index = self.nodes[&any].index;
+        let voters = self.primary().map_or(0, |id| self.membership(id).voters.len());
+        match (self.random.below(3), voters) {
+            (0, 3) => self.admit(3),
+            (0, 4..) => {
+                self.note(|| format!("{any} is to leave"));
+                self.retire(any);
+                Ok(())
+            }
+            _ => {
+                self.note(|| format!("{any} is to be replaced"));
+                self.admit(index)
+            }
+        }
+    }
+
+    /// Asks a node about a transaction near the end of the ledger, in its own view or the one before.
+    fn ask_status(&mut self, on: ReplicaId) -> Result<(), Violation> {
+        let newest = self.invariants.committed_txids().next_back().unwrap_or_default();
+        let view = newest.view.0 + 1 - self.random.below(2);
+        let seqno = (newest.seqno.0 + 4).saturating_sub(self.random.below(10)).max(1);
+        let txid = TxId::new(View(view), Seqno(seqno));
+        match self.nodes[&on].transaction_status(txid) {
+            Some(status) => self.invariants.status(on, txid, status),
+            None => Ok(()),
+        }
     }
 
     fn submit_sometimes(&mut self) {
@@ -185,8 +225,23 @@ impl World {
             let Some(machines) = self.nodes.get(&id).and_then(|node| node.machines.as_ref()) else { continue };
             let state = machines.visible.state();
             self.invariants.shows(id, machines.visible.txid(), &state)?;
-            self.invariants.nothing_lost(id, &state)?;
+            self.invariants.nothing_lost(id, &state, machines.history.as_ref())?;
+            self.check_chunks(primary, id)?;
             self.check_receipts(id, if id == primary { 1 } else { RECEIPT_SAMPLE })?;
+        }
+        Ok(())
+    }
+
+    /// Complete chunks are the same on all nodes, byte by byte.
+    fn check_chunks(&self, one: ReplicaId, other: ReplicaId) -> Result<(), Violation> {
+        let failed = |error: std::io::Error| Violation(error.to_string());
+        let (one_disk, other_disk) = (&self.nodes[&one].ledger_disk, &self.nodes[&other].ledger_disk);
+        let names = other_disk.names().map_err(failed)?;
+        for name in one_disk.names().map_err(failed)?.iter().filter(|name| name.ends_with(".committed")) {
+            if names.contains(name) {
+                let same = one_disk.read_all(name).map_err(failed)? == other_disk.read_all(name).map_err(failed)?;
+                holds(same, || format!("{name} differs between {one} and {other}"))?;
+            }
         }
         Ok(())
     }
