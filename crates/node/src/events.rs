@@ -38,6 +38,15 @@ pub enum ReplicaEvent {
     Stop,
 }
 
+impl ReplicaEvent {
+    /// Answers whoever waits for it that it was not taken.
+    pub fn refuse(self) {
+        if let Self::Linearizable { reply } | Self::ReadUpTo { reply, .. } = self {
+            reply(false);
+        }
+    }
+}
+
 /// Wakes the executor.
 pub enum ExecutorEvent {
     Lead { view: View },

@@ -64,6 +64,7 @@ pub struct Shared {
     pub ledger: Arc<NodeLedger>,
     pub gate: Arc<dyn Gate>,
     pub standing: RwLock<Standing>,
+    /// Requests of outsiders: never to be waited for.
     pub executor: Sender<ExecutorEvent>,
     pub replica: Sender<ReplicaEvent>,
     pub peers: Arc<dyn Peers>,
@@ -155,12 +156,7 @@ impl LedgerHandle for Handle {
     }
 
     fn linearizable(&self, reply: Box<dyn FnOnce(bool) + Send>) {
-        if let Err(TrySendError::Full(event) | TrySendError::Disconnected(event)) =
-            self.shared.replica.try_send(ReplicaEvent::Linearizable { reply })
-            && let ReplicaEvent::Linearizable { reply } = event
-        {
-            reply(false);
-        }
+        ask_replica(&self.shared.replica, ReplicaEvent::Linearizable { reply });
     }
 
     fn transaction_status(&self, txid: TxId) -> TransactionStatus {
@@ -185,6 +181,13 @@ impl LedgerHandle for Handle {
 /// Hands an event with a reply to the executor, or answers "busy" itself.
 pub fn submit_here(shared: &Shared, event: ExecutorEvent) {
     if let Err(TrySendError::Full(event) | TrySendError::Disconnected(event)) = shared.executor.try_send(event) {
+        event.refuse();
+    }
+}
+
+/// Hands an event with a reply to the replica, or refuses it itself.
+pub fn ask_replica(replica: &Sender<ReplicaEvent>, event: ReplicaEvent) {
+    if let Err(TrySendError::Full(event) | TrySendError::Disconnected(event)) = replica.try_send(event) {
         event.refuse();
     }
 }

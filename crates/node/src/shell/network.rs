@@ -12,7 +12,7 @@ use coco_rpc::channel::{Answer, Channels, Hello, Inbound, Lane, Respond};
 use coco_types::{NodeId, ReplicaId};
 
 use crate::events::{ExecutorEvent, ReplicaEvent};
-use crate::handle::{Peers, Shared, submit_here, unavailable};
+use crate::handle::{Peers, Shared, ask_replica, submit_here, unavailable};
 use crate::shell::admission::Admission;
 use crate::wire::{self, ForwardedSubmissions, kind};
 
@@ -128,6 +128,6 @@ impl Arrivals {
                 respond(Bytes::copy_from_slice(&visible.txid().seqno.0.to_le_bytes()));
             }
         });
-        let _ = self.shared.replica.send(ReplicaEvent::Linearizable { reply });
+        ask_replica(&self.shared.replica, ReplicaEvent::Linearizable { reply });
     }
 }

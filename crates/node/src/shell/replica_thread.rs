@@ -8,12 +8,14 @@ use std::time::{Duration, Instant};
 use coco_consensus::{Persist, ReadOutcome, Role};
 use coco_governance::{NodeRow, NodeStatus};
 use coco_types::{ReplicaId, Seqno, limits};
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
+use crossbeam_channel::{RecvTimeoutError, Sender};
 
 use crate::events::{ExecutorEvent, ReplicaEvent};
 use crate::executor::SystemCommand;
-use crate::handle::{Shared, Standing};
+use crate::handle::{Shared, Standing, ask_replica};
 use crate::replica::{Delivery, Effect, Fault, Replica};
+use crate::shell::mailbox::Mailbox;
+use crate::shell::reads::{ReadReply, Reads};
 use crate::wire;
 
 /// Why the replica's thread ended.
@@ -30,7 +32,8 @@ pub enum Ended {
 pub struct ReplicaThread {
     pub replica: Replica,
     pub shared: Arc<Shared>,
-    pub events: Receiver<ReplicaEvent>,
+    pub events: Mailbox<ReplicaEvent>,
+    pub executor: Sender<ExecutorEvent>,
     pub disk: Sender<Persist>,
     pub front: Sender<Delivery>,
     /// The commands of a new network's first batch.
@@ -41,15 +44,15 @@ pub struct ReplicaThread {
 
 /// Events handled before effects are acted on: bounds how long a message waits for its batch-mates.
 const EVENTS_A_TURN: usize = 256;
-const READ_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long the primary may take to say how far a read must have come.
+const ASK_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl ReplicaThread {
     pub fn run(mut self) -> Ended {
         let mut reads = Reads::default();
-        match self.serve(&mut reads) {
-            Ok(ended) => ended,
-            Err(fault) => Ended::Failed(fault.to_string()),
-        }
+        let ended = self.serve(&mut reads).unwrap_or_else(|fault| Ended::Failed(fault.to_string()));
+        std::iter::from_fn(|| self.events.next()).for_each(ReplicaEvent::refuse);
+        ended
     }
 
     fn serve(&mut self, reads: &mut Reads) -> Result<Ended, Fault> {
@@ -57,13 +60,13 @@ impl ReplicaThread {
         let mut next_tick = Instant::now() + tick;
         let mut stopping_until: Option<Instant> = None;
         loop {
-            match self.events.recv_timeout(next_tick.saturating_duration_since(Instant::now())) {
+            match self.events.wait(next_tick.saturating_duration_since(Instant::now())) {
                 Ok(event) => {
                     if let Some(ended) = self.handle(event, reads, &mut stopping_until)? {
                         return Ok(ended);
                     }
                     for _ in 1..EVENTS_A_TURN {
-                        let Ok(event) = self.events.try_recv() else { break };
+                        let Some(event) = self.events.next() else { break };
                         if let Some(ended) = self.handle(event, reads, &mut stopping_until)? {
                             return Ok(ended);
                         }
@@ -76,6 +79,7 @@ impl ReplicaThread {
             let ticked = Instant::now() >= next_tick;
             if ticked {
                 self.replica.tick()?;
+                reads.expire(Instant::now());
                 next_tick = (next_tick + tick).max(Instant::now());
             }
             if let Some(ended) = self.act(reads) {
@@ -118,7 +122,9 @@ impl ReplicaThread {
                 return Ok(Some(Ended::Failed(format!("this node and its primary disagree: {error}"))));
             }
             ReplicaEvent::Linearizable { reply } => self.linearizable(reads, reply)?,
-            ReplicaEvent::ReadUpTo { seqno, reply } => reads.wait(seqno, self.shared.visible.txid().seqno, reply),
+            ReplicaEvent::ReadUpTo { seqno, reply } => {
+                reads.wait(Instant::now(), seqno, self.shared.visible.txid().seqno, reply);
+            }
             ReplicaEvent::Stop => {
                 self.replica.hand_over()?;
                 let patience = Duration::from_millis(limits::ELECTION_TIMEOUT_MS);
@@ -132,8 +138,10 @@ impl ReplicaThread {
     fn linearizable(&mut self, reads: &mut Reads, reply: ReadReply) -> Result<(), Fault> {
         let primary = self.replica.consensus().primary();
         if primary == Some(self.replica.id()) {
-            let token = reads.ask(reply);
-            return self.replica.read(token);
+            return match reads.ask(Instant::now(), reply) {
+                Some(token) => self.replica.read(token),
+                None => Ok(()),
+            };
         }
         let Some(primary) = primary else {
             reply(false);
@@ -143,11 +151,11 @@ impl ReplicaThread {
         let answer = move |body: Option<bytes::Bytes>| {
             let seqno = body.and_then(|body| body.first_chunk::<8>().map(|bytes| u64::from_le_bytes(*bytes)));
             match seqno {
-                Some(seqno) => drop(events.send(ReplicaEvent::ReadUpTo { seqno: Seqno(seqno), reply })),
+                Some(seqno) => ask_replica(&events, ReplicaEvent::ReadUpTo { seqno: Seqno(seqno), reply }),
                 None => reply(false),
             }
         };
-        self.shared.peers.request(primary, wire::kind::READ_INDEX, bytes::Bytes::new(), READ_TIMEOUT, Box::new(answer));
+        self.shared.peers.request(primary, wire::kind::READ_INDEX, bytes::Bytes::new(), ASK_TIMEOUT, Box::new(answer));
         Ok(())
     }
 
@@ -158,15 +166,15 @@ impl ReplicaThread {
                 Effect::Persist(persist) => drop(self.disk.send(persist)),
                 Effect::Lead { view } => {
                     tracing::info!(%view, "leading");
-                    let _ = self.shared.executor.send(ExecutorEvent::Lead { view });
+                    let _ = self.executor.send(ExecutorEvent::Lead { view });
                     for command in std::mem::take(&mut self.genesis) {
                         let reply = Box::new(|answers: Vec<coco_protocol::Submitted>| {
                             tracing::info!(?answers, "genesis");
                         });
-                        let _ = self.shared.executor.send(ExecutorEvent::System { command, reply });
+                        let _ = self.executor.send(ExecutorEvent::System { command, reply });
                     }
                 }
-                Effect::StopExecutor => drop(self.shared.executor.send(ExecutorEvent::Stop)),
+                Effect::StopExecutor => drop(self.executor.send(ExecutorEvent::Stop)),
                 Effect::Deliver(delivery) => drop(self.front.send(delivery)),
                 Effect::Read(ReadOutcome::Confirmed { token, .. }) => {
                     let committed = self.replica.committed().seqno;
@@ -193,7 +201,7 @@ impl ReplicaThread {
             Ok(coco_protocol::Outcome::default())
         });
         let reply = Box::new(move |answers: Vec<coco_protocol::Submitted>| tracing::info!(%node, ?answers, "retired"));
-        let _ = self.shared.executor.send(ExecutorEvent::System { command, reply });
+        let _ = self.executor.send(ExecutorEvent::System { command, reply });
     }
 
     fn role_has_changed(&self) -> bool {
@@ -223,46 +231,5 @@ impl ReplicaThread {
         };
         *self.shared.standing.write() = standing;
         Ok(())
-    }
-}
-
-/// Called once: whether the read may be made now.
-type ReadReply = Box<dyn FnOnce(bool) + Send>;
-
-/// Linearizable reads under way.
-#[derive(Default)]
-struct Reads {
-    next_token: u64,
-    asked: BTreeMap<u64, ReadReply>,
-    waiting: Vec<(Seqno, ReadReply)>,
-}
-
-impl Reads {
-    fn ask(&mut self, reply: ReadReply) -> u64 {
-        self.next_token += 1;
-        self.asked.insert(self.next_token, reply);
-        self.next_token
-    }
-
-    fn confirmed(&mut self, token: u64, committed: Seqno, visible: Seqno) {
-        if let Some(reply) = self.asked.remove(&token) {
-            self.wait(committed, visible, reply);
-        }
-    }
-
-    fn lost(&mut self, token: u64) {
-        if let Some(reply) = self.asked.remove(&token) {
-            reply(false);
-        }
-    }
-
-    fn wait(&mut self, seqno: Seqno, visible: Seqno, reply: ReadReply) {
-        if visible >= seqno { reply(true) } else { self.waiting.push((seqno, reply)) }
-    }
-
-    fn reached(&mut self, visible: Seqno) {
-        for (seqno, reply) in std::mem::take(&mut self.waiting) {
-            self.wait(seqno, visible, reply);
-        }
     }
 }

@@ -1,6 +1,8 @@
 //! A node's life, from its configuration file to its last sync.
 
+use std::any::Any;
 use std::fs;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
@@ -16,7 +18,7 @@ use coco_rpc::endpoints::NodeEndpoints;
 use coco_rpc::metrics::Metrics;
 use coco_rpc::{Listener, ListenerLimits, Server, tls};
 use coco_types::{ReplicaId, limits};
-use crossbeam_channel::{Receiver, bounded, unbounded};
+use crossbeam_channel::{Receiver, Sender, unbounded};
 use parking_lot::RwLock;
 
 use crate::config::NodeConfig;
@@ -31,6 +33,7 @@ use crate::shell::admission::Admission;
 use crate::shell::api::{self, Api};
 use crate::shell::entrance::{self, Entrance};
 use crate::shell::history_store::FolderHistory;
+use crate::shell::mailbox::Mailbox;
 use crate::shell::network::{Arrivals, Network};
 use crate::shell::replica_thread::{Ended, ReplicaThread};
 use crate::shell::{FolderDisk, NodeError, threads};
@@ -59,6 +62,7 @@ pub fn run(config: NodeConfig, protocols: Vec<Arc<dyn Protocol>>, stop: &mpsc::R
 /// The threads and listeners of a running node.
 struct Running {
     shared: Arc<Shared>,
+    orders: Orders,
     ended: Receiver<Ended>,
     threads: Vec<JoinHandle<()>>,
     listeners: Vec<Listener>,
@@ -75,8 +79,8 @@ impl Running {
         let clock: Arc<dyn Fn() -> u64 + Send + Sync> = Arc::new(now_ms);
         let log_disk: Arc<dyn Disk> = Arc::new(FolderDisk::open(&config.data.join("consensus"))?);
         let machines = open_machines(config, &entrance, protocols, &log_disk, &clock)?;
-        let (executor, executor_events) = bounded(EXECUTOR_QUEUE_MAX);
-        let (replica, replica_events) = bounded(REPLICA_QUEUE_MAX);
+        let (to_executor, executor_events) = Mailbox::new(EXECUTOR_QUEUE_MAX);
+        let (to_replica, replica_events) = Mailbox::new(REPLICA_QUEUE_MAX);
         let identity = &entrance.identity;
         let network = Arc::new(Network::default());
         let shared = Arc::new(Shared {
@@ -87,8 +91,8 @@ impl Running {
             ledger: machines.ledger.clone(),
             gate: Arc::new(OpenGate),
             standing: RwLock::new(Standing::default()),
-            executor,
-            replica,
+            executor: to_executor.requests,
+            replica: to_replica.requests,
             peers: network.clone(),
             clock: clock.clone(),
         });
@@ -112,16 +116,18 @@ impl Running {
             replica: machines.replica,
             shared: shared.clone(),
             events: replica_events,
+            executor: to_executor.orders.clone(),
             disk: syncs_to,
             front: deliveries_to,
             genesis,
             first_peers,
         };
+        let orders = Orders { executor: to_executor.orders, replica: to_replica.orders };
         let others =
             Others { executor: machines.executor, executor_events, front: machines.front, deliveries, syncs, log_disk };
-        let (threads, ended) = start_threads(replica_thread, others, &shared)?;
+        let (threads, ended) = start_threads(replica_thread, others, &shared, &orders)?;
         let listeners = serve(config, identity, tls_identity, protocols, &shared, admission, runtime)?;
-        Ok(Self { shared, ended, threads, listeners, network })
+        Ok(Self { shared, orders, ended, threads, listeners, network })
     }
 
     fn wait(self, stop: &mpsc::Receiver<()>, runtime: &tokio::runtime::Runtime) -> Result<(), NodeError> {
@@ -133,20 +139,20 @@ impl Running {
             }
             if !matches!(stop.try_recv(), Err(mpsc::TryRecvError::Empty)) {
                 tracing::info!("stopping");
-                let _ = self.shared.replica.send(ReplicaEvent::Stop);
+                let _ = self.orders.replica.send(ReplicaEvent::Stop);
                 break self.ended.recv().unwrap_or(Ended::Stopped);
             }
         };
-        let _ = self.shared.executor.send(ExecutorEvent::Shutdown);
+        // Whichever machine ended, the others follow.
+        let _ = self.orders.replica.send(ReplicaEvent::Stop);
+        let _ = self.orders.executor.send(ExecutorEvent::Shutdown);
         for listener in self.listeners {
             runtime.block_on(listener.shut_down(DRAIN_PATIENCE));
         }
         drop(self.network);
         self.shared.history.stop();
         for thread in self.threads {
-            if thread.join().is_err() {
-                return Err(NodeError::Failed("a thread of the node panicked; see the log".to_owned()));
-            }
+            thread.join().expect("what panics in a thread of the node is caught there");
         }
         match ended {
             Ended::Stopped => Ok(()),
@@ -196,33 +202,84 @@ fn genesis_commands(entrance: &Entrance, protocols: &[Arc<dyn Protocol>]) -> Vec
 /// What the threads besides the replica's work with.
 struct Others {
     executor: Executor,
-    executor_events: Receiver<ExecutorEvent>,
+    executor_events: Mailbox<ExecutorEvent>,
     front: Front,
     deliveries: Receiver<Delivery>,
     syncs: Receiver<Persist>,
     log_disk: Arc<dyn Disk>,
 }
 
+/// The machines' ways to order each other about.
+struct Orders {
+    executor: Sender<ExecutorEvent>,
+    replica: Sender<ReplicaEvent>,
+}
+
 type Threads = (Vec<JoinHandle<()>>, Receiver<Ended>);
 
-fn start_threads(replica: ReplicaThread, others: Others, shared: &Arc<Shared>) -> Result<Threads, NodeError> {
+fn start_threads(
+    replica: ReplicaThread,
+    others: Others,
+    shared: &Arc<Shared>,
+    orders: &Orders,
+) -> Result<Threads, NodeError> {
     let Others { executor, executor_events, front, deliveries, syncs, log_disk } = others;
-    let (ended_at, ended) = bounded(1);
+    let (ended_at, ended) = unbounded();
+    let start = |name, body: Body| spawn(name, ended_at.clone(), body);
     let mut threads = Vec::new();
-    threads.push(spawn("replica", move || drop(ended_at.send(replica.run())))?);
-    let (to_replica, clock) = (shared.replica.clone(), shared.clock.clone());
-    threads.push(spawn("executor", move || threads::run_executor(executor, &executor_events, &to_replica, &*clock))?);
-    let (to_executor, to_replica) = (shared.executor.clone(), shared.replica.clone());
-    threads.push(spawn("front", move || threads::run_front(front, &deliveries, &to_executor, &to_replica))?);
-    let (to_replica, ledger) = (shared.replica.clone(), shared.ledger.clone());
-    threads.push(spawn("disk", move || threads::run_disk(&syncs, &log_disk, &ledger, &to_replica))?);
+    threads.push(start("replica", Box::new(move || Some(replica.run())))?);
+    let (to_replica, clock) = (orders.replica.clone(), shared.clock.clone());
+    threads.push(start(
+        "executor",
+        Box::new(move || {
+            threads::run_executor(executor, &executor_events, &to_replica, &*clock);
+            None
+        }),
+    )?);
+    let (to_executor, to_replica) = (orders.executor.clone(), orders.replica.clone());
+    threads.push(start(
+        "front",
+        Box::new(move || {
+            threads::run_front(front, &deliveries, &to_executor, &to_replica);
+            None
+        }),
+    )?);
+    let (to_replica, ledger) = (orders.replica.clone(), shared.ledger.clone());
+    threads.push(start(
+        "disk",
+        Box::new(move || {
+            threads::run_disk(&syncs, &log_disk, &ledger, &to_replica);
+            None
+        }),
+    )?);
     let history = shared.history.clone();
-    threads.push(spawn("history", move || {
-        if let Err(error) = history.run_writer() {
-            tracing::error!(%error, "the history store failed: new records stay readable in memory only");
-        }
-    })?);
+    threads.push(start("history", Box::new(move || history.run_writer().err().map(history_failed)))?);
     Ok((threads, ended))
+}
+
+/// What would be kept from here on would grow in memory for ever, and what was being written is lost to readers.
+fn history_failed(error: coco_protocol::HistoryError) -> Ended {
+    Ended::Failed(format!("the history store cannot be written, nothing more can be kept: {error}"))
+}
+
+/// A thread's whole life, and why the node must end with it, if it must.
+type Body = Box<dyn FnOnce() -> Option<Ended> + Send>;
+
+/// A thread that panics ends the node: what it held may be anything, and the others would wait for it for ever.
+fn spawn(name: &'static str, ended: Sender<Ended>, body: Body) -> Result<JoinHandle<()>, NodeError> {
+    let watched = move || {
+        let end = catch_unwind(AssertUnwindSafe(body)).unwrap_or_else(|panic| Some(panicked(name, panic.as_ref())));
+        if let Some(end) = end {
+            drop(ended.send(end));
+        }
+    };
+    Ok(thread::Builder::new().name(name.to_owned()).spawn(watched)?)
+}
+
+fn panicked(name: &str, panic: &(dyn Any + Send)) -> Ended {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message");
+    Ended::Failed(format!("a broken invariant stopped the {name}: {text}"))
 }
 
 /// Listeners of the hosted ledgers, the node API and the operator's pages.
@@ -267,11 +324,28 @@ fn serve(
     Ok(listeners)
 }
 
-fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, NodeError> {
-    Ok(thread::Builder::new().name(name.to_owned()).spawn(body)?)
-}
-
 fn now_ms() -> u64 {
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panicking_thread_ends_the_node_and_says_which_and_why() {
+        let (ended_at, ended) = unbounded();
+        let thread = spawn("executor", ended_at, Box::new(|| panic!("block {} cannot be sealed", 7))).unwrap();
+        let Ok(Ended::Failed(why)) = ended.recv() else { panic!("nobody was told") };
+        assert_eq!(why, "a broken invariant stopped the executor: block 7 cannot be sealed");
+        thread.join().unwrap();
+    }
+
+    #[test]
+    fn a_thread_that_did_its_work_ends_nothing() {
+        let (ended_at, ended) = unbounded();
+        spawn("disk", ended_at, Box::new(|| None)).unwrap().join().unwrap();
+        assert!(ended.recv().is_err());
+    }
 }

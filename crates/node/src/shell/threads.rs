@@ -12,6 +12,7 @@ use crate::executor::Executor;
 use crate::front::Front;
 use crate::ledger::NodeLedger;
 use crate::replica::Delivery;
+use crate::shell::mailbox::Mailbox;
 
 /// Events handled between two turns of the executor.
 const EVENTS_A_TURN: usize = 1024;
@@ -20,20 +21,32 @@ const IDLE: Duration = Duration::from_secs(1);
 
 pub fn run_executor(
     mut executor: Executor,
-    events: &Receiver<ExecutorEvent>,
+    events: &Mailbox<ExecutorEvent>,
+    replica: &Sender<ReplicaEvent>,
+    clock: &(dyn Fn() -> u64 + Send + Sync),
+) {
+    execute(&mut executor, events, replica, clock);
+    executor.stop();
+    std::iter::from_fn(|| events.next()).for_each(ExecutorEvent::refuse);
+}
+
+/// Until the node shuts down, or the replica has ended.
+fn execute(
+    executor: &mut Executor,
+    events: &Mailbox<ExecutorEvent>,
     replica: &Sender<ReplicaEvent>,
     clock: &(dyn Fn() -> u64 + Send + Sync),
 ) {
     loop {
         let wait = executor.wake_at_ms().map_or(IDLE, |at| Duration::from_millis(at.saturating_sub(clock())));
-        match events.recv_timeout(wait) {
+        match events.wait(wait.min(IDLE)) {
             Ok(event) => {
-                if !handle(&mut executor, event, replica) {
+                if !handle(executor, event, replica) {
                     return;
                 }
                 for _ in 1..EVENTS_A_TURN {
-                    let Ok(event) = events.try_recv() else { break };
-                    if !handle(&mut executor, event, replica) {
+                    let Some(event) = events.next() else { break };
+                    if !handle(executor, event, replica) {
                         return;
                     }
                 }
@@ -61,10 +74,7 @@ fn handle(executor: &mut Executor, event: ExecutorEvent, replica: &Sender<Replic
         ExecutorEvent::Submit { ledger, admitted, until, reply } => executor.submit(ledger, admitted, until, reply),
         ExecutorEvent::System { command, reply } => executor.submit_system(command, reply),
         ExecutorEvent::Ask { question, reply } => reply(executor.answer(question.ledger, &question.question)),
-        ExecutorEvent::Shutdown => {
-            executor.stop();
-            return false;
-        }
+        ExecutorEvent::Shutdown => return false,
     }
     true
 }
@@ -111,5 +121,36 @@ pub fn run_disk(
         if replica.send(event).is_err() {
             return;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use coco_kv::Store;
+    use coco_protocol::{Submitted, Until};
+    use crossbeam_channel::unbounded;
+
+    use super::*;
+    use crate::executor::BatchLimits;
+
+    #[test]
+    fn who_asks_an_executor_that_ends_is_answered_all_the_same() {
+        let executor = Executor::new(Store::new(), &[], Arc::new(|_: &mut [u8]| ()), BatchLimits::default());
+        let (slots, mailbox) = Mailbox::new(8);
+        let (to_replica, _at_replica) = unbounded();
+        let (answers_to, answers) = unbounded();
+        for _ in 0..3 {
+            let (submitted, commanded) = (answers_to.clone(), answers_to.clone());
+            let reply = Box::new(move |all| drop(submitted.send(all)));
+            let submit = ExecutorEvent::Submit { ledger: 0, admitted: Vec::new(), until: Until::Accepted, reply };
+            assert!(slots.requests.try_send(submit).is_ok());
+            let reply = Box::new(move |all| drop(commanded.send(all)));
+            let system = ExecutorEvent::System { command: Box::new(|_, _| Ok(Default::default())), reply };
+            assert!(slots.requests.try_send(system).is_ok());
+        }
+        slots.orders.send(ExecutorEvent::Shutdown).unwrap();
+        run_executor(executor, &mailbox, &to_replica, &|| 0);
+        let all: Vec<Vec<Submitted>> = answers.try_iter().collect();
+        assert_eq!(all.iter().map(Vec::len).collect::<Vec<_>>(), [0, 1, 0, 1, 0, 1]);
     }
 }
