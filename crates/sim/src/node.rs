@@ -191,7 +191,10 @@ impl SimNode {
             chunk_bytes: options.chunk_bytes,
             founders: vec![ReplicaId(1)],
         };
-        self.machines = Some(Machines::open(parts)?);
+        let machines = Machines::open(parts)?;
+        // Opening syncs what it keeps.
+        self.durable = machines.ledger.last_txid();
+        self.machines = Some(machines);
         self.next_tick_ms = now_ms;
         self.stopped_by = None;
         Ok(())

@@ -73,7 +73,7 @@ impl World {
         let members: Vec<ReplicaId> = self.members().into_iter().collect();
         let any = members[usize::try_from(self.random.below(members.len() as u64)).unwrap_or(0)];
         if self.faults.crashes(&mut self.random) {
-            self.crash(any);
+            if self.random.one_in(3) { self.kill(any) } else { self.crash(any) }
         }
         if self.nodes[&any].machines.is_none() && self.random.one_in(60) {
             self.start(any)?;

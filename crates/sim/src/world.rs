@@ -196,10 +196,19 @@ impl World {
     pub fn crash(&mut self, id: ReplicaId) {
         let (faults, random) = (&self.faults, &mut self.random);
         let node = self.nodes.get_mut(&id).expect("a known node");
-        if node.machines.is_some() {
+        // One that was killed before loses what its process had not synced.
+        node.crash(|len| faults.survives(len, random));
+        self.counts.crashes += 1;
+        self.note(|| format!("{id} crashes"));
+        self.joiners_lose(id);
+    }
+
+    /// The process of one node is killed: its disks keep what was written.
+    pub fn kill(&mut self, id: ReplicaId) {
+        if self.nodes[&id].machines.is_some() {
             self.counts.crashes += 1;
-            node.crash(|len| faults.survives(len, random));
-            self.note(|| format!("{id} crashes"));
+            self.node_mut(id).stop();
+            self.note(|| format!("{id} is killed"));
             self.joiners_lose(id);
         }
     }
