@@ -24,6 +24,8 @@ pub enum ReplicaEvent {
     Executed(ExecutedBatch),
     ExecutorStopped,
     FrontReached(Seqno),
+    /// A new network's founding facts were refused: there will be no network.
+    GenesisRefused(String),
     /// The front found derived data that contradicts the ledger.
     FrontFailed(String),
     Linearizable {

@@ -38,16 +38,19 @@ const VALIDITY_S: u64 = 365 * 24 * 3600;
 const JOIN_ATTEMPTS: u32 = 120;
 const JOIN_PAUSE: Duration = Duration::from_millis(250);
 
+/// The replica that every network begins with.
+pub const FOUNDER: ReplicaId = ReplicaId(1);
+
 const SEALING_KEY_FILE: &str = "sealing.key";
 const HISTORY_SECRET_FILE: &str = "history.sealed";
 
-/// Finds or makes the node's identity. A new one is sealed to disk only by [`Entrance::keep`].
-pub fn enter(config: &NodeConfig, disk: &dyn Disk, now_s: u64) -> Result<(Entrance, SymmetricKey), NodeError> {
+/// Finds or makes the node's identity. A new one is on disk, sealed, before it is used.
+pub fn enter(config: &NodeConfig, disk: &dyn Disk, now_s: u64) -> Result<Entrance, NodeError> {
     let crypto = SystemCrypto;
     let sealing = sealing_key(disk, &crypto)?;
     let history_secret = history_secret(disk, &sealing, &crypto)?;
     if let Some(identity) = Identity::load(disk, &sealing)? {
-        return Ok((Entrance { identity, history_secret, founding: None, peers: Vec::new() }, sealing));
+        return Ok(Entrance { identity, history_secret, founding: None, peers: Vec::new() });
     }
     let entrance = match &config.start {
         Start::New { genesis } => found(config, genesis, history_secret, now_s)?,
@@ -58,7 +61,7 @@ pub fn enter(config: &NodeConfig, disk: &dyn Disk, now_s: u64) -> Result<(Entran
         }
     };
     entrance.identity.store(disk, &sealing, &crypto)?;
-    Ok((entrance, sealing))
+    Ok(entrance)
 }
 
 /// Issues a certificate to a node of this service.
@@ -103,17 +106,24 @@ pub fn own_measurement() -> Result<Digest, NodeError> {
 }
 
 fn found(config: &NodeConfig, genesis: &Path, history_secret: SymmetricKey, now_s: u64) -> Result<Entrance, NodeError> {
-    let text = read(genesis)?;
-    let genesis: Genesis =
-        serde_json::from_str(&text).map_err(|error| NodeError::Genesis(format!("{}: {error}", genesis.display())))?;
+    let genesis = read_genesis(genesis)?;
     let crypto = SystemCrypto;
     let service_key = SigningKey::generate(&crypto, Curve::P384);
     let certificate = self_signed_service_certificate(&crypto, &service_key, &genesis.name, validity(now_s), &[])
         .map_err(|error| NodeError::Genesis(error.to_string()))?;
     let service = ServiceSecrets { key: service_key, certificate, ledger_secret: SymmetricKey::generate(&crypto) };
     let node_key = SigningKey::generate(&crypto, Curve::P256);
-    let addresses = addresses(config);
-    let node_certificate = certify(&service, node_key.public_key(), config.index, &addresses, now_s)?;
+    let node_certificate = certify(&service, node_key.public_key(), config.index, &addresses(config), now_s)?;
+    let identity = Identity { replica: FOUNDER, node_key, node_certificate, service };
+    let founding = founding(config, genesis, &identity)?;
+    Ok(Entrance { identity, history_secret, founding: Some(founding), peers: Vec::new() })
+}
+
+/// The founding facts of a network whose first transaction this node is to write: at its first start, and again if it stopped
+/// after it had its identity and before its ledger had anything.
+pub fn founding(config: &NodeConfig, genesis: Genesis, identity: &Identity) -> Result<(Genesis, Founding), NodeError> {
+    let Identity { node_key, node_certificate, service, .. } = identity;
+    let crypto = SystemCrypto;
     let source = evidence_source()?;
     let exchange = ExchangeKey::generate(&crypto);
     let binding = Binding {
@@ -128,9 +138,9 @@ fn found(config: &NodeConfig, genesis: &Path, history_secret: SymmetricKey, now_
     let info = NodeInfo {
         status: NodeStatus::Trusted,
         public_key: node_key.public_key().to_pem(),
-        replica: ReplicaId(1),
+        replica: FOUNDER,
         index: config.index,
-        addresses,
+        addresses: addresses(config),
         quote_info,
         replaces: None,
         retired_committed: false,
@@ -141,8 +151,11 @@ fn found(config: &NodeConfig, genesis: &Path, history_secret: SymmetricKey, now_
         service_certificate: service.certificate.to_pem(),
     };
     let founding = genesis::founding(&genesis, founder).map_err(NodeError::Genesis)?;
-    let identity = Identity { replica: ReplicaId(1), node_key, node_certificate, service };
-    Ok(Entrance { identity, history_secret, founding: Some((genesis, founding)), peers: Vec::new() })
+    Ok((genesis, founding))
+}
+
+pub fn read_genesis(path: &Path) -> Result<Genesis, NodeError> {
+    serde_json::from_str(&read(path)?).map_err(|error| NodeError::Genesis(format!("{}: {error}", path.display())))
 }
 
 /// Tries the targets in turn until one admits this node, or refuses it for good.
@@ -250,4 +263,46 @@ fn validity(now_s: u64) -> Validity {
 
 fn read(path: &Path) -> Result<String, NodeError> {
     fs::read_to_string(path).map_err(|source| NodeError::Read { path: path.to_owned(), source })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use coco_disk::MemoryDisk;
+
+    use super::*;
+    use crate::config::{Listen, Timing};
+
+    fn config(folder: &Path) -> NodeConfig {
+        let address = ([127, 0, 0, 1], 0).into();
+        let genesis = folder.join("genesis.json");
+        let text = r#"{"name": "test", "members": [], "virtual_measurements": [], "ledgers": {}}"#;
+        fs::write(&genesis, text).unwrap();
+        NodeConfig {
+            index: 0,
+            data: folder.to_owned(),
+            listen: Listen { api: address, peers: address, admin: address, ledgers: BTreeMap::new() },
+            start: Start::New { genesis },
+            timing: Timing::default(),
+            dev: true,
+            ledgers: BTreeMap::new(),
+        }
+    }
+
+    #[test]
+    fn a_founder_that_stopped_before_its_first_transaction_founds_the_same_network_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let (config, disk) = (config(folder.path()), MemoryDisk::new());
+        let first = enter(&config, &disk, 1_000).unwrap();
+        let (_, facts) = first.founding.expect("a first start founds");
+        let second = enter(&config, &disk, 2_000).unwrap();
+        assert!(second.founding.is_none());
+        let genesis = read_genesis(&folder.path().join("genesis.json")).unwrap();
+        let (_, again) = founding(&config, genesis, &second.identity).unwrap();
+        assert_eq!(again.node.id, facts.node.id);
+        assert_eq!(again.node.info.replica, FOUNDER);
+        assert_eq!(again.service_certificate, facts.service_certificate);
+        assert_eq!(again.node_certificate, facts.node_certificate);
+    }
 }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use coco_consensus::{Persist, ReadOutcome, Role};
 use coco_governance::{NodeRow, NodeStatus};
+use coco_protocol::Submitted;
 use coco_types::{ReplicaId, Seqno, limits};
 use crossbeam_channel::{RecvTimeoutError, Sender};
 
@@ -34,6 +35,8 @@ pub struct ReplicaThread {
     pub shared: Arc<Shared>,
     pub events: Mailbox<ReplicaEvent>,
     pub executor: Sender<ExecutorEvent>,
+    /// Orders to this thread itself.
+    pub own: Sender<ReplicaEvent>,
     pub disk: Sender<Persist>,
     pub front: Sender<Delivery>,
     /// The commands of a new network's first batch.
@@ -121,6 +124,7 @@ impl ReplicaThread {
             ReplicaEvent::FrontFailed(error) => {
                 return Ok(Some(Ended::Failed(format!("this node and its primary disagree: {error}"))));
             }
+            ReplicaEvent::GenesisRefused(error) => return Ok(Some(Ended::Failed(format!("genesis: {error}")))),
             ReplicaEvent::Linearizable { reply } => self.linearizable(reads, reply)?,
             ReplicaEvent::ReadUpTo { seqno, reply } => {
                 reads.wait(Instant::now(), seqno, self.shared.visible.txid().seqno, reply);
@@ -168,8 +172,12 @@ impl ReplicaThread {
                     tracing::info!(%view, "leading");
                     let _ = self.executor.send(ExecutorEvent::Lead { view });
                     for command in std::mem::take(&mut self.genesis) {
-                        let reply = Box::new(|answers: Vec<coco_protocol::Submitted>| {
+                        let own = self.own.clone();
+                        let reply = Box::new(move |answers: Vec<Submitted>| {
                             tracing::info!(?answers, "genesis");
+                            if let Some(Submitted::Rejected(rejection)) = answers.into_iter().next() {
+                                let _ = own.send(ReplicaEvent::GenesisRefused(rejection.message));
+                            }
                         });
                         let _ = self.executor.send(ExecutorEvent::System { command, reply });
                     }
@@ -200,7 +208,7 @@ impl ReplicaThread {
             coco_governance::mark_gone(tx, node).map_err(refused)?;
             Ok(coco_protocol::Outcome::default())
         });
-        let reply = Box::new(move |answers: Vec<coco_protocol::Submitted>| tracing::info!(%node, ?answers, "retired"));
+        let reply = Box::new(move |answers: Vec<Submitted>| tracing::info!(%node, ?answers, "retired"));
         let _ = self.executor.send(ExecutorEvent::System { command, reply });
     }
 

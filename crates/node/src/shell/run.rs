@@ -1,7 +1,6 @@
 //! A node's life, from its configuration file to its last sync.
 
 use std::any::Any;
-use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc;
@@ -17,11 +16,11 @@ use coco_rpc::channel::{Channels, Hello};
 use coco_rpc::endpoints::NodeEndpoints;
 use coco_rpc::metrics::Metrics;
 use coco_rpc::{Listener, ListenerLimits, Server, tls};
-use coco_types::{ReplicaId, limits};
+use coco_types::{Seqno, limits};
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use parking_lot::RwLock;
 
-use crate::config::NodeConfig;
+use crate::config::{NodeConfig, Start};
 use crate::events::{ExecutorEvent, ReplicaEvent};
 use crate::executor::{BatchLimits, Executor, SystemCommand};
 use crate::front::Front;
@@ -51,9 +50,9 @@ const SERVICE_CERTIFICATE_FILE: &str = "service_certificate.pem";
 pub fn run(config: NodeConfig, protocols: Vec<Arc<dyn Protocol>>, stop: &mpsc::Receiver<()>) -> Result<(), NodeError> {
     let root: Arc<dyn Disk> = Arc::new(FolderDisk::open(&config.data)?);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    let (entrance, _sealing) = entrance::enter(&config, root.as_ref(), now_ms() / 1000)?;
+    let entrance = entrance::enter(&config, root.as_ref(), now_ms() / 1000)?;
     let certificate = entrance.identity.service.certificate.to_pem();
-    fs::write(config.data.join(SERVICE_CERTIFICATE_FILE), certificate)?;
+    root.replace(SERVICE_CERTIFICATE_FILE, certificate.as_bytes())?;
     let running = Running::start(&config, entrance, &protocols, &runtime)?;
     tracing::info!(node = config.index, replica = %running.shared.replica_id, "started");
     running.wait(stop, &runtime)
@@ -72,13 +71,14 @@ struct Running {
 impl Running {
     fn start(
         config: &NodeConfig,
-        entrance: Entrance,
+        mut entrance: Entrance,
         protocols: &[Arc<dyn Protocol>],
         runtime: &tokio::runtime::Runtime,
     ) -> Result<Self, NodeError> {
         let clock: Arc<dyn Fn() -> u64 + Send + Sync> = Arc::new(now_ms);
         let log_disk: Arc<dyn Disk> = Arc::new(FolderDisk::open(&config.data.join("consensus"))?);
         let machines = open_machines(config, &entrance, protocols, &log_disk, &clock)?;
+        found_again(config, &mut entrance, &machines)?;
         let (to_executor, executor_events) = Mailbox::new(EXECUTOR_QUEUE_MAX);
         let (to_replica, replica_events) = Mailbox::new(REPLICA_QUEUE_MAX);
         let identity = &entrance.identity;
@@ -117,6 +117,7 @@ impl Running {
             shared: shared.clone(),
             events: replica_events,
             executor: to_executor.orders.clone(),
+            own: to_replica.orders.clone(),
             disk: syncs_to,
             front: deliveries_to,
             genesis,
@@ -189,9 +190,26 @@ fn open_machines(
         consensus,
         batches,
         chunk_bytes: entrance.founding.as_ref().map_or(limits::CHUNK_BYTES, |(genesis, _)| genesis.chunk_bytes),
-        founders: vec![ReplicaId(1)],
+        founders: vec![entrance::FOUNDER],
     })?;
     Ok(machines)
+}
+
+/// A founder that stopped between its identity and its first transaction founds its network now; it must not lead one without facts.
+fn found_again(config: &NodeConfig, entrance: &mut Entrance, machines: &Machines) -> Result<(), NodeError> {
+    let begun = machines.ledger.last_seqno() > Seqno::ZERO;
+    if begun || entrance.founding.is_some() || entrance.identity.replica != entrance::FOUNDER {
+        return Ok(());
+    }
+    let Start::New { genesis } = &config.start else {
+        return Err(NodeError::Genesis(
+            "this node founded a network that has no transactions yet: start it anew".into(),
+        ));
+    };
+    let (genesis, founding) = entrance::founding(config, entrance::read_genesis(genesis)?, &entrance.identity)?;
+    machines.ledger.set_chunk_bytes(genesis.chunk_bytes);
+    entrance.founding = Some((genesis, founding));
+    Ok(())
 }
 
 fn genesis_commands(entrance: &Entrance, protocols: &[Arc<dyn Protocol>]) -> Vec<SystemCommand> {
