@@ -9,6 +9,7 @@
 
 mod admission;
 mod api;
+mod clock;
 mod disk;
 mod entrance;
 mod history_store;

@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use coco_consensus::{Config, Persist};
 use coco_crypto::{Crypto, SystemCrypto};
@@ -30,6 +30,7 @@ use crate::machines::{Machines, Parts};
 use crate::replica::Delivery;
 use crate::shell::admission::Admission;
 use crate::shell::api::{self, Api};
+use crate::shell::clock::Clock;
 use crate::shell::entrance::{self, Entrance};
 use crate::shell::history_store::FolderHistory;
 use crate::shell::mailbox::Mailbox;
@@ -50,10 +51,11 @@ const SERVICE_CERTIFICATE_FILE: &str = "service_certificate.pem";
 pub fn run(config: NodeConfig, protocols: Vec<Arc<dyn Protocol>>, stop: &mpsc::Receiver<()>) -> Result<(), NodeError> {
     let root: Arc<dyn Disk> = Arc::new(FolderDisk::open(&config.data)?);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    let entrance = entrance::enter(&config, root.as_ref(), now_ms() / 1000)?;
+    let clock = Clock::new();
+    let entrance = entrance::enter(&config, root.as_ref(), clock.now_ms() / 1000)?;
     let certificate = entrance.identity.service.certificate.to_pem();
     root.replace(SERVICE_CERTIFICATE_FILE, certificate.as_bytes())?;
-    let running = Running::start(&config, entrance, &protocols, &runtime)?;
+    let running = Running::start(&config, entrance, clock, &protocols, &runtime)?;
     tracing::info!(node = config.index, replica = %running.shared.replica_id, "started");
     running.wait(stop, &runtime)
 }
@@ -72,10 +74,11 @@ impl Running {
     fn start(
         config: &NodeConfig,
         mut entrance: Entrance,
+        clock: Clock,
         protocols: &[Arc<dyn Protocol>],
         runtime: &tokio::runtime::Runtime,
     ) -> Result<Self, NodeError> {
-        let clock: Arc<dyn Fn() -> u64 + Send + Sync> = Arc::new(now_ms);
+        let clock: Arc<dyn Fn() -> u64 + Send + Sync> = Arc::new(move || clock.now_ms());
         let log_disk: Arc<dyn Disk> = Arc::new(FolderDisk::open(&config.data.join("consensus"))?);
         let machines = open_machines(config, &entrance, protocols, &log_disk, &clock)?;
         found_again(config, &mut entrance, &machines)?;
@@ -340,11 +343,6 @@ fn serve(
     let admin = AdminService::new(metrics, api);
     listeners.push(server.listen("admin", config.listen.admin, admin, ListenerLimits::default())?);
     Ok(listeners)
-}
-
-fn now_ms() -> u64 {
-    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
