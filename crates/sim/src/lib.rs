@@ -17,6 +17,7 @@ mod node;
 mod random;
 mod run;
 mod status;
+mod step;
 mod world;
 
 pub use faults::Faults;

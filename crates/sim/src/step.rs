@@ -1,0 +1,259 @@
+//! How a simulated network moves: one step of time, and everything that follows from it.
+//!
+//! ```text
+//!   network ──▶ replica ──▶ effects ──▶ network, disk, front, executor
+//!                  ▲                                  │       │
+//!                  └── for_replica ◀── what they say ─┴───────┘      each with a delay of its own, in order
+//! ```
+
+use coco_consensus::ReadOutcome;
+use coco_node::events::ExecutorEvent;
+use coco_node::machines::Machines;
+use coco_node::replica::{Delivery, Effect, Fault};
+use coco_protocol::Submitted;
+use coco_types::{ReplicaId, View, limits};
+
+use crate::invariants::{Violation, holds};
+use crate::network::Envelope;
+use crate::node::{Note, SimNode, Syncing};
+use crate::world::{ReadEnd, Waiter, World};
+
+impl World {
+    /// Lets the next thing happen, and checks.
+    pub fn step(&mut self) -> Result<(), Violation> {
+        let now_ms = self.advance();
+        self.counts.events += 1;
+        while let Some(envelope) = self.network.arrive(now_ms) {
+            self.with(envelope.to, |machines| {
+                // What is refused is the sender's fault, and changes nothing.
+                machines.replica.message(envelope.from, &envelope.message).map(|_refused| ())
+            });
+            self.act(envelope.to)?;
+        }
+        for id in self.ids() {
+            self.step_node(id, now_ms)?;
+        }
+        self.collect_answers()
+    }
+
+    fn advance(&mut self) -> u64 {
+        let next = self.nodes.values().filter_map(SimNode::next_ms).chain(self.network.next_arrival_ms()).min();
+        let mut now = self.setting.now_ms.lock();
+        // Never further than the interval in which a client or a fault may want to act.
+        *now = next.unwrap_or(u64::MAX).clamp(*now + 1, *now + 5);
+        *now
+    }
+
+    fn step_node(&mut self, id: ReplicaId, now_ms: u64) -> Result<(), Violation> {
+        self.sync(id, now_ms);
+        let batches = self.with(id, |machines| Ok(machines.executor.turn(now_ms))).unwrap_or_default();
+        for batch in batches {
+            self.tell_replica(id, Note::Executed(batch));
+        }
+        self.run_executor(id, now_ms);
+        self.run_front(id, now_ms)?;
+        while let Some(note) = self.node_mut(id).for_replica.take(now_ms) {
+            self.with(id, |machines| match note {
+                Note::Executed(batch) => machines.replica.executed(batch),
+                Note::ExecutorStopped => machines.replica.executor_stopped(),
+                Note::FrontReached(seqno) => machines.replica.front_reached(seqno),
+            });
+        }
+        let node = self.node_mut(id);
+        if now_ms >= node.next_tick_ms {
+            node.next_tick_ms = now_ms + limits::TICK_MS;
+            self.with(id, |machines| machines.replica.tick());
+        }
+        self.act(id)?;
+        self.end_reads(id)
+    }
+
+    fn sync(&mut self, id: ReplicaId, now_ms: u64) {
+        let lying = self.setting.options.lying_disks;
+        while !self.nodes[&id].disk_hangs {
+            let node = self.node_mut(id);
+            let Some(syncing) = node.syncing.take(now_ms) else { return };
+            let synced = if lying { Ok(()) } else { node.sync(&syncing) };
+            match synced {
+                Ok(()) => drop(self.with(id, |machines| machines.replica.persisted(syncing.persist.number))),
+                Err(error) => self.stop(id, &error.to_string()),
+            }
+        }
+    }
+
+    /// Runs something on a node's machines. A fault stops the node, as it does a real one.
+    fn with<T>(&mut self, id: ReplicaId, run: impl FnOnce(&mut Machines) -> Result<T, Fault>) -> Option<T> {
+        let machines = self.nodes.get_mut(&id)?.machines.as_mut()?;
+        match run(machines) {
+            Ok(value) => Some(value),
+            Err(fault) => {
+                self.stop(id, &fault.to_string());
+                None
+            }
+        }
+    }
+
+    fn stop(&mut self, id: ReplicaId, why: &str) {
+        self.note(|| format!("{id} stops: {why}"));
+        let node = self.node_mut(id);
+        node.stop();
+        node.stopped_by = Some(why.to_owned());
+        self.joiners_lose(id);
+    }
+
+    fn tell_replica(&mut self, id: ReplicaId, note: Note) {
+        let at = self.now_ms() + self.faults.machine_ms(&mut self.random);
+        self.node_mut(id).for_replica.push(at, note);
+    }
+
+    fn run_executor(&mut self, id: ReplicaId, now_ms: u64) {
+        while let Some(event) = self.node_mut(id).for_executor.take(now_ms) {
+            let Some(machines) = &mut self.node_mut(id).machines else { return };
+            let executor = &mut machines.executor;
+            match event {
+                ExecutorEvent::Lead { view } => executor.lead(view),
+                ExecutorEvent::Visible(seqno) => executor.visible(seqno),
+                ExecutorEvent::Submit { ledger, admitted, until, reply } => {
+                    executor.submit(ledger, admitted, until, reply);
+                }
+                ExecutorEvent::System { command, reply } => executor.submit_system(command, reply),
+                ExecutorEvent::Ask { question, reply } => reply(executor.answer(question.ledger, &question.question)),
+                ExecutorEvent::Stop | ExecutorEvent::Shutdown => {
+                    executor.stop();
+                    self.tell_replica(id, Note::ExecutorStopped);
+                }
+            }
+        }
+    }
+
+    fn run_front(&mut self, id: ReplicaId, now_ms: u64) -> Result<(), Violation> {
+        while let Some(delivery) = self.node_mut(id).for_front.take(now_ms) {
+            let Some(machines) = &mut self.node_mut(id).machines else { return Ok(()) };
+            let reached = machines.front.deliver(delivery).map_err(|error| Violation(error.to_string()))?;
+            self.tell_executor(id, ExecutorEvent::Visible(reached));
+            self.tell_replica(id, Note::FrontReached(reached));
+        }
+        Ok(())
+    }
+
+    /// Carries out what a node's replica wants.
+    pub(crate) fn act(&mut self, id: ReplicaId) -> Result<(), Violation> {
+        loop {
+            let machines = self.nodes.get_mut(&id).and_then(|node| node.machines.as_mut());
+            let effects = machines.map(|machines| machines.replica.take_effects()).unwrap_or_default();
+            if effects.is_empty() {
+                return Ok(());
+            }
+            for effect in effects {
+                self.carry_out(id, effect)?;
+            }
+        }
+    }
+
+    fn carry_out(&mut self, id: ReplicaId, effect: Effect) -> Result<(), Violation> {
+        let now_ms = self.now_ms();
+        match effect {
+            Effect::Send { to, message } => {
+                self.trace.update(&message);
+                self.network.send(Envelope { from: id, to, message }, now_ms, &self.faults, &mut self.random);
+            }
+            Effect::Persist(persist) => {
+                let at = now_ms + self.faults.sync_ms(&mut self.random);
+                let node = self.node_mut(id);
+                let Some(machines) = &node.machines else { return Ok(()) };
+                let last = machines.ledger.last_txid();
+                node.syncing.push(at, Syncing { persist, last });
+            }
+            Effect::Lead { view } => self.lead(id, view)?,
+            Effect::StopExecutor => {
+                self.note(|| format!("{id} leads no more"));
+                self.tell_executor(id, ExecutorEvent::Stop);
+            }
+            Effect::Deliver(delivery) => self.committed(id, delivery)?,
+            Effect::Read(ReadOutcome::Confirmed { token, .. }) => {
+                let Some(machines) = &self.nodes[&id].machines else { return Ok(()) };
+                self.reads.confirmed.push((token, machines.replica.committed().seqno));
+            }
+            Effect::Read(ReadOutcome::Lost { token }) => {
+                self.reads.asked.remove(&token);
+                self.reads.outcomes.insert(token, ReadEnd::Lost);
+            }
+            Effect::Gone(node) => self.retire_gone(id, node),
+            Effect::NeedsSnapshot(behind) => {
+                return Err(Violation(format!("{id} cannot serve {behind:?}, although every log begins at the start")));
+            }
+            Effect::Removed => {
+                self.stop(id, "removed from the network");
+                self.node_mut(id).removed = true;
+            }
+        }
+        Ok(())
+    }
+
+    fn lead(&mut self, id: ReplicaId, view: View) -> Result<(), Violation> {
+        self.note(|| format!("{id} leads view {view}"));
+        self.invariants.leads(id, view)?;
+        let behind = !self.nodes[&id].for_front.is_empty();
+        holds(!behind, || format!("{id} leads view {view} before its front has caught up"))?;
+        self.tell_executor(id, ExecutorEvent::Lead { view });
+        for command in std::mem::take(&mut self.genesis) {
+            let reply = self.reply(id, Waiter::Nobody);
+            self.tell_executor(id, ExecutorEvent::System { command, reply });
+        }
+        Ok(())
+    }
+
+    fn committed(&mut self, id: ReplicaId, delivery: Delivery) -> Result<(), Violation> {
+        self.note(|| format!("{id} has committed {}", delivery.last));
+        self.invariants.committed(id, &delivery)?;
+        let at = self.now_ms() + self.faults.machine_ms(&mut self.random);
+        self.node_mut(id).for_front.push(at, delivery);
+        Ok(())
+    }
+
+    fn end_reads(&mut self, id: ReplicaId) -> Result<(), Violation> {
+        let visible = self.visible(id);
+        for (token, seqno) in std::mem::take(&mut self.reads.confirmed) {
+            let Some((on, asked_at)) = self.reads.asked.get(&token).copied() else { continue };
+            if on != id || visible.seqno < seqno {
+                self.reads.confirmed.push((token, seqno));
+                continue;
+            }
+            self.counts.reads += 1;
+            self.invariants.read(id, asked_at, visible)?;
+            self.reads.asked.remove(&token);
+            self.reads.outcomes.insert(token, ReadEnd::Seen(visible));
+        }
+        Ok(())
+    }
+
+    fn collect_answers(&mut self) -> Result<(), Violation> {
+        let answers = std::mem::take(&mut *self.answers.lock());
+        for (from, waiter, answer) in answers {
+            match waiter {
+                Waiter::Client(id) => {
+                    self.note(|| format!("submission {id} is answered by {from}: {answer:?}"));
+                    self.client_is_answered(from, id, &answer)?;
+                    let earlier = self.answered.insert(id, answer);
+                    holds(earlier.is_none(), || format!("submission {id} was answered twice"))?;
+                }
+                Waiter::Joiner(number) => self.joiner_is_answered(number, &answer)?,
+                Waiter::Nobody => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn client_is_answered(&mut self, from: ReplicaId, id: u64, answer: &Submitted) -> Result<(), Violation> {
+        match answer {
+            Submitted::Committed { txid, .. } => {
+                let durable = self.nodes.values().map(|node| (node.id, node.durable)).collect();
+                let membership = self.membership(from);
+                self.invariants.acknowledged(id, *txid, &membership, &durable)
+            }
+            Submitted::Unknown(txid) => self.invariants.outcome_unknown(id, *txid),
+            Submitted::Rejected(rejection) => Err(Violation(format!("submission {id} was rejected: {rejection}"))),
+            Submitted::Accepted | Submitted::Unavailable => Ok(()),
+        }
+    }
+}
