@@ -1,5 +1,6 @@
 //! Habits of the repository that are more than five lines: `cargo run -p xtask -- <command>`.
 
+mod pages;
 mod tidy;
 mod tree;
 
@@ -9,10 +10,11 @@ use std::process::ExitCode;
 
 use crate::tree::Tree;
 
-const COMMANDS: &[&str] = &["tidy"];
+const COMMANDS: &[&str] = &["pages", "tidy"];
 
 fn main() -> ExitCode {
     match env::args().nth(1).as_deref() {
+        Some("pages") => write_pages(),
         Some("tidy") => run_tidy(),
         _ => {
             eprintln!("usage: cargo run -p xtask -- {}", COMMANDS.join(" | "));
@@ -21,9 +23,25 @@ fn main() -> ExitCode {
     }
 }
 
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask lies in the repository")
+}
+
+fn write_pages() -> ExitCode {
+    let written = Tree::read(root())
+        .and_then(|tree| pages::pages(&tree))
+        .and_then(|pages| pages.iter().try_for_each(|(path, text)| Ok(std::fs::write(root().join(path), text)?)));
+    match written {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
 fn run_tidy() -> ExitCode {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask lies in the repository");
-    let findings = Tree::read(root).and_then(|tree| tidy::check(&tree));
+    let findings = Tree::read(root()).and_then(|tree| tidy::check(&tree));
     match findings {
         Ok(findings) if findings.is_empty() => {
             println!("tidy");

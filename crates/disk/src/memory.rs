@@ -52,8 +52,7 @@ impl MemoryDisk {
     /// Unsynced names are lost.
     pub fn crash(&self, mut survives: impl FnMut(usize) -> Option<usize>) {
         let mut state = self.state.lock();
-        let contents: BTreeMap<u64, File> =
-            state.files.values().map(|file| (file.identity, file.clone())).collect();
+        let contents: BTreeMap<u64, File> = state.files.values().map(|file| (file.identity, file.clone())).collect();
         let mut files = state.durable_names.clone();
         for file in files.values_mut() {
             let Some(latest) = contents.get(&file.identity) else { continue };

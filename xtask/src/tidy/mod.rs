@@ -8,6 +8,7 @@ mod text;
 
 use std::fmt;
 
+use crate::pages;
 use crate::tree::Tree;
 
 /// A broken rule and where.
@@ -37,6 +38,11 @@ pub fn check(tree: &Tree) -> anyhow::Result<Vec<Finding>> {
     findings.extend(purity::check(tree));
     findings.extend(text::check(tree));
     findings.extend(readme::check(tree));
+    for (path, text) in pages::pages(tree)? {
+        if tree.text(path) != Some(text.as_str()) {
+            findings.push(Finding::new(path, 0, "is not what the code says: cargo run -p xtask -- pages"));
+        }
+    }
     findings.sort();
     findings.dedup();
     Ok(findings)
