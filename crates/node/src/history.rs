@@ -31,6 +31,7 @@ struct Recent {
     writing: BTreeMap<BlindedKey, Bytes>,
     last: TxId,
     failed: Option<String>,
+    writer_runs: bool,
     stopping: bool,
 }
 
@@ -61,12 +62,12 @@ impl NodeHistory {
             recent.last = transaction.txid;
         }
         self.changed.notify_all();
-        while recent.bytes > RECENT_BYTES_MAX && recent.failed.is_none() && !recent.stopping {
+        while recent.bytes > RECENT_BYTES_MAX && recent.may_shrink() {
             self.changed.wait(&mut recent);
         }
     }
 
-    /// Moves everything recent to the store; `false` if there was nothing.
+    /// Moves everything recent to the store; `false` if there was nothing. What cannot be written stays readable.
     pub fn write_out(&self) -> Result<bool, HistoryError> {
         let (records, last) = {
             let mut recent = self.recent.lock();
@@ -81,9 +82,9 @@ impl NodeHistory {
         let sealed: Vec<_> = records.iter().map(seal).collect();
         let written = self.store.write(&sealed, last).map_err(failed);
         let mut recent = self.recent.lock();
-        recent.writing.clear();
-        if let Err(error) = &written {
-            recent.failed = Some(error.to_string());
+        match &written {
+            Ok(()) => recent.writing.clear(),
+            Err(error) => recent.failed = Some(error.to_string()),
         }
         self.changed.notify_all();
         written.map(|()| true)
@@ -91,6 +92,7 @@ impl NodeHistory {
 
     /// Writes out until [`NodeHistory::stop`]: the history thread's whole life.
     pub fn run_writer(&self) -> Result<(), HistoryError> {
+        self.recent.lock().writer_runs = true;
         loop {
             let wrote = self.write_out()?;
             let mut recent = self.recent.lock();
@@ -106,6 +108,13 @@ impl NodeHistory {
     pub fn stop(&self) {
         self.recent.lock().stopping = true;
         self.changed.notify_all();
+    }
+}
+
+impl Recent {
+    /// A writer is there to make room.
+    fn may_shrink(&self) -> bool {
+        self.writer_runs && self.failed.is_none() && !self.stopping
     }
 }
 
@@ -125,4 +134,61 @@ impl History for NodeHistory {
 
 fn failed(error: coco_ledger::Error) -> HistoryError {
     HistoryError(error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use coco_crypto::{SeededCrypto, SymmetricKey};
+    use coco_protocol::CommittedTransaction;
+    use coco_types::{Seqno, View, WriteSet};
+
+    use super::*;
+
+    const MAP: MapName = MapName::from_static("history:test.records");
+
+    struct FullDisk;
+
+    impl HistoryStore for FullDisk {
+        fn read(&self, _key: &BlindedKey) -> Result<Option<Vec<u8>>, coco_ledger::Error> {
+            Ok(None)
+        }
+
+        fn write(&self, _records: &[(BlindedKey, Vec<u8>)], _watermark: TxId) -> Result<(), coco_ledger::Error> {
+            let source = std::io::ErrorKind::StorageFull.into();
+            Err(coco_ledger::Error::Disk { file: "history".to_owned(), source })
+        }
+
+        fn watermark(&self) -> Result<TxId, coco_ledger::Error> {
+            Ok(TxId::default())
+        }
+    }
+
+    fn history() -> NodeHistory {
+        let crypto = SeededCrypto::new(1);
+        NodeHistory::new(HistoryKeys::new(&SymmetricKey::generate(&crypto), &crypto), Arc::new(FullDisk))
+    }
+
+    fn batch(value: Vec<u8>) -> CommittedBatch {
+        let mut writes = WriteSet::new();
+        writes.insert(&MAP, Bytes::from_static(b"key"), Some(value.into()));
+        let txid = TxId::new(View(1), Seqno(1));
+        CommittedBatch { transactions: vec![CommittedTransaction { txid, writes: Arc::new(writes) }] }
+    }
+
+    #[test]
+    fn a_batch_larger_than_the_memory_for_recent_records_is_taken_in_before_the_writer_runs() {
+        let history = history();
+        history.record_batch(&batch(vec![0; RECENT_BYTES_MAX + 1]));
+        assert!(history.record(&MAP, b"key").unwrap().is_some());
+    }
+
+    #[test]
+    fn a_full_disk_ends_the_writer_and_hides_no_record() {
+        let history = history();
+        history.record_batch(&batch(vec![7]));
+        let error = history.run_writer().unwrap_err();
+        assert!(error.to_string().contains("history"), "{error}");
+        assert_eq!(history.record(&MAP, b"key").unwrap().as_deref(), Some(&[7][..]));
+        history.record_batch(&batch(vec![0; RECENT_BYTES_MAX + 1]));
+    }
 }
