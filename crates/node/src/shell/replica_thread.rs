@@ -43,10 +43,14 @@ pub struct ReplicaThread {
     pub genesis: Vec<SystemCommand>,
     /// Where others listened when this node joined, until governance says it.
     pub first_peers: BTreeMap<ReplicaId, SocketAddr>,
+    /// The network removed this replica; it goes on answering until then.
+    pub leaving_until: Option<Instant>,
 }
 
 /// Events handled before effects are acted on: bounds how long a message waits for its batch-mates.
 const EVENTS_A_TURN: usize = 256;
+/// For so long a removed replica still answers: several elections of those that stay.
+const LEAVING: Duration = Duration::from_millis(10 * limits::ELECTION_TIMEOUT_MS);
 /// How long the primary may take to say how far a read must have come.
 const ASK_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -85,11 +89,12 @@ impl ReplicaThread {
                 reads.expire(Instant::now());
                 next_tick = (next_tick + tick).max(Instant::now());
             }
-            if let Some(ended) = self.act(reads) {
-                return Ok(ended);
-            }
+            self.act(reads);
             if ticked || self.role_has_changed() {
                 self.publish_standing()?;
+            }
+            if self.leaving_until.is_some_and(|until| Instant::now() >= until) {
+                return Ok(Ended::Removed);
             }
             if stopping_until
                 .is_some_and(|until| self.replica.consensus().role() != Role::Primary || Instant::now() >= until)
@@ -163,7 +168,7 @@ impl ReplicaThread {
         Ok(())
     }
 
-    fn act(&mut self, reads: &mut Reads) -> Option<Ended> {
+    fn act(&mut self, reads: &mut Reads) {
         for effect in self.replica.take_effects() {
             match effect {
                 Effect::Send { to, message } => self.shared.peers.send(to, message),
@@ -193,10 +198,17 @@ impl ReplicaThread {
                 Effect::NeedsSnapshot(replicas) => {
                     tracing::warn!(?replicas, "replicas lag behind the start of this log: they must join afresh");
                 }
-                Effect::Removed => return Some(Ended::Removed),
+                Effect::Removed => self.leave(),
             }
         }
-        None
+    }
+
+    /// The voters that stay may not have heard yet that it is out, and may need its vote to hear it.
+    fn leave(&mut self) {
+        if self.leaving_until.is_none() {
+            tracing::info!("the network removed this node: it stops soon");
+            self.leaving_until = Some(Instant::now() + LEAVING);
+        }
     }
 
     fn retire(&self, node: coco_types::NodeId) {

@@ -125,6 +125,7 @@ impl Running {
             front: deliveries_to,
             genesis,
             first_peers,
+            leaving_until: None,
         };
         let orders = Orders { executor: to_executor.orders, replica: to_replica.orders };
         let others =
