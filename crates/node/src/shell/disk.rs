@@ -10,7 +10,7 @@ use std::sync::Arc;
 use coco_disk::Disk;
 use parking_lot::Mutex;
 
-/// Open files are kept; the least recently opened is dropped beyond this many.
+/// Open files are kept; beyond this many the first by name is dropped.
 const OPEN_FILES_MAX: usize = 64;
 
 /// A folder. Created if absent; only its own user may read it.
@@ -49,10 +49,6 @@ impl FolderDisk {
         }
         open.insert(name.to_owned(), file.clone());
         Ok(file)
-    }
-
-    fn forget(&self, name: &str) {
-        self.open.lock().remove(name);
     }
 }
 
@@ -95,13 +91,16 @@ impl Disk for FolderDisk {
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        self.forget(from);
-        self.forget(to);
+        // Nobody may open one of the names in between: what they got would stay under the wrong name.
+        let mut open = self.open.lock();
+        open.remove(from);
+        open.remove(to);
         fs::rename(self.path(from), self.path(to)).map_err(|error| named(from, &error))
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
-        self.forget(name);
+        let mut open = self.open.lock();
+        open.remove(name);
         fs::remove_file(self.path(name)).map_err(|error| named(name, &error))
     }
 
