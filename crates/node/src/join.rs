@@ -13,8 +13,8 @@
 
 use coco_attestation::{Binding, Evidence, EvidenceSource};
 use coco_crypto::{
-    Crypto, Domain, ExchangeKey, PublicKey, SigningKey, SymmetricKey, constant_time_eq, hkdf_sha256, hmac_sha256,
-    sha256,
+    Crypto, Domain, EXCHANGE_KEY_BYTES, ExchangeKey, PublicKey, SigningKey, SymmetricKey, constant_time_eq,
+    hkdf_sha256, hmac_sha256, sha256,
 };
 use coco_governance::{Addresses, Applicant};
 use coco_types::{Digest, ReplicaId};
@@ -63,6 +63,12 @@ pub struct JoinAnswer {
     pub secrets: String,
     /// Where the others listen.
     pub peers: Vec<(ReplicaId, Addresses)>,
+}
+
+impl Drop for JoinAnswer {
+    fn drop(&mut self) {
+        zeroize::Zeroize::zeroize(&mut self.secrets);
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -135,9 +141,14 @@ pub fn applicant(body: &[u8], ledger_secret: &SymmetricKey, now_ms: u64) -> Resu
     let request: JoinRequest = serde_json::from_slice(body).map_err(|error| JoinError::Malformed(error.to_string()))?;
     check_challenge(ledger_secret, &request.nonce, now_ms)?;
     let malformed = |error: &dyn std::fmt::Display| JoinError::Malformed(error.to_string());
+    let exchange_key = hex::decode(&request.exchange_key).map_err(|error| malformed(&error))?;
+    // Whoever cannot be answered must not be admitted: the place would be given to nobody.
+    if exchange_key.len() != EXCHANGE_KEY_BYTES {
+        return Err(malformed(&format!("an exchange key has {EXCHANGE_KEY_BYTES} bytes")));
+    }
     Ok(Applicant {
         public_key: PublicKey::from_pem(&request.public_key).map_err(|error| malformed(&error))?,
-        exchange_key: hex::decode(&request.exchange_key).map_err(|error| malformed(&error))?,
+        exchange_key,
         index: request.index,
         addresses: request.addresses,
         config: request.config,
@@ -202,6 +213,9 @@ mod tests {
         let claims = coco_governance::applicant_claims(&applicant, service.public_key()).unwrap();
         assert_eq!(claims.measurement, tee.measurement);
         assert!(coco_governance::applicant_claims(&applicant, node_key.public_key()).is_err());
+        let unanswerable = JoinRequest { exchange_key: "ab".to_owned(), ..request };
+        let unanswerable = serde_json::to_vec(&unanswerable).unwrap();
+        assert!(matches!(super::applicant(&unanswerable, &secret, 0), Err(JoinError::Malformed(_))));
     }
 
     #[test]

@@ -206,7 +206,7 @@ fn try_join(
     Ok((node_key, answer))
 }
 
-fn joined(node_key: SigningKey, answer: JoinAnswer, history_secret: SymmetricKey) -> Result<Entrance, NodeError> {
+fn joined(node_key: SigningKey, mut answer: JoinAnswer, history_secret: SymmetricKey) -> Result<Entrance, NodeError> {
     let join = |error: &dyn std::fmt::Display| NodeError::Join(error.to_string());
     let secrets = zeroize::Zeroizing::new(hex::decode(&answer.secrets).map_err(|error| join(&error))?);
     let identity = Identity {
@@ -215,7 +215,7 @@ fn joined(node_key: SigningKey, answer: JoinAnswer, history_secret: SymmetricKey
         node_certificate: Certificate::from_pem(&answer.certificate).map_err(|error| join(&error))?,
         service: ServiceSecrets::from_bytes(&secrets)?,
     };
-    Ok(Entrance { identity, history_secret, founding: None, peers: answer.peers })
+    Ok(Entrance { identity, history_secret, founding: None, peers: std::mem::take(&mut answer.peers) })
 }
 
 /// The virtual platform's sealing key is a file beside what it seals: no protection, as for everything virtual.
