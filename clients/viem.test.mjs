@@ -293,6 +293,21 @@ test('a proof of an account and of its storage shows the values that are read', 
   assert.equal(BigInt(await reader.getStorageAt({ address: tripwire.address, slot })), 1n);
 });
 
+test('blocks are simulated without leaving a trace', CASE, async () => {
+  const token = await deploy('Token', ['Simulated', 'SIM', 1000n]);
+  const to = freshAddress();
+  const call = { abi: token.abi, to: token.address, account: account.address };
+  const [block] = await wallet.simulateBlocks({ blocks: [{ calls: [
+    { ...call, functionName: 'transfer', args: [to, 5n] },
+    { ...call, functionName: 'balanceOf', args: [to] },
+    { ...call, functionName: 'transfer', args: [zeroAddress, 5n] },
+  ] }] });
+  assert.deepEqual(block.calls.map(({ status }) => status), ['success', 'success', 'failure']);
+  assert.equal(block.calls[1].result, 5n);
+  assert.equal(block.calls[0].logs.length, 1);
+  assert.equal(await token.read.balanceOf([to]), 0n);
+});
+
 test('a call may override the state it sees', CASE, async () => {
   const token = await deploy('Token', ['Overridden', 'OVR', 1000n]);
   const tripwire = await deploy('Tripwire');
