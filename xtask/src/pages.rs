@@ -25,7 +25,8 @@ pub fn pages(tree: &Tree) -> anyhow::Result<BTreeMap<&'static str, String>> {
 fn limits(tree: &Tree) -> anyhow::Result<String> {
     let mut page = String::from(
         "# Limits\n\nMade from the code; `cargo run -p xtask -- pages` writes it anew. The unit is in the name. Nothing queues, buffers or loops\n\
-         beyond one of these. Those marked *configurable* are defaults.\n",
+         beyond one of these. Those marked *configurable* are defaults that an embedding program can change; of them, configuration files know\n\
+         the timings of batches and elections (node), `chunk_bytes` (genesis) and the interval of blocks (genesis).\n",
     );
     let sources = [
         ("Every node", "crates/types/src/limits.rs".to_owned()),
@@ -99,7 +100,7 @@ fn ethereum(tree: &Tree) -> anyhow::Result<String> {
     let page = tree.text(ETHEREUM_PAGE).with_context(|| format!("there is no {ETHEREUM_PAGE}"))?;
     let (before, rest) = page.split_once(BEGIN).context("docs/ethereum.md has no place for the methods")?;
     let (_, after) = rest.split_once(END).context("docs/ethereum.md: the methods have no end")?;
-    let mut namespaces: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    let mut namespaces: BTreeMap<&str, Vec<(&str, &str)>> = BTreeMap::new();
     for (path, text) in tree.files(ETHEREUM_RPC, ".rs") {
         if path.contains("/tests/") {
             continue;
@@ -107,14 +108,14 @@ fn ethereum(tree: &Tree) -> anyhow::Result<String> {
         for (name, developer) in methods(text) {
             let Some((namespace, _)) = name.split_once('_') else { continue };
             let mark = if developer { "*" } else { "" };
-            namespaces.entry(namespace).or_default().push(format!("`{name}`{mark}"));
+            namespaces.entry(namespace).or_default().push((name, mark));
         }
     }
     ensure!(!namespaces.is_empty(), "{ETHEREUM_RPC} has no methods");
     let mut table = String::from("| namespace | methods |\n|---|---|\n");
     for (namespace, mut names) in namespaces {
         names.sort_unstable();
-        names.dedup();
+        let names: Vec<_> = names.into_iter().map(|(name, mark)| format!("`{name}`{mark}")).collect();
         writeln!(table, "| `{namespace}_` | {} |", names.join(", "))?;
     }
     Ok(format!("{before}{BEGIN}{table}{END}{after}"))
