@@ -194,6 +194,24 @@ fn swap(seed: u64, dead: bool) {
 }
 
 #[test]
+fn a_joiner_that_dies_at_once_gives_way_together_with_the_node_it_was_to_replace() {
+    let mut world = three(16);
+    let old = other_than(&world, primary(&world));
+    let index = world.node(old).index;
+    world.crash(old);
+    for fresh in [ReplicaId(4), ReplicaId(5)] {
+        world.admit(index).unwrap();
+        world.run_until(SOON_MS, "its admission", |world| world.ids().contains(&fresh)).unwrap();
+        if fresh == ReplicaId(4) {
+            world.crash(fresh);
+        }
+    }
+    settle(&mut world);
+    let voters = world.membership(primary(&world)).voters;
+    assert!(voters.len() == 3 && voters.contains(&ReplicaId(5)) && !voters.contains(&old), "{voters:?}");
+}
+
+#[test]
 fn a_node_whose_disk_is_full_stops_and_loses_nothing() {
     fail_and_restart(9, |disks| disks.iter().for_each(|disk| disk.set_bytes_max(Some(1))), "no storage space");
 }
