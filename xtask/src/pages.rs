@@ -83,7 +83,7 @@ fn readable(value: u128) -> String {
     let first = digits.len() % 3;
     let mut grouped = digits.get(..first).unwrap_or_default().to_owned();
     for (i, digit) in digits.chars().enumerate().skip(first) {
-        if (i - first) % 3 == 0 && i > 0 {
+        if i > 0 && (i - first).is_multiple_of(3) {
             grouped.push(',');
         }
         grouped.push(digit);
