@@ -65,6 +65,10 @@ pub enum OpenError {
     #[error("derived data: {0}")]
     Derived(#[from] coco_protocol::Integrity),
     #[error(
+        "the ledger holds transactions up to {0}, but its consensus log is missing: the folder was damaged; nothing was changed"
+    )]
+    LogMissing(Seqno),
+    #[error(
         "the ledger ends at {found}, but the consensus log has applied {expected}: the folder was damaged or mixed up"
     )]
     LedgerBehindLog { expected: Seqno, found: Seqno },
@@ -120,6 +124,10 @@ fn open_consensus(
     if disk.exists(coco_consensus::LOG_FILE)? {
         return Ok(Consensus::open(config, disk.clone(), batches, random)?);
     }
+    // A log that begins anew would cut the ledger back to its beginning.
+    if ledger.last_seqno() > Seqno::ZERO {
+        return Err(OpenError::LogMissing(ledger.last_seqno()));
+    }
     Ok(Consensus::create(config, StartPoint::genesis(founders), disk.clone(), batches, random)?)
 }
 
@@ -162,4 +170,48 @@ fn executor_random(crypto: &Arc<dyn Crypto>) -> Random {
             chunk.copy_from_slice(&block.expose()[..chunk.len()]);
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use coco_crypto::{Curve, SeededCrypto, SigningKey, Validity, self_signed_service_certificate};
+    use coco_disk::MemoryDisk;
+    use coco_types::View;
+
+    use super::*;
+    use crate::executor::ExecutedBatch;
+    use crate::identity::ServiceSecrets;
+
+    fn identity(crypto: &SeededCrypto) -> Identity {
+        let validity = Validity { not_before: 0, not_after: 4_000_000_000 };
+        let [node_key, key] = [Curve::P256, Curve::P384].map(|curve| SigningKey::generate(crypto, curve));
+        let certificate = self_signed_service_certificate(crypto, &key, "test", validity, &[]).unwrap();
+        let ledger_secret = SymmetricKey::generate(crypto);
+        let service = ServiceSecrets { key, certificate: certificate.clone(), ledger_secret };
+        Identity { replica: ReplicaId(1), node_key, node_certificate: certificate, service }
+    }
+
+    #[test]
+    fn a_ledger_whose_consensus_log_is_missing_is_left_as_it_is() {
+        let seeded = SeededCrypto::new(1);
+        let identity = identity(&seeded);
+        let crypto: Arc<dyn Crypto> = Arc::new(seeded);
+        let (ledger, _) = NodeLedger::open(
+            Arc::new(MemoryDisk::new()),
+            Seqno::ZERO,
+            &identity,
+            crypto.clone(),
+            1 << 20,
+            Arc::new(|| 0),
+        )
+        .unwrap();
+        let batch = ExecutedBatch { view: View(1), first: Seqno(1), transactions: Vec::new() };
+        let sealed = ledger.seal(&batch, ReplicaId(1), TxId::default()).unwrap();
+        ledger.batch_store().append(&sealed.bytes).unwrap();
+        let log_disk: Arc<dyn Disk> = Arc::new(MemoryDisk::new());
+        let founders = vec![ReplicaId(1)];
+        let opened = open_consensus(&log_disk, &ledger, Config::new(ReplicaId(1)), &crypto, founders);
+        assert!(matches!(opened, Err(OpenError::LogMissing(Seqno(1)))));
+        assert_eq!(ledger.last_seqno(), Seqno(1));
+    }
 }

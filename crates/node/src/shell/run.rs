@@ -212,6 +212,7 @@ fn found_again(config: &NodeConfig, entrance: &mut Entrance, machines: &Machines
     };
     let (genesis, founding) = entrance::founding(config, entrance::read_genesis(genesis)?, &entrance.identity)?;
     machines.ledger.set_chunk_bytes(genesis.chunk_bytes);
+    tracing::warn!("this node has its identity and no transactions: it founds its network now");
     entrance.founding = Some((genesis, founding));
     Ok(())
 }
