@@ -23,7 +23,7 @@ use clap::Parser;
 use clap::error::ErrorKind;
 
 use crate::commands::Cli;
-use crate::output::Hinted;
+use crate::output::{Hinted, NobodyReads};
 
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
@@ -38,10 +38,11 @@ fn main() -> ExitCode {
     logging::start(cli.log_json);
     match commands::run(cli.command, cli.output) {
         Ok(()) => ExitCode::SUCCESS,
+        Err(error) if error.is::<NobodyReads>() => ExitCode::FAILURE,
         Err(error) => {
-            eprintln!("error: {}", output::in_one_line(&error));
+            output::tell(format_args!("error: {}", output::in_one_line(&error)));
             if let Some(hinted) = error.downcast_ref::<Hinted>() {
-                eprintln!("hint: {}", hinted.hint);
+                output::tell(format_args!("hint: {}", hinted.hint));
             }
             ExitCode::FAILURE
         }

@@ -24,13 +24,31 @@ impl Output {
     }
 }
 
-/// Prints a line to standard output at once, also when that is a pipe. A closed pipe is an error, not a panic.
+/// Prints a line to standard output at once, also when that is a pipe. A closed pipe is [`NobodyReads`], not a panic.
 pub fn line(text: &str) -> anyhow::Result<()> {
     let mut out = io::stdout().lock();
-    writeln!(out, "{text}")?;
-    out.flush()?;
-    Ok(())
+    writeln!(out, "{text}").and_then(|()| out.flush()).map_err(|error| match error.kind() {
+        io::ErrorKind::BrokenPipe => anyhow::Error::new(NobodyReads),
+        _ => anyhow::Error::new(error).context("standard output"),
+    })
 }
+
+/// Tells people something on standard error. If that is gone too, nothing is left to do.
+pub fn tell(text: impl fmt::Display) {
+    let _ = writeln!(io::stderr().lock(), "{text}");
+}
+
+/// Whoever read standard output has seen enough, as `head` has. Ends the command without a word.
+#[derive(Debug)]
+pub struct NobodyReads;
+
+impl fmt::Display for NobodyReads {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("nobody reads standard output")
+    }
+}
+
+impl std::error::Error for NobodyReads {}
 
 /// Bytes for people, on one line: as text where they are text, else `0x` and hex.
 pub fn readable(bytes: &[u8]) -> String {

@@ -1,7 +1,7 @@
 //! The command as users meet it: exit codes, one line of error, JSON on request, and audits of the golden ledger.
 
 use std::path::PathBuf;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 #[test]
 fn a_wrong_command_line_exits_with_2_and_a_failure_with_1() {
@@ -19,6 +19,28 @@ fn an_error_is_one_line_with_a_hint_under_it() {
     assert_eq!(lines.len(), 2, "{error}");
     assert!(lines[0].starts_with("error: /nowhere/cert.pem: ") && lines[1].starts_with("hint: "), "{error}");
     assert!(output.stdout.is_empty());
+}
+
+#[test]
+fn a_reader_that_has_seen_enough_is_no_error_worth_telling() {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_coco"))
+        .args(["ledger", "show", &golden("ledger")])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!((output.status.code(), output.stderr.as_slice()), (Some(1), b"".as_slice()));
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_failure_that_nobody_can_be_told_of_still_has_its_exit_code() {
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let status =
+        Command::new(env!("CARGO_BIN_EXE_coco")).args(["ledger", "verify", "/nowhere"]).stderr(full).status().unwrap();
+    assert_eq!(status.code(), Some(1));
 }
 
 #[test]

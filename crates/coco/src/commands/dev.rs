@@ -84,8 +84,14 @@ pub fn run(options: &Options, output: Output) -> anyhow::Result<()> {
     signals::on_stop(move || raise.store(true, Ordering::Relaxed))?;
 
     let state = State::open(options.state.as_deref(), options.network())?;
+    if state.reused && state.network != options.network() && !options.silent {
+        output::tell(format_args!(
+            "{} has a network already; it keeps the settings in its dev.json",
+            state.folder.display()
+        ));
+    }
     for index in 0..state.network.nodes {
-        check_free(index, &state.addresses(index)?)?;
+        check_free(index, &state.addresses(index)?, state.reused)?;
     }
     let mut nodes = Nodes(Vec::new());
     if !start_all(&state, &mut nodes, Duration::from_secs(options.timeout), &stop)? {
@@ -145,9 +151,14 @@ fn watch(state: &State, nodes: &mut Nodes, stop: &AtomicBool) -> anyhow::Result<
         for node in &mut nodes.0 {
             if let Some(status) = node.newly_ended()? {
                 let config = state.config_file(node.index);
-                eprintln!("node {} ended ({status}); log: {}", node.index, state.log_file(node.index).display());
+                let log = state.log_file(node.index);
+                output::tell(format_args!("node {} ended ({status}); log: {}", node.index, log.display()));
                 let coco = std::env::current_exe()?;
-                eprintln!("start it again with: {} node start --config {}", coco.display(), config.display());
+                output::tell(format_args!(
+                    "start it again with: {} node start --config {}",
+                    coco.display(),
+                    config.display()
+                ));
             }
         }
         thread::sleep(WATCH);

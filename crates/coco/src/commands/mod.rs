@@ -19,10 +19,10 @@ pub struct Cli {
     #[command(subcommand)]
     pub command: Command,
     /// How results are printed
-    #[arg(long, global = true, value_enum, default_value_t)]
+    #[arg(long, global = true, value_enum, default_value_t, display_order = 900)]
     pub output: Output,
     /// Logs as JSON lines on standard error; RUST_LOG chooses what is logged
-    #[arg(long, global = true)]
+    #[arg(long, global = true, display_order = 901)]
     pub log_json: bool,
 }
 

@@ -9,6 +9,7 @@ use std::thread;
 use anyhow::Context;
 use clap::{Args, Subcommand};
 use coco_node::config::NodeConfig;
+use coco_node::shell::NodeError;
 
 use crate::output::Hinted;
 use crate::{protocols, signals};
@@ -50,8 +51,19 @@ fn start(options: &Start) -> anyhow::Result<()> {
         let _ = stop.send(());
     })?;
     let protocols = protocols::hosted(&config)?;
-    coco_node::run(config, protocols, &stopped)?;
-    Ok(())
+    let data = config.data.clone();
+    coco_node::run(config, protocols, &stopped).map_err(|error| explain(error, &data))
+}
+
+/// Two processes that share a folder meet at the lock of its history store, before either has touched the ledger.
+fn explain(error: NodeError, data: &Path) -> anyhow::Error {
+    match error {
+        NodeError::History(cause) if cause.contains("Locked") => Hinted::error(
+            format!("{}: another process uses this folder ({cause})", data.display()),
+            "is this node running already?",
+        ),
+        error => error.into(),
+    }
 }
 
 fn read_config(path: &Path) -> anyhow::Result<NodeConfig> {
@@ -68,4 +80,18 @@ fn read_config(path: &Path) -> anyhow::Result<NodeConfig> {
 fn wait_for_end(mut input: impl Read) {
     let mut ignored = [0; 256];
     while input.read(&mut ignored).is_ok_and(|count| count > 0) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_in_use_is_named_and_other_failures_keep_their_words() {
+        let in_use = explain(NodeError::History("FjallError: Locked".to_owned()), Path::new("node7"));
+        assert!(in_use.to_string().starts_with("node7: another process uses this folder"), "{in_use}");
+        assert!(in_use.downcast_ref::<Hinted>().is_some());
+        let other = explain(NodeError::Removed, Path::new("node7"));
+        assert_eq!(other.to_string(), NodeError::Removed.to_string());
+    }
 }

@@ -43,8 +43,9 @@ impl Ports {
     }
 }
 
-/// Fails with the port's name and the flag that moves it if something else listens there.
-pub fn check_free(index: u32, addresses: &Addresses) -> anyhow::Result<()> {
+/// Fails with the port's name and the flag that moves it if something else listens there. A network that is there already keeps
+/// the ports that its nodes were admitted with.
+pub fn check_free(index: u32, addresses: &Addresses, kept: bool) -> anyhow::Result<()> {
     let listeners = [
         (addresses.ethereum, "Ethereum", "--port"),
         (addresses.api, "node API", "--api-port"),
@@ -53,10 +54,12 @@ pub fn check_free(index: u32, addresses: &Addresses) -> anyhow::Result<()> {
     ];
     for (address, what, flag) in listeners {
         if let Err(error) = TcpListener::bind(address) {
-            return Err(Hinted::error(
-                format!("cannot listen on {address} ({what} of node {index}): {error}"),
-                format!("end whatever uses port {}, or choose another first port with {flag}", address.port()),
-            ));
+            let port = address.port();
+            let hint = match kept {
+                true => format!("end whatever uses port {port}: a network that was kept with --state keeps its ports"),
+                false => format!("end whatever uses port {port}, or choose another first port with {flag}"),
+            };
+            return Err(Hinted::error(format!("cannot listen on {address} ({what} of node {index}): {error}"), hint));
         }
     }
     Ok(())
@@ -88,7 +91,9 @@ mod tests {
         let port = taken.local_addr().unwrap().port();
         let free = SocketAddr::new(HOST, 0);
         let addresses = Addresses { ethereum: free, api: SocketAddr::new(HOST, port), peers: free, admin: free };
-        let error = check_free(1, &addresses).unwrap_err();
+        let kept = check_free(1, &addresses, true).unwrap_err();
+        assert!(!kept.downcast_ref::<Hinted>().unwrap().hint.contains("--api-port"), "a kept port cannot be moved");
+        let error = check_free(1, &addresses, false).unwrap_err();
         let hint = &error.downcast_ref::<Hinted>().unwrap().hint;
         assert!(error.to_string().contains(&format!("{port} (node API of node 1)")), "{error}");
         assert!(hint.contains(&port.to_string()) && hint.contains("--api-port"), "{hint}");

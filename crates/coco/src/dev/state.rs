@@ -43,6 +43,8 @@ pub struct State {
     pub folder: PathBuf,
     pub network: Network,
     pub accounts: Vec<Account>,
+    /// The network was there before: what was asked for does not count.
+    pub reused: bool,
     /// Deletes the folder when dropped.
     _ephemeral: Option<tempfile::TempDir>,
 }
@@ -62,7 +64,7 @@ impl State {
         let reused = existing.exists();
         let network = if reused { read(&existing)? } else { wanted };
         let accounts = accounts::derive(&network.mnemonic, usize::try_from(network.accounts)?)?;
-        let state = Self { folder, network, accounts, _ephemeral: ephemeral };
+        let state = Self { folder, network, accounts, reused, _ephemeral: ephemeral };
         if !reused {
             state.create()?;
         }
@@ -187,6 +189,7 @@ mod tests {
         let first = State::open(Some(folder.path()), Network::example()).unwrap();
         let again = State::open(Some(folder.path()), Network { nodes: 7, ..Network::example() }).unwrap();
         assert_eq!((first.network.nodes, again.network.nodes), (3, 3));
+        assert_eq!((first.reused, again.reused), (false, true));
         let config: NodeConfig = toml::from_str(&fs::read_to_string(again.config_file(2)).unwrap()).unwrap();
         assert_eq!(config, again.node_config(2).unwrap());
     }
