@@ -27,7 +27,7 @@ use parking_lot::RwLock;
 use crate::Error;
 use crate::error::disk_error;
 
-pub(crate) const FILE: &str = "merkle";
+pub(crate) const FILE: &str = "merkle.ignored";
 const NODE_BYTES: u64 = 32;
 /// Far beyond any ledger, and small enough that positions in bytes do not overflow.
 const LEAVES_MAX: u64 = 1 << 56;

@@ -96,7 +96,7 @@ fn an_uncovered_transaction_has_no_receipt() {
 fn a_damaged_tree_is_noticed_before_a_receipt_leaves() {
     let service = service();
     // Leaf 2, the sibling of leaf 3, is the fourth node of the file.
-    service.disk.flip("merkle", 32 * 3, 1).unwrap();
+    service.disk.flip("merkle.ignored", 32 * 3, 1).unwrap();
     let reader = service.files.reader();
     let signature = reader.signature_from(Seqno(4)).unwrap().unwrap();
     let txid = reader.txid(Seqno(3)).unwrap();

@@ -59,9 +59,16 @@ mod tests {
         for name in ["ledger_1", "ledger_1-9", "ledger_10-10.committed"] {
             assert_eq!(ChunkName::parse(name).unwrap().to_string(), name);
         }
-        for name in
-            ["ledger_", "ledger_0", "ledger_01", "ledger_+1", "ledger_9-1", "ledger_1.ignored", "merkle", "ledger_1-"]
-        {
+        for name in [
+            "ledger_",
+            "ledger_0",
+            "ledger_01",
+            "ledger_+1",
+            "ledger_9-1",
+            "ledger_1.ignored",
+            "merkle.ignored",
+            "ledger_1-",
+        ] {
             assert_eq!(ChunkName::parse(name), None, "{name}");
         }
     }

@@ -26,6 +26,10 @@ pub const METHODS: &[Method] = &[
 /// Blocks that the suggested tip is drawn from.
 const TIP_BLOCKS: u64 = 20;
 const TIP_PERCENTILE: usize = 60;
+/// Smaller tips say nothing about what is asked, as in geth.
+const TIP_MIN_WEI: u128 = 2;
+/// Suggested where nobody has paid a tip yet: 1 gwei, as geth and anvil do. A client that doubles it replaces its transaction.
+const TIP_DEFAULT_WEI: u128 = 1_000_000_000;
 
 fn gas_price(call: &Call<'_>, _: &Params<'_>) -> Answer {
     Ok(Json::quantity(u128::from(upcoming_base_fee(call)?) + suggested_tip(call)?))
@@ -54,7 +58,7 @@ pub fn upcoming_base_fee(call: &Call<'_>) -> Result<u64, RpcError> {
     Ok(header.base_fee_per_gas.map_or(0, |_| fixed.unwrap_or_else(|| next_base_fee(header))))
 }
 
-/// What most transactions of the last blocks paid on top; nothing where nobody pays anything.
+/// What most transactions of the last blocks paid on top; nothing on a network without fees.
 pub fn suggested_tip(call: &Call<'_>) -> Result<u128, RpcError> {
     let chain = call.chain();
     let head = chain.head()?;
@@ -62,12 +66,13 @@ pub fn suggested_tip(call: &Call<'_>) -> Result<u128, RpcError> {
     for number in head.saturating_sub(TIP_BLOCKS - 1)..=head {
         let wanted = |header: &Header| header.gas_used > 0;
         if let Some(block) = chain.block_if(number, wanted)? {
-            tips.extend(block_tips(&block).map(|(tip, _)| tip));
+            tips.extend(block_tips(&block).map(|(tip, _)| tip).filter(|tip| *tip >= TIP_MIN_WEI));
         }
     }
     tips.sort_unstable();
     let position = tips.len().saturating_sub(1) * TIP_PERCENTILE / 100;
-    Ok(tips.get(position).copied().unwrap_or(0))
+    let without_fees = call.server.ledger.network().config.base_fee == Some(0);
+    Ok(tips.get(position).copied().unwrap_or(if without_fees { 0 } else { TIP_DEFAULT_WEI }))
 }
 
 /// The tip of each transaction, and the gas it used.
