@@ -17,7 +17,7 @@ use super::state::{Network, write_secret};
 use crate::accounts::Account;
 use crate::protocols;
 
-/// Wei a unit of gas costs at first.
+/// Wei a unit of gas costs. It stays the same: with EIP-1559 it would rise under load, and without empty blocks nothing lets it fall again.
 pub const BASE_FEE: u64 = 1_000_000_000;
 /// Certificates of a development network are valid for this long.
 const YEARS: u64 = 10;
@@ -56,6 +56,7 @@ fn actor_keys(crypto: &dyn Crypto, name: &str, now_s: u64) -> anyhow::Result<(Si
 fn ethereum(network: &Network, accounts: &[Account], now_s: u64) -> anyhow::Result<Value> {
     let mut config = NetworkConfig::dev();
     config.block_interval_ms = if network.instant { 0 } else { network.block_time_ms };
+    config.base_fee = Some(BASE_FEE);
     let genesis = &mut config.genesis;
     genesis.config.chain_id = network.chain_id;
     genesis.gas_limit = network.gas_limit;
