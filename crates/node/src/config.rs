@@ -42,8 +42,7 @@ pub struct Listen {
     pub ledgers: BTreeMap<String, SocketAddr>,
 }
 
-/// What a node does at its first start. A node whose data folder holds a ledger comes back by itself instead: by swap if a majority
-/// of the network answers, by resume if none does.
+/// What a node does at its first start. A node whose data folder holds an identity reopens that folder instead, as the same replica.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "how", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Start {

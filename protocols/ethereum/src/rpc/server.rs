@@ -227,7 +227,10 @@ fn releasing(connection: Option<&Arc<Connection>>, holds: &Arc<AtomicUsize>, fin
 
 fn needs_developer(name: &str) -> RpcError {
     let unknown = RpcError::unknown_method(name);
-    let message = format!("{}; developer methods are served by coco dev --nodes 1", unknown.message);
+    let message = format!(
+        "{}; developer methods belong to coco dev --nodes 1, which does not serve them in this version",
+        unknown.message
+    );
     RpcError::new(unknown.code, message)
 }
 
