@@ -13,9 +13,11 @@
 //! its [`Pool`], which is volatile.
 
 mod admitted;
+mod answers;
 mod caller;
 pub mod conformance;
 mod context;
+mod fifo;
 mod handle;
 mod outcome;
 mod pool;
@@ -24,8 +26,10 @@ mod reader;
 mod service;
 
 pub use admitted::Admitted;
+pub use answers::{ApiError, answer_to};
 pub use caller::{Caller, Identity};
 pub use context::Context;
+pub use fifo::Fifo;
 pub use handle::{LedgerHandle, NodeStatus, Submitted, TransactionStatus, Until};
 pub use outcome::{Claims, CommittedBatch, CommittedTransaction, Outcome, Rejection, RejectionReason};
 pub use pool::{Pool, Ready};

@@ -12,14 +12,18 @@ pub trait Protocol: Send + Sync {
     /// The name of the ledger: its map names and claims begin with it.
     fn name(&self) -> &'static str;
 
-    /// Writes the first state. Runs once in a network's life, in the genesis transaction.
-    fn genesis(&self, tx: &mut Tx, config: &serde_json::Value, context: &Context<'_>) -> Result<(), GenesisError>;
+    /// Writes the first state, if there is any. Runs once in a network's life, in the genesis transaction.
+    fn genesis(&self, _tx: &mut Tx, _config: &serde_json::Value, _context: &Context<'_>) -> Result<(), GenesisError> {
+        Ok(())
+    }
 
     /// Stateless: decodes, checks signatures, recovers senders. Many threads, any node, before ordering.
     fn admit(&self, submission: Bytes, caller: &Caller) -> Result<Admitted, Rejection>;
 
-    /// The same for what an attested peer admitted: decodes, and trusts the finding.
-    fn readmit(&self, submission: Bytes, finding: Bytes, caller: Caller) -> Result<Admitted, Rejection>;
+    /// The same for what an attested peer admitted: decodes, and trusts the finding, if admission makes one.
+    fn readmit(&self, submission: Bytes, _finding: Bytes, caller: Caller) -> Result<Admitted, Rejection> {
+        self.admit(submission, &caller)
+    }
 
     /// A new, empty pool, for a node that becomes primary.
     fn pool(&self) -> Box<dyn Pool>;

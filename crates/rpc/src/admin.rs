@@ -5,12 +5,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use coco_protocol::{Caller, Mount, Reply, Service};
+use coco_protocol::{ApiError, Caller, Mount, Reply, Service};
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
 use serde::Serialize;
 
-use crate::ApiError;
 use crate::metrics::{self, Metrics};
 
 /// What the pages ask of the node.

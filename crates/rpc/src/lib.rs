@@ -16,5 +16,5 @@ pub mod metrics;
 mod serve;
 pub mod tls;
 
-pub use error::{ApiError, Error};
+pub use error::Error;
 pub use serve::{CallerLookup, ClientCertificate, Listener, ListenerLimits, Server};

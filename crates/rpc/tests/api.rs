@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use coco_crypto::{Certificate, Curve, SigningKey, SystemCrypto, Validity, self_signed_certificate};
-use coco_protocol::{Caller, Identity as Proved, TransactionStatus};
+use coco_protocol::{ApiError, Caller, Identity as Proved, TransactionStatus};
 use coco_rpc::endpoints::{
     Attestation, NetworkInfo, NodeApi, NodeEndpoints, NodeEntry, NodeInfo, NodeStateInfo, Receipt, ReceiptAnswer,
 };
 use coco_rpc::tls::{Identity, api_config};
-use coco_rpc::{ApiError, Listener, ListenerLimits};
+use coco_rpc::{Listener, ListenerLimits};
 use coco_types::{Digest, NodeId, Seqno, TxId, View};
 use harness::{PATIENCE, any_port, server};
 use http::StatusCode;

@@ -4,7 +4,6 @@
 //! A `PUT` answers when it is committed, with its transaction id in a header. There is nothing to query, list or delete, and
 //! a repeated `PUT` is executed again: it says "make it so", and TLS keeps third parties from repeating it.
 
-mod pool;
 mod service;
 
 use std::sync::Arc;
@@ -13,8 +12,7 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use coco_crypto::sha256;
 use coco_kv::Tx;
 use coco_protocol::{
-    Admitted, Caller, Claims, Context, GenesisError, LedgerHandle, Outcome, Pool, Protocol, Rejection, RejectionReason,
-    Service,
+    Admitted, Caller, Claims, Context, Fifo, LedgerHandle, Outcome, Pool, Protocol, Rejection, RejectionReason, Service,
 };
 use coco_types::MapName;
 
@@ -47,10 +45,6 @@ impl Protocol for Records {
         NAME
     }
 
-    fn genesis(&self, _tx: &mut Tx, _config: &serde_json::Value, _context: &Context<'_>) -> Result<(), GenesisError> {
-        Ok(())
-    }
-
     fn admit(&self, submission: Bytes, caller: &Caller) -> Result<Admitted, Rejection> {
         let put = Put::decode(submission.clone())?;
         Ok(Admitted {
@@ -62,12 +56,8 @@ impl Protocol for Records {
         })
     }
 
-    fn readmit(&self, submission: Bytes, _finding: Bytes, caller: Caller) -> Result<Admitted, Rejection> {
-        self.admit(submission, &caller)
-    }
-
     fn pool(&self) -> Box<dyn Pool> {
-        Box::<pool::Fifo>::default()
+        Box::<Fifo>::default()
     }
 
     fn execute(&self, tx: &mut Tx, admitted: &Admitted, _context: &Context<'_>) -> Result<Outcome, Rejection> {

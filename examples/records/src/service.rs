@@ -4,14 +4,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::{BufMut, Bytes, BytesMut};
-use coco_protocol::{Caller, LedgerHandle, Mount, Protocol, Rejection, Reply, Service, Subject, Submitted, Until};
+use coco_protocol::{
+    ApiError, Caller, LedgerHandle, Mount, Protocol, Reply, Service, Subject, Submitted, Until, answer_to,
+};
 use http::header::CONTENT_TYPE;
 use http::{Method, Request, Response, StatusCode};
 
 use crate::{NAME, Put, REQUEST_BYTES, Records, VALUES};
 
 const PATH: &str = "/app/records";
-const TRANSACTION_ID: &str = "x-ms-ccf-transaction-id";
 
 pub struct RecordsService {
     protocol: Arc<Records>,
@@ -51,18 +52,20 @@ impl RecordsService {
         let subject = Subject { ledger: NAME, kind: "record", name: key, parties: &[] };
         // Absent and not for this caller look the same.
         match reader.state().get(&VALUES, key).and_then(|value| reader.disclose(&subject, value)) {
-            Some(value) => answer(StatusCode::OK, CONTENT_TYPE.as_str(), "application/octet-stream", value),
+            Some(value) => {
+                let response = Response::builder().header(CONTENT_TYPE, "application/octet-stream").body(value);
+                response.expect("the header above is well-formed")
+            }
             None => error(StatusCode::NOT_FOUND, "ResourceNotFound", "there is no such record"),
         }
     }
 
     fn put(&self, caller: &Caller, key: Bytes, value: Bytes, reply: Reply) {
-        let admitted =
-            Put::new(self.next_request(), key, value).and_then(|put| self.protocol.admit(put.encode(), caller));
-        match admitted {
-            Err(rejection) => reply(rejected(&rejection)),
+        let put = Put::new(self.next_request(), key, value);
+        match put.and_then(|put| self.protocol.admit(put.encode(), caller)) {
+            Err(rejection) => reply(ApiError::from(rejection).into_response()),
             Ok(admitted) => {
-                let respond = move |ends: Vec<Submitted>| reply(end(ends.into_iter().next()));
+                let respond = move |ends: Vec<Submitted>| reply(answer_to(ends.into_iter().next()));
                 self.handle.submit(vec![admitted], Until::Committed, Box::new(respond));
             }
         }
@@ -76,34 +79,6 @@ impl RecordsService {
     }
 }
 
-/// The answer to a `PUT`.
-fn end(end: Option<Submitted>) -> Response<Bytes> {
-    match end {
-        Some(Submitted::Committed { txid, .. }) => {
-            answer(StatusCode::NO_CONTENT, TRANSACTION_ID, &txid.to_string(), Bytes::new())
-        }
-        Some(Submitted::Rejected(rejection)) => rejected(&rejection),
-        Some(Submitted::Unknown(txid)) => {
-            let message = format!("the primary was lost; ask /node/tx for the outcome of {txid}");
-            error(StatusCode::GATEWAY_TIMEOUT, "TransactionOutcomeUnknown", &message)
-        }
-        Some(Submitted::Accepted | Submitted::Unavailable) | None => {
-            error(StatusCode::SERVICE_UNAVAILABLE, "PrimaryNotFound", "there is no primary now: try again")
-        }
-    }
-}
-
-fn rejected(rejection: &Rejection) -> Response<Bytes> {
-    let status = u16::try_from(rejection.code).ok().and_then(|code| StatusCode::from_u16(code).ok());
-    error(status.unwrap_or(StatusCode::BAD_REQUEST), "RecordRefused", &rejection.message)
-}
-
-fn error(status: StatusCode, code: &str, message: &str) -> Response<Bytes> {
-    let body = serde_json::json!({ "error": { "code": code, "message": message } });
-    answer(status, CONTENT_TYPE.as_str(), "application/json", body.to_string().into())
-}
-
-fn answer(status: StatusCode, header: &str, value: &str, body: Bytes) -> Response<Bytes> {
-    let response = Response::builder().status(status).header(header, value).body(body);
-    response.expect("the headers above are well-formed")
+fn error(status: StatusCode, code: &'static str, message: &str) -> Response<Bytes> {
+    ApiError::new(status, code, message).into_response()
 }

@@ -8,12 +8,12 @@ use bytes::Bytes;
 use coco_attestation::{Evidence, EvidenceSource, ReportData};
 use coco_crypto::{Sha256, sha512};
 use coco_governance::{NodeRow, NodeStatus, ServiceInfo, tables};
-use coco_protocol::{Caller, Identity as Proved, TransactionStatus};
+use coco_protocol::{ApiError, Caller, Identity as Proved, TransactionStatus};
+use coco_rpc::CallerLookup;
 use coco_rpc::admin::{Component, Health};
 use coco_rpc::endpoints::{
     Attestation, NetworkInfo, NodeApi, NodeEntry, NodeInfo, NodeStateInfo, Receipt, ReceiptAnswer,
 };
-use coco_rpc::{ApiError, CallerLookup};
 use coco_types::{Digest, MapName, NodeId, Seqno, TxId};
 use http::StatusCode;
 use tokio::runtime::Handle;

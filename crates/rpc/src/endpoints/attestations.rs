@@ -2,7 +2,7 @@
 
 use super::Exchange;
 use super::request::{invalid, json, parameter};
-use crate::ApiError;
+use coco_protocol::ApiError;
 
 /// As much as every platform's report data can bind.
 const NONCE_BYTES_MAX: usize = 64;

@@ -2,7 +2,8 @@
 
 use super::Exchange;
 use super::request::content;
-use crate::{ApiError, ClientCertificate};
+use crate::ClientCertificate;
+use coco_protocol::ApiError;
 
 pub(crate) fn challenge(exchange: Exchange<'_>) {
     let answered = exchange.node.join_challenge(&exchange.caller).map(|body| content("application/json", body));

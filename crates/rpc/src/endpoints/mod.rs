@@ -15,13 +15,11 @@ mod transaction;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use coco_protocol::{Caller, Mount, Reply, Service};
+use coco_protocol::{ApiError, Caller, Mount, Reply, Service};
 use http::header::{ALLOW, HeaderValue};
 use http::{Method, Request, StatusCode};
 
 pub use node_api::{Attestation, NetworkInfo, NodeApi, NodeEntry, NodeInfo, NodeStateInfo, Receipt, ReceiptAnswer};
-
-use crate::ApiError;
 
 /// Serves `/node`.
 pub struct NodeEndpoints {

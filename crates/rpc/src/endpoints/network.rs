@@ -1,11 +1,11 @@
 //! The service and its nodes.
 
 use bytes::Bytes;
+use coco_protocol::ApiError;
 use http::{Response, StatusCode};
 
 use super::Exchange;
 use super::request::{json, with_transaction_id};
-use crate::ApiError;
 
 pub(crate) fn network(exchange: Exchange<'_>) {
     let committed = exchange.node.committed(&exchange.caller);

@@ -3,11 +3,9 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use coco_protocol::{Caller, TransactionStatus};
+use coco_protocol::{ApiError, Caller, TransactionStatus};
 use coco_types::{NodeId, Seqno, TxId, View};
 use serde::Serialize;
-
-use crate::ApiError;
 
 /// A node as its HTTP API sees it. Called on workers: may compute, must not block; what takes longer answers by callback.
 pub trait NodeApi: Send + Sync {

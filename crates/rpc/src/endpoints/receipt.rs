@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use coco_protocol::ApiError;
 use coco_types::{TxId, limits};
 use http::header::{ACCEPT, CACHE_CONTROL, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use http::{Response, StatusCode};
 
 use super::request::{content, json, transaction_id, with_transaction_id};
 use super::{Exchange, Receipt, ReceiptAnswer};
-use crate::ApiError;
 
 const PREFER: HeaderName = HeaderName::from_static("prefer");
 /// No client may make the node wait longer, seconds.

@@ -1,12 +1,11 @@
 //! What handlers share: parameters in, bodies out.
 
 use bytes::Bytes;
+use coco_protocol::ApiError;
 use coco_types::TxId;
 use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use http::{Request, Response, StatusCode};
 use serde::Serialize;
-
-use crate::ApiError;
 
 const TRANSACTION_ID: HeaderName = HeaderName::from_static("x-ms-ccf-transaction-id");
 

@@ -2,7 +2,7 @@
 
 use super::Exchange;
 use super::request::{json, transaction_id, with_transaction_id};
-use crate::ApiError;
+use coco_protocol::ApiError;
 
 pub(crate) fn commit(exchange: Exchange<'_>) {
     let txid = exchange.node.committed(&exchange.caller);

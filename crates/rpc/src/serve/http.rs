@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use coco_protocol::{Caller, Service};
+use coco_protocol::{ApiError, Caller, Service};
 use http::header::{CONNECTION, HeaderValue, RETRY_AFTER};
 use http::{Request, Response, StatusCode};
 use http_body_util::Full;
@@ -22,7 +22,6 @@ use super::connections::{Connection, Order, Phase};
 use super::listener::{Client, Shared};
 use super::observed::Observed;
 use super::socket;
-use crate::ApiError;
 
 /// A request's head: all headers and the path.
 const HEAD_BYTES_MAX: usize = 64 << 10;

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use coco_protocol::{Service, Socket, SocketClosed, SocketSession};
+use coco_protocol::{ApiError, Service, Socket, SocketClosed, SocketSession};
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{FutureExt, SinkExt, StreamExt};
 use http::header::{CONNECTION, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE};
@@ -32,7 +32,6 @@ use super::budget::{Budget, Charge};
 use super::connections::{Connection, Order, Phase};
 use super::listener::{Client, Shared};
 use super::workers::Workers;
-use crate::ApiError;
 
 /// Messages delivered by one trip to a worker.
 const DELIVERED_MAX: usize = 32;

@@ -54,7 +54,7 @@ pub fn run(target: &mut Target, options: &Options) -> anyhow::Result<Run> {
 
     let server_cpu = target.cpu()?.zip(server_cpu).map(|(after, before)| (after - before).as_secs_f64());
     let own_cpu = cpu::used_by_self()?.saturating_sub(own_cpu);
-    verify::all_paid(target, &workload)?;
+    verify::all_paid(target, &workload, head + 1..=head + watched.blocks)?;
     let mut latencies: Vec<_> = watched
         .seen
         .iter()
@@ -77,7 +77,7 @@ pub fn run(target: &mut Target, options: &Options) -> anyhow::Result<Run> {
 
 /// What lanes and watcher share while the clock runs.
 struct Shared<'a> {
-    transfers: &'a [Transfer],
+    workload: &'a Workload,
     options: &'a Options,
     started: Instant,
     /// When each transfer was first sent, since the start.
@@ -103,7 +103,7 @@ impl SentNs {
 impl<'a> Shared<'a> {
     fn new(workload: &'a Workload, options: &'a Options) -> Self {
         Self {
-            transfers: &workload.transfers,
+            workload,
             options,
             sent_ns: workload.transfers.iter().map(|_| SentNs(AtomicU64::new(0))).collect(),
             refused_busy: AtomicU64::new(0),
@@ -138,7 +138,7 @@ fn send_lane(shared: &Shared<'_>, url: &Url, mut queue: VecDeque<usize>, lanes: 
             thread::sleep(due.saturating_sub(shared.started.elapsed()));
         }
         let chosen: Vec<usize> = queue.drain(..batch.min(queue.len())).collect();
-        write_requests(&mut body, chosen.iter().filter_map(|i| shared.transfers.get(*i)))?;
+        write_requests(&mut body, chosen.iter().filter_map(|i| shared.workload.transfers.get(*i)))?;
         let now = shared.started.elapsed();
         chosen.iter().filter_map(|i| shared.sent_ns.get(*i)).for_each(|sent| sent.note(now));
         let errors = client.post_requests(body.as_bytes(), chosen.len())?;
@@ -191,8 +191,8 @@ struct Watched {
 /// Follows the chain from block `head` until every transfer is in it.
 fn watch(shared: &Shared<'_>, target: &mut Target, head: u64) -> anyhow::Result<Watched> {
     let index: HashMap<B256, usize> =
-        shared.transfers.iter().enumerate().map(|(i, transfer)| (transfer.hash, i)).collect();
-    let mut seen: Vec<Option<Duration>> = vec![None; shared.transfers.len()];
+        shared.workload.transfers.iter().enumerate().map(|(i, transfer)| (transfer.hash, i)).collect();
+    let mut seen: Vec<Option<Duration>> = vec![None; shared.workload.transfers.len()];
     let mut missing = seen.len();
     let mut next = head + 1;
     let mut last_news = Instant::now();

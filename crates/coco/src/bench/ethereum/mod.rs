@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   prepare            load                                    verify
-//!   fund, sign all ──▶ lanes send batches ──▶ watcher reads ──▶ every receipt, every balance
+//!   fund, sign all ──▶ lanes send batches ──▶ watcher reads ──▶ balances, receipts
 //!                      (a connection each)    new blocks
 //! ```
 //!

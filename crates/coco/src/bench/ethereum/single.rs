@@ -41,7 +41,7 @@ pub fn run(target: &mut Target, options: &Options) -> anyhow::Result<Run> {
     let server_cpu = target.cpu()?.zip(server_cpu).map(|(after, before)| (after - before).as_secs_f64());
     let own_cpu = cpu::used_by_self()?.saturating_sub(own_cpu);
     let blocks = target.block_number()? - head;
-    verify::all_paid(target, &workload)?;
+    verify::all_paid(target, &workload, head + 1..=head + blocks)?;
     let transactions = workload.transfers.len();
     Ok(Run {
         transactions,

@@ -28,8 +28,6 @@ pub struct Target {
 #[serde(rename_all = "camelCase")]
 pub struct Receipt {
     pub status: U64,
-    pub gas_used: U256,
-    pub effective_gas_price: U256,
 }
 
 /// A block with the hashes of its transactions.

@@ -10,7 +10,7 @@ use alloy_primitives::{Address, B256, Bytes, TxKind, U256, hex, keccak256};
 use anyhow::{Context, bail, ensure};
 
 use super::Options;
-use super::target::Target;
+use super::target::{Block, Target};
 use crate::accounts::{self, Account};
 use crate::bench::progress;
 use crate::output::Hinted;
@@ -32,6 +32,8 @@ pub struct Workload {
     pub recipients: Vec<Address>,
     pub sender_balances: Vec<U256>,
     pub recipient_balances: Vec<U256>,
+    /// What each transfer offers for a unit of gas, wei.
+    fee_cap: u128,
 }
 
 /// One signed transfer.
@@ -65,6 +67,7 @@ impl Workload {
             recipient_balances: target.balances(&recipients)?,
             senders: addresses,
             recipients,
+            fee_cap,
         })
     }
 
@@ -72,6 +75,18 @@ impl Workload {
     pub fn value(&self) -> U256 {
         U256::from(VALUE) * U256::from(self.transfers.len())
     }
+
+    /// What one transfer costs in this block besides its value (EIP-1559: the base fee and as much of the tip as fits).
+    pub fn fee(&self, block: &Block) -> U256 {
+        let base = block.base_fee_per_gas.unwrap_or_default();
+        let price = U256::from(self.fee_cap).min(base.saturating_add(U256::from(tip(self.fee_cap))));
+        price * U256::from(GAS)
+    }
+}
+
+/// What a transfer with this cap offers above the base fee for a unit of gas, wei.
+fn tip(fee_cap: u128) -> u128 {
+    TIP.min(fee_cap)
 }
 
 fn cost_of(transfers: usize, fee_cap: u128) -> U256 {
@@ -109,7 +124,7 @@ fn sign(from: &Account, to: Address, value: U256, nonce: u64, fee_cap: u128, cha
         nonce,
         gas_limit: GAS,
         max_fee_per_gas: fee_cap,
-        max_priority_fee_per_gas: TIP.min(fee_cap),
+        max_priority_fee_per_gas: tip(fee_cap),
         to: TxKind::Call(to),
         value,
         access_list: Default::default(),

@@ -1,19 +1,21 @@
-//! First in, first out: the records need no other order.
+//! First in, first out: the pool of ledgers that need no other order.
 
 use std::collections::VecDeque;
 
 use bytes::Bytes;
 use coco_kv::Snapshot;
-use coco_protocol::{Admitted, Outcome, Pool, Ready, Rejection, RejectionReason};
 use coco_types::limits::SUBMISSIONS_QUEUED_MAX;
 
+use crate::{Admitted, Outcome, Pool, Ready, Rejection, RejectionReason};
+
+/// A bounded queue. It answers no questions about what is pending.
 #[derive(Default)]
 pub struct Fifo(VecDeque<Admitted>);
 
 impl Pool for Fifo {
     fn insert(&mut self, admitted: Admitted, _state: &Snapshot, _now_ms: u64) -> Result<(), Rejection> {
         if self.0.len() >= SUBMISSIONS_QUEUED_MAX {
-            return Err(Rejection::new(RejectionReason::Busy, 503, "too many records are waiting"));
+            return Err(Rejection::new(RejectionReason::Busy, 503, "too many submissions are waiting"));
         }
         self.0.push_back(admitted);
         Ok(())
@@ -38,6 +40,6 @@ impl Pool for Fifo {
     }
 
     fn answer(&mut self, _question: &[u8], _state: &Snapshot, _now_ms: u64) -> Result<Bytes, Rejection> {
-        Err(Rejection::new(RejectionReason::Invalid, 400, "records answer no questions about what is pending"))
+        Err(Rejection::new(RejectionReason::Invalid, 400, "this ledger answers no questions about what is pending"))
     }
 }

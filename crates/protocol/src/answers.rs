@@ -1,0 +1,67 @@
+//! How clients of the HTTPS API are answered: what went wrong, and how a submission ended.
+
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
+use http::{Response, StatusCode};
+
+use crate::{Rejection, RejectionReason, Submitted};
+
+/// Names the transaction in which a request was committed.
+const TRANSACTION_ID: HeaderName = HeaderName::from_static("x-ms-ccf-transaction-id");
+
+/// The answer to who waited for one submission's end; `None` if the node stopped before. The body is the outcome's response.
+pub fn answer_to(end: Option<Submitted>) -> Response<Bytes> {
+    match end {
+        Some(Submitted::Committed { txid, response: body }) => {
+            let status = if body.is_empty() { StatusCode::NO_CONTENT } else { StatusCode::OK };
+            let response = Response::builder().status(status).header(TRANSACTION_ID, txid.to_string()).body(body);
+            response.expect("a transaction id is a well-formed header")
+        }
+        Some(Submitted::Rejected(rejection)) => ApiError::from(rejection).into_response(),
+        Some(Submitted::Unknown(txid)) => {
+            let message = format!("the primary was lost; ask /node/tx for the outcome of {txid}");
+            ApiError::new(StatusCode::GATEWAY_TIMEOUT, "TransactionOutcomeUnknown", message).into_response()
+        }
+        Some(Submitted::Accepted | Submitted::Unavailable) | None => {
+            let message = "there is no primary now: try again";
+            ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "PrimaryNotFound", message).into_response()
+        }
+    }
+}
+
+/// An error as CCF's clients know it: `{"error":{"code","message"}}`.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{status} {code}: {message}")]
+pub struct ApiError {
+    pub status: StatusCode,
+    /// One of the codes of CCF's `odata_error.h`.
+    pub code: &'static str,
+    pub message: String,
+}
+
+impl ApiError {
+    pub fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
+        Self { status, code, message: message.into() }
+    }
+
+    pub fn into_response(self) -> Response<Bytes> {
+        let body = serde_json::json!({"error": {"code": self.code, "message": self.message}});
+        let mut response = Response::new(Bytes::from(body.to_string()));
+        *response.status_mut() = self.status;
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        response
+    }
+}
+
+/// The protocol's code is the status where it is one.
+impl From<Rejection> for ApiError {
+    fn from(rejection: Rejection) -> Self {
+        let status = u16::try_from(rejection.code).ok().and_then(|code| StatusCode::from_u16(code).ok());
+        let code = match rejection.reason {
+            RejectionReason::Invalid => "InvalidInput",
+            RejectionReason::Duplicate | RejectionReason::Refused => "RequestRefused",
+            RejectionReason::Busy => "TooManyPendingTransactions",
+        };
+        Self::new(status.unwrap_or(StatusCode::BAD_REQUEST), code, rejection.message)
+    }
+}
