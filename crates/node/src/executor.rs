@@ -141,6 +141,9 @@ impl Executor {
                 (Ok(()), Until::Accepted) => self.submissions.settle(ticket, Submitted::Accepted),
                 (Ok(()), Until::Committed) => self.submissions.await_execution(ledger, id, ticket),
             }
+            for (id, why) in hosted.pool.dropped() {
+                self.submissions.rejected(ledger, &id, why);
+            }
         }
     }
 
@@ -271,6 +274,9 @@ impl Executor {
                 Ok((txid, outcome)) => self.submissions.executed(ledger, &admitted.id, txid, outcome.response),
                 Err(rejection) => self.submissions.rejected(ledger, &admitted.id, rejection),
             }
+            for (id, why) in self.ledgers[ledger].pool.dropped() {
+                self.submissions.rejected(ledger, &id, why);
+            }
             if !protocol.has_blocks() && (self.batch_is_full() || !self.has_room()) {
                 return true;
             }
@@ -331,4 +337,108 @@ impl Executor {
 
 fn busy(message: &str) -> Rejection {
     Rejection::new(RejectionReason::Busy, -32005, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use coco_kv::Snapshot;
+    use coco_protocol::{Caller, GenesisError, LedgerHandle, Service};
+
+    use super::*;
+
+    /// A ledger whose pool holds one submission: the newest.
+    struct LastOne;
+
+    #[derive(Default)]
+    struct LastOnePool {
+        held: Option<Admitted>,
+        dropped: Vec<(Bytes, Rejection)>,
+    }
+
+    impl Protocol for LastOne {
+        fn name(&self) -> &'static str {
+            "last-one"
+        }
+
+        fn genesis(&self, _: &mut Tx, _: &serde_json::Value, _: &Context<'_>) -> Result<(), GenesisError> {
+            Ok(())
+        }
+
+        fn admit(&self, raw: Bytes, caller: &Caller) -> Result<Admitted, Rejection> {
+            let (id, caller) = (raw.clone(), caller.clone());
+            Ok(Admitted { raw, id, finding: Bytes::new(), caller, decoded: Arc::new(()) })
+        }
+
+        fn readmit(&self, raw: Bytes, _: Bytes, caller: Caller) -> Result<Admitted, Rejection> {
+            self.admit(raw, &caller)
+        }
+
+        fn pool(&self) -> Box<dyn Pool> {
+            Box::new(LastOnePool::default())
+        }
+
+        fn execute(&self, _: &mut Tx, _: &Admitted, _: &Context<'_>) -> Result<Outcome, Rejection> {
+            Ok(Outcome::default())
+        }
+
+        fn serve(self: Arc<Self>, _: Arc<dyn LedgerHandle>) -> Arc<dyn Service> {
+            unreachable!("the executor serves nobody")
+        }
+    }
+
+    impl Pool for LastOnePool {
+        fn insert(&mut self, admitted: Admitted, _: &Snapshot, _: u64) -> Result<(), Rejection> {
+            if let Some(earlier) = self.held.replace(admitted) {
+                self.dropped.push((earlier.id, busy("somebody else came")));
+            }
+            Ok(())
+        }
+
+        fn ready(&self, _: u64) -> Ready {
+            if self.held.is_some() { Ready::Now } else { Ready::Idle }
+        }
+
+        fn next(&mut self, _: u64) -> Option<Admitted> {
+            self.held.take()
+        }
+
+        fn done(&mut self, _: &Admitted, _: Result<&Outcome, &Rejection>, _: &Snapshot) {}
+
+        fn dropped(&mut self) -> Vec<(Bytes, Rejection)> {
+            std::mem::take(&mut self.dropped)
+        }
+
+        fn clear(&mut self) {
+            *self = Self::default();
+        }
+
+        fn len(&self) -> usize {
+            usize::from(self.held.is_some())
+        }
+
+        fn answer(&mut self, _: &[u8], _: &Snapshot, _: u64) -> Result<Bytes, Rejection> {
+            Ok(Bytes::new())
+        }
+    }
+
+    #[test]
+    fn whoever_waits_for_a_commit_is_answered_when_the_pool_drops_the_submission() {
+        let protocols: [Arc<dyn Protocol>; 1] = [Arc::new(LastOne)];
+        let mut executor = Executor::new(Store::new(), &protocols, Arc::new(|_: &mut [u8]| ()), BatchLimits::default());
+        executor.lead(View(1));
+        let (tell, told) = mpsc::channel();
+        for name in ["first", "second"] {
+            let admitted = protocols[0].admit(Bytes::from_static(name.as_bytes()), &Caller::Anonymous).unwrap();
+            let tell = tell.clone();
+            let reply = Box::new(move |answers| tell.send((name, answers)).unwrap());
+            executor.submit(0, vec![admitted], Until::Committed, reply);
+        }
+        assert_eq!(told.try_recv(), Ok(("first", vec![Submitted::Rejected(busy("somebody else came"))])));
+        executor.turn(1);
+        executor.visible(Seqno(1));
+        let committed = Submitted::Committed { txid: TxId::new(View(1), Seqno(1)), response: Bytes::new() };
+        assert_eq!(told.try_recv(), Ok(("second", vec![committed])));
+    }
 }

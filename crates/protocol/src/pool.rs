@@ -22,6 +22,12 @@ pub trait Pool: Send {
     /// How the transaction that `next` gave ended. After a rejection the submission is gone.
     fn done(&mut self, admitted: &Admitted, result: Result<&Outcome, &Rejection>, state: &Snapshot);
 
+    /// What has left the pool without being run since this was last asked, by id, and why: evicted, replaced, expired, overtaken.
+    /// Asked after every change; whoever waits for one of these is answered.
+    fn dropped(&mut self) -> Vec<(Bytes, Rejection)> {
+        Vec::new()
+    }
+
     /// Executed transactions above the committed version were dropped with the leadership: forget everything.
     fn clear(&mut self);
 

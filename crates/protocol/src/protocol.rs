@@ -40,10 +40,12 @@ pub trait Protocol: Send + Sync {
         Ok(())
     }
 
-    /// Executes one transaction, on the primary only. `Err` leaves nothing of it behind.
+    /// Executes one transaction, on the primary only. `Err` leaves nothing of it behind. A protocol that keeps an open block must itself
+    /// refuse what writes more than [`coco_types::limits::WRITE_SET_BYTES_MAX`]: it would believe in what the executor then drops.
     fn execute(&self, tx: &mut Tx, admitted: &Admitted, context: &Context<'_>) -> Result<Outcome, Rejection>;
 
-    /// Closes the block; `None` if there is none to close. What it writes is a system transaction.
+    /// Closes the block; `None` if there is none to close. What it writes is a system transaction. The block's transactions are
+    /// executed by then, so that an error is a broken invariant and stops the node: refuse in `execute` what could not be sealed.
     fn seal_block(&self, _tx: &mut Tx, _context: &Context<'_>) -> Result<Option<Outcome>, Rejection> {
         Ok(None)
     }

@@ -16,6 +16,9 @@ pub trait Service: Send + Sync {
     /// from any thread; dropping it answers 503.
     fn call(&self, caller: Caller, request: Request<Bytes>, reply: Reply);
 
+    /// Called several times a second, for answers that are due because time passed. Must not block.
+    fn tick(&self) {}
+
     /// Opens a WebSocket session, for services that have them.
     fn open_socket(&self, _caller: Caller, _socket: Arc<dyn Socket>) -> Option<Box<dyn SocketSession>> {
         None

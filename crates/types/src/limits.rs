@@ -8,6 +8,9 @@ pub const BATCH_INTERVAL_MS: u64 = 5;
 pub const BATCH_BYTES_MAX: usize = 1 << 20;
 /// One transaction's write set; a larger one is rejected by the executor.
 pub const WRITE_SET_BYTES_MAX: usize = 16 << 20;
+/// Everything that one block writes, its transactions' write sets and its own record: a block is never divided over batches, and a
+/// batch has to fit into what one peer's channel holds.
+pub const BLOCK_BYTES_MAX: usize = 20 << 20;
 /// Transactions executed but not yet committed; the executor pauses above it. *Configurable.*
 pub const UNCOMMITTED_TRANSACTIONS_MAX: usize = 20_000;
 /// Batches sealed but not yet committed: what one follower may have in flight.

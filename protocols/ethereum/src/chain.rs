@@ -19,11 +19,11 @@ use coco_protocol::{CommittedBatch, Context, Integrity};
 use coco_types::WriteSet;
 use parking_lot::{Mutex, RwLock};
 
-use crate::block::{BlockAttributes, BlockError, Included, OpenBlock, SealedBlock, next_base_fee};
+use crate::block::{BlockAttributes, BlockError, Included, NextBaseFee, OpenBlock, SealedBlock};
 use crate::execute::CodeCache;
 use crate::fork::ForkSchedule;
 use crate::network::NetworkConfig;
-use crate::state::{ACCOUNT, META, META_CONFIG, META_HEAD, STORAGE, State, apply_rows};
+use crate::state::{ACCOUNT, META, META_CONFIG, META_HEAD, META_SEALED_MS, STORAGE, State, apply_rows};
 use crate::transaction::{AdmissionRules, Transaction, TransactionError};
 use crate::trie::StateTrie;
 
@@ -53,6 +53,8 @@ pub struct Tip {
     pub header: Header,
     pub hash: B256,
     pub trie: StateTrie,
+    /// When it was sealed, milliseconds since 1970; 0 if it was imported.
+    pub sealed_ms: u64,
 }
 
 /// What the primary has executed above the committed block.
@@ -116,14 +118,18 @@ impl Chain {
         self.committed.lock().tips.iter().rev().find(|tip| tip.hash == *hash).map(|tip| tip.trie.clone())
     }
 
-    /// Base fee of the block that is open or, if none is, of the next.
-    pub fn base_fee(&self) -> u64 {
+    /// Base fee of the block that is open or, if none is, of the next if it is opened now.
+    pub fn base_fee(&self, now_ms: u64) -> u64 {
         let building = self.building.lock();
         if let Some(open) = building.open.as_ref().filter(|open| !open.included().is_empty()) {
             return open.header().base_fee_per_gas.unwrap_or(0);
         }
-        let fixed = self.network.read().config.base_fee;
-        fixed.unwrap_or_else(|| self.with_newest(&building, |tip| next_base_fee(&tip.header)).unwrap_or(0))
+        self.next_base_fee(&building).map_or(0, |next| next.at(now_ms))
+    }
+
+    /// From when on the next block's base fee is not above `fee_cap`; `None` if it never is.
+    pub fn payable_from_ms(&self, fee_cap: u128) -> Option<u64> {
+        self.next_base_fee(&self.building.lock()).map_or(Some(0), |next| next.payable_from_ms(fee_cap))
     }
 
     pub fn block_gas_limit(&self) -> u64 {
@@ -169,7 +175,8 @@ impl Chain {
             mix_hash: context.random().into(),
             beneficiary: genesis.coinbase,
             gas_limit: genesis.gas_limit,
-            base_fee: network.config.base_fee,
+            is_own: true,
+            base_fee: Some(NextBaseFee::new(&network.config, &parent.header, parent.sealed_ms).at(context.now_ms)),
             ..BlockAttributes::default()
         };
         let on = (&parent.header, parent.hash);
@@ -196,7 +203,8 @@ impl Chain {
         let mut building = self.building.lock();
         let Some(open) = building.open.take().filter(|open| !open.included().is_empty()) else { return Ok(None) };
         let sealed = open.seal(state, &self.codes, context.now_ms)?;
-        let tip = Tip { header: sealed.header.clone(), hash: sealed.hash, trie: sealed.trie.clone() };
+        let (header, sealed_ms) = (sealed.header.clone(), context.now_ms);
+        let tip = Tip { header, hash: sealed.hash, trie: sealed.trie.clone(), sealed_ms };
         self.renew_rules(&tip.header);
         building.executed.push_back(tip);
         Ok(Some(sealed))
@@ -211,7 +219,7 @@ impl Chain {
             }
             self.committed.lock().collect_rows(&transaction.writes);
             if let Some(head) = written(&transaction.writes, META_HEAD) {
-                self.advance(read_header(head)?)?;
+                self.advance(read_header(head)?, read_ms(written(&transaction.writes, META_SEALED_MS)))?;
             }
         }
         Ok(())
@@ -238,13 +246,14 @@ impl Chain {
         }
         committed.tips.clear();
         drop(committed);
-        let tip = checked(header, hash, trie_of(state)?)?;
+        let sealed_ms = read_ms(state.get(&META, META_SEALED_MS).as_ref());
+        let tip = checked(header, hash, trie_of(state)?, sealed_ms)?;
         self.committed.lock().tips.push_back(tip);
         Ok(())
     }
 
     /// The block of `header` is committed, and the rows collected so far are its changes.
-    fn advance(&self, header: Header) -> Result<(), Integrity> {
+    fn advance(&self, header: Header, sealed_ms: u64) -> Result<(), Integrity> {
         let hash = header.hash_slow();
         let (rows, newest) = {
             let mut committed = self.committed.lock();
@@ -264,7 +273,7 @@ impl Chain {
                 self.renew_rules(&header);
                 let mut trie = newest.map(|tip| tip.trie).unwrap_or_default();
                 apply_rows(&mut trie, rows).map_err(damaged)?;
-                checked(header, hash, trie)?
+                checked(header, hash, trie, sealed_ms)?
             }
         };
         self.committed.lock().push(tip);
@@ -289,10 +298,12 @@ impl Chain {
         *self.rules.write() = Arc::new(self.network().admission_rules(Some(newest)));
     }
 
-    fn with_newest<T>(&self, building: &Building, read: impl FnOnce(&Tip) -> T) -> Option<T> {
+    fn next_base_fee(&self, building: &Building) -> Option<NextBaseFee> {
+        let network = self.network.read();
+        let after = |tip: &Tip| NextBaseFee::new(&network.config, &tip.header, tip.sealed_ms);
         match building.executed.back() {
-            Some(tip) => Some(read(tip)),
-            None => self.committed.lock().tips.back().map(read),
+            Some(tip) => Some(after(tip)),
+            None => self.committed.lock().tips.back().map(after),
         }
     }
 }
@@ -330,7 +341,7 @@ fn trie_of(state: &Snapshot) -> Result<StateTrie, Integrity> {
     Ok(trie)
 }
 
-fn checked(header: Header, hash: B256, mut trie: StateTrie) -> Result<Tip, Integrity> {
+fn checked(header: Header, hash: B256, mut trie: StateTrie, sealed_ms: u64) -> Result<Tip, Integrity> {
     let found = trie.root();
     if found != header.state_root {
         return Err(Integrity {
@@ -339,11 +350,16 @@ fn checked(header: Header, hash: B256, mut trie: StateTrie) -> Result<Tip, Integ
             found: found.to_string(),
         });
     }
-    Ok(Tip { header, hash, trie })
+    Ok(Tip { header, hash, trie, sealed_ms })
 }
 
 fn written<'a>(writes: &'a WriteSet, key: &[u8]) -> Option<&'a Bytes> {
     writes.get(&META, key).flatten()
+}
+
+/// 0 if it is not there: then time does not count.
+pub(crate) fn read_ms(value: Option<&Bytes>) -> u64 {
+    value.and_then(|bytes| bytes[..].try_into().ok()).map_or(0, u64::from_be_bytes)
 }
 
 fn read_header(rlp: &[u8]) -> Result<Header, Integrity> {

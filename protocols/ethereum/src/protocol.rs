@@ -19,7 +19,7 @@ use crate::events::Events;
 use crate::network::{NetworkConfig, write_genesis};
 use crate::pool::EthereumPool;
 use crate::rpc::{CommittedBlock, Ledger, Options, RpcService};
-use crate::state::{BLOCK, BLOCK_BY_HASH, META, META_HEAD, TRANSACTION_BY_HASH, UNDO};
+use crate::state::{BLOCK, BLOCK_BY_HASH, META, META_HEAD, META_SEALED_MS, TRANSACTION_BY_HASH, UNDO};
 use crate::transaction::Transaction;
 
 /// The ledger's name.
@@ -68,11 +68,12 @@ impl Protocol for Ethereum {
         NAME
     }
 
-    fn genesis(&self, tx: &mut Tx, config: &serde_json::Value, _context: &Context<'_>) -> Result<(), GenesisError> {
+    fn genesis(&self, tx: &mut Tx, config: &serde_json::Value, context: &Context<'_>) -> Result<(), GenesisError> {
         let refused = |error: &dyn std::fmt::Display| GenesisError { ledger: NAME, message: error.to_string() };
         let config = NetworkConfig::read(config).map_err(|error| refused(&error))?;
         let (header, hash, trie) = write_genesis(tx, &config);
-        self.chain.begin(config, Tip { header, hash, trie });
+        tx.put(&META, META_SEALED_MS, Bytes::copy_from_slice(&context.now_ms.to_be_bytes()));
+        self.chain.begin(config, Tip { header, hash, trie, sealed_ms: context.now_ms });
         Ok(())
     }
 
@@ -150,6 +151,7 @@ impl Protocol for Ethereum {
 pub(crate) fn write_block(tx: &mut Tx, sealed: &SealedBlock) {
     let number = Bytes::copy_from_slice(&sealed.header.number.to_be_bytes());
     tx.put(&META, META_HEAD, sealed.record.header_rlp());
+    tx.put(&META, META_SEALED_MS, Bytes::copy_from_slice(&sealed.record.sealed_ms().to_be_bytes()));
     tx.put(&BLOCK, number.clone(), sealed.record.bytes().clone());
     tx.put(&UNDO, number.clone(), sealed.undo.clone());
     tx.put(&BLOCK_BY_HASH, Bytes::copy_from_slice(sealed.hash.as_slice()), number.clone());

@@ -2,15 +2,16 @@
 
 use std::sync::Arc;
 
-use alloy_consensus::{TxEip1559, TxEip7702};
+use alloy_consensus::{TxEip1559, TxEip7702, TxLegacy};
 use alloy_eips::eip7702::Authorization;
+use alloy_genesis::GenesisAccount;
 use alloy_primitives::{Address, B256, Bytes as EvmBytes, U256, address, bytes, keccak256};
 use alloy_trie::Nibbles;
 use alloy_trie::proof::verify_proof;
 use bytes::Bytes;
 use coco_kv::Store;
 use coco_protocol::{Caller, CommittedBatch, History, HistoryError, OpenGate, Protocol, Reader, Ready};
-use coco_types::{MapName, Retention, Seqno, WriteSet};
+use coco_types::{MapName, Retention, Seqno, WriteSet, limits};
 use parking_lot::Mutex;
 
 use crate::block::BlockRecord;
@@ -36,10 +37,10 @@ fn a_transfer_moves_value_pays_its_fee_and_is_in_the_block() {
     let mut node = Node::dev();
     let to = Address::repeat_byte(0x77);
     let raw = sign(&dev_key(0), transfer(0, to, 5));
-    let results = node.block(5_000, std::slice::from_ref(&raw));
+    let results = node.block(150, std::slice::from_ref(&raw));
     let outcome = results[0].as_ref().unwrap();
     let head = node.head();
-    assert_eq!((head.number, head.timestamp, head.gas_used), (1, 5, 21_000));
+    assert_eq!((head.number, head.timestamp, head.gas_used), (1, 1, 21_000));
     assert_eq!(head.mix_hash, B256::repeat_byte(0x5a));
     assert_eq!(node.account(&to).balance, U256::from(5));
     let sender = node.account(&node.dev_address(0));
@@ -94,6 +95,86 @@ fn two_blocks_in_one_second_share_their_timestamp_except_in_development() {
     node.block(7_100, &[sign(&dev_key(0), transfer(0, Address::ZERO, 0))]);
     node.block(7_200, &[sign(&dev_key(0), transfer(1, Address::ZERO, 0))]);
     assert_eq!(node.head().timestamp, 8);
+}
+
+/// A network where a transaction may use as much gas as a block has: Prague, two billion.
+fn roomy_node() -> Node {
+    let mut genesis = NetworkConfig::dev().genesis;
+    genesis.config.osaka_time = None;
+    genesis.gas_limit = 2_000_000_000;
+    Node::with_config(&serde_json::json!({"genesis": genesis, "base_fee": 0}))
+}
+
+/// Deploys a contract that logs as many zero bytes as its input says.
+fn deploy_logger(node: &mut Node) -> Address {
+    // CALLDATALOAD of word 0, PUSH0, LOG0, STOP
+    let init = bytes!("60058060095f395ff35f355fa000");
+    node.block(1_000, &[sign(&dev_key(0), invoke(0, None, init))])[0].as_ref().unwrap();
+    node.record(1).transaction(0).unwrap().contract_address().unwrap()
+}
+
+fn logging(nonce: u64, to: Address, mebibytes: u64) -> TxLegacy {
+    let input = U256::from(mebibytes << 20).to_be_bytes_vec().into();
+    TxLegacy { gas_limit: 1_000_000_000, ..invoke(nonce, Some(to), input) }
+}
+
+#[test]
+fn what_no_block_can_hold_is_refused_and_the_block_goes_on_without_it() {
+    let mut node = roomy_node();
+    let logger = deploy_logger(&mut node);
+    let too_much = sign(&dev_key(1), logging(0, logger, 13));
+    let results = node.block(2_000, &[too_much, sign(&dev_key(0), transfer(1, Address::ZERO, 1))]);
+    let refused = results[0].as_ref().unwrap_err();
+    assert_eq!(refused.message, "the transaction writes more than a block holds");
+    assert!(results[1].is_ok());
+    assert_eq!(node.record(2).transaction_count(), 1);
+    assert_eq!(node.account(&node.dev_address(1)).nonce, 0);
+    let follower = Node::empty();
+    follower.ethereum.committed(&node.batch(0), &follower.store.snapshot()).unwrap();
+}
+
+#[test]
+fn a_block_that_is_full_of_bytes_leaves_the_rest_to_the_next_whatever_its_gas_limit() {
+    let mut node = roomy_node();
+    let logger = deploy_logger(&mut node);
+    let mut pool = node.ethereum.pool();
+    for sender in 1..4 {
+        let raw = sign(&dev_key(sender), logging(0, logger, 9));
+        let admitted = node.ethereum.admit(raw, &Caller::Anonymous).unwrap();
+        pool.insert(admitted, &node.store.newest_snapshot(), 2_000).unwrap();
+    }
+    for (sender, at_ms) in (1..4).zip([3_000, 4_000, 5_000]) {
+        assert_ne!(pool.ready(at_ms), Ready::Idle);
+        let before = node.ledger.len();
+        assert_eq!(node.run(&mut *pool, at_ms), [sender]);
+        let bytes = |writes: &WriteSet| -> usize {
+            let rows = writes.iter().flat_map(|(_, rows)| rows);
+            rows.map(|(key, value)| key.len() + value.as_ref().map_or(0, Bytes::len)).sum()
+        };
+        let sizes: Vec<usize> = node.ledger[before..].iter().map(|writes| bytes(writes)).collect();
+        assert!(sizes.iter().all(|bytes| *bytes <= limits::WRITE_SET_BYTES_MAX), "{sizes:?}");
+        assert!(sizes.iter().sum::<usize>() <= limits::BLOCK_BYTES_MAX, "{sizes:?}");
+    }
+    assert!(pool.is_empty());
+}
+
+#[test]
+fn a_malformed_deposit_is_refused_and_a_failing_request_contract_does_not_stop_the_chain() {
+    let mut genesis = NetworkConfig::dev().genesis;
+    let depositing = Address::repeat_byte(0xde);
+    genesis.config.deposit_contract_address = Some(depositing);
+    // PUSH32 topic, PUSH0, PUSH0, LOG1
+    let topic = "649bbc62d0e31342afea4e5cd82d4049e7e1ee912fc0889aa790803be39038c5";
+    let code = alloy_primitives::hex::decode(format!("7f{topic}5f5fa1")).unwrap();
+    genesis.alloc.insert(depositing, GenesisAccount::default().with_code(Some(code.into())));
+    let requests = alloy_eips::eip7002::WITHDRAWAL_REQUEST_PREDEPLOY_ADDRESS;
+    genesis.alloc.insert(requests, GenesisAccount::default().with_code(Some(bytes!("fe"))));
+    let mut node = Node::with_config(&serde_json::json!({"genesis": genesis}));
+    let deposit = sign(&dev_key(0), invoke(0, Some(depositing), bytes!("")));
+    let results = node.block(1_000, &[deposit, sign(&dev_key(0), transfer(0, Address::ZERO, 1))]);
+    assert_eq!(results[0].as_ref().unwrap_err().message, "deposit event is malformed");
+    assert!(results[1].is_ok());
+    assert_eq!(node.head().number, 1);
 }
 
 fn development_genesis() -> serde_json::Value {
@@ -322,8 +403,8 @@ fn records_keep_their_encoding_and_are_refused_when_damaged() {
     let row = ReadState::value(&node.store.newest_snapshot(), &ACCOUNT, at.as_slice()).unwrap();
     let golden = [keccak256(&record), keccak256(undo), keccak256(&row)].map(|hash| hash.to_string());
     let expected = [
-        "0x35f676fcc9c7c05e09d654380891712a3df44927d9378c743978d44395ec1f7f",
-        "0x12c71de2801dbda9da370a0c88d5b7b66dc7f7c895ef69010aa080253ca0400c",
+        "0x7af1facdb0b5ae7afa11cb74277e5279eec36da378c3395a7caf262e1ba6ae7f",
+        "0xfd93996c7131e64d56aa47e4156e69e5dae78c641a1c13f019acdb366becafe8",
         "0x3fb041aeb84dc64e2c56b4aaadf72e3b441fd41fbf16cdce203db578967003f8",
     ];
     assert_eq!(golden, expected);

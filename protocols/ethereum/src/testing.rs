@@ -101,7 +101,7 @@ impl Node {
     pub fn with_config(config: &serde_json::Value) -> Self {
         let mut node = Self::empty();
         let mut tx = node.store.begin();
-        node.ethereum.genesis(&mut tx, config, &context(node.next(), 0)).expect("a usable configuration");
+        node.ethereum.genesis(&mut tx, config, &context(node.next(), 1)).expect("a usable configuration");
         node.append(tx);
         node
     }

@@ -40,6 +40,9 @@ pub struct Options {
     /// Gas limit of a block
     #[arg(long, default_value_t = 30_000_000)]
     gas_limit: u64,
+    /// Base fee of every block; by default 1 gwei, and with one node what EIP-1559 makes of it
+    #[arg(long, value_name = "WEI")]
+    base_fee: Option<u64>,
     /// Funded accounts
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     accounts: u32,
@@ -113,6 +116,7 @@ impl Options {
             members: self.members,
             chain_id: self.chain_id,
             gas_limit: self.gas_limit,
+            base_fee: self.base_fee,
             block_time_ms: self.block_time,
             instant: self.instant,
             accounts: self.accounts,

@@ -4,9 +4,8 @@ use std::fmt::Write;
 
 use serde::Serialize;
 
-use super::genesis::BASE_FEE;
 use super::nodes::Node;
-use super::state::State;
+use super::state::{BASE_FEE, State};
 use crate::accounts::DERIVATION_PATH;
 use crate::output;
 
@@ -84,7 +83,7 @@ pub fn text(state: &State, ready: &Ready, genesis_timestamp_s: u64) -> Result<St
     writeln!(out, "Derivation path:   {DERIVATION_PATH}")?;
     let facts = [
         ("Chain ID", network.chain_id.to_string()),
-        ("Base Fee", BASE_FEE.to_string()),
+        ("Base Fee", network.fixed_base_fee().unwrap_or(BASE_FEE).to_string()),
         ("Gas Limit", network.gas_limit.to_string()),
         ("Genesis Timestamp", genesis_timestamp_s.to_string()),
     ];

@@ -13,12 +13,10 @@ use coco_node::config::{Actor, Genesis};
 use coco_types::limits;
 use serde_json::{Value, json};
 
-use super::state::{Network, write_secret};
+use super::state::{BASE_FEE, Network, write_secret};
 use crate::accounts::Account;
 use crate::protocols;
 
-/// Wei a unit of gas costs. It stays the same: with EIP-1559 it would rise under load, and without empty blocks nothing lets it fall again.
-pub const BASE_FEE: u64 = 1_000_000_000;
 /// Certificates of a development network are valid for this long.
 const YEARS: u64 = 10;
 const YEAR_SECONDS: u64 = 365 * 24 * 3600;
@@ -56,12 +54,12 @@ fn actor_keys(crypto: &dyn Crypto, name: &str, now_s: u64) -> anyhow::Result<(Si
 fn ethereum(network: &Network, accounts: &[Account], now_s: u64) -> anyhow::Result<Value> {
     let mut config = NetworkConfig::dev();
     config.block_interval_ms = if network.instant { 0 } else { network.block_time_ms };
-    config.base_fee = Some(BASE_FEE);
+    config.base_fee = network.fixed_base_fee();
     let genesis = &mut config.genesis;
     genesis.config.chain_id = network.chain_id;
     genesis.gas_limit = network.gas_limit;
     genesis.timestamp = now_s;
-    genesis.base_fee_per_gas = Some(BASE_FEE.into());
+    genesis.base_fee_per_gas = Some(config.base_fee.unwrap_or(BASE_FEE).into());
     genesis.alloc.retain(|address, _| DEV_ACCOUNTS.iter().all(|account| account.address != *address));
     let balance = U256::from(network.balance_ether) * U256::from(10u64).pow(U256::from(18));
     let funded = |account: &Account| (account.address, GenesisAccount::default().with_balance(balance));
@@ -88,5 +86,20 @@ mod tests {
         let funded = &ethereum.genesis.alloc[&accounts[0].address];
         assert_eq!(funded.balance, U256::from(10u64).pow(U256::from(22)));
         assert!(!ethereum.genesis.alloc.contains_key(&DEV_ACCOUNTS[1].address));
+        assert_eq!(ethereum.base_fee, Some(BASE_FEE));
+    }
+
+    #[test]
+    fn fees_of_a_lone_node_move_unless_they_are_fixed() {
+        let fees = |nodes, base_fee| {
+            let folder = tempfile::tempdir().unwrap();
+            let network = Network { nodes, base_fee, ..Network::example() };
+            let genesis = create(folder.path(), &network, &[]).unwrap();
+            let config = NetworkConfig::read(&genesis.ledgers[coco_ethereum::NAME]).unwrap();
+            (config.base_fee, config.genesis.base_fee_per_gas)
+        };
+        assert_eq!(fees(1, None), (None, Some(BASE_FEE.into())));
+        assert_eq!(fees(1, Some(0)), (Some(0), Some(0)));
+        assert_eq!(fees(3, Some(5)), (Some(5), Some(5)));
     }
 }

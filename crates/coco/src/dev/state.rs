@@ -28,6 +28,9 @@ pub struct Network {
     pub members: u32,
     pub chain_id: u64,
     pub gas_limit: u64,
+    /// Of every block, wei; see [`Network::fixed_base_fee`].
+    #[serde(default)]
+    pub base_fee: Option<u64>,
     pub block_time_ms: u64,
     /// A block for every submission, at once.
     pub instant: bool,
@@ -36,6 +39,17 @@ pub struct Network {
     pub mnemonic: String,
     pub host: IpAddr,
     pub ports: Ports,
+}
+
+/// Wei a unit of gas costs at first.
+pub const BASE_FEE: u64 = 1_000_000_000;
+
+impl Network {
+    /// The base fee of every block, if it is the same. A lone node stands in for other developers' nodes, where it moves with the load;
+    /// a network of several is for trying out a consortium, where a price that load drives up helps nobody.
+    pub fn fixed_base_fee(&self) -> Option<u64> {
+        self.base_fee.or((self.nodes > 1).then_some(BASE_FEE))
+    }
 }
 
 /// A folder, possibly deleted at the end, with a network's files in it.
@@ -168,6 +182,7 @@ impl Network {
             members: 1,
             chain_id: 31337,
             gas_limit: 30_000_000,
+            base_fee: None,
             block_time_ms: 100,
             instant: false,
             accounts: 2,

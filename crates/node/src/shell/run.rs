@@ -2,8 +2,8 @@
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::sync::mpsc;
+use std::sync::{Arc, Weak};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -43,6 +43,8 @@ const REPLICA_QUEUE_MAX: usize = 8_192;
 /// Groups of submissions and questions that may wait for the executor.
 const EXECUTOR_QUEUE_MAX: usize = 8_192;
 const REQUESTS_QUEUED_MAX: usize = 4_096;
+/// Between two ticks of a service.
+const SERVICE_TICK: Duration = Duration::from_millis(100);
 const DRAIN_PATIENCE: Duration = Duration::from_secs(2);
 /// Written to the data folder: what clients trust.
 const SERVICE_CERTIFICATE_FILE: &str = "service_certificate.pem";
@@ -331,6 +333,7 @@ fn serve(
     for (ledger, protocol) in protocols.iter().enumerate() {
         let handle = Arc::new(Handle { shared: shared.clone(), ledger });
         let service = protocol.clone().serve(handle);
+        runtime.spawn(tick(Arc::downgrade(&service)));
         match service.mount() {
             Mount::Path(_) => on_api.push(service),
             Mount::Listener(name) => {
@@ -345,6 +348,16 @@ fn serve(
     let admin = AdminService::new(metrics, api);
     listeners.push(server.listen("admin", config.listen.admin, admin, ListenerLimits::default())?);
     Ok(listeners)
+}
+
+/// Tells a service that time passes, as long as it is there.
+async fn tick(service: Weak<dyn Service>) {
+    let mut interval = tokio::time::interval(SERVICE_TICK);
+    loop {
+        interval.tick().await;
+        let Some(service) = service.upgrade() else { return };
+        service.tick();
+    }
 }
 
 #[cfg(test)]

@@ -22,6 +22,8 @@ pub struct BlockAttributes {
     pub parent_beacon_block_root: B256,
     pub extra_data: Bytes,
     pub withdrawals: Withdrawals,
+    /// Made here and not imported or simulated: it must be possible to seal it once its transactions are executed.
+    pub is_own: bool,
     /// Of imported blocks from before the merge, which also pay rewards.
     pub proof_of_work: Option<ProofOfWork>,
 }
@@ -47,6 +49,7 @@ impl BlockAttributes {
             parent_beacon_block_root: header.parent_beacon_block_root.unwrap_or_default(),
             extra_data: header.extra_data.clone(),
             withdrawals: withdrawals.cloned().unwrap_or_default(),
+            is_own: false,
             proof_of_work: (!header.difficulty.is_zero()).then(work),
         }
     }

@@ -8,6 +8,7 @@
 //! ```
 
 mod attributes;
+mod fees;
 mod import;
 mod included;
 mod open;
@@ -19,6 +20,7 @@ mod seal;
 mod import_tests;
 
 pub use attributes::{BlockAttributes, ProofOfWork, next_base_fee};
+pub use fees::NextBaseFee;
 pub use import::{ImportError, import_block};
 pub use included::Included;
 pub use open::{BlockError, OpenBlock};

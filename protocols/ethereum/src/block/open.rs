@@ -17,9 +17,13 @@ use crate::trie::StateTrie;
 
 /// Transactions of a block, bytes: EIP-7934 without the margin for the header.
 const TRANSACTION_BYTES_MAX: usize = 8 << 20;
-/// Transactions, logs and replaced rows of a block, bytes, above which it takes no more: its records have to fit into one ledger
-/// transaction.
+/// Transactions, logs and replaced rows of a block, bytes: its record has to fit into one ledger transaction, with what encoding adds.
 const RECORD_BYTES_MAX: usize = limits::WRITE_SET_BYTES_MAX - (4 << 20);
+/// What a record says of each transaction besides its bytes and logs.
+const INCLUDED_BYTES: usize = 256;
+/// Less than the cheapest byte costs that a transaction can have written (a log's): what it can write at most follows from its gas.
+/// Before Cancun a contract's end wiped storage that nobody paid for: what then exceeds the limits is refused after its execution.
+const GAS_PER_BYTE: u64 = 4;
 
 /// A block in the making. Its changes are in the state that was passed to each call; only the sums are in here.
 pub struct OpenBlock {
@@ -34,7 +38,10 @@ pub struct OpenBlock {
     blob_gas_max: u64,
     log_count: u64,
     transaction_bytes: usize,
-    log_bytes: usize,
+    /// For the record, without what was replaced.
+    record_bytes: usize,
+    /// Written to the state by the transactions.
+    written_bytes: usize,
 }
 
 /// A block cannot be opened or sealed.
@@ -42,8 +49,6 @@ pub struct OpenBlock {
 pub enum BlockError {
     #[error("system contract {contract} failed: {reason}")]
     SystemContract { contract: Address, reason: String },
-    #[error("deposit event is malformed")]
-    Deposit,
     #[error("this node has not followed up to the newest block yet")]
     Behind,
     #[error(transparent)]
@@ -73,7 +78,8 @@ impl OpenBlock {
             blob_gas_max: schedule.blob_params(header.timestamp).map_or(0, |params| params.max_blob_gas_per_block()),
             log_count: 0,
             transaction_bytes: 0,
-            log_bytes: 0,
+            record_bytes: 0,
+            written_bytes: 0,
             header,
             attributes,
         };
@@ -111,23 +117,29 @@ impl OpenBlock {
         txid: TxId,
     ) -> Result<&Included, TransactionError> {
         let mut undo = Undo::default();
+        let before = state.written_bytes();
         state::commit(state, self.environment.spec(), executed.state, &mut undo);
-        if state.written_bytes() > limits::WRITE_SET_BYTES_MAX {
-            return Err(TransactionError::WritesTooMuch);
-        }
-        self.undo.append(undo);
         let gas_used = executed.result.tx_gas_used();
-        let status = self.status(state, executed.result.is_success());
+        let success = executed.result.is_success();
         let logs = match executed.result {
             ExecutionResult::Success { logs, .. } => logs,
             ExecutionResult::Revert { .. } | ExecutionResult::Halt { .. } => Vec::new(),
         };
+        self.check_deposits(&logs)?;
+        let written = state.written_bytes();
+        let log_bytes = |log: &Log| log.data.data.len() + 32 * (log.data.topics().len() + 2);
+        let record_bytes = transaction.raw.len() + INCLUDED_BYTES + logs.iter().map(log_bytes).sum::<usize>();
+        if written > limits::WRITE_SET_BYTES_MAX || !self.fits(written - before, record_bytes + undo.bytes()) {
+            return Err(TransactionError::WritesTooMuch);
+        }
+        self.written_bytes += written - before;
+        self.record_bytes += record_bytes;
+        self.undo.append(undo);
+        let status = self.status(state, success);
         self.header.gas_used += gas_used;
         let blob_gas = transaction.envelope.blob_gas_used().unwrap_or(0);
         self.header.blob_gas_used = self.header.blob_gas_used.map(|used| used + blob_gas);
         self.transaction_bytes += transaction.raw.len();
-        let log_bytes = |log: &Log| log.data.data.len() + 32 * (log.data.topics().len() + 1);
-        self.log_bytes += logs.iter().map(log_bytes).sum::<usize>();
         let first_log_index = self.log_count;
         self.log_count += logs.len() as u64;
         self.included.push(Included {
@@ -177,13 +189,21 @@ impl OpenBlock {
         if blob_gas > self.blob_gas_max - self.header.blob_gas_used.unwrap_or(0).min(self.blob_gas_max) {
             return Err(TransactionError::Invalid("exceeds block blob gas limit".into()));
         }
-        let transaction_bytes = self.transaction_bytes + transaction.raw.len();
-        if transaction_bytes > TRANSACTION_BYTES_MAX
-            || transaction_bytes + self.log_bytes + self.undo.bytes() > RECORD_BYTES_MAX
-        {
+        let gas_bytes = usize::try_from(transaction.envelope.gas_limit() / GAS_PER_BYTE).unwrap_or(usize::MAX);
+        let bytes = gas_bytes.saturating_add(transaction.raw.len() + INCLUDED_BYTES);
+        // Alone in a block it may try: what it really writes is looked at afterwards.
+        let fits = self.included.is_empty() || self.fits(0, bytes);
+        if self.transaction_bytes + transaction.raw.len() > TRANSACTION_BYTES_MAX || !fits {
             return Err(TransactionError::Invalid("exceeds block size limit".into()));
         }
         Ok(())
+    }
+
+    /// Whether the block stays within its limits with so much more.
+    fn fits(&self, written_bytes: usize, record_bytes: usize) -> bool {
+        let record = record_bytes.saturating_add(self.record_bytes + self.undo.bytes());
+        record <= RECORD_BYTES_MAX
+            && record.saturating_add(self.written_bytes).saturating_add(written_bytes) <= limits::BLOCK_BYTES_MAX
     }
 
     fn status(&mut self, state: &mut dyn State, success: bool) -> Eip658Value {

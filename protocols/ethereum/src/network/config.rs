@@ -33,8 +33,8 @@ pub struct NetworkConfig {
     pub genesis: Genesis,
     /// From the first pending transaction to its block, milliseconds; 0 seals at once.
     pub block_interval_ms: u64,
-    /// Base fee of every block, wei. Without it EIP-1559 decides; then a base fee that load has driven above the fee caps of all that
-    /// waits stays there until somebody offers more, because no empty block lets it fall.
+    /// Base fee of every block, wei. Without it EIP-1559 decides, and time without blocks lets it fall as empty blocks would:
+    /// see [`crate::block::NextBaseFee`].
     pub base_fee: Option<u64>,
     /// Lowest fee cap that the pool takes, wei.
     pub fee_cap_min: u128,

@@ -50,7 +50,8 @@ impl EthereumPool {
 
     fn enter(&mut self, sender: Address, empty: SenderQueue, pooled: Pooled) {
         let nonce = pooled.nonce;
-        let was_pending = self.remove(&sender, nonce).is_some_and(|old| old.is_pending);
+        let replaced = self.drop_one(&sender, nonce, TransactionError::Replaced);
+        let was_pending = replaced.is_some_and(|old| old.is_pending);
         let transaction: &Transaction = pooled.transaction();
         self.by_hash.insert(transaction.hash, (sender, nonce));
         for authority in transaction.authorities.iter().flatten() {
@@ -105,7 +106,7 @@ impl EthereumPool {
             .filter(|cheapest| cheapest.tip < pooled.tip && cheapest.sender != pooled.transaction().sender)
             .filter(|cheapest| !self.is_running(&cheapest.sender))
             .ok_or(TransactionError::PoolFull)?;
-        self.remove(&evicted.sender, evicted.nonce);
+        self.drop_one(&evicted.sender, evicted.nonce, TransactionError::Evicted);
         self.demote_from(&evicted.sender, evicted.nonce);
         self.name_head(&evicted.sender);
         self.forget_if_empty(&evicted.sender);

@@ -29,6 +29,7 @@ use coco_protocol::{Admitted, Outcome, Pool, Ready, Rejection};
 
 use crate::chain::Chain;
 use crate::state::{META, META_HEAD};
+use crate::transaction::TransactionError;
 use heads::{Head, Heads};
 use index::Index;
 use queue::{Pooled, SenderQueue};
@@ -78,6 +79,8 @@ pub struct EthereumPool {
     /// When the block timer was started.
     timer_ms: Option<u64>,
     run: Option<Run>,
+    /// What left without being run, until the executor asks.
+    dropped: Vec<(Bytes, Rejection)>,
     /// Hash of the newest header, until this node has followed up to it; nothing is run before.
     awaited: Awaited,
 }
@@ -101,6 +104,7 @@ impl EthereumPool {
             next_order: 0,
             timer_ms: None,
             run: None,
+            dropped: Vec::new(),
             awaited: Awaited::Unknown,
         }
     }
@@ -111,15 +115,17 @@ impl Pool for EthereumPool {
         self.drop_expired(now_ms);
         self.await_head(state);
         self.take_in(admitted, state, now_ms)?;
-        if self.timer_ms.is_none() && self.heads.can_pay(self.chain.base_fee()) {
-            self.timer_ms = Some(now_ms);
+        if self.heads.len() > 0 {
+            self.timer_ms.get_or_insert(now_ms);
         }
         Ok(())
     }
 
     fn ready(&self, now_ms: u64) -> Ready {
-        if !self.heads.can_pay(self.chain.base_fee()) {
-            return Ready::Idle;
+        let payable_ms = self.heads.fee_cap_max().and_then(|fee_cap| self.chain.payable_from_ms(fee_cap));
+        let Some(payable_ms) = payable_ms else { return Ready::Idle };
+        if payable_ms > now_ms {
+            return Ready::At(payable_ms);
         }
         if !self.can_build() {
             return Ready::At(now_ms + CATCH_UP_MS);
@@ -141,6 +147,10 @@ impl Pool for EthereumPool {
 
     fn done(&mut self, admitted: &Admitted, _result: Result<&Outcome, &Rejection>, state: &Snapshot) {
         self.settle(admitted, state);
+    }
+
+    fn dropped(&mut self) -> Vec<(Bytes, Rejection)> {
+        std::mem::take(&mut self.dropped)
     }
 
     fn clear(&mut self) {
@@ -178,6 +188,13 @@ impl EthereumPool {
         Some(pooled)
     }
 
+    /// The same for one that was not run: whoever waits for it is told why.
+    fn drop_one(&mut self, sender: &Address, nonce: u64, why: TransactionError) -> Option<Pooled> {
+        let pooled = self.remove(sender, nonce)?;
+        self.dropped.push((pooled.admitted.id.clone(), why.into()));
+        Some(pooled)
+    }
+
     fn await_head(&mut self, state: &Snapshot) {
         if !matches!(self.awaited, Awaited::Nothing) {
             self.awaited = Awaited::Block(keccak256(state.get(&META, META_HEAD).unwrap_or_default()));
@@ -201,8 +218,9 @@ impl EthereumPool {
     fn realign(&mut self, sender: &Address, state: &Snapshot) {
         let Some(queue) = self.senders.get_mut(sender) else { return };
         queue.refresh(state, sender);
+        let next = queue.next_nonce;
         for nonce in queue.stale() {
-            self.remove(sender, nonce);
+            self.drop_one(sender, nonce, TransactionError::NonceTooLow { next, nonce });
         }
         let Some(queue) = self.senders.get(sender) else { return };
         let (next_nonce, pending_end) = (queue.next_nonce, queue.pending_end);
@@ -253,7 +271,7 @@ impl EthereumPool {
     fn drop_expired(&mut self, now_ms: u64) {
         let before_ms = now_ms.saturating_sub(self.limits.queued_lifetime_ms);
         while let Some((sender, nonce)) = self.queued.older_than(before_ms) {
-            self.remove(&sender, nonce);
+            self.drop_one(&sender, nonce, TransactionError::Expired);
             self.forget_if_empty(&sender);
         }
     }

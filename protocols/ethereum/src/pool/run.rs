@@ -29,7 +29,7 @@ impl EthereumPool {
     /// The best transaction that fits; `None` ends the block.
     pub(super) fn choose(&mut self, now_ms: u64) -> Option<Admitted> {
         let mut run = self.run.take().unwrap_or_default();
-        self.heads.set_base_fee(self.chain.base_fee());
+        self.heads.set_base_fee(self.chain.base_fee(now_ms));
         let chosen = self.choose_for(&mut run);
         if chosen.is_some() {
             self.run = Some(run);

@@ -28,13 +28,13 @@ impl Fixture {
     fn with_config(config: &serde_json::Value) -> Self {
         let node = Node::with_config(config);
         let pool = EthereumPool::new(node.ethereum.chain().clone());
-        Self { node, pool, now_ms: 1_000_000 }
+        Self { node, pool, now_ms: 150 }
     }
 
     fn with_limits(limits: PoolLimits) -> Self {
         let node = Node::dev();
         let pool = EthereumPool::with_limits(node.ethereum.chain().clone(), limits);
-        Self { node, pool, now_ms: 1_000_000 }
+        Self { node, pool, now_ms: 150 }
     }
 
     fn admit(&self, sender: usize, tx: TxEip1559) -> Admitted {
@@ -105,9 +105,84 @@ fn a_transaction_behind_a_gap_waits_until_the_gap_closes() {
 fn a_fee_cap_below_the_base_fee_is_accepted_and_waits() {
     let mut pool = Fixture::new();
     pool.insert(0, paying(0, 0, GWEI / 2)).unwrap();
-    assert_eq!(pool.pool.ready(pool.now_ms), Ready::Idle);
+    assert_eq!(pool.pool.ready(pool.now_ms), Ready::At(601));
     assert_eq!(pool.drain(), []);
     assert_eq!(pool.counts(), (1, 0));
+}
+
+#[test]
+fn a_fee_that_is_below_the_base_fee_is_enough_once_time_has_let_the_base_fee_fall() {
+    let mut pool = Fixture::new();
+    // The network was founded at time 1 with 1 gwei, and no block since.
+    pool.now_ms = 200;
+    pool.insert(0, paying(0, 0, GWEI / 2)).unwrap();
+    let Ready::At(due_ms) = pool.pool.ready(pool.now_ms) else { panic!("it is due at some time") };
+    assert_eq!(due_ms, 601, "six eighths are taken away, one of them for the founding itself");
+    assert_eq!(pool.pool.ready(due_ms - 1), Ready::At(due_ms));
+    pool.now_ms = due_ms;
+    assert!(matches!(pool.pool.ready(due_ms), Ready::At(at_ms) if at_ms <= due_ms));
+    assert_eq!(pool.drain(), [(0, 0)]);
+    assert_eq!(pool.pool.ready(due_ms), Ready::Idle);
+}
+
+#[test]
+fn after_full_blocks_everything_that_waits_is_executed_in_the_end() {
+    let mut node = Node::with_config(&serde_json::json!({"dev": true, "genesis": small_blocks()}));
+    let mut pool = EthereumPool::new(node.ethereum.chain().clone());
+    let admit = |node: &Node, sender, nonce| {
+        let raw = sign(&dev_key(sender), paying(nonce, 0, GWEI));
+        node.ethereum.admit(raw, &Caller::Anonymous).unwrap()
+    };
+    for (sender, nonce) in (0..10).flat_map(|sender| (0..12).map(move |nonce| (sender, nonce))) {
+        pool.insert(admit(&node, sender, nonce), &node.store.newest_snapshot(), 0).unwrap();
+    }
+    let (mut now_ms, mut blocks, mut waited_ms) = (150, 0, 0);
+    while !pool.is_empty() {
+        let due_ms = match pool.ready(now_ms) {
+            Ready::Now => now_ms,
+            Ready::At(due_ms) => due_ms,
+            Ready::Idle => panic!("{} wait for ever", pool.len()),
+        };
+        waited_ms += due_ms.saturating_sub(now_ms + 100);
+        now_ms = now_ms.max(due_ms);
+        assert!(!node.run(&mut pool, now_ms).is_empty(), "a block that is due is not empty");
+        let base_fee = u128::from(node.head().base_fee_per_gas.unwrap());
+        assert!(base_fee <= GWEI);
+        blocks += 1;
+    }
+    assert!(blocks >= 60 && waited_ms > 0, "{blocks} blocks, {waited_ms} ms of waiting");
+}
+
+/// Two transfers fill a block.
+fn small_blocks() -> alloy_genesis::Genesis {
+    let mut genesis = crate::network::NetworkConfig::dev().genesis;
+    genesis.gas_limit = 42_000;
+    genesis
+}
+
+#[test]
+fn whoever_waits_for_what_left_the_pool_is_told_why() {
+    let mut pool = Fixture::with_limits(PoolLimits { pending_max: 2, queued_lifetime_ms: 10, ..PoolLimits::default() });
+    let reasons = |pool: &mut Fixture| -> Vec<String> {
+        pool.pool.dropped().into_iter().map(|(_, rejection)| rejection.message).collect()
+    };
+    pool.insert(0, paying(0, 5, 2 * GWEI)).unwrap();
+    assert_eq!(pool.pool.dropped(), []);
+    let replaced = pool.admit(0, paying(0, 5, 2 * GWEI)).id;
+    pool.insert(0, paying(0, 50, 3 * GWEI)).unwrap();
+    let dropped = pool.pool.dropped();
+    assert_eq!((dropped.len(), &dropped[0].0), (1, &replaced));
+    assert_eq!(dropped[0].1.message, "replaced by another transaction with the same nonce");
+    pool.insert(1, paying(0, 5, 2 * GWEI)).unwrap();
+    pool.insert(2, paying(0, 6, 2 * GWEI)).unwrap();
+    assert_eq!(reasons(&mut pool), ["evicted from the txpool by a transaction that pays more"]);
+    pool.insert(3, paying(7, 5, 2 * GWEI)).unwrap();
+    pool.now_ms += 11;
+    pool.insert(2, paying(1, 60, 3 * GWEI)).unwrap_err();
+    assert_eq!(reasons(&mut pool), ["waited in the txpool for too long behind a nonce gap"]);
+    assert_eq!(reasons(&mut pool), [""; 0]);
+    pool.drain();
+    assert_eq!(pool.pool.dropped(), [], "what was run has its own answer");
 }
 
 #[test]

@@ -40,6 +40,10 @@ impl Service for RpcService {
         }
     }
 
+    fn tick(&self) {
+        self.server.waiters.expire(self.server.handle.now_ms());
+    }
+
     fn open_socket(&self, caller: Caller, socket: Arc<dyn Socket>) -> Option<Box<dyn SocketSession>> {
         let connection = Connection::new(caller, self.server.ledger.events.clone(), socket);
         Some(Box::new(Session { server: self.server.clone(), connection }))

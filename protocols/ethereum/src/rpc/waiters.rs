@@ -1,6 +1,6 @@
 //! Callers that wait until their transaction is in a block.
 //!
-//! A node has no timer for them: whoever waited too long is told at the next request or block, whichever comes first.
+//! Whoever waited too long is told at the next tick of the node's clock.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};

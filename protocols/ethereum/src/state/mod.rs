@@ -33,7 +33,7 @@ pub(crate) use derive::apply_rows;
 pub use historic::{HistoricError, HistoricState};
 pub use overlay::Overlay;
 pub use tables::{ACCOUNT, BLOCK, BLOCK_BY_HASH, CODE, META, RECENT, STORAGE, TRANSACTION_BY_HASH, UNDO};
-pub(crate) use tables::{META_CONFIG, META_HEAD, storage_key};
+pub(crate) use tables::{META_CONFIG, META_HEAD, META_SEALED_MS, storage_key};
 pub(crate) use undo::Undo;
 
 /// Tables that can be read.

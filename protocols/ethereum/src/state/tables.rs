@@ -24,6 +24,8 @@ pub const TRANSACTION_BY_HASH: MapName = MapName::from_static("history:ethereum.
 pub const META_CONFIG: &[u8] = b"config";
 /// In [`META`]: the newest header, RLP.
 pub const META_HEAD: &[u8] = b"head";
+/// In [`META`]: when the newest block was sealed, milliseconds since 1970, 8 bytes; 0 for imported blocks.
+pub const META_SEALED_MS: &[u8] = b"sealed_ms";
 
 /// Address, then slot.
 pub fn storage_key(address: &Address, slot: U256) -> Bytes {

@@ -54,6 +54,12 @@ pub enum TransactionError {
     ReplacementUnderpriced,
     #[error("txpool is full")]
     PoolFull,
+    #[error("evicted from the txpool by a transaction that pays more")]
+    Evicted,
+    #[error("replaced by another transaction with the same nonce")]
+    Replaced,
+    #[error("waited in the txpool for too long behind a nonce gap")]
+    Expired,
     #[error("in-flight transaction limit reached for delegated accounts")]
     DelegatedInFlight,
     #[error("max fee per gas less than block base fee: maxFeePerGas: {fee_cap}, baseFee: {base_fee}")]
@@ -62,7 +68,7 @@ pub enum TransactionError {
     BlobFeeCapTooLow,
     #[error("sender not an eoa")]
     SenderNotEoa,
-    #[error("the transaction writes more than a ledger transaction holds")]
+    #[error("the transaction writes more than a block holds")]
     WritesTooMuch,
     /// Anything else that the EVM refuses.
     #[error("{0}")]
@@ -76,8 +82,8 @@ impl TransactionError {
 
     fn reason(&self) -> RejectionReason {
         match self {
-            Self::AlreadyKnown | Self::ReplacementUnderpriced => RejectionReason::Duplicate,
-            Self::PoolFull | Self::DelegatedInFlight => RejectionReason::Busy,
+            Self::AlreadyKnown | Self::ReplacementUnderpriced | Self::Replaced => RejectionReason::Duplicate,
+            Self::PoolFull | Self::DelegatedInFlight | Self::Evicted | Self::Expired => RejectionReason::Busy,
             Self::NonceTooLow { .. }
             | Self::NonceTooHigh { .. }
             | Self::InsufficientFunds { .. }

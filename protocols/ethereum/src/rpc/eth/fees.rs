@@ -5,7 +5,8 @@ use std::fmt::Write;
 use alloy_consensus::{Header, Transaction as _};
 use alloy_eips::eip7840::BlobParams;
 
-use crate::block::next_base_fee;
+use crate::block::NextBaseFee;
+use crate::chain::read_ms;
 use crate::rpc::call::{Call, Method};
 use crate::rpc::committed::CommittedBlock;
 use crate::rpc::error::RpcError;
@@ -14,6 +15,7 @@ use crate::rpc::limits::{FEE_HISTORY_BLOCKS_MAX, FEE_PERCENTILES_MAX};
 use crate::rpc::params::Params;
 use crate::rpc::reply::Answer;
 use crate::rpc::values::{BlockParam, Loose};
+use crate::state::{META, META_SEALED_MS};
 
 pub const METHODS: &[Method] = &[
     Method::read("eth_gasPrice", gas_price),
@@ -50,12 +52,13 @@ fn blob_base_fee(call: &Call<'_>, _: &Params<'_>) -> Answer {
     Ok(Json::quantity(params.and_then(|params| header.next_block_blob_fee(params)).unwrap_or(0)))
 }
 
-/// The base fee of the next block; zero before London.
+/// The base fee of the next block if it came now; zero before London.
 pub fn upcoming_base_fee(call: &Call<'_>) -> Result<u64, RpcError> {
     let chain = call.chain();
     let header = chain.head_header()?;
-    let fixed = call.server.ledger.network().config.base_fee;
-    Ok(header.base_fee_per_gas.map_or(0, |_| fixed.unwrap_or_else(|| next_base_fee(header))))
+    let sealed_ms = read_ms(call.reader().state().get(&META, META_SEALED_MS).as_ref());
+    let next = NextBaseFee::new(&call.server.ledger.network().config, header, sealed_ms);
+    Ok(header.base_fee_per_gas.map_or(0, |_| next.at(call.server.handle.now_ms())))
 }
 
 /// What most transactions of the last blocks paid on top; nothing on a network without fees.
@@ -114,7 +117,11 @@ fn fee_history(call: &Call<'_>, params: &Params<'_>) -> Answer {
     }
     let header = chain.header(newest)?.ok_or_else(RpcError::header_not_found)?;
     let network = call.server.ledger.network();
-    history.close(&header, network.config.base_fee, network.schedule.blob_params(header.timestamp));
+    let base_fee = match chain.header(newest + 1)? {
+        Some(next) => next.base_fee_per_gas.unwrap_or(0),
+        None => upcoming_base_fee(call)?,
+    };
+    history.close(&header, base_fee, network.schedule.blob_params(header.timestamp));
     Ok(history.json(oldest, !percentiles.is_empty()))
 }
 
@@ -147,9 +154,8 @@ impl History {
     }
 
     /// The fees of the block after the newest that was asked for.
-    fn close(&mut self, newest: &Header, fixed_base_fee: Option<u64>, params: Option<BlobParams>) {
-        let next = || fixed_base_fee.unwrap_or_else(|| next_base_fee(newest));
-        self.base_fees.push(newest.base_fee_per_gas.map_or(0, |_| next()));
+    fn close(&mut self, newest: &Header, base_fee: u64, params: Option<BlobParams>) {
+        self.base_fees.push(base_fee);
         self.blob_fees.push(params.and_then(|params| newest.next_block_blob_fee(params)).unwrap_or(0));
     }
 
