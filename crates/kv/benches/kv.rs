@@ -14,6 +14,10 @@ use bytes::Bytes;
 use coco_kv::{Snapshot, Store};
 use coco_types::MapName;
 
+/// The one that the `coco` binary uses; all contestants have it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const KEYS: usize = 1_000_000;
 const KEY_BYTES: usize = 32;
 const VALUE_BYTES: usize = 100;

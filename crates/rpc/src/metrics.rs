@@ -1,7 +1,8 @@
 //! Counters, gauges and histograms, and their OpenMetrics text.
 //!
 //! Updating one is a relaxed atomic operation on an object that its owner holds, so that the hottest path can afford it; only
-//! registering and reading take a lock. Names begin with `coco_`, are constants, and carry their unit last.
+//! registering and reading take a lock. What somebody else keeps count of already is asked for when the text is made. Names
+//! begin with `coco_` (`process_` for what every exporter has), are constants, and carry their unit last.
 
 use std::fmt::Write;
 use std::sync::Arc;
@@ -55,6 +56,17 @@ enum Series {
     Counter(Arc<Counter>),
     Gauge(Arc<Gauge>),
     Histogram(Arc<Histogram>),
+    Asked(Kind, Ask),
+}
+
+/// Gives a value when the text is made; `None` shows nothing.
+pub type Ask = Box<dyn Fn() -> Option<f64> + Send + Sync>;
+
+/// What an asked value is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    Counter,
+    Gauge,
 }
 
 impl Metrics {
@@ -88,6 +100,11 @@ impl Metrics {
         histogram
     }
 
+    /// A value that is asked for. `ask` must be quick and must not register anything.
+    pub fn asked(&self, kind: Kind, name: &'static str, help: &'static str, labels: &[(&'static str, &str)], ask: Ask) {
+        self.add(name, help, labels, Series::Asked(kind, ask));
+    }
+
     /// The OpenMetrics text of everything registered.
     pub fn render(&self) -> String {
         let mut text = String::with_capacity(8 << 10);
@@ -100,7 +117,11 @@ impl Metrics {
 
     /// Registers a series. Registering the same name and labels again replaces the older one: a listener may be restarted.
     fn add(&self, name: &'static str, help: &'static str, labels: &[(&'static str, &str)], series: Series) {
-        debug_assert!(name.starts_with("coco_") && !name.ends_with("_total"), "{name}: see the module's rules");
+        let of_process = name.starts_with("process_");
+        debug_assert!(
+            (name.starts_with("coco_") || of_process) && !name.ends_with("_total"),
+            "{name}: see the module's rules"
+        );
         let labels = rendered(labels);
         let mut families = self.families.lock();
         let index = families.iter().position(|family| family.name == name).unwrap_or_else(|| {
@@ -180,8 +201,8 @@ impl Scale {
 impl Family {
     fn render(&self, text: &mut String) {
         let kind = match self.series.first() {
-            Some((_, Series::Counter(_))) => "counter",
-            Some((_, Series::Gauge(_))) => "gauge",
+            Some((_, Series::Counter(_) | Series::Asked(Kind::Counter, _))) => "counter",
+            Some((_, Series::Gauge(_) | Series::Asked(Kind::Gauge, _))) => "gauge",
             Some((_, Series::Histogram(_))) => "histogram",
             None => return,
         };
@@ -193,6 +214,12 @@ impl Family {
                 Series::Counter(counter) => write(format_args!("{name}_total{} {}\n", braced(labels), counter.value())),
                 Series::Gauge(gauge) => write(format_args!("{name}{} {}\n", braced(labels), gauge.value())),
                 Series::Histogram(histogram) => histogram.render(name, labels, &mut write),
+                Series::Asked(kind, ask) => {
+                    let suffix = if *kind == Kind::Counter { "_total" } else { "" };
+                    if let Some(value) = ask() {
+                        write(format_args!("{name}{suffix}{} {value}\n", braced(labels)));
+                    }
+                }
             }
         }
     }
@@ -235,6 +262,20 @@ mod tests {
                         coco_things_total{kind=\"a\\\"b\"} 3\n\
                         # TYPE coco_depth gauge\n# HELP coco_depth Depth now.\ncoco_depth 7\n# EOF\n";
         assert_eq!(metrics.render(), expected);
+    }
+
+    #[test]
+    fn a_value_is_asked_for_when_the_text_is_made() {
+        let metrics = Metrics::new();
+        let depth = Arc::new(Gauge::default());
+        let asked = Arc::clone(&depth);
+        metrics.asked(Kind::Gauge, "coco_asked", "A.", &[], Box::new(move || Some(asked.value() as f64)));
+        metrics.asked(Kind::Counter, "process_cpu_seconds", "B.", &[], Box::new(|| Some(0.25)));
+        metrics.asked(Kind::Gauge, "coco_untold", "C.", &[], Box::new(|| None));
+        depth.set(9);
+        let text = metrics.render();
+        assert!(text.contains("# TYPE coco_asked gauge\n# HELP coco_asked A.\ncoco_asked 9\n"), "{text}");
+        assert!(text.contains("process_cpu_seconds_total 0.25\n") && !text.contains("\ncoco_untold "), "{text}");
     }
 
     #[test]

@@ -15,6 +15,7 @@ mod entrance;
 mod history_store;
 mod https;
 mod mailbox;
+mod metrics;
 mod network;
 mod reads;
 mod replica_thread;

@@ -34,6 +34,7 @@ use crate::shell::clock::Clock;
 use crate::shell::entrance::{self, Entrance};
 use crate::shell::history_store::FolderHistory;
 use crate::shell::mailbox::Mailbox;
+use crate::shell::metrics::{self, NodeMetrics};
 use crate::shell::network::{Arrivals, Network};
 use crate::shell::replica_thread::{Ended, ReplicaThread};
 use crate::shell::{FolderDisk, NodeError, threads};
@@ -101,6 +102,9 @@ impl Running {
             peers: network.clone(),
             clock: clock.clone(),
         });
+        let metrics = Metrics::new();
+        let node_metrics = Arc::new(NodeMetrics::register(&metrics));
+        metrics::register_asked(&metrics, &shared, &machines.store);
         let genesis = genesis_commands(&entrance, protocols);
         let (syncs_to, syncs) = unbounded();
         let (deliveries_to, deliveries) = unbounded();
@@ -130,10 +134,19 @@ impl Running {
             leaving_until: None,
         };
         let orders = Orders { executor: to_executor.orders, replica: to_replica.orders };
-        let others =
-            Others { executor: machines.executor, executor_events, front: machines.front, deliveries, syncs, log_disk };
+        let others = Others {
+            executor: machines.executor,
+            executor_events,
+            front: machines.front,
+            deliveries,
+            syncs,
+            log_disk,
+            metrics: node_metrics,
+        };
         let (threads, ended) = start_threads(replica_thread, others, &shared, &orders)?;
-        let listeners = serve(config, identity, tls_identity, protocols, &shared, admission, runtime)?;
+        let serving =
+            Serving { config, identity, tls_identity, protocols, shared: &shared, admission, metrics, runtime };
+        let listeners = serve(serving)?;
         Ok(Self { shared, orders, ended, threads, listeners, network })
     }
 
@@ -232,6 +245,7 @@ struct Others {
     deliveries: Receiver<Delivery>,
     syncs: Receiver<Persist>,
     log_disk: Arc<dyn Disk>,
+    metrics: Arc<NodeMetrics>,
 }
 
 /// The machines' ways to order each other about.
@@ -248,7 +262,7 @@ fn start_threads(
     shared: &Arc<Shared>,
     orders: &Orders,
 ) -> Result<Threads, NodeError> {
-    let Others { executor, executor_events, front, deliveries, syncs, log_disk } = others;
+    let Others { executor, executor_events, front, deliveries, syncs, log_disk, metrics } = others;
     let (ended_at, ended) = unbounded();
     let start = |name, body: Body| spawn(name, ended_at.clone(), body);
     let mut threads = Vec::new();
@@ -262,10 +276,11 @@ fn start_threads(
         }),
     )?);
     let (to_executor, to_replica) = (orders.executor.clone(), orders.replica.clone());
+    let front_metrics = metrics.clone();
     threads.push(start(
         "front",
         Box::new(move || {
-            threads::run_front(front, &deliveries, &to_executor, &to_replica);
+            threads::run_front(front, &deliveries, &to_executor, &to_replica, &front_metrics);
             None
         }),
     )?);
@@ -273,7 +288,7 @@ fn start_threads(
     threads.push(start(
         "disk",
         Box::new(move || {
-            threads::run_disk(&syncs, &log_disk, &ledger, &to_replica);
+            threads::run_disk(&syncs, &log_disk, &ledger, &to_replica, &metrics);
             None
         }),
     )?);
@@ -307,17 +322,21 @@ fn panicked(name: &str, panic: &(dyn Any + Send)) -> Ended {
     Ended::Failed(format!("a broken invariant stopped the {name}: {text}"))
 }
 
-/// Listeners of the hosted ledgers, the node API and the operator's pages.
-fn serve(
-    config: &NodeConfig,
-    identity: &Identity,
+/// What the listeners serve with.
+struct Serving<'a> {
+    config: &'a NodeConfig,
+    identity: &'a Identity,
     tls_identity: Arc<tls::Identity>,
-    protocols: &[Arc<dyn Protocol>],
-    shared: &Arc<Shared>,
+    protocols: &'a [Arc<dyn Protocol>],
+    shared: &'a Arc<Shared>,
     admission: Arc<Admission>,
-    runtime: &tokio::runtime::Runtime,
-) -> Result<Vec<Listener>, NodeError> {
-    let metrics = Metrics::new();
+    metrics: Arc<Metrics>,
+    runtime: &'a tokio::runtime::Runtime,
+}
+
+/// Listeners of the hosted ledgers, the node API and the operator's pages.
+fn serve(serving: Serving<'_>) -> Result<Vec<Listener>, NodeError> {
+    let Serving { config, identity, tls_identity, protocols, shared, admission, metrics, runtime } = serving;
     let threads = thread::available_parallelism().map_or(2, usize::from).max(2);
     let server = Server::new(runtime.handle().clone(), threads, REQUESTS_QUEUED_MAX, metrics.clone());
     let api = Arc::new(Api {

@@ -1,7 +1,7 @@
 //! The other machines' threads: executor, front, disk.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use coco_consensus::Persist;
 use coco_disk::Disk;
@@ -13,6 +13,7 @@ use crate::front::Front;
 use crate::ledger::NodeLedger;
 use crate::replica::Delivery;
 use crate::shell::mailbox::Mailbox;
+use crate::shell::metrics::NodeMetrics;
 
 /// Events handled between two turns of the executor.
 const EVENTS_A_TURN: usize = 1024;
@@ -84,10 +85,13 @@ pub fn run_front(
     deliveries: &Receiver<Delivery>,
     executor: &Sender<ExecutorEvent>,
     replica: &Sender<ReplicaEvent>,
+    metrics: &NodeMetrics,
 ) {
     for delivery in deliveries {
+        let transactions = delivery.batch.transactions.len();
         match front.deliver(delivery) {
             Ok(seqno) => {
+                metrics.note_batch(transactions);
                 let _ = executor.send(ExecutorEvent::Visible(seqno));
                 let _ = replica.send(ReplicaEvent::FrontReached(seqno));
             }
@@ -105,6 +109,7 @@ pub fn run_disk(
     log_disk: &Arc<dyn Disk>,
     ledger: &NodeLedger,
     replica: &Sender<ReplicaEvent>,
+    metrics: &NodeMetrics,
 ) {
     for first in requests {
         let mut last = first;
@@ -113,7 +118,9 @@ pub fn run_disk(
             batches |= next.batches;
             last = next;
         }
+        let started = Instant::now();
         let synced = if batches { ledger.sync() } else { Ok(()) }.and_then(|()| log_disk.sync(last.log_file));
+        metrics.sync_seconds.observe_duration(started.elapsed());
         let event = match synced {
             Ok(()) => ReplicaEvent::Persisted { number: last.number },
             Err(error) => ReplicaEvent::DiskFailed(error.to_string()),
