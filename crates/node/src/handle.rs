@@ -10,6 +10,7 @@ use coco_protocol::{
     Admitted, Caller, Gate, LedgerHandle, NodeStatus, Reader, Rejection, RejectionReason, Submitted, TransactionStatus,
     Until,
 };
+use coco_rpc::channel::{Answer, NoAnswer};
 use coco_types::{ReplicaId, TxId, View};
 use crossbeam_channel::{Sender, TrySendError};
 use parking_lot::RwLock;
@@ -27,15 +28,8 @@ const FORWARD_TIMEOUT: Duration = Duration::from_secs(30);
 pub trait Peers: Send + Sync {
     /// Consensus messages: may be lost, never blocks.
     fn send(&self, to: ReplicaId, message: Bytes);
-    /// A question to one peer; `None` if no answer came in time.
-    fn request(
-        &self,
-        to: ReplicaId,
-        kind: u16,
-        body: Bytes,
-        timeout: Duration,
-        reply: Box<dyn FnOnce(Option<Bytes>) + Send>,
-    );
+    /// A question to one peer.
+    fn request(&self, to: ReplicaId, kind: u16, body: Bytes, timeout: Duration, reply: Answer);
     /// Where the others are now.
     fn connect(&self, peers: &BTreeMap<ReplicaId, SocketAddr>);
 }
@@ -128,9 +122,14 @@ impl LedgerHandle for Handle {
         let count = admitted.len();
         if let Some(primary) = self.shared.remote_primary() {
             let body = wire::encode_submissions(self.ledger, until, &admitted);
-            let answer = move |body: Option<Bytes>| {
-                let answers = body.and_then(|body| wire::decode_answers(body).ok()).filter(|all| all.len() == count);
-                reply(answers.unwrap_or_else(|| vec![Submitted::Unavailable; count]));
+            let answer = move |body: Result<Bytes, NoAnswer>| {
+                let answers = body.map(|body| wire::decode_answers(body).ok().filter(|all| all.len() == count));
+                reply(match answers {
+                    Ok(Some(answers)) => answers,
+                    Err(NoAnswer::NotSent) => vec![Submitted::Unavailable; count],
+                    // The primary may have executed them all the same.
+                    Ok(None) | Err(NoAnswer::Lost) => vec![Submitted::Unknown(None); count],
+                });
             };
             return self.shared.peers.request(primary, wire::kind::SUBMIT, body, FORWARD_TIMEOUT, Box::new(answer));
         }
@@ -140,8 +139,8 @@ impl LedgerHandle for Handle {
     fn ask_primary(&self, _caller: &Caller, question: Bytes, reply: Box<dyn FnOnce(Result<Bytes, Rejection>) + Send>) {
         let question = Question { ledger: self.ledger, question };
         if let Some(primary) = self.shared.remote_primary() {
-            let answer = move |body: Option<Bytes>| {
-                let result = body.and_then(|body| wire::decode_result(body).ok());
+            let answer = move |body: Result<Bytes, NoAnswer>| {
+                let result = body.ok().and_then(|body| wire::decode_result(body).ok());
                 reply(result.unwrap_or_else(|| Err(unavailable())));
             };
             let body = wire::encode_question(&question);

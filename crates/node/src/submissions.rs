@@ -96,7 +96,7 @@ impl Submissions {
     /// The reign ended: what was executed may or may not commit, what was pooled was not executed.
     pub fn abandon(&mut self) {
         for (_, executed) in std::mem::take(&mut self.executed) {
-            self.settle(executed.ticket, Submitted::Unknown(executed.txid));
+            self.settle(executed.ticket, Submitted::Unknown(Some(executed.txid)));
         }
         for (_, ticket) in std::mem::take(&mut self.pooled) {
             self.settle(ticket, Submitted::Unavailable);

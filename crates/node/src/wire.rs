@@ -89,11 +89,12 @@ pub fn encode_answers(answers: &[Submitted]) -> Bytes {
                 out.put_u8(2);
                 put_rejection(&mut out, rejection);
             }
-            Submitted::Unknown(txid) => {
+            Submitted::Unknown(Some(txid)) => {
                 out.put_u8(3);
                 put_txid(&mut out, *txid);
             }
             Submitted::Unavailable => out.put_u8(4),
+            Submitted::Unknown(None) => out.put_u8(5),
         }
     }
     out.freeze()
@@ -108,8 +109,9 @@ pub fn decode_answers(body: Bytes) -> Result<Vec<Submitted>, Malformed> {
             0 => Submitted::Accepted,
             1 => Submitted::Committed { txid: input.txid()?, response: input.string()? },
             2 => Submitted::Rejected(input.rejection()?),
-            3 => Submitted::Unknown(input.txid()?),
+            3 => Submitted::Unknown(Some(input.txid()?)),
             4 => Submitted::Unavailable,
+            5 => Submitted::Unknown(None),
             _ => return Err(input.malformed()),
         });
     }
@@ -277,7 +279,8 @@ mod tests {
             Submitted::Accepted,
             Submitted::Committed { txid, response: Bytes::from_static(b"ok") },
             Submitted::Rejected(rejection),
-            Submitted::Unknown(txid),
+            Submitted::Unknown(Some(txid)),
+            Submitted::Unknown(None),
             Submitted::Unavailable,
         ]
     }

@@ -19,7 +19,10 @@ pub fn answer_to(end: Option<Submitted>) -> Response<Bytes> {
         }
         Some(Submitted::Rejected(rejection)) => ApiError::from(rejection).into_response(),
         Some(Submitted::Unknown(txid)) => {
-            let message = format!("the primary was lost; ask /node/tx for the outcome of {txid}");
+            let message = match txid {
+                Some(txid) => format!("the primary was lost; ask /node/tx for the outcome of {txid}"),
+                None => "the primary did not answer: the request may have been executed, or not".to_owned(),
+            };
             ApiError::new(StatusCode::GATEWAY_TIMEOUT, "TransactionOutcomeUnknown", message).into_response()
         }
         Some(Submitted::Accepted | Submitted::Unavailable) | None => {

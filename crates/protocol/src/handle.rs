@@ -50,8 +50,9 @@ pub enum Submitted {
     Committed { txid: TxId, response: Bytes },
     /// Refused; it left no trace.
     Rejected(Rejection),
-    /// It was sealed, then its primary lost the lead. It may yet commit under this id, or never: ask for the id's status.
-    Unknown(TxId),
+    /// It was sealed, then its primary lost the lead: it may yet commit under this id, or never; ask for the id's status. Without an
+    /// id it went to a primary that did not answer: it may have been executed, or not.
+    Unknown(Option<TxId>),
     /// There is no primary just now, or it cannot be reached. It was not executed.
     Unavailable,
 }

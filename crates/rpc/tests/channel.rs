@@ -10,7 +10,7 @@ use coco_crypto::{
     Certificate, Curve, NodeCertificateRequest, SigningKey, SubjectAltName, SystemCrypto, Validity,
     issue_node_certificate, self_signed_service_certificate,
 };
-use coco_rpc::channel::{Channels, Frame, Hello, Inbound, Lane, Link, Respond};
+use coco_rpc::channel::{Channels, Frame, Hello, Inbound, Lane, Link, NoAnswer, Respond};
 use coco_rpc::tls::Identity;
 use coco_types::{NodeId, ReplicaId, limits};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
@@ -132,7 +132,7 @@ impl Running {
         links.get(&ReplicaId(peer)).expect("just seen").clone()
     }
 
-    async fn ask(&self, peer: u64, kind: u16, body: Bytes, timeout: Duration) -> Option<Bytes> {
+    async fn ask(&self, peer: u64, kind: u16, body: Bytes, timeout: Duration) -> Result<Bytes, NoAnswer> {
         let (reply, replied) = oneshot::channel();
         let answer = Box::new(move |answer| drop(reply.send(answer)));
         self.channels.request(ReplicaId(peer), kind, body, timeout, answer);
@@ -159,8 +159,8 @@ async fn nodes_of_one_service_exchange_messages_and_requests_of_every_size() {
     assert_eq!(b.next_raft().await, (ReplicaId(1), Bytes::from_static(b"after")));
     b.channels.send_raft(ReplicaId(1), Lane::Urgent, Bytes::from_static(b"heartbeat"));
     assert_eq!(a.next_raft().await, (ReplicaId(2), Bytes::from_static(b"heartbeat")));
-    assert_eq!(a.ask(2, ECHO, large.clone(), PATIENCE).await, Some(large));
-    assert_eq!(b.ask(1, ECHO, Bytes::new(), PATIENCE).await, Some(Bytes::new()));
+    assert_eq!(a.ask(2, ECHO, large.clone(), PATIENCE).await, Ok(large));
+    assert_eq!(b.ask(1, ECHO, Bytes::new(), PATIENCE).await, Ok(Bytes::new()));
 }
 
 #[tokio::test]
@@ -169,11 +169,11 @@ async fn a_request_without_an_answer_ends_without_one() {
     let (a, mut b) = (start(1, &service.issue(VALIDITY), &service), start(2, &service.issue(VALIDITY), &service));
     a.dial(&[(2, b.channels.address())]);
     a.until_up(2).await;
-    assert_eq!(a.ask(2, DROP, Bytes::new(), 10 * PATIENCE).await, None, "the owner dropped it");
-    assert_eq!(a.ask(2, HOLD, Bytes::new(), Duration::from_millis(20)).await, None, "too late");
+    assert_eq!(a.ask(2, DROP, Bytes::new(), 10 * PATIENCE).await, Err(NoAnswer::Lost), "the owner dropped it");
+    assert_eq!(a.ask(2, HOLD, Bytes::new(), Duration::from_millis(20)).await, Err(NoAnswer::Lost), "too late");
     b.held.recv().await.expect("held")(Bytes::from_static(b"late"));
-    assert_eq!(a.ask(2, ECHO, Bytes::from_static(b"x"), PATIENCE).await, Some(Bytes::from_static(b"x")));
-    assert_eq!(a.ask(9, ECHO, Bytes::new(), PATIENCE).await, None, "no such peer");
+    assert_eq!(a.ask(2, ECHO, Bytes::from_static(b"x"), PATIENCE).await, Ok(Bytes::from_static(b"x")));
+    assert_eq!(a.ask(9, ECHO, Bytes::new(), PATIENCE).await, Err(NoAnswer::NotSent), "no such peer");
 }
 
 #[tokio::test]
@@ -187,16 +187,16 @@ async fn a_peer_that_comes_back_is_connected_again() {
     let answer = Box::new(move |answer| drop(reply.send(answer)));
     a.channels.request(ReplicaId(2), HOLD, Bytes::new(), 10 * PATIENCE, answer);
     drop(b);
-    assert_eq!(lost.await, Ok(None), "its connection was lost");
+    assert_eq!(lost.await, Ok(Err(NoAnswer::Lost)), "its connection was lost");
     a.until_down(2).await;
     let b = start_at(address, 2, &service.issue(VALIDITY), &service, None);
     a.until_up(2).await;
-    assert_eq!(a.ask(2, ECHO, Bytes::from_static(b"x"), PATIENCE).await, Some(Bytes::from_static(b"x")));
+    assert_eq!(a.ask(2, ECHO, Bytes::from_static(b"x"), PATIENCE).await, Ok(Bytes::from_static(b"x")));
     let moved = start(2, &service.issue(VALIDITY), &service);
     a.dial(&[(2, moved.channels.address())]);
     drop(b);
     a.until_up(2).await;
-    assert_eq!(a.ask(2, ECHO, Bytes::from_static(b"y"), PATIENCE).await, Some(Bytes::from_static(b"y")));
+    assert_eq!(a.ask(2, ECHO, Bytes::from_static(b"y"), PATIENCE).await, Ok(Bytes::from_static(b"y")));
 }
 
 #[tokio::test]
@@ -247,7 +247,7 @@ async fn a_disconnected_peer_loses_what_it_asked_and_may_come_back() {
         b.held.recv().await
     };
     tokio::select! {
-        answer = asking => assert_eq!(answer, None),
+        answer = asking => assert_eq!(answer, Err(NoAnswer::Lost)),
         _ = disconnecting => panic!("nothing more is held"),
     }
     a.until_up(2).await;
@@ -296,15 +296,15 @@ async fn a_flood_for_a_peer_that_is_away_is_bounded_and_each_request_ends() {
     let requests = limits::CHANNEL_REQUESTS_MAX + 10;
     for _ in 0..requests {
         let ended = ended.clone();
-        let answer = Box::new(move |answer: Option<Bytes>| drop(ended.send(answer)));
+        let answer = Box::new(move |answer: Result<Bytes, NoAnswer>| drop(ended.send(answer)));
         a.channels.request(ReplicaId(2), ECHO, Bytes::new(), 10 * PATIENCE, answer);
     }
     for _ in 0..10 {
-        assert_eq!(answers.try_recv(), Ok(None), "beyond the limit: at once");
+        assert_eq!(answers.try_recv(), Ok(Err(NoAnswer::NotSent)), "beyond the limit: at once");
     }
     drop(a);
     for _ in 10..requests {
-        assert_eq!(answers.recv().await, Some(None), "when the channels close: the rest");
+        assert_eq!(answers.recv().await, Some(Err(NoAnswer::Lost)), "when the channels close: the rest");
     }
 }
 

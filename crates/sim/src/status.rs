@@ -8,6 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use coco_node::handle::{Peers, Shared, Standing};
 use coco_protocol::{OpenGate, TransactionStatus};
+use coco_rpc::channel::{Answer, NoAnswer};
 use coco_types::{ReplicaId, TxId};
 use crossbeam_channel::bounded;
 use parking_lot::RwLock;
@@ -42,15 +43,8 @@ struct NoPeers;
 impl Peers for NoPeers {
     fn send(&self, _to: ReplicaId, _message: Bytes) {}
 
-    fn request(
-        &self,
-        _to: ReplicaId,
-        _kind: u16,
-        _body: Bytes,
-        _timeout: Duration,
-        reply: Box<dyn FnOnce(Option<Bytes>) + Send>,
-    ) {
-        reply(None);
+    fn request(&self, _to: ReplicaId, _kind: u16, _body: Bytes, _timeout: Duration, reply: Answer) {
+        reply(Err(NoAnswer::NotSent));
     }
 
     fn connect(&self, _peers: &BTreeMap<ReplicaId, SocketAddr>) {}

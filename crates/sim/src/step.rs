@@ -251,9 +251,9 @@ impl World {
                 let membership = self.membership(from);
                 self.invariants.acknowledged(id, *txid, &membership, &durable)
             }
-            Submitted::Unknown(txid) => self.invariants.outcome_unknown(id, *txid),
+            Submitted::Unknown(Some(txid)) => self.invariants.outcome_unknown(id, *txid),
             Submitted::Rejected(rejection) => Err(Violation(format!("submission {id} was rejected: {rejection}"))),
-            Submitted::Accepted | Submitted::Unavailable => Ok(()),
+            Submitted::Accepted | Submitted::Unknown(None) | Submitted::Unavailable => Ok(()),
         }
     }
 }

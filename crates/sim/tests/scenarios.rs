@@ -334,7 +334,7 @@ fn settle(world: &mut World) {
 
 fn unknown(world: &World, id: u64) -> TxId {
     match world.answer(id) {
-        Some(Submitted::Unknown(txid)) => *txid,
+        Some(Submitted::Unknown(Some(txid))) => *txid,
         other => panic!("submission {id} was answered {other:?}"),
     }
 }

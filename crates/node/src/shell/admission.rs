@@ -8,6 +8,7 @@ use coco_attestation::Claims;
 use coco_crypto::{Certificate, SymmetricKey, SystemCrypto};
 use coco_governance::{Applicant, NodeRow, Standing};
 use coco_protocol::{Outcome, Rejection, RejectionReason, Submitted};
+use coco_rpc::channel::NoAnswer;
 
 use crate::events::ExecutorEvent;
 use crate::executor::SystemCommand;
@@ -45,8 +46,8 @@ impl Admission {
         let Some(primary) = self.shared.standing.read().primary else {
             return reply(Err("there is no primary just now: try again".to_owned()));
         };
-        let answer = move |body: Option<Bytes>| {
-            let result = body.ok_or_else(|| "the primary does not answer: try again".to_owned());
+        let answer = move |body: Result<Bytes, NoAnswer>| {
+            let result = body.map_err(|_| "the primary does not answer: try again".to_owned());
             reply(result.and_then(|body| match wire::decode_result(body) {
                 Ok(result) => result.map_err(|rejection| rejection.message),
                 Err(error) => Err(error.to_string()),

@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use coco_governance::NodeRow;
 use coco_protocol::{Protocol, Rejection, RejectionReason, Submitted};
-use coco_rpc::channel::{Answer, Channels, Hello, Inbound, Lane, Respond};
+use coco_rpc::channel::{Answer, Channels, Hello, Inbound, Lane, NoAnswer, Respond};
 use coco_types::{NodeId, ReplicaId};
 
 use crate::events::{ExecutorEvent, ReplicaEvent};
@@ -47,7 +47,7 @@ impl Peers for Network {
     fn request(&self, to: ReplicaId, kind: u16, body: Bytes, timeout: Duration, reply: Answer) {
         match self.channels.get() {
             Some(channels) => channels.request(to, kind, body, timeout, reply),
-            None => reply(None),
+            None => reply(Err(NoAnswer::NotSent)),
         }
     }
 

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use coco_consensus::{Persist, ReadOutcome, Role};
 use coco_governance::{NodeRow, NodeStatus};
 use coco_protocol::Submitted;
+use coco_rpc::channel::NoAnswer;
 use coco_types::{ReplicaId, Seqno, limits};
 use crossbeam_channel::{RecvTimeoutError, Sender};
 
@@ -157,8 +158,8 @@ impl ReplicaThread {
             return Ok(());
         };
         let events = self.shared.replica.clone();
-        let answer = move |body: Option<bytes::Bytes>| {
-            let seqno = body.and_then(|body| body.first_chunk::<8>().map(|bytes| u64::from_le_bytes(*bytes)));
+        let answer = move |body: Result<bytes::Bytes, NoAnswer>| {
+            let seqno = body.ok().and_then(|body| body.first_chunk::<8>().map(|bytes| u64::from_le_bytes(*bytes)));
             match seqno {
                 Some(seqno) => ask_replica(&events, ReplicaEvent::ReadUpTo { seqno: Seqno(seqno), reply }),
                 None => reply(false),

@@ -55,8 +55,17 @@ pub trait Inbound: Send + Sync {
 /// The way back for one response.
 pub type Respond = Box<dyn FnOnce(Bytes) + Send>;
 
-/// The end of a request: the answer, or `None` if there will be none.
-pub type Answer = Box<dyn FnOnce(Option<Bytes>) + Send>;
+/// The end of a request: the answer, or why there will be none.
+pub type Answer = Box<dyn FnOnce(Result<Bytes, NoAnswer>) + Send>;
+
+/// What the peer may have done with a request that it did not answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoAnswer {
+    /// Nothing: it never left.
+    NotSent,
+    /// Anything: the time was up, the connection broke, or the peer declined to answer.
+    Lost,
+}
 
 /// How the connection to a peer stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -154,7 +163,7 @@ impl Channels {
     pub fn request(&self, to: ReplicaId, kind: u16, body: Bytes, timeout: Duration, reply: Answer) {
         match self.peer(to) {
             Some(peer) => peer.request(kind, body, timeout, reply),
-            None => reply(None),
+            None => reply(Err(NoAnswer::NotSent)),
         }
     }
 

@@ -22,7 +22,7 @@ use super::frame::Frame;
 use super::lanes::{Lane, Lanes};
 use super::trust::node_of;
 use super::wire::{Reader, write_hello, write_lanes};
-use super::{Answer, Link, Shared};
+use super::{Answer, Link, NoAnswer, Shared};
 
 pub(crate) struct Peer {
     id: ReplicaId,
@@ -67,7 +67,7 @@ impl Peer {
             task.abort();
         }
         self.waiting.lock().closed = true;
-        self.abandon();
+        self.abandon(NoAnswer::Lost);
     }
 
     pub(crate) fn send_raft(&self, lane: Lane, message: Bytes) {
@@ -79,7 +79,7 @@ impl Peer {
         let mut waiting = self.waiting.lock();
         if waiting.closed || waiting.requests.len() >= limits::CHANNEL_REQUESTS_MAX {
             drop(waiting);
-            return reply(None);
+            return reply(Err(NoAnswer::NotSent));
         }
         waiting.last_id += 1;
         let (id, bytes) = (waiting.last_id, body.len());
@@ -87,7 +87,7 @@ impl Peer {
             || !self.lanes.put_request(&Frame::Request { id, kind, body }, bytes)
         {
             drop(waiting);
-            return reply(None);
+            return reply(Err(NoAnswer::NotSent));
         }
         let deadline = Instant::now() + timeout;
         let soonest = waiting.deadlines.first_key_value().is_none_or(|((known, _), ())| deadline < *known);
@@ -104,18 +104,18 @@ impl Peer {
         let Some((deadline, reply)) = waiting.requests.remove(&id) else { return };
         waiting.deadlines.remove(&(deadline, id));
         drop(waiting);
-        reply(body);
+        reply(body.ok_or(NoAnswer::Lost));
     }
 
     /// Nobody will answer what was asked on a lost connection, and what is queued is stale: consensus sends it again.
-    fn abandon(&self) {
+    fn abandon(&self, end: NoAnswer) {
         let requests = {
             let mut waiting = self.waiting.lock();
             self.lanes.clear();
             waiting.deadlines.clear();
             std::mem::take(&mut waiting.requests)
         };
-        requests.into_values().for_each(|(_, reply)| reply(None));
+        requests.into_values().for_each(|(_, reply)| reply(Err(end)));
     }
 
     async fn expire(&self) {
@@ -138,10 +138,13 @@ impl Peer {
     async fn keep_up(&self) {
         let mut delay = limits::CHANNEL_RETRY_MS;
         loop {
+            // Without a connection nothing that waits can have left.
+            let mut end = NoAnswer::NotSent;
             let error = match tokio::time::timeout(OPEN_TIMEOUT, self.open()).await {
                 Ok(Ok((stream, reader))) => {
                     delay = limits::CHANNEL_RETRY_MS;
                     self.note(Link::Up);
+                    end = NoAnswer::Lost;
                     self.serve(stream, reader).await
                 }
                 Ok(Err(error)) => error,
@@ -149,7 +152,7 @@ impl Peer {
             };
             tracing::debug!(peer = %self.id, address = %self.address, %error, "channel down");
             self.note(Link::Down(error.to_string()));
-            self.abandon();
+            self.abandon(end);
             tokio::time::sleep(jittered(delay)).await;
             delay = (delay * 2).min(limits::CHANNEL_RETRY_MS_MAX);
         }

@@ -112,7 +112,8 @@ pub fn accepted(submitted: Submitted) -> Result<(), RpcError> {
     match submitted {
         Submitted::Accepted | Submitted::Committed { .. } => Ok(()),
         Submitted::Rejected(rejection) => Err(rejection.into()),
-        Submitted::Unknown(txid) => Err(RpcError::server(format!("outcome unknown, ledger transaction {txid}"))),
+        Submitted::Unknown(Some(txid)) => Err(RpcError::server(format!("outcome unknown, ledger transaction {txid}"))),
+        Submitted::Unknown(None) => Err(RpcError::server("outcome unknown: the primary did not answer")),
         Submitted::Unavailable => Err(RpcError::unavailable()),
     }
 }
