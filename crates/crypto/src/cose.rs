@@ -92,7 +92,7 @@ pub fn sign(crypto: &dyn Crypto, key: &SigningKey, protected: &[u8], payload: &[
 }
 
 /// Sig_structure (RFC 9052 §4.4) without external data.
-fn to_be_signed(protected: &[u8], payload: &[u8]) -> Vec<u8> {
+pub fn to_be_signed(protected: &[u8], payload: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(protected.len() + payload.len() + 32);
     let mut encoder = Encoder::new(&mut bytes);
     let ok = "a vector takes any bytes";

@@ -7,11 +7,15 @@ pub enum Error {
     /// A row that this software did not write, or damage.
     #[error("the row {key} of {map} is not readable: {why}")]
     UnreadableRow { map: MapName, key: String, why: String },
+    #[error("the network has no constitution")]
+    NoConstitution,
     /// A founding fact that is not usable.
     #[error("genesis: {0}")]
     Founding(String),
     #[error("not admitted: {0}")]
     NotAdmitted(String),
+    #[error("the service was not opened: {0}")]
+    NotOpened(String),
     #[error("there is no node {0}")]
     UnknownNode(NodeId),
 }

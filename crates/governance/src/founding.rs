@@ -6,6 +6,7 @@ use coco_types::Digest;
 
 use crate::Error;
 use crate::rows::{self, MemberInfo, Network, NodeRow, ServiceInfo, ServiceStatus, UserInfo};
+use crate::service::ServiceConfig;
 use crate::tables::{self, Read};
 
 /// What a network is founded on.
@@ -15,6 +16,8 @@ pub struct Founding {
     pub members: Vec<FoundingActor>,
     pub participants: Vec<FoundingActor>,
     pub virtual_measurements: Vec<Digest>,
+    /// The module's text.
+    pub constitution: String,
     /// The first node, already `Trusted`: there is nobody to judge it.
     pub node: NodeRow,
     /// Its certificate, in PEM.
@@ -38,7 +41,7 @@ pub fn found(tx: &mut Tx, founding: &Founding) -> Result<(), Error> {
     for member in &founding.members {
         let id = rows::member_id(&certificate(&member.certificate)?).to_string();
         tx.put(&tables::MEMBER_CERTS, id.clone().into_bytes(), member.certificate.clone().into_bytes());
-        let info = MemberInfo { status: "Accepted".to_owned(), member_data: member.data.clone() };
+        let info = MemberInfo { status: "Accepted".to_owned(), member_data: member.data.clone(), recovery_role: None };
         tables::write(tx, &tables::MEMBER_INFO, id.as_bytes(), &info);
     }
     for participant in &founding.participants {
@@ -49,6 +52,8 @@ pub fn found(tx: &mut Tx, founding: &Founding) -> Result<(), Error> {
     for measurement in &founding.virtual_measurements {
         tables::write(tx, &tables::VIRTUAL_MEASUREMENTS, &rows::digest_key(measurement), &"AllowedToJoin");
     }
+    tables::write(tx, &tables::CONSTITUTION, &tables::SINGLETON, &founding.constitution);
+    tables::write(tx, &tables::SERVICE_CONFIG, &tables::SINGLETON, &ServiceConfig::default());
     founding.node.write(tx);
     let id = founding.node.id.to_string();
     tx.put(&tables::NODE_CERTS, id.into_bytes(), founding.node_certificate.clone().into_bytes());

@@ -1,17 +1,34 @@
 //! The consortium's facts: members, participants, nodes, service and policy, as rows of public maps.
 //!
 //! Map names and JSON follow CCF, so that its tools read them; what CCF lacks is under `public:ccf.gov.coco.`. Everything is
-//! written through a `kv::Tx` and therefore a ledger transaction like any other. This crate holds the rows and the rules of who may
-//! join; proposals and votes over them are built on top.
+//! written through a `kv::Tx` and therefore a ledger transaction like any other. This crate holds the rows, the rules of
+//! who may join, and how members decide: the constitution in a JavaScript sandbox, proposals and ballots.
 
 mod admission;
+pub mod constitution;
+mod draft;
+mod engine;
 mod error;
+#[cfg(test)]
+mod fixture;
 mod founding;
+mod message;
+mod proposals;
+mod refusal;
 mod rows;
+mod service;
+mod session;
 pub mod tables;
 
 pub use admission::{Applicant, Standing, admit, applicant_claims, current_nodes, mark_gone, policy, retire};
+pub use draft::Draft;
+pub use engine::{Facts, Failure, Services};
 pub use error::Error;
 pub use founding::{Founding, FoundingActor, found, open};
+pub use message::Message;
+pub use proposals::{Proposal, ProposalInfo, ProposalState};
+pub use refusal::{Code, Refusal};
 pub use rows::{Addresses, MemberInfo, Network, NodeInfo, NodeRow, NodeStatus, ServiceInfo, ServiceStatus, UserInfo};
+pub use service::{CERTIFICATE_DAYS_MAX, ServiceConfig};
+pub use session::{Ack, Answer, Change, Operation, Request, Session, Simulation};
 pub use tables::Read;

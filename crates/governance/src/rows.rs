@@ -16,6 +16,9 @@ pub struct MemberInfo {
     pub status: String,
     #[serde(default)]
     pub member_data: serde_json::Value,
+    /// CCF's word for what the member holds for recovery.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recovery_role: Option<String>,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]

@@ -12,6 +12,22 @@ use crate::Error;
 pub const MEMBER_CERTS: MapName = MapName::from_static("public:ccf.gov.members.certs");
 /// Member id → [`crate::MemberInfo`].
 pub const MEMBER_INFO: MapName = MapName::from_static("public:ccf.gov.members.info");
+/// Member id → RSA public key in PEM, of members that hold a recovery share.
+pub const MEMBER_ENCRYPTION_KEYS: MapName = MapName::from_static("public:ccf.gov.members.encryption_public_keys");
+/// Member id → [`crate::Ack`].
+pub const MEMBER_ACKS: MapName = MapName::from_static("public:ccf.gov.members.acks");
+/// One row: the constitution's text, as JSON.
+pub const CONSTITUTION: MapName = MapName::from_static("public:ccf.gov.constitution");
+/// Proposal id → what was submitted, unchanged.
+pub const PROPOSALS: MapName = MapName::from_static("public:ccf.gov.proposals");
+/// Proposal id → [`crate::ProposalInfo`].
+pub const PROPOSALS_INFO: MapName = MapName::from_static("public:ccf.gov.proposals_info");
+/// Member id → its last signed request, base64 as JSON.
+pub const COSE_HISTORY: MapName = MapName::from_static("public:ccf.gov.cose_history");
+/// Time and digest of a recent proposal, as JSON → its id, as JSON.
+pub const COSE_RECENT_PROPOSALS: MapName = MapName::from_static("public:ccf.gov.cose_recent_proposals");
+/// One row: [`crate::ServiceConfig`].
+pub const SERVICE_CONFIG: MapName = MapName::from_static("public:ccf.gov.service.config");
 /// Participant id → certificate in PEM.
 pub const USER_CERTS: MapName = MapName::from_static("public:ccf.gov.users.certs");
 /// Participant id → [`crate::UserInfo`].

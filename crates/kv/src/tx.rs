@@ -63,6 +63,11 @@ impl Tx {
         self.reads.base_version()
     }
 
+    /// What the transaction was begun on. Reads of it are not tracked.
+    pub fn base(&self) -> &Snapshot {
+        self.reads.base()
+    }
+
     pub fn get(&mut self, map: &MapName, key: &[u8]) -> Option<Bytes> {
         if let Some(own) = self.writes.get(map, key) {
             return own.cloned();

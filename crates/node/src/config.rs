@@ -83,6 +83,9 @@ pub struct Genesis {
     pub participants: Vec<Actor>,
     /// Accepted code measurements of virtual nodes, hex.
     pub virtual_measurements: Vec<String>,
+    /// The constitution: a JavaScript module's text. Coco's own if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub constitution: Option<String>,
     #[serde(default = "chunk_bytes")]
     pub chunk_bytes: u64,
     /// Genesis of each hosted ledger by name, in the protocol's own form.

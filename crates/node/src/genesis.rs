@@ -32,6 +32,7 @@ pub fn founding(genesis: &Genesis, founder: Founder) -> Result<Founding, String>
         members: genesis.members.iter().map(actor).collect(),
         participants: genesis.participants.iter().map(actor).collect(),
         virtual_measurements: genesis.virtual_measurements.iter().map(measurement).collect::<Result<_, _>>()?,
+        constitution: genesis.constitution.clone().unwrap_or_else(|| coco_governance::constitution::DEFAULT.to_owned()),
         node: founder.node,
         node_certificate: founder.node_certificate,
         service_certificate: founder.service_certificate,

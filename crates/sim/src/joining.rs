@@ -127,6 +127,7 @@ impl World {
             members: vec![Actor { certificate: member.to_pem(), data: serde_json::Value::Null }],
             participants: Vec::new(),
             virtual_measurements: vec![MEASUREMENT.to_string()],
+            constitution: None,
             chunk_bytes: self.setting.options.chunk_bytes,
             ledgers: [("counter".to_owned(), serde_json::Value::Null)].into(),
         };

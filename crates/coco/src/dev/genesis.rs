@@ -37,6 +37,7 @@ pub fn create(folder: &Path, network: &Network, accounts: &[Account]) -> anyhow:
         members: (0..network.members).map(member).collect::<anyhow::Result<_>>()?,
         participants: Vec::new(),
         virtual_measurements: vec![coco_node::shell::own_measurement()?.to_string()],
+        constitution: None,
         chunk_bytes: limits::CHUNK_BYTES,
         ledgers: protocols::genesis(ethereum(network, accounts, now_s)?),
     })

@@ -1,0 +1,9 @@
+actions.set("add_virtual_measurement", {
+  validate: (args) => checkArgs(args, { measurement: is.id }),
+  apply({ measurement }, proposalId) {
+    writeRow(VIRTUAL_MEASUREMENTS, textKey(measurement.toLowerCase()), "AllowedToJoin");
+    dropOtherOpenProposals(proposalId);
+  },
+  describe: ({ measurement }) =>
+    `Let virtual nodes (no protection) that run the code ${measurement.slice(0, 8)}… join; every other open proposal is dropped`,
+});

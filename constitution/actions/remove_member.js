@@ -1,0 +1,14 @@
+actions.set("remove_member", {
+  validate: (args) => checkArgs(args, { member_id: is.id }),
+  apply({ member_id }) {
+    const key = textKey(member_id);
+    if (!ccf.kv[MEMBER_INFO].has(key)) return;
+    const holders = activeShareHolders().map(([id]) => id);
+    const threshold = readRow(SERVICE_CONFIG, K0)?.recovery_threshold ?? 0;
+    if (holders.includes(member_id) && holders.length - 1 < threshold) {
+      fail(`${holders.length - 1} share holders would be left, and recovery needs ${threshold}`);
+    }
+    for (const map of [MEMBER_INFO, MEMBER_CERTS, MEMBER_KEYS, MEMBER_ACKS]) ccf.kv[map].delete(key);
+  },
+  describe: ({ member_id }) => `Remove the member ${memberName(member_id)}; its votes on open proposals no longer count`,
+});

@@ -1,0 +1,11 @@
+const id = "0".repeat(63) + "1";
+refuses("remove_member", { member_id: "short" }, /64 hexadecimal/);
+carries("remove_member", { member_id: id });
+writeRow(MEMBER_INFO, textKey(id), { status: "Active" });
+ccf.kv[MEMBER_KEYS].set(textKey(id), ccf.strToBuf("key"));
+writeRow(SERVICE_CONFIG, K0, { recovery_threshold: 1 });
+fails("remove_member", { member_id: id }, /0 share holders would be left/);
+writeRow(SERVICE_CONFIG, K0, { recovery_threshold: 0 });
+carries("remove_member", { member_id: id });
+equal(ccf.kv[MEMBER_INFO].has(textKey(id)), false);
+equal(ccf.kv[MEMBER_KEYS].has(textKey(id)), false);

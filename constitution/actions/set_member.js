@@ -1,0 +1,25 @@
+actions.set("set_member", {
+  validate(args) {
+    checkArgs(args, {
+      cert: is.certificate,
+      "encryption_pub_key?": is.string,
+      "member_data?": is.object,
+      "recovery_role?": is.oneOf(["NonParticipant", "Participant", "Owner"]),
+    });
+    if (args.recovery_role && !args.encryption_pub_key) fail("a recovery_role needs an encryption_pub_key");
+  },
+  apply({ cert, encryption_pub_key, member_data, recovery_role }) {
+    const key = textKey(ccf.pemToId(cert));
+    ccf.kv[MEMBER_CERTS].set(key, ccf.strToBuf(cert));
+    if (encryption_pub_key) ccf.kv[MEMBER_KEYS].set(key, ccf.strToBuf(encryption_pub_key));
+    else ccf.kv[MEMBER_KEYS].delete(key);
+    writeRow(MEMBER_INFO, key, { member_data, recovery_role, status: "Accepted" });
+    const signature = readRow(SIGNATURES, K0);
+    writeRow(MEMBER_ACKS, key, { state_digest: signature?.root ?? "" });
+  },
+  describe({ cert, member_data }) {
+    const id = ccf.pemToId(cert);
+    const verb = ccf.kv[MEMBER_INFO].has(textKey(id)) ? "Reset the member" : "Add the member";
+    return `${verb} ${named(member_data, id)}; it votes once it has acknowledged the state`;
+  },
+});

@@ -1,0 +1,11 @@
+actions.set("set_voting_policy", {
+  validate(args) {
+    const policy = policies.get(args?.policy) ?? fail(`policy must be one of ${[...policies.keys()].join(", ")}`);
+    policy.validate(args);
+  },
+  apply(args, proposalId) {
+    writeRow(VOTING_POLICY, K0, args);
+    dropOtherOpenProposals(proposalId);
+  },
+  describe: (args) => `From now on, ${policies.get(args.policy).describe(args)}; every other open proposal is dropped`,
+});

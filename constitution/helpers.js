@@ -1,0 +1,121 @@
+// What actions and policies share. Everything of the constitution is one module: names here are known in all of its files.
+
+const K0 = new ArrayBuffer(8);
+
+const MEMBER_CERTS = "public:ccf.gov.members.certs";
+const MEMBER_INFO = "public:ccf.gov.members.info";
+const MEMBER_KEYS = "public:ccf.gov.members.encryption_public_keys";
+const MEMBER_ACKS = "public:ccf.gov.members.acks";
+const USER_CERTS = "public:ccf.gov.users.certs";
+const USER_INFO = "public:ccf.gov.users.info";
+const NODE_INFO = "public:ccf.gov.nodes.info";
+const SERVICE_INFO = "public:ccf.gov.service.info";
+const SERVICE_CONFIG = "public:ccf.gov.service.config";
+const CONSTITUTION = "public:ccf.gov.constitution";
+const PROPOSALS_INFO = "public:ccf.gov.proposals_info";
+const VOTING_POLICY = "public:ccf.gov.coco.voting_policy";
+const SIGNATURES = "public:ccf.internal.signatures";
+const VIRTUAL_MEASUREMENTS = "public:ccf.gov.nodes.virtual.measurements";
+
+// --- Rows ---------------------------------------------------------------------------------------------------------------------------
+
+const textKey = (text) => ccf.strToBuf(text);
+
+function readRow(map, key) {
+  const value = ccf.kv[map].get(key);
+  return value === undefined ? undefined : ccf.bufToJsonCompatible(value);
+}
+
+function writeRow(map, key, row) {
+  ccf.kv[map].set(key, ccf.jsonCompatibleToBuf(row));
+}
+
+function rows(map) {
+  const found = [];
+  ccf.kv[map].forEach((value, key) => found.push([ccf.bufToStr(key), ccf.bufToJsonCompatible(value)]));
+  return found;
+}
+
+function mustExist(map, id, what) {
+  const row = readRow(map, textKey(id));
+  if (row === undefined) throw new Error(`there is no ${what} ${id}`);
+  return row;
+}
+
+function activeMembers() {
+  return rows(MEMBER_INFO).filter(([, info]) => info.status === "Active");
+}
+
+// Active members that hold a recovery share.
+function activeShareHolders() {
+  return activeMembers().filter(([id]) => ccf.kv[MEMBER_KEYS].has(textKey(id)));
+}
+
+// Other proposals were made, and voted on, under rules that no longer hold: nobody may be held to them.
+function dropOtherOpenProposals(proposalId) {
+  for (const [id, info] of rows(PROPOSALS_INFO)) {
+    if (id !== proposalId && info.state === "Open") {
+      writeRow(PROPOSALS_INFO, textKey(id), { ...info, state: "Dropped" });
+    }
+  }
+}
+
+// --- Arguments ----------------------------------------------------------------------------------------------------------------------
+
+function fail(message) {
+  throw new Error(message);
+}
+
+// Each field of `shape` is a check; a name that ends in `?` may be absent. Fields that no check names are refused: a misspelt one
+// would otherwise silently not be what the voters read.
+function checkArgs(args, shape) {
+  if (typeof args !== "object" || args === null || Array.isArray(args)) fail("the arguments must be an object");
+  const known = new Map(Object.entries(shape).map(([name, check]) => [name.replace("?", ""), check]));
+  for (const name of Object.keys(args)) if (!known.has(name)) fail(`there is no argument ${name}`);
+  for (const [name, check] of Object.entries(shape)) {
+    const field = name.replace("?", "");
+    const value = args[field];
+    if (value === undefined || value === null) {
+      if (!name.endsWith("?")) fail(`${field} is missing`);
+    } else {
+      check(value, field);
+    }
+  }
+}
+
+function checkNoArgs(args) {
+  if (args !== null && args !== undefined && Object.keys(args).length > 0) fail("this action takes no arguments");
+}
+
+const is = {
+  string: (value, field) => typeof value === "string" || fail(`${field} must be a text`),
+  object: (value, field) => (typeof value === "object" && !Array.isArray(value)) || fail(`${field} must be an object`),
+  flag: (value, field) => typeof value === "boolean" || fail(`${field} must be true or false`),
+  integer: (least, most) => (value, field) =>
+    (Number.isInteger(value) && value >= least && value <= most) ||
+    fail(`${field} must be a whole number from ${least} to ${most}`),
+  oneOf: (choices) => (value, field) => choices.includes(value) || fail(`${field} must be one of ${choices.join(", ")}`),
+  id: (value, field) =>
+    (typeof value === "string" && /^[0-9a-fA-F]{64}$/.test(value)) || fail(`${field} must be 64 hexadecimal digits`),
+  certificate: (value, field) =>
+    ccf.crypto.isValidX509CertBundle(value) || fail(`${field} must be an X.509 certificate in PEM`),
+};
+
+// --- Words --------------------------------------------------------------------------------------------------------------------------
+
+function memberName(id) {
+  const name = readRow(MEMBER_INFO, textKey(id))?.member_data?.name;
+  return typeof name === "string" ? `${name} (${id.slice(0, 8)}…)` : `${id.slice(0, 8)}…`;
+}
+
+function named(data, id) {
+  return typeof data?.name === "string" ? `${data.name} (${id.slice(0, 8)}…)` : `${id.slice(0, 8)}…`;
+}
+
+// --- Registers ----------------------------------------------------------------------------------------------------------------------
+
+// Name -> {validate(args), apply(args, proposalId), describe(args)}. Each file of actions/ adds one.
+const actions = new Map();
+
+// Name -> {validate(rule), decide({rule, votes, members, actions}), describe(rule)}. Each file of policies/ adds one.
+const policies = new Map();

@@ -1,0 +1,35 @@
+// Decides after every ballot by the voting policy in force: a row that `set_voting_policy` writes, else a majority of the active members.
+
+function votingPolicy() {
+  return readRow(VOTING_POLICY, K0) ?? { policy: "majority" };
+}
+
+// Votes of members who are still active, with what the policies ask about their members.
+function electorate(votes) {
+  const cast = new Map(votes.map(({ member_id, vote }) => [member_id, vote]));
+  return activeMembers().map(([id, info]) => ({ id, data: info.member_data ?? {}, vote: cast.get(id) }));
+}
+
+// The rule that all policies but unanimity share: accepted with enough in favour, rejected once that is out of reach.
+function enough(voters, required, weight = () => 1) {
+  const sum = (wanted) => voters.filter(wanted).reduce((total, voter) => total + weight(voter), 0);
+  if (required > 0 && sum(({ vote }) => vote === true) >= required) return "Accepted";
+  return sum(({ vote }) => vote !== false) < required ? "Rejected" : "Open";
+}
+
+// Every part must accept; any that rejects, rejects.
+function every(decisions) {
+  if (decisions.includes("Rejected")) return "Rejected";
+  return decisions.every((decision) => decision === "Accepted") ? "Accepted" : "Open";
+}
+
+function majorityOf(voters) {
+  return enough(voters, Math.floor(voters.length / 2) + 1);
+}
+
+export function resolve(proposal, proposerId, votes, proposalId) {
+  const rule = votingPolicy();
+  const policy = policies.get(rule.policy);
+  if (policy === undefined) throw new Error(`there is no voting policy ${rule.policy}`);
+  return policy.decide(electorate(votes), rule);
+}

@@ -1,0 +1,183 @@
+//! The default constitution: each action with the test beside it, and the limits that every constitution meets.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use coco_crypto::{Curve, SeededCrypto};
+use coco_kv::Store;
+
+use super::*;
+use crate::Session;
+use crate::fixture::{self, Actor, ROOT};
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../constitution")
+}
+
+struct Fixture {
+    store: Store,
+    participant: Actor,
+}
+
+impl Fixture {
+    fn new() -> Self {
+        let crypto = SeededCrypto::new(1);
+        let member = Actor::new(&crypto, Curve::P384, "member");
+        let store = fixture::founded(&crypto, &[&member], DEFAULT);
+        Self { store, participant: Actor::new(&crypto, Curve::P256, "participant") }
+    }
+
+    fn session(&self) -> Session {
+        fixture::session(&self.store)
+    }
+
+    /// Runs a function body after the constitution, as `apply` would.
+    fn run(&self, body: &str) -> Result<(), Failure> {
+        let testing = fs::read_to_string(folder().join("testing.js")).unwrap();
+        let module = format!("{DEFAULT}\n{testing}\nexport function test(CERTIFICATE, ROOT) {{\n{body}\n}}");
+        let arguments = [json!(self.participant.certificate.to_pem()), json!(ROOT.to_string())];
+        let call =
+            Call { role: Role::Apply, limits: CONSTITUTION, module: &module, function: "test", arguments: &arguments };
+        let session = self.session();
+        engine::call(&session.world, &Budget::new(STEPS_APPLY, None, 0), &call, |_, _| Ok(()))
+    }
+}
+
+/// How a ballot that is this expression ends.
+fn ballot_of(expression: &str) -> Result<bool, Failure> {
+    let fixture = Fixture::new();
+    let module = format!("export function vote(proposal, proposerId) {{ {expression} }}");
+    let session = fixture.session();
+    ballot(&session.world, &resolution_budget(&session.world), &module, "{}", "proposer")
+}
+
+#[test]
+fn every_action_does_what_its_test_says() {
+    let fixture = Fixture::new();
+    let mut tested = 0;
+    for entry in fs::read_dir(folder().join("actions")).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+        if name.ends_with(".test.js") {
+            continue;
+        }
+        let test = path.with_file_name(name.replace(".js", ".test.js"));
+        let body = fs::read_to_string(&test).unwrap_or_else(|_| panic!("{name} has no test beside it"));
+        fixture.run(&body).unwrap_or_else(|failure| panic!("{}: {failure:?}", test.display()));
+        tested += 1;
+    }
+    assert!(tested >= 15, "{tested}");
+}
+
+#[test]
+fn a_test_that_fails_is_noticed() {
+    let failure = Fixture::new().run("equal(1, 2);").unwrap_err();
+    assert_eq!(failure.reason, "Error: got 1, expected 2");
+}
+
+#[test]
+fn a_proposal_that_is_nonsense_is_described_and_not_thrown_at() {
+    let session = Fixture::new().session();
+    for (text, why) in [
+        ("", "not JSON"),
+        ("[]", "no actions"),
+        ("{\"actions\": []}", "no actions"),
+        ("{\"actions\": [null]}", "there is no action undefined"),
+        ("{\"actions\": [{\"name\": \"rob\"}]}", "there is no action rob"),
+        ("{\"actions\": [{\"name\": \"set_member\", \"args\": 7}]}", "must be an object"),
+    ] {
+        let verdict = validate(&session.world, DEFAULT, text).unwrap();
+        assert!(!verdict.valid && verdict.description.contains(why), "{text}: {verdict:?}");
+    }
+}
+
+#[test]
+fn ballots_vote_by_javascript_truth() {
+    for (expression, vote) in [("return true", true), ("return 1", true), ("return ''", false), ("", false)] {
+        assert_eq!(ballot_of(expression), Ok(vote), "{expression}");
+    }
+    assert_eq!(ballot_of("return proposerId === 'proposer' && proposal === '{}'"), Ok(true));
+}
+
+#[test]
+fn a_ballot_that_never_ends_recurses_or_hoards_fails_and_does_no_harm() {
+    for hostile in [
+        "while (true) {}",
+        "try { while (true) {} } catch (e) {} finally { return true }",
+        "return /^(a+)+$/.test('a'.repeat(40) + 'b')",
+        "const f = () => f(); return f()",
+        "const f = () => { try { return f() } finally { f() } }; return f()",
+        "const a = []; while (true) a.push(new Uint8Array(1 << 20))",
+        "return 'x'.repeat(1 << 29).length",
+        "const a = []; a.length = 4294967295; return a.indexOf(1)",
+        "return Array.prototype.indexOf.call({ length: 2 ** 53 - 1 }, 1)",
+        "return [].concat(new Array(4294967295))",
+        "return JSON.parse('['.repeat(100000) + ']'.repeat(100000))",
+        "throw 'no'",
+        "throw { toString() { throw 1 } }",
+        "return Math.random() > 0.5",
+        "return ccf.kv['private'].has(ccf.strToBuf('x'))",
+        "return ccf.kv['public:ccf.gov.members.info'].set(ccf.strToBuf('x'), ccf.strToBuf('y'))",
+        "return ccf.kv['public:ccf.gov.members.info'].get('text')",
+        "return ccf.kv['public:ccf.gov.members.info'].get()",
+        "return ccf.node.triggerLedgerRekey()",
+    ] {
+        assert!(ballot_of(hostile).is_err(), "{hostile}");
+    }
+}
+
+#[test]
+fn a_ballot_that_runs_too_long_is_marked_and_the_same_on_every_run() {
+    let failures: Vec<_> = (0..2).map(|_| ballot_of("for (let i = 0; ; i++) {}").unwrap_err()).collect();
+    assert!(failures[0].exceeded);
+    assert_eq!(failures[0], failures[1]);
+    assert!(!ballot_of("throw 1").unwrap_err().exceeded);
+}
+
+#[test]
+fn a_ballot_sees_no_clock_no_time_zone_and_no_collector() {
+    for (expression, expected) in [
+        ("return Date.now() === 0 && new Date().getTime() === 0", true),
+        ("return new Date('2024-05-01T10:00:00').toISOString() === '2024-05-01T10:00:00.000Z'", true),
+        ("return new Date('May 1, 2024').getTime()", false),
+        ("return new Date(2024, 0).getHours() === 0 && new Date(0).getTimezoneOffset() === 0", true),
+        ("return new (new Date().constructor)().getTime() === 0", true),
+        ("return typeof WeakRef === 'undefined' && typeof performance === 'undefined'", true),
+    ] {
+        assert_eq!(ballot_of(expression), Ok(expected), "{expression}");
+    }
+}
+
+#[test]
+fn nothing_passes_from_one_call_to_the_next() {
+    let session = Fixture::new().session();
+    let budget = resolution_budget(&session.world);
+    let module = "export function vote() { const seen = globalThis.mark; globalThis.mark = true; return seen; }";
+    for _ in 0..2 {
+        assert_eq!(ballot(&session.world, &budget, module, "{}", "p"), Ok(false));
+    }
+}
+
+#[test]
+fn what_is_no_constitution_is_refused_with_its_reason() {
+    let session = Fixture::new().session();
+    let refused = |text: &str| check(&session.world, &resolution_budget(&session.world), text).unwrap_err().reason;
+    let exports = "export function validate(a) {} export function resolve(a, b, c) {}";
+    assert!(refused("export const validate = 1").contains("no function validate"));
+    assert!(refused(&format!("{exports} export function apply() {{}}")).contains("apply takes 2 arguments, not 0"));
+    assert!(refused("while (true) {}").contains("longer than it may"));
+    assert!(refused("import 'fs'").contains("Error"));
+    assert!(refused("await new Promise(() => {})").contains("never comes"));
+    check(&session.world, &resolution_budget(&session.world), DEFAULT).unwrap();
+}
+
+#[test]
+fn the_resolution_as_a_whole_has_an_end() {
+    let session = Fixture::new().session();
+    let budget = resolution_budget(&session.world);
+    let looping = |at: usize| format!("export function vote() {{ while (true) {{}} }} // {at}");
+    for at in 0..25 {
+        assert!(ballot(&session.world, &budget, &looping(at), "{}", "p").unwrap_err().exceeded);
+    }
+    assert!(budget.steps_left() <= 1, "{}", budget.steps_left());
+}

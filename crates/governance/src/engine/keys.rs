@@ -1,0 +1,125 @@
+//! `ccf.crypto`, and what `apply` may ask of the service's key. Curves are P-256 and P-384.
+
+use std::rc::Rc;
+
+use coco_crypto::{Certificate, Curve, PublicKey, constant_time_eq, decode_pem, hmac_sha256, sha256, sha384, sha512};
+use rquickjs::function::Opt;
+use rquickjs::{ArrayBuffer, Ctx, Exception, Object, Result, Value};
+
+use super::host::{Binary, add};
+use super::throw;
+use super::world::World;
+use crate::service;
+
+const CERTIFICATE: &str = "CERTIFICATE";
+/// Certificates in a bundle or chain: more are not read.
+const CERTIFICATES_MAX: usize = 50;
+/// Where a script names no period.
+const VALID_DAYS: f64 = 365.0;
+/// A hundred years: dates stay within what X.509 can say.
+const VALID_DAYS_MAX: f64 = 36_500.0;
+
+pub(crate) fn natives<'js>(ctx: &Ctx<'js>, to: &Object<'js>) -> Result<()> {
+    add(ctx, to, "pemToId", |ctx: Ctx<'js>, pem: String| -> Result<String> {
+        let der = decode_pem(CERTIFICATE, &pem);
+        der.map(|der| sha256(&der).to_string()).map_err(|error| Exception::throw_type(&ctx, &error.to_string()))
+    })?;
+    add(ctx, to, "digest", |ctx: Ctx<'js>, algorithm: String, data: Binary| -> Result<ArrayBuffer<'js>> {
+        let Binary(data) = data;
+        let digest = match algorithm.as_str() {
+            "SHA-256" => sha256(&data).0.to_vec(),
+            "SHA-384" => sha384(&data).to_vec(),
+            "SHA-512" => sha512(&data).to_vec(),
+            _ => return Err(Exception::throw_type(&ctx, &format!("there is no digest {algorithm}"))),
+        };
+        ArrayBuffer::new_copy(ctx, digest)
+    })?;
+    add(ctx, to, "verifySignature", verify_signature)?;
+    add(ctx, to, "isCertificateBundle", |pem: String| bundle(&pem).is_some())?;
+    add(ctx, to, "isCertificateChain", |chain: String, trusted: String| is_chain(&chain, &trusted))
+}
+
+pub(crate) fn services<'js>(ctx: &Ctx<'js>, to: &Object<'js>, world: &Rc<World>) -> Result<()> {
+    let w = world.clone();
+    add(ctx, to, "openService", move |ctx: Ctx<'js>, next: Binary, previous: Option<Binary>| -> Result<()> {
+        let previous = previous.as_ref().map(|previous| previous.0.as_slice());
+        let opened = service::open_by_vote(&mut w.tx.borrow_mut(), previous, &next.0);
+        opened.map_err(|error| throw(&ctx, &error.to_string()))
+    })?;
+    let w = world.clone();
+    add(
+        ctx,
+        to,
+        "endorse",
+        move |ctx: Ctx<'js>, key: String, from: String, days: Opt<Value<'js>>| -> Result<String> {
+            let (from, days) = period(&ctx, &from, days.0)?;
+            pem(&ctx, w.services.endorse(&key, from, days))
+        },
+    )?;
+    let w = world.clone();
+    add(ctx, to, "renewService", move |ctx: Ctx<'js>, from: String, days: Opt<Value<'js>>| -> Result<String> {
+        let (from, days) = period(&ctx, &from, days.0)?;
+        pem(&ctx, w.services.renew_service_certificate(from, days))
+    })
+}
+
+fn pem(ctx: &Ctx<'_>, issued: std::result::Result<Certificate, String>) -> Result<String> {
+    issued.map(|certificate| certificate.to_pem()).map_err(|why| throw(ctx, &why))
+}
+
+/// Unix seconds and days of a certificate's validity.
+fn period(ctx: &Ctx<'_>, from: &str, days: Option<Value<'_>>) -> Result<(u64, u64)> {
+    let from = service::parse_time(from)
+        .ok_or_else(|| Exception::throw_type(ctx, "the time must be YYMMDDhhmmssZ or YYYYMMDDhhmmssZ"))?;
+    let days = days.and_then(|days| days.as_number()).unwrap_or(VALID_DAYS);
+    if !(1.0..=VALID_DAYS_MAX).contains(&days) {
+        return Err(Exception::throw_range(ctx, "a certificate is valid for 1 to 36500 days"));
+    }
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+    Ok((from, days as u64))
+}
+
+fn verify_signature(
+    ctx: Ctx<'_>,
+    name: String,
+    hash: String,
+    key: Binary,
+    signature: Binary,
+    data: Binary,
+) -> Result<bool> {
+    match (name.as_str(), hash.as_str()) {
+        ("ECDSA", "SHA-256" | "SHA-384") => {
+            let pem = String::from_utf8_lossy(&key.0);
+            let key = PublicKey::from_pem(&pem).map_err(|error| Exception::throw_type(&ctx, &error.to_string()))?;
+            let fits = matches!((key.curve(), hash.as_str()), (Curve::P256, "SHA-256") | (Curve::P384, "SHA-384"));
+            Ok(fits && key.verify_fixed(&data.0, &signature.0).is_ok())
+        }
+        ("HMAC", "SHA-256") => Ok(constant_time_eq(hmac_sha256(&key.0, &data.0).as_bytes(), &signature.0)),
+        _ => Err(Exception::throw_type(&ctx, &format!("signatures by {name} with {hash} are not known here"))),
+    }
+}
+
+/// Every certificate of a PEM text, or nothing if any of it is something else.
+fn bundle(text: &str) -> Option<Vec<Certificate>> {
+    const END: &str = "-----END CERTIFICATE-----";
+    let mut certificates = Vec::new();
+    let mut rest = text.trim();
+    while !rest.is_empty() {
+        let end = rest.find(END)? + END.len();
+        certificates.push(Certificate::from_pem(rest.get(..end)?).ok()?);
+        if certificates.len() > CERTIFICATES_MAX {
+            return None;
+        }
+        rest = rest.get(end..)?.trim();
+    }
+    (!certificates.is_empty()).then_some(certificates)
+}
+
+/// Whether each certificate is signed by the next, and the last by a trusted one or is one.
+fn is_chain(chain: &str, trusted: &str) -> bool {
+    let (Some(chain), Some(trusted)) = (bundle(chain), bundle(trusted)) else { return false };
+    let linked = chain.windows(2).all(|pair| pair[0].verify_signed_by(&pair[1]).is_ok());
+    let anchored =
+        |last: &Certificate| trusted.iter().any(|anchor| anchor == last || last.verify_signed_by(anchor).is_ok());
+    linked && chain.last().is_some_and(anchored)
+}

@@ -1,0 +1,232 @@
+// What every script finds in its world: the `ccf` object over the natives, and fences around what would differ from node to node.
+(function (native) {
+  "use strict";
+  const { parse, stringify } = JSON;
+  const isBuffer = (value) => value instanceof ArrayBuffer;
+  // Bytes travel to the natives as a text with a character each, as in Latin-1.
+  const { fromCharCode } = String;
+  const CHUNK = 8192;
+  const latin = (bytes) => {
+    const view = new Uint8Array(bytes);
+    let text = "";
+    for (let at = 0; at < view.length; at += CHUNK) text += Reflect.apply(fromCharCode, null, view.subarray(at, at + CHUNK));
+    return text;
+  };
+  const describe = (value) => (value === null ? "null" : typeof value);
+
+  // --- Fences -----------------------------------------------------------------------------------------------------------------
+
+  // Ledger time is no business of a decision: a clock that stands still in 1970, and dates that mean the same in every time zone.
+  const RealDate = Date;
+  const ISO = /^[+-]?\d{4,6}(-\d\d(-\d\d)?)?(T\d\d:\d\d(:\d\d(\.\d+)?)?)?(Z|[+-]\d\d:\d\d)?$/;
+  const zoned = (text) => {
+    if (!ISO.test(text)) return NaN;
+    return /T/.test(text) && !/(Z|[+-]\d\d:\d\d)$/.test(text) ? `${text}Z` : text;
+  };
+  class FencedDate extends RealDate {
+    constructor(...args) {
+      if (args.length === 0) super(0);
+      else if (args.length > 1) super(RealDate.UTC(...args));
+      else super(typeof args[0] === "string" ? zoned(args[0]) : args[0]);
+    }
+    static now() {
+      return 0;
+    }
+    static parse(text) {
+      return RealDate.parse(zoned(String(text)));
+    }
+    getTimezoneOffset() {
+      return 0;
+    }
+    toString() {
+      return this.toUTCString();
+    }
+  }
+  for (const name of Object.getOwnPropertyNames(RealDate.prototype)) {
+    if (/^[gs]etUTC/.test(name)) FencedDate.prototype[name.replace("UTC", "")] = RealDate.prototype[name];
+    if (/^to(Locale)?(Date|Time)?String$/.test(name)) FencedDate.prototype[name] = FencedDate.prototype.toString;
+  }
+  RealDate.prototype.constructor = FencedDate;
+  globalThis.Date = FencedDate;
+
+  if (native.seed === undefined) {
+    Math.random = () => {
+      throw new TypeError("Math.random is not available here: decisions must replay");
+    };
+  } else {
+    let [a, b, c, d] = new Uint32Array(native.seed.slice(0, 16));
+    Math.random = () => {
+      const t = (a + b + d) | 0;
+      d = (d + 1) | 0;
+      a = b ^ (b >>> 9);
+      b = (c + (c << 3)) | 0;
+      c = (c << 21) | (c >>> 11);
+      c = (c + t) | 0;
+      return (t >>> 0) / 4294967296;
+    };
+  }
+
+  // Built-in loops over arrays are not interrupted: an array that only claims to be long must not keep one busy.
+  const ELEMENTS_MAX = 1 << 22;
+  const { isArray } = Array;
+  const isShort = (list) => {
+    if (list === null || typeof list !== "object") return true;
+    const length = isArray(list) ? list.length : Object.getOwnPropertyDescriptor(list, "length")?.value;
+    return typeof length === "number" && length <= ELEMENTS_MAX;
+  };
+  // Those that loop on no account, or step by step under the script's own control.
+  const unguarded = new Set(["constructor", "push", "pop", "at", "keys", "values", "entries"]);
+  const refuse = (name) => {
+    throw new RangeError(`${name}: the array is too long`);
+  };
+  for (const name of Object.getOwnPropertyNames(Array.prototype)) {
+    const builtin = Array.prototype[name];
+    if (typeof builtin !== "function" || unguarded.has(name)) continue;
+    const guarded = {
+      [name](...args) {
+        if (!isShort(this)) refuse(name);
+        if (name === "concat") {
+          for (let at = 0; at < args.length; at++) if (isArray(args[at]) && !isShort(args[at])) refuse(name);
+        }
+        return Reflect.apply(builtin, this, args);
+      },
+    }[name];
+    Object.defineProperty(guarded, "length", { value: builtin.length });
+    Object.defineProperty(Array.prototype, name, { value: guarded });
+  }
+  const RealProxy = Proxy;
+  delete globalThis.Proxy;
+
+  // --- ccf ----------------------------------------------------------------------------------------------------------------------
+
+  const arity = (name, args, least, most = least) => {
+    if (args.length < least || args.length > most) {
+      throw new TypeError(`${name} takes ${least === most ? least : `${least} to ${most}`} arguments, not ${args.length}`);
+    }
+  };
+  const buffer = (name, what, value) => {
+    if (!isBuffer(value)) throw new TypeError(`${name}: the ${what} must be an ArrayBuffer, not ${describe(value)}`);
+    return latin(value);
+  };
+
+  class KvMap {
+    #name;
+    constructor(name) {
+      this.#name = name;
+    }
+    has(...args) {
+      arity("has", args, 1);
+      return native.kvHas(this.#name, buffer("has", "key", args[0]));
+    }
+    get(...args) {
+      arity("get", args, 1);
+      return native.kvGet(this.#name, buffer("get", "key", args[0])) ?? undefined;
+    }
+    getVersionOfPreviousWrite(...args) {
+      arity("getVersionOfPreviousWrite", args, 1);
+      return native.kvVersion(this.#name, buffer("getVersionOfPreviousWrite", "key", args[0])) ?? undefined;
+    }
+    set(...args) {
+      arity("set", args, 2);
+      native.kvSet(this.#name, buffer("set", "key", args[0]), buffer("set", "value", args[1]));
+      return this;
+    }
+    delete(...args) {
+      arity("delete", args, 1);
+      return native.kvDelete(this.#name, buffer("delete", "key", args[0]));
+    }
+    clear(...args) {
+      arity("clear", args, 0);
+      for (const [key] of native.kvEntries(this.#name)) native.kvDelete(this.#name, latin(key));
+    }
+    forEach(...args) {
+      arity("forEach", args, 1);
+      const [visit] = args;
+      if (typeof visit !== "function") throw new TypeError("forEach takes a function");
+      for (const [key, value] of native.kvEntries(this.#name)) visit(value, key, this);
+    }
+    get size() {
+      return native.kvSize(this.#name);
+    }
+  }
+
+  const absent = (path) => () => {
+    throw new Error(`${path} is not available in this version of Coco`);
+  };
+  const all = (prefix, names) => Object.fromEntries(names.map((name) => [name, absent(`${prefix}.${name}`)]));
+
+  globalThis.ccf = {
+    kv: new RealProxy(Object.create(null), {
+      get: (_, name) => (typeof name === "string" ? new KvMap(name) : undefined),
+      set: () => false,
+    }),
+    strToBuf(text) {
+      if (typeof text !== "string") throw new TypeError(`strToBuf takes a string, not ${describe(text)}`);
+      return native.strToBuf(text);
+    },
+    bufToStr: (bytes) => native.bufToStr(buffer("bufToStr", "argument", bytes)),
+    jsonCompatibleToBuf(value) {
+      const text = stringify(value);
+      if (text === undefined) throw new TypeError("jsonCompatibleToBuf: the value has no JSON");
+      return native.strToBuf(text);
+    },
+    bufToJsonCompatible: (bytes) => parse(native.bufToStr(buffer("bufToJsonCompatible", "argument", bytes))),
+    pemToId(pem) {
+      if (typeof pem !== "string") throw new TypeError(`pemToId takes a string, not ${describe(pem)}`);
+      return native.pemToId(pem);
+    },
+    enableUntrustedDateTime: () => false,
+    enableMetricsLogging() {},
+    tcbHexToPolicy: absent("ccf.tcbHexToPolicy"),
+    gov: {
+      validateConstitution(text) {
+        if (typeof text !== "string") throw new TypeError("validateConstitution takes a string");
+        native.validateConstitution(text);
+        return true;
+      },
+    },
+    crypto: {
+      ...all("ccf.crypto", [
+        "sign", "generateRsaKeyPair", "generateEcdsaKeyPair", "generateEddsaKeyPair", "wrapKey", "unwrapKey",
+        "pubPemToJwk", "pemToJwk", "pubRsaPemToJwk", "rsaPemToJwk", "pubEddsaPemToJwk", "eddsaPemToJwk",
+        "pubJwkToPem", "jwkToPem", "pubRsaJwkToPem", "rsaJwkToPem", "pubEddsaJwkToPem", "eddsaJwkToPem",
+      ]),
+      digest: (algorithm, data) => native.digest(String(algorithm), buffer("digest", "data", data)),
+      verifySignature(algorithm, key, signature, data) {
+        const { name, hash } = Object(algorithm);
+        const secret = isBuffer(key) ? latin(key) : String(key);
+        const [proof, message] = [buffer("verifySignature", "signature", signature), buffer("verifySignature", "data", data)];
+        return native.verifySignature(String(name), String(hash), secret, proof, message);
+      },
+      isValidX509CertBundle: (pem) => typeof pem === "string" && native.isCertificateBundle(pem),
+      isValidX509CertChain: (chain, trusted) => native.isCertificateChain(String(chain), String(trusted)),
+    },
+  };
+  globalThis.snp_attestation = { verifySnpAttestation: absent("snp_attestation.verifySnpAttestation") };
+
+  if (native.applies) {
+    const { ccf } = globalThis;
+    ccf.node = {
+      ...all("ccf.node", ["triggerLedgerRekey", "triggerRecoverySharesRefresh", "triggerLedgerChunk", "triggerSnapshot"]),
+      transitionServiceToOpen(...args) {
+        arity("transitionServiceToOpen", args, 2);
+        const [previous, next] = args;
+        const past = previous === undefined ? undefined : buffer("transitionServiceToOpen", "previous identity", previous);
+        native.openService(buffer("transitionServiceToOpen", "next identity", next), past);
+      },
+    };
+    ccf.network = {
+      getLatestLedgerSecretSeqno: () => 1,
+      generateEndorsedCertificate: (key, from, days) => native.endorse(String(key), String(from), days),
+      generateNetworkCertificate: (from, days) => native.renewService(String(from), days),
+    };
+    ccf.setJwtPublicSigningKeys = absent("ccf.setJwtPublicSigningKeys");
+    ccf.removeJwtPublicSigningKeys = absent("ccf.removeJwtPublicSigningKeys");
+    ccf.refreshAppBytecodeCache = () => {};
+  }
+
+  const line = (level) => (...args) => {
+    native.log(level, args.map((arg) => (typeof arg === "string" ? arg : stringify(arg) ?? String(arg))).join(" "));
+  };
+  globalThis.console = { log: line("info"), info: line("info"), warn: line("warn"), error: line("error") };
+});

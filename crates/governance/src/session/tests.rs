@@ -1,0 +1,454 @@
+//! Members at work, and members at odds with the rules.
+
+use coco_crypto::{Curve, SeededCrypto};
+use coco_kv::Store;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::constitution;
+use crate::fixture::{self, Actor, NOW_S, ROOT};
+use crate::{Draft, ProposalInfo, ProposalState};
+
+const YES: &str = "export function vote() { return true }";
+const NO: &str = "export function vote() { return false }";
+
+struct Consortium {
+    crypto: SeededCrypto,
+    members: Vec<Actor>,
+    store: Store,
+}
+
+impl Consortium {
+    /// Three members, none of them active.
+    fn new() -> Self {
+        Self::with(constitution::DEFAULT)
+    }
+
+    fn with(constitution: &str) -> Self {
+        let crypto = SeededCrypto::new(1);
+        let members: Vec<_> =
+            [Curve::P384, Curve::P256, Curve::P384].map(|curve| Actor::new(&crypto, curve, "member")).into();
+        let store = fixture::founded(&crypto, &members.iter().collect::<Vec<_>>(), constitution);
+        Self { crypto, members, store }
+    }
+
+    fn active() -> Self {
+        let consortium = Self::new();
+        consortium.activate_all();
+        consortium
+    }
+
+    fn activate_all(&self) {
+        for member in 0..self.members.len() {
+            self.activate(member);
+        }
+    }
+
+    fn activate(&self, member: usize) {
+        let id = self.id(member);
+        let update = Operation::UpdateDigest { member: id.clone() };
+        let digest = self.send(member, "state_digest", None, update, b"").unwrap();
+        assert_eq!(digest, json!({"memberId": id, "stateDigest": ROOT}));
+        let payload = json!({"stateDigest": ROOT}).to_string();
+        let acknowledged = self.send(member, "ack", None, Operation::Acknowledge { member: id }, payload.as_bytes());
+        assert_eq!(acknowledged, Ok(Value::Null));
+    }
+
+    fn id(&self, member: usize) -> String {
+        self.members[member].id()
+    }
+
+    fn draft(&self, member: usize, kind: &str, proposal: Option<&str>, payload: &[u8]) -> Draft {
+        Draft {
+            key_id: self.id(member),
+            kind: kind.to_owned(),
+            proposal_id: proposal.map(str::to_owned),
+            created_at: NOW_S,
+            payload: payload.to_vec(),
+        }
+    }
+
+    fn sign(&self, member: usize, draft: &Draft) -> Bytes {
+        draft.sign(&self.crypto, &self.members[member].key).into()
+    }
+
+    fn send(
+        &self,
+        member: usize,
+        kind: &str,
+        proposal: Option<&str>,
+        operation: Operation,
+        payload: &[u8],
+    ) -> Result<Value, Refusal> {
+        let message = self.sign(member, &self.draft(member, kind, proposal, payload));
+        self.handle(&Request { operation, message })
+    }
+
+    /// Commits what the request wrote; nothing if it was refused.
+    fn handle(&self, request: &Request) -> Result<Value, Refusal> {
+        let session = fixture::session(&self.store);
+        let answer = session.handle(request)?;
+        assert_eq!(answer.wrote, !session.world.tx.borrow().writes().is_empty());
+        fixture::commit(&self.store, session);
+        Ok(answer.body.unwrap_or(Value::Null))
+    }
+
+    fn propose(&self, member: usize, actions: &Value) -> Result<Value, Refusal> {
+        let text = json!({ "actions": actions }).to_string();
+        self.send(member, "proposal", None, Operation::Propose, text.as_bytes())
+    }
+
+    fn proposed(&self, actions: &Value) -> String {
+        self.propose(0, actions).unwrap()["proposalId"].as_str().unwrap().to_owned()
+    }
+
+    fn vote(&self, member: usize, proposal: &str, ballot: &str) -> Result<Value, Refusal> {
+        let operation = Operation::Vote { proposal: proposal.to_owned(), member: self.id(member) };
+        let payload = json!({ "ballot": ballot }).to_string();
+        self.send(member, "ballot", Some(proposal), operation, payload.as_bytes())
+    }
+
+    fn withdraw(&self, member: usize, proposal: &str) -> Result<Value, Refusal> {
+        let operation = Operation::Withdraw { proposal: proposal.to_owned() };
+        self.send(member, "withdrawal", Some(proposal), operation, b"")
+    }
+
+    fn stored(&self, proposal: &str) -> Option<ProposalInfo> {
+        ProposalInfo::read(&mut self.store.snapshot(), proposal).unwrap()
+    }
+}
+
+fn describe_member(consortium: &Consortium, member: usize, name: &str) -> Value {
+    json!([{"name": "set_member_data", "args": {"member_id": consortium.id(member), "member_data": {"name": name}}}])
+}
+
+fn code<T: std::fmt::Debug>(result: Result<T, Refusal>) -> Code {
+    result.unwrap_err().code
+}
+
+#[test]
+fn a_majority_carries_a_proposal_and_its_effect_is_there_at_once() {
+    let consortium = Consortium::active();
+    let id = consortium.proposed(&describe_member(&consortium, 2, "Bank C"));
+    let open = consortium.vote(0, &id, YES).unwrap();
+    assert_eq!((&open["proposalState"], &open["ballotCount"]), (&json!("Open"), &json!(1)));
+    assert_eq!(open.get("finalVotes"), None);
+    let carried = consortium.vote(1, &id, YES).unwrap();
+    assert_eq!(carried["proposalState"], "Accepted");
+    assert_eq!(carried["finalVotes"], json!({consortium.id(0): true, consortium.id(1): true}));
+    let row = consortium.store.snapshot().get(&tables::MEMBER_INFO, consortium.id(2).as_bytes()).unwrap();
+    assert!(String::from_utf8_lossy(&row).contains("Bank C"));
+    assert_eq!(code(consortium.vote(2, &id, YES)), Code::ProposalNotOpen);
+}
+
+#[test]
+fn a_majority_against_it_rejects_a_proposal_for_good() {
+    let consortium = Consortium::active();
+    let id = consortium.proposed(&describe_member(&consortium, 2, "Bank C"));
+    consortium.vote(0, &id, NO).unwrap();
+    assert_eq!(consortium.vote(1, &id, NO).unwrap()["proposalState"], "Rejected");
+    assert_eq!(code(consortium.withdraw(0, &id)), Code::ProposalNotOpen);
+}
+
+#[test]
+fn a_member_votes_once_and_may_repeat_itself() {
+    let consortium = Consortium::active();
+    let id = consortium.proposed(&describe_member(&consortium, 2, "Bank C"));
+    consortium.vote(0, &id, YES).unwrap();
+    assert_eq!(consortium.vote(0, &id, YES).unwrap()["ballotCount"], 1);
+    assert_eq!(code(consortium.vote(0, &id, NO)), Code::VoteAlreadyExists);
+    assert_eq!(consortium.stored(&id).unwrap().ballots[&consortium.id(0)], YES);
+}
+
+#[test]
+fn a_member_without_acknowledgement_or_membership_decides_nothing() {
+    let consortium = Consortium::new();
+    let actions = describe_member(&consortium, 2, "Bank C");
+    assert_eq!(code(consortium.propose(0, &actions)), Code::InvalidAuthenticationInfo);
+    consortium.activate(0);
+    consortium.activate(1);
+    let removal = json!([{"name": "remove_member", "args": {"member_id": consortium.id(1)}}]);
+    let id = consortium.proposed(&removal);
+    consortium.vote(0, &id, YES).unwrap();
+    consortium.vote(1, &id, YES).unwrap();
+    assert_eq!(code(consortium.propose(1, &actions)), Code::InvalidAuthenticationInfo);
+}
+
+#[test]
+fn a_digest_is_acknowledged_by_the_member_that_it_was_given_to() {
+    let consortium = Consortium::new();
+    let acknowledge = |member: usize, of: usize, digest: &str| {
+        let payload = json!({ "stateDigest": digest }).to_string();
+        let operation = Operation::Acknowledge { member: consortium.id(of) };
+        consortium.send(member, "ack", None, operation, payload.as_bytes())
+    };
+    assert_eq!(code(acknowledge(0, 0, &ROOT.to_string())), Code::AuthorizationFailed);
+    let update = |member: usize, of: usize| {
+        consortium.send(member, "state_digest", None, Operation::UpdateDigest { member: consortium.id(of) }, b"")
+    };
+    assert_eq!(code(update(0, 1)), Code::InvalidAuthenticationInfo);
+    update(0, 0).unwrap();
+    assert_eq!(code(acknowledge(0, 0, "00")), Code::StateDigestMismatch);
+    assert_eq!(code(acknowledge(1, 0, &ROOT.to_string())), Code::InvalidAuthenticationInfo);
+    acknowledge(0, 0, &ROOT.to_string()).unwrap();
+    let garbage = Operation::Acknowledge { member: consortium.id(0) };
+    assert_eq!(code(consortium.send(0, "ack", None, garbage, b"[]")), Code::InvalidInput);
+}
+
+#[test]
+fn only_its_proposer_withdraws_a_proposal() {
+    let consortium = Consortium::active();
+    let id = consortium.proposed(&describe_member(&consortium, 2, "Bank C"));
+    assert_eq!(code(consortium.withdraw(1, &id)), Code::AuthorizationFailed);
+    assert_eq!(consortium.withdraw(0, &id).unwrap()["proposalState"], "Withdrawn");
+    assert_eq!(consortium.withdraw(0, &id).unwrap()["proposalState"], "Withdrawn");
+    assert_eq!(consortium.withdraw(0, &"0".repeat(64)), Ok(Value::Null));
+    assert_eq!(code(consortium.vote(1, &id, YES)), Code::ProposalNotOpen);
+    assert_eq!(code(consortium.vote(1, &"0".repeat(64), YES)), Code::ProposalNotFound);
+}
+
+#[test]
+fn settled_proposals_leave_when_another_is_settled() {
+    let consortium = Consortium::active();
+    let ids: Vec<_> =
+        ["A", "B", "C"].iter().map(|name| consortium.proposed(&describe_member(&consortium, 2, name))).collect();
+    consortium.withdraw(0, &ids[0]).unwrap();
+    consortium.withdraw(0, &ids[1]).unwrap();
+    assert_eq!(consortium.stored(&ids[0]), None);
+    assert_eq!(consortium.stored(&ids[1]).unwrap().state, ProposalState::Withdrawn);
+    assert_eq!(consortium.stored(&ids[2]).unwrap().state, ProposalState::Open);
+}
+
+#[test]
+fn a_changed_rule_drops_what_was_proposed_under_the_old_one() {
+    let consortium = Consortium::active();
+    let other = consortium.proposed(&describe_member(&consortium, 2, "Bank C"));
+    let rule = consortium.proposed(&json!([{"name": "set_voting_policy", "args": {"policy": "unanimous"}}]));
+    consortium.vote(0, &rule, YES).unwrap();
+    assert_eq!(consortium.vote(1, &rule, YES).unwrap()["proposalState"], "Accepted");
+    assert_eq!(code(consortium.vote(1, &other, YES)), Code::ProposalNotFound);
+    let next = consortium.proposed(&describe_member(&consortium, 2, "Bank D"));
+    consortium.vote(0, &next, YES).unwrap();
+    assert_eq!(consortium.vote(1, &next, YES).unwrap()["proposalState"], "Open");
+}
+
+#[test]
+fn a_proposal_is_taken_once_and_only_while_its_date_is_believable() {
+    let consortium = Consortium::active();
+    let text = |name: &str| json!({ "actions": describe_member(&consortium, 2, name) }).to_string().into_bytes();
+    let dated = |name: &str, created_at: u64| {
+        let draft = Draft { created_at, ..consortium.draft(0, "proposal", None, &text(name)) };
+        let message = consortium.sign(0, &draft);
+        consortium.handle(&Request { operation: Operation::Propose, message })
+    };
+    dated("A", NOW_S).unwrap();
+    assert_eq!(code(dated("A", NOW_S)), Code::ProposalReplay);
+    assert_eq!(code(dated("B", NOW_S + 3_601)), Code::InvalidCreatedAt);
+    assert_eq!(code(dated("B", 10_000_000_000)), Code::InvalidCreatedAt);
+    dated("C", NOW_S + 10).unwrap();
+    dated("D", NOW_S + 20).unwrap();
+    assert_eq!(code(dated("E", NOW_S - 1)), Code::ProposalCreatedTooLongAgo);
+    dated("E", NOW_S + 11).unwrap();
+}
+
+#[test]
+fn the_window_of_recent_proposals_keeps_its_size() {
+    let consortium = Consortium::active();
+    let resize = json!([{"name": "set_service_configuration", "args": {"recent_cose_proposals_window_size": 2}}]);
+    let id = consortium.proposed(&resize);
+    consortium.vote(0, &id, YES).unwrap();
+    consortium.vote(1, &id, YES).unwrap();
+    for name in ["A", "B", "C"] {
+        consortium.propose(0, &describe_member(&consortium, 2, name)).unwrap();
+    }
+    let recent = consortium.store.snapshot().iter(&tables::COSE_RECENT_PROPOSALS).count();
+    assert_eq!(recent, 2);
+}
+
+#[test]
+fn what_throws_is_refused_whole() {
+    let consortium = Consortium::active();
+    let stranger = "a".repeat(64);
+    let failing = json!([
+        {"name": "set_member_data", "args": {"member_id": consortium.id(2), "member_data": {"name": "half"}}},
+        {"name": "set_member_data", "args": {"member_id": stranger, "member_data": {}}},
+    ]);
+    let id = consortium.proposed(&failing);
+    consortium.vote(0, &id, YES).unwrap();
+    let refusal = consortium.vote(1, &id, YES).unwrap_err();
+    assert_eq!(refusal.code, Code::InternalError);
+    assert!(refusal.message.contains("there is no member"), "{}", refusal.message);
+    let stored = consortium.stored(&id).unwrap();
+    assert_eq!((stored.state, stored.ballots.len()), (ProposalState::Open, 1));
+}
+
+#[test]
+fn a_throwing_resolve_and_a_senseless_decision_are_refused() {
+    let constitution = |resolve: &str| {
+        format!(
+            "export function validate(p) {{ return {{ valid: true, description: '' }}; }}
+             export function resolve(p, by, votes) {{ {resolve} }}
+             export function apply(p, id) {{}}"
+        )
+    };
+    for (resolve, why) in [
+        ("throw new Error('undecided')", "resolve: Error: undecided"),
+        ("return 'Perhaps'", "no decision"),
+        ("while (true) {}", "longer than it may"),
+    ] {
+        let consortium = Consortium::with(&constitution(resolve));
+        consortium.activate(0);
+        let refusal = consortium.propose(0, &json!([])).unwrap_err();
+        assert!(refusal.code == Code::InternalError && refusal.message.contains(why), "{refusal}");
+    }
+    let at_once = Consortium::with(&constitution("return 'Accepted'"));
+    at_once.activate(0);
+    assert_eq!(at_once.propose(0, &json!([])).unwrap()["proposalState"], "Accepted");
+}
+
+#[test]
+fn ballots_that_throw_or_never_end_are_failures_and_not_votes() {
+    let consortium = Consortium::active();
+    let id = consortium.proposed(&describe_member(&consortium, 2, "Bank C"));
+    consortium.vote(0, &id, "export function vote() { while (true) {} }").unwrap();
+    let stored = consortium.stored(&id).unwrap();
+    assert!(stored.exceeded[&consortium.id(0)].exceeded);
+    consortium.vote(1, &id, "export function vote() { throw new Error('unsure') }").unwrap();
+    let open = consortium.vote(2, &id, YES).unwrap();
+    assert_eq!(open["proposalState"], "Open");
+    assert_eq!(consortium.stored(&id).unwrap().exceeded.len(), 1);
+}
+
+#[test]
+fn a_ballot_is_run_again_on_the_state_of_each_resolution() {
+    let consortium = Consortium::active();
+    let id = consortium.proposed(&describe_member(&consortium, 2, "Bank C"));
+    let once_two_voted = "export function vote() {
+        let ballots = 0;
+        ccf.kv['public:ccf.gov.proposals_info'].forEach((info) => {
+            ballots = Object.keys(ccf.bufToJsonCompatible(info).ballots).length;
+        });
+        return ballots > 1;
+    }";
+    consortium.vote(0, &id, once_two_voted).unwrap();
+    assert_eq!(consortium.vote(1, &id, YES).unwrap()["proposalState"], "Accepted");
+}
+
+#[test]
+fn an_invalid_proposal_says_all_that_is_wrong_with_it() {
+    let consortium = Consortium::active();
+    let refusal =
+        consortium.propose(0, &json!([{"name": "rob_bank"}, {"name": "set_member", "args": {}}])).unwrap_err();
+    assert_eq!(refusal.code, Code::ProposalFailedToValidate);
+    assert!(refusal.message.contains("rob_bank") && refusal.message.contains("cert is missing"), "{refusal}");
+    let throws = Consortium::with(
+        "export function validate(p) { throw new Error('no') }
+        export function resolve(p, by, votes) {} export function apply(p, id) {}",
+    );
+    throws.activate(0);
+    assert_eq!(code(throws.propose(0, &json!([]))), Code::InternalError);
+    assert_eq!(code(consortium.send(0, "proposal", None, Operation::Propose, &[0xff])), Code::InvalidInput);
+}
+
+#[test]
+fn the_last_member_cannot_be_removed() {
+    let consortium = Consortium::active();
+    let removals: Vec<_> =
+        (0..3).map(|member| json!({"name": "remove_member", "args": {"member_id": consortium.id(member)}})).collect();
+    let id = consortium.proposed(&json!(removals));
+    consortium.vote(0, &id, YES).unwrap();
+    let refusal = consortium.vote(1, &id, YES).unwrap_err();
+    assert!(refusal.message.contains("no member would be left"), "{refusal}");
+}
+
+#[test]
+fn paths_and_messages_must_mean_the_same() {
+    let consortium = Consortium::active();
+    let id = consortium.proposed(&describe_member(&consortium, 2, "Bank C"));
+    let other = consortium.proposed(&describe_member(&consortium, 2, "Bank D"));
+    let payload = json!({ "ballot": YES }).to_string();
+    let vote = |path: &str, member: usize| Operation::Vote { proposal: path.to_owned(), member: consortium.id(member) };
+    let send =
+        |kind: &str, signed: Option<&str>, operation| consortium.send(0, kind, signed, operation, payload.as_bytes());
+    assert_eq!(code(send("ballot", Some(&other), vote(&id, 0))), Code::InvalidResourceName);
+    assert_eq!(code(send("ballot", None, vote(&id, 0))), Code::InvalidResourceName);
+    assert_eq!(code(send("ballot", Some(&id), vote(&id, 1))), Code::InvalidResourceName);
+    assert_eq!(code(send("proposal", Some(&id), vote(&id, 0))), Code::InvalidAuthenticationInfo);
+    let no_ballot = consortium.send(0, "ballot", Some(&id), vote(&id, 0), b"{\"ballot\": 7}");
+    assert_eq!(code(no_ballot), Code::InvalidInput);
+    let long = "x".repeat(100_000);
+    assert_eq!(code(consortium.vote(0, &id, &long)), Code::InvalidInput);
+}
+
+#[test]
+fn malformed_altered_or_foreign_messages_are_not_authenticated() {
+    let consortium = Consortium::active();
+    let draft = consortium.draft(0, "proposal", None, b"{}");
+    let good = consortium.sign(0, &draft);
+    let handle = |message: Bytes| consortium.handle(&Request { operation: Operation::Propose, message });
+    for len in 0..good.len() {
+        assert_eq!(code(handle(good.slice(..len))), Code::InvalidAuthenticationInfo, "{len}");
+    }
+    let mut altered = good.to_vec();
+    *altered.last_mut().unwrap() ^= 1;
+    assert_eq!(code(handle(altered.into())), Code::InvalidAuthenticationInfo);
+    assert_eq!(code(handle([&good[..], &[0]].concat().into())), Code::InvalidAuthenticationInfo);
+    let by_another = consortium.sign(1, &draft);
+    assert_eq!(code(handle(by_another)), Code::InvalidAuthenticationInfo);
+    let nobody = Draft { key_id: "f".repeat(64), ..draft };
+    assert_eq!(code(handle(consortium.sign(0, &nobody))), Code::InvalidAuthenticationInfo);
+}
+
+#[test]
+fn headers_that_are_doubled_critical_or_missing_are_not_authenticated() {
+    let consortium = Consortium::active();
+    let key = &consortium.members[0].key;
+    let signed = |protected: &str| {
+        let protected = hex::decode(protected).unwrap();
+        let signature = coco_crypto::cose::sign(&consortium.crypto, key, &protected, b"{}");
+        let message = coco_crypto::cose::Sign1 {
+            protected: &protected,
+            unprotected: &[0xa0],
+            payload: Some(b"{}"),
+            signature: &signature,
+        };
+        let message = message.encode().into();
+        consortium.handle(&Request { operation: Operation::Propose, message })
+    };
+    for protected in ["", "a0", "a10138", "a101382201", "a2013822013822", "a1028101", "bf013822ff", "a1613820"] {
+        assert_eq!(code(signed(protected)), Code::InvalidAuthenticationInfo, "{protected}");
+    }
+}
+
+#[test]
+fn a_simulation_says_what_would_change_and_changes_nothing() {
+    let consortium = Consortium::active();
+    let text = |actions: Value| json!({ "actions": actions }).to_string();
+    let simulate = |text: &str| fixture::session(&consortium.store).simulate(text).unwrap();
+    let good = simulate(&text(describe_member(&consortium, 2, "Bank C")));
+    assert!(good.valid && good.failure.is_none());
+    assert!(good.actions[0].contains("Bank C"), "{:?}", good.actions);
+    assert_eq!(good.changes.len(), 1);
+    assert_eq!(good.changes[0].map, "public:ccf.gov.members.info");
+    assert!(good.changes[0].after.as_ref().unwrap().contains("Bank C"));
+    let missing = json!([{"name": "set_member_data", "args": {"member_id": "a".repeat(64), "member_data": {}}}]);
+    assert!(simulate(&text(missing)).failure.unwrap().contains("there is no member"));
+    assert!(!simulate("{}").valid);
+    assert_eq!(consortium.store.newest(), consortium.store.committed());
+}
+
+#[test]
+fn the_service_opens_by_vote_and_only_under_its_own_name() {
+    let consortium = Consortium::active();
+    let mut state = consortium.store.snapshot();
+    let cert = crate::ServiceInfo::read(&mut state).unwrap().unwrap().cert;
+    let opening = |cert: &str| json!([{"name": "transition_service_to_open", "args": {"next_service_identity": cert}}]);
+    let wrong = consortium.proposed(&opening(&consortium.members[0].certificate.to_pem()));
+    consortium.vote(0, &wrong, YES).unwrap();
+    assert!(consortium.vote(1, &wrong, YES).unwrap_err().message.contains("another service"));
+    let right = consortium.proposed(&opening(&cert));
+    consortium.vote(0, &right, YES).unwrap();
+    assert_eq!(consortium.vote(1, &right, YES).unwrap()["proposalState"], "Accepted");
+    let service = crate::ServiceInfo::read(&mut consortium.store.snapshot()).unwrap().unwrap();
+    assert_eq!(service.status, crate::ServiceStatus::Open);
+}
