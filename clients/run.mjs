@@ -26,13 +26,20 @@ const CLIENTS = [
   { name: 'cast', version: npm('@foundry-rs/cast-linux-amd64'), command: tap('cast.test.mjs') },
   { name: 'ccf receipts', version: pip('ccf'), command: pytest('ccf-python/test_receipts.py') },
 ];
+// What changes time and accounts has a lone node of its own.
+const HELPERS = {
+  name: 'hardhat helpers',
+  version: npm('@nomicfoundation/hardhat-network-helpers'),
+  command: ['node_modules/.bin/hardhat', '--config', 'developer/hardhat.config.cjs', 'test'],
+};
 const AUDIT = { name: 'ccf ledger', version: pip('ccf'), command: pytest('ccf-python/test_ledger.py') };
 
 const HELP = `clients/run [options]
   --network COMMAND     start the network with this command, which prints one line of JSON when ready
                         (default: cargo run --release -- dev --json --state <temporary folder>)
+  --alone COMMAND       the same for the lone node that the developers' helpers need
   --endpoints URL,…     use a network that runs already
-  --only NAME,…         only these of: ${[...CLIENTS, AUDIT].map(({ name }) => name).join(', ')}
+  --only NAME,…         only these of: ${[...CLIENTS, HELPERS, AUDIT].map(({ name }) => name).join(', ')}
   --ready-timeout S     seconds that the network may take to become ready (default 90)
   --jobs N              clients at once (default: one a processor, at least 2)
   --no-install          the pinned packages are there
@@ -42,6 +49,7 @@ function options() {
   const { values } = parseArgs({
     options: {
       network: { type: 'string' },
+      alone: { type: 'string' },
       endpoints: { type: 'string' },
       only: { type: 'string' },
       'ready-timeout': { type: 'string', default: '90' },
@@ -51,8 +59,8 @@ function options() {
     },
   });
   if (values.network && values.endpoints) throw new Error('--network and --endpoints exclude each other');
-  const names = values.only?.split(',') ?? [...CLIENTS, AUDIT].map(({ name }) => name);
-  const unknown = names.filter((name) => ![...CLIENTS, AUDIT].some((client) => client.name === name));
+  const names = values.only?.split(',') ?? [...CLIENTS, HELPERS, AUDIT].map(({ name }) => name);
+  const unknown = names.filter((name) => ![...CLIENTS, HELPERS, AUDIT].some((client) => client.name === name));
   if (unknown.length > 0) throw new Error(`no such client: ${unknown.join(', ')}`);
   return { ...values, chosen: (client) => names.includes(client.name) };
 }
@@ -78,10 +86,26 @@ async function main() {
   }
   if (chosen.chosen(AUDIT)) add(await check(AUDIT, environment));
   network.remove();
+  if (chosen.chosen(HELPERS)) add(await checkAlone(chosen));
 
   const skipped = totals.skipped > 0 ? `, ${totals.skipped} skipped` : '';
   console.log(`${totals.passed} passed, ${totals.failed} failed${skipped}`);
   process.exitCode = totals.failed > 0 ? 1 : 0;
+}
+
+/** The helpers for developers, against a lone node; skipped where the network is not ours to start. */
+async function checkAlone(chosen) {
+  if (chosen.endpoints || (chosen.network && !chosen.alone)) {
+    console.log(`${`${HELPERS.name} ${HELPERS.version}`.padEnd(24)} skipped: needs a lone node (--alone)`);
+    return { passed: 0, failed: 0, skipped: 1 };
+  }
+  const command = chosen.alone ?? `cd '${dirname(HERE)}' && exec cargo run --quiet --release -- dev --json --nodes 1 --instant`;
+  const network = await launch(command, { log: join(LOGS, 'alone.log'), deadlineMs: 1000 * Number(chosen['ready-timeout']) });
+  try {
+    return await check(HELPERS, surroundings(network));
+  } finally {
+    await network.stop();
+  }
 }
 
 /** The network to check: `ready` as it printed it, `stop`, and `remove` for what it leaves on disk. */

@@ -20,10 +20,11 @@ use coco_types::WriteSet;
 use parking_lot::{Mutex, RwLock};
 
 use crate::block::{BlockAttributes, BlockError, Included, NextBaseFee, OpenBlock, SealedBlock};
+use crate::developer::{self, Mining, Settings};
 use crate::execute::CodeCache;
 use crate::fork::ForkSchedule;
 use crate::network::NetworkConfig;
-use crate::state::{ACCOUNT, META, META_CONFIG, META_HEAD, META_SEALED_MS, STORAGE, State, apply_rows};
+use crate::state::{ACCOUNT, META, META_CONFIG, META_HEAD, META_REVERTED, META_SEALED_MS, STORAGE, State, apply_rows};
 use crate::transaction::{AdmissionRules, Transaction, TransactionError};
 use crate::trie::StateTrie;
 
@@ -38,6 +39,9 @@ pub struct Chain {
     codes: Arc<CodeCache>,
     building: Mutex<Building>,
     committed: Mutex<Committed>,
+    mining: RwLock<Mining>,
+    /// A lone developer's node: operations are executed, and what contracts write to the console is told.
+    is_developers: bool,
 }
 
 /// A network's parameters and rules.
@@ -62,6 +66,15 @@ pub struct Tip {
 struct Building {
     executed: VecDeque<Tip>,
     open: Option<OpenBlock>,
+    /// A developer wants the open block even if nothing is in it.
+    asked_for: bool,
+}
+
+impl Building {
+    /// The block that is being filled. One in which nothing was included may have been dropped.
+    fn filling(&self) -> Option<&OpenBlock> {
+        self.open.as_ref().filter(|open| self.asked_for || !open.included().is_empty())
+    }
 }
 
 #[derive(Default)]
@@ -94,7 +107,7 @@ impl Network {
 
 impl Chain {
     /// A chain that is not known yet; until its first block arrives the rules are those of a new network.
-    pub fn new() -> Self {
+    pub fn new(is_developers: bool) -> Self {
         let network = Arc::new(Network::new(NetworkConfig::default()));
         Self {
             rules: RwLock::new(Arc::new(network.admission_rules(None))),
@@ -102,11 +115,18 @@ impl Chain {
             codes: Arc::new(CodeCache::new()),
             building: Mutex::default(),
             committed: Mutex::default(),
+            mining: RwLock::default(),
+            is_developers,
         }
     }
 
     pub fn network(&self) -> Arc<Network> {
         self.network.read().clone()
+    }
+
+    /// Whether developers may do to it what they like.
+    pub fn is_developers(&self) -> bool {
+        self.is_developers && self.network.read().config.dev
     }
 
     pub fn codes(&self) -> &Arc<CodeCache> {
@@ -121,7 +141,7 @@ impl Chain {
     /// Base fee of the block that is open or, if none is, of the next if it is opened now.
     pub fn base_fee(&self, now_ms: u64) -> u64 {
         let building = self.building.lock();
-        if let Some(open) = building.open.as_ref().filter(|open| !open.included().is_empty()) {
+        if let Some(open) = building.filling() {
             return open.header().base_fee_per_gas.unwrap_or(0);
         }
         self.next_base_fee(&building).map_or(0, |next| next.at(now_ms))
@@ -133,7 +153,19 @@ impl Chain {
     }
 
     pub fn block_gas_limit(&self) -> u64 {
-        self.network().config.genesis.gas_limit
+        self.mining().gas_limit.unwrap_or_else(|| self.network.read().config.genesis.gas_limit)
+    }
+
+    /// When blocks are made, as far as a developer has decided it.
+    pub fn mining(&self) -> Mining {
+        *self.mining.read()
+    }
+
+    /// When the newest block was sealed.
+    pub fn newest_sealed_ms(&self) -> u64 {
+        let building = self.building.lock();
+        let executed = building.executed.back().map(|tip| tip.sealed_ms);
+        executed.or_else(|| self.committed.lock().tips.back().map(|tip| tip.sealed_ms)).unwrap_or(0)
     }
 
     /// Whether a transaction fits into the block that is open.
@@ -151,7 +183,7 @@ impl Chain {
         *self.network.write() = Arc::new(Network::new(config));
         self.renew_rules(&tip.header);
         *self.committed.lock() = Committed::default();
-        *self.building.lock() = Building { executed: VecDeque::from([tip]), open: None };
+        *self.building.lock() = Building { executed: VecDeque::from([tip]), ..Building::default() };
     }
 
     /// Whether a block can be opened on the state whose newest header has this hash: its trie is here. A node that has just
@@ -162,16 +194,41 @@ impl Chain {
         building.executed.iter().any(is_head) || self.committed.lock().tips.iter().any(is_head)
     }
 
-    /// Opens a block on the newest one in `state`; replaces one that was open.
-    pub fn open_block(&self, state: &mut dyn State, context: &Context<'_>) -> Result<(), BlockError> {
-        let network = self.network();
+    /// Forgets the block that was open: what was written for it was dropped.
+    pub fn drop_open_block(&self) {
         let mut building = self.building.lock();
-        building.open = None;
-        let parent = self.parent_in(&mut building, state)?;
+        (building.open, building.asked_for) = (None, false);
+    }
+
+    /// Opens a block on the newest one in `state`, unless one is open.
+    pub fn open_block(&self, state: &mut dyn State, context: &Context<'_>) -> Result<(), BlockError> {
+        let mut building = self.building.lock();
+        if building.open.is_none() {
+            let parent = self.parent_in(&mut building, state)?;
+            building.open = Some(self.open_on(state, &parent, None, context)?);
+        }
+        Ok(())
+    }
+
+    /// The same, and the block is sealed whatever it holds.
+    pub(crate) fn open_asked_for(&self, state: &mut dyn State, context: &Context<'_>) -> Result<(), BlockError> {
+        self.open_block(state, context)?;
+        self.building.lock().asked_for = true;
+        Ok(())
+    }
+
+    /// Opens a block on `parent`; at `timestamp`, if that is given.
+    pub(crate) fn open_on(
+        &self,
+        state: &mut dyn State,
+        parent: &Tip,
+        timestamp: Option<u64>,
+        context: &Context<'_>,
+    ) -> Result<OpenBlock, BlockError> {
+        let network = self.network();
         let genesis = &network.config.genesis;
-        let earliest = parent.header.timestamp + u64::from(network.config.dev);
-        let attributes = BlockAttributes {
-            timestamp: earliest.max(context.now_ms / 1_000),
+        let mut attributes = BlockAttributes {
+            timestamp: parent.header.timestamp.max(context.now_ms / 1_000),
             mix_hash: context.random().into(),
             beneficiary: genesis.coinbase,
             gas_limit: genesis.gas_limit,
@@ -179,10 +236,33 @@ impl Chain {
             base_fee: Some(NextBaseFee::new(&network.config, &parent.header, parent.sealed_ms).at(context.now_ms)),
             ..BlockAttributes::default()
         };
+        if network.config.dev {
+            Settings::in_force(state).shape(state, &mut attributes, parent.header.timestamp, context);
+            attributes.timestamp = timestamp.unwrap_or(attributes.timestamp).max(parent.header.timestamp + 1);
+            attributes.patched = developer::adopt(state, parent.header.number + 1);
+            attributes.is_developers = self.is_developers;
+        }
         let on = (&parent.header, parent.hash);
-        let open = OpenBlock::open(state, &self.codes, &network.schedule, on, parent.trie, attributes)?;
-        building.open = Some(open);
-        Ok(())
+        OpenBlock::open(state, &self.codes, &network.schedule, on, parent.trie.clone(), attributes)
+    }
+
+    /// The newest block in `state`.
+    pub(crate) fn newest(&self, state: &mut dyn State) -> Result<Tip, BlockError> {
+        self.parent_in(&mut self.building.lock(), state)
+    }
+
+    /// A developer's operation was executed: what holds for mining now, and the newest block if it is another one.
+    pub(crate) fn operated(&self, mining: Mining, newest: Option<Tip>) {
+        *self.mining.write() = mining;
+        let mut building = self.building.lock();
+        if let Some(tip) = newest {
+            self.renew_rules(&tip.header);
+            building.executed.push_back(tip);
+        } else {
+            let newest = building.executed.back().map(|tip| tip.header.clone());
+            let newest = newest.or_else(|| self.committed.lock().tips.back().map(|tip| tip.header.clone()));
+            newest.iter().for_each(|header| self.renew_rules(header));
+        }
     }
 
     /// Executes a transaction in the open block; `read` is told what became of it.
@@ -201,7 +281,9 @@ impl Chain {
     /// Seals the open block, if it holds anything.
     pub fn seal_block(&self, state: &mut dyn State, context: &Context<'_>) -> Result<Option<SealedBlock>, BlockError> {
         let mut building = self.building.lock();
-        let Some(open) = building.open.take().filter(|open| !open.included().is_empty()) else { return Ok(None) };
+        let asked_for = std::mem::take(&mut building.asked_for);
+        let open = building.open.take().filter(|open| asked_for || !open.included().is_empty());
+        let Some(open) = open else { return Ok(None) };
         let sealed = open.seal(state, &self.codes, context.now_ms)?;
         let (header, sealed_ms) = (sealed.header.clone(), context.now_ms);
         let tip = Tip { header, hash: sealed.hash, trie: sealed.trie.clone(), sealed_ms };
@@ -212,17 +294,30 @@ impl Chain {
 
     /// Follows what was committed. Own blocks are known already; others bring the trie forward, and have to lead to the root
     /// that their header names.
-    pub fn follow(&self, batch: &CommittedBatch) -> Result<(), Integrity> {
+    pub fn follow(&self, batch: &CommittedBatch, state: &Snapshot) -> Result<(), Integrity> {
+        let mut went_back = false;
         for transaction in &batch.transactions {
             if let Some(config) = written(&transaction.writes, META_CONFIG) {
                 *self.network.write() = Arc::new(Network::new(read_config(config)?));
+                let newest = self.committed.lock().tips.back().map(|tip| tip.header.clone());
+                newest.iter().for_each(|header| self.renew_rules(header));
             }
             self.committed.lock().collect_rows(&transaction.writes);
             if let Some(head) = written(&transaction.writes, META_HEAD) {
-                self.advance(read_header(head)?, read_ms(written(&transaction.writes, META_SEALED_MS)))?;
+                let header = read_header(head)?;
+                // Where somebody else went back there is no way to follow but to look at the state again.
+                went_back |= written(&transaction.writes, META_REVERTED).is_some() && !self.is_own(&header);
+                if !went_back {
+                    self.advance(header, read_ms(written(&transaction.writes, META_SEALED_MS)))?;
+                }
             }
         }
-        Ok(())
+        if went_back { self.rebuild(state) } else { Ok(()) }
+    }
+
+    /// Whether this node made the next block to be committed, and this is its header.
+    fn is_own(&self, header: &Header) -> bool {
+        self.building.lock().executed.front().is_some_and(|tip| tip.hash == header.hash_slow())
     }
 
     /// Makes everything anew from the tables, unless it is there already.
@@ -237,10 +332,11 @@ impl Chain {
         };
         let header = read_header(&head)?;
         let hash = header.hash_slow();
+        *self.mining.write() = Settings::committed(state).mining();
         self.renew_rules(&header);
         let mut committed = self.committed.lock();
         committed.rows.clear();
-        if let Some(at) = committed.tips.iter().position(|tip| tip.hash == hash) {
+        if let Some(at) = committed.tips.iter().rposition(|tip| tip.hash == hash) {
             committed.tips.truncate(at + 1);
             return Ok(());
         }
@@ -259,12 +355,13 @@ impl Chain {
             let mut committed = self.committed.lock();
             (std::mem::take(&mut committed.rows), committed.tips.back().cloned())
         };
-        if newest.as_ref().is_some_and(|tip| tip.header.number >= header.number) {
-            return Ok(());
-        }
         // Both are held while an own block changes sides: whoever opens a block meanwhile must find it on one of them.
         let mut building = self.building.lock();
-        let own = building.executed.pop_front().filter(|tip| tip.hash == hash);
+        let is_own = building.executed.front().is_some_and(|tip| tip.hash == hash);
+        if !is_own && newest.as_ref().is_some_and(|tip| tip.header.number >= header.number) {
+            return Ok(());
+        }
+        let own = building.executed.pop_front().filter(|_| is_own);
         let tip = match own {
             Some(tip) => tip,
             None => {
@@ -284,18 +381,19 @@ impl Chain {
     fn parent_in(&self, building: &mut Building, state: &mut dyn State) -> Result<Tip, BlockError> {
         let head = state.value(&META, META_HEAD).ok_or(BlockError::Behind)?;
         let hash = keccak256(&head);
-        if let Some(at) = building.executed.iter().position(|tip| tip.hash == hash) {
+        if let Some(at) = building.executed.iter().rposition(|tip| tip.hash == hash) {
             building.executed.truncate(at + 1);
             return Ok(building.executed[at].clone());
         }
         let committed = self.committed.lock();
-        let tip = committed.tips.iter().find(|tip| tip.hash == hash).ok_or(BlockError::Behind)?;
+        let tip = committed.tips.iter().rfind(|tip| tip.hash == hash).ok_or(BlockError::Behind)?;
         building.executed.clear();
         Ok(tip.clone())
     }
 
     fn renew_rules(&self, newest: &Header) {
-        *self.rules.write() = Arc::new(self.network().admission_rules(Some(newest)));
+        let rules = self.network().admission_rules(Some(newest));
+        *self.rules.write() = Arc::new(AdmissionRules { block_gas_limit: self.block_gas_limit(), ..rules });
     }
 
     fn next_base_fee(&self, building: &Building) -> Option<NextBaseFee> {
@@ -305,12 +403,6 @@ impl Chain {
             Some(tip) => Some(after(tip)),
             None => self.committed.lock().tips.back().map(after),
         }
-    }
-}
-
-impl Default for Chain {
-    fn default() -> Self {
-        Self::new()
     }
 }
 
@@ -330,7 +422,7 @@ impl Committed {
     }
 }
 
-/// Account by account, so that nothing but the trie grows with the state.
+/// Account by account, so that nothing but the trie grows with the state. Rows as they were after the newest block.
 fn trie_of(state: &Snapshot) -> Result<StateTrie, Integrity> {
     let mut trie = StateTrie::default();
     for (address, row) in state.iter(&ACCOUNT) {
@@ -338,6 +430,7 @@ fn trie_of(state: &Snapshot) -> Result<StateTrie, Integrity> {
         let rows = std::iter::once((address, row)).chain(slots);
         apply_rows(&mut trie, rows.map(|(key, value)| (key, Some(value)))).map_err(damaged)?;
     }
+    apply_rows(&mut trie, developer::patched_rows(state)).map_err(damaged)?;
     Ok(trie)
 }
 

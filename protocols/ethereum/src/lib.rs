@@ -12,6 +12,7 @@
 
 pub mod block;
 pub mod chain;
+pub mod developer;
 pub mod events;
 pub mod execute;
 pub mod fork;

@@ -15,6 +15,7 @@ use coco_types::Digest;
 
 use crate::block::{BlockError, BlockRecord, Included, SealedBlock};
 use crate::chain::{Chain, Tip};
+use crate::developer::Operation;
 use crate::events::Events;
 use crate::network::{NetworkConfig, write_genesis};
 use crate::pool::EthereumPool;
@@ -35,7 +36,8 @@ pub struct Ethereum {
 impl Ethereum {
     /// `options` says how the JSON-RPC of this node behaves; it is asked each time the API is served.
     pub fn new(options: impl Fn() -> Options + Send + Sync + 'static) -> Self {
-        Self { chain: Arc::new(Chain::new()), events: Events::new(), options: Box::new(options) }
+        let chain = Arc::new(Chain::new(options().is_developer()));
+        Self { chain, events: Events::new(), options: Box::new(options) }
     }
 
     pub fn chain(&self) -> &Arc<Chain> {
@@ -50,6 +52,24 @@ impl Ethereum {
         let record = BlockRecord::decode(record.clone())?;
         let hash = keccak256(record.header_rlp());
         CommittedBlock::decode(&record, hash, &self.chain.network().schedule)
+    }
+
+    fn operate(
+        &self,
+        tx: &mut Tx,
+        admitted: &Admitted,
+        operation: &Operation,
+        context: &Context<'_>,
+    ) -> Result<Outcome, Rejection> {
+        let answer = self.chain.operate(tx, operation, context)?;
+        let claims = Claims {
+            protocol: NAME,
+            kind: "operation",
+            id: admitted.id.clone(),
+            result: sha256(answer.as_bytes()),
+            container: None,
+        };
+        Ok(Outcome { claims: Some(claims), response: answer.into() })
     }
 
     fn admitted(&self, transaction: Transaction, caller: Caller) -> Admitted {
@@ -95,14 +115,20 @@ impl Protocol for Ethereum {
         true
     }
 
-    fn open_block(&self, tx: &mut Tx, context: &Context<'_>) -> Result<(), Rejection> {
-        self.chain.open_block(tx, context).map_err(broken)
+    /// The block is opened with its first transaction: what a developer does needs none.
+    fn open_block(&self, _tx: &mut Tx, _context: &Context<'_>) -> Result<(), Rejection> {
+        self.chain.drop_open_block();
+        Ok(())
     }
 
     fn execute(&self, tx: &mut Tx, admitted: &Admitted, context: &Context<'_>) -> Result<Outcome, Rejection> {
+        if let Some(operation) = admitted.decoded::<Operation>() {
+            return self.operate(tx, admitted, operation, context);
+        }
         let transaction = admitted
             .decoded::<Transaction>()
             .ok_or_else(|| Rejection::new(RejectionReason::Invalid, -32603, "not an Ethereum transaction"))?;
+        self.chain.open_block(tx, context).map_err(broken)?;
         let claims = self.chain.execute(tx, transaction, context, transaction_claims)?;
         Ok(Outcome { claims: Some(claims), response: admitted.id.clone() })
     }
@@ -121,8 +147,8 @@ impl Protocol for Ethereum {
         Ok(Some(Outcome { claims: Some(claims), response: hash }))
     }
 
-    fn committed(&self, batch: &CommittedBatch, _state: &Snapshot) -> Result<(), Integrity> {
-        self.chain.follow(batch)
+    fn committed(&self, batch: &CommittedBatch, state: &Snapshot) -> Result<(), Integrity> {
+        self.chain.follow(batch, state)
     }
 
     fn published(&self, batch: &CommittedBatch) {

@@ -11,6 +11,7 @@ use clap::Args;
 
 use crate::accounts::DEV_MNEMONIC;
 use crate::dev::banner::{self, Ready};
+use crate::dev::console::Console;
 use crate::dev::nodes::{Node, Nodes, wait_until_ready};
 use crate::dev::plan::{Ports, check_free};
 use crate::dev::state::{Network, State};
@@ -22,7 +23,7 @@ const WATCH: Duration = Duration::from_millis(100);
 
 #[derive(Args, Debug)]
 pub struct Options {
-    /// Nodes of the network; with one, it also signs for the accounts (eth_sendTransaction)
+    /// Nodes of the network; with one, it also signs for the accounts (eth_sendTransaction) and serves evm_, hardhat_ and anvil_ methods
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=20))]
     nodes: u32,
     /// Members of the consortium, each with a fresh key
@@ -106,7 +107,9 @@ pub fn run(options: &Options, output: Output) -> anyhow::Result<()> {
     } else if !options.silent {
         output::line(&banner::text(&state, &ready, state.genesis_timestamp_s()?)?)?;
     }
-    watch(&state, &mut nodes, &stop)
+    let alone = state.network.nodes == 1 && !options.silent;
+    let mut console = alone.then(|| Console::new(state.log_file(0)));
+    watch(&state, &mut nodes, console.as_mut(), &stop)
 }
 
 impl Options {
@@ -149,9 +152,13 @@ fn all_ready(state: &State, nodes: &mut Nodes, timeout: Duration, stop: &AtomicB
     Ok(true)
 }
 
-/// Until a signal: reports nodes that end. They are not started again: whoever develops wants to see what happens then.
-fn watch(state: &State, nodes: &mut Nodes, stop: &AtomicBool) -> anyhow::Result<()> {
+/// Until a signal: shows what contracts write, and reports nodes that end. They are not started again: whoever develops wants to see what happens then.
+fn watch(state: &State, nodes: &mut Nodes, mut console: Option<&mut Console>, stop: &AtomicBool) -> anyhow::Result<()> {
     while !stop.load(Ordering::Relaxed) {
+        // A log that cannot be read tells nothing, which is no reason to end the network.
+        for line in console.as_mut().and_then(|console| console.lines().ok()).unwrap_or_default() {
+            output::tell(line);
+        }
         for node in &mut nodes.0 {
             if let Some(status) = node.newly_ended()? {
                 let config = state.config_file(node.index);

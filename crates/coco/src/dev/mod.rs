@@ -8,6 +8,7 @@
 //! of a pipe as its standard input, so that none outlives `coco dev`, however that ends.
 
 pub mod banner;
+pub mod console;
 pub mod genesis;
 pub mod nodes;
 pub mod plan;

@@ -7,6 +7,7 @@ use alloy_primitives::{Address, B64, B256, Bytes, U256};
 use revm::primitives::hardfork::SpecId;
 
 use crate::fork::ForkSchedule;
+use crate::state::Undo;
 
 /// Everything in a header that does not follow from the parent or from execution.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
@@ -24,6 +25,10 @@ pub struct BlockAttributes {
     pub withdrawals: Withdrawals,
     /// Made here and not imported or simulated: it must be possible to seal it once its transactions are executed.
     pub is_own: bool,
+    /// On a development network: what contracts write to the console is told.
+    pub is_developers: bool,
+    /// Rows that changed since the parent, outside of any block; they become part of this one.
+    pub(crate) patched: Undo,
     /// Of imported blocks from before the merge, which also pay rewards.
     pub proof_of_work: Option<ProofOfWork>,
 }
@@ -50,6 +55,8 @@ impl BlockAttributes {
             extra_data: header.extra_data.clone(),
             withdrawals: withdrawals.cloned().unwrap_or_default(),
             is_own: false,
+            is_developers: false,
+            patched: Undo::default(),
             proof_of_work: (!header.difficulty.is_zero()).then(work),
         }
     }

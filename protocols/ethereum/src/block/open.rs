@@ -1,5 +1,7 @@
 //! A block that is being filled.
 
+use std::borrow::Cow;
+
 use alloy_consensus::{Eip658Value, Header, Transaction as _};
 use alloy_eips::eip2935::HISTORY_STORAGE_ADDRESS;
 use alloy_eips::eip4788::BEACON_ROOTS_ADDRESS;
@@ -63,14 +65,14 @@ impl OpenBlock {
         schedule: &ForkSchedule,
         parent: (&Header, B256),
         trie: StateTrie,
-        attributes: BlockAttributes,
+        mut attributes: BlockAttributes,
     ) -> Result<Self, BlockError> {
         let (parent, parent_hash) = parent;
         let header = attributes.header(schedule, parent, parent_hash);
         let pays_reward = attributes.proof_of_work.is_some();
         let mut block = Self {
             environment: Environment::new(schedule, &header),
-            undo: Undo::default(),
+            undo: std::mem::take(&mut attributes.patched),
             trie,
             included: Vec::new(),
             deposit_contract: schedule.chain().deposit_contract_address,
@@ -83,6 +85,7 @@ impl OpenBlock {
             header,
             attributes,
         };
+        block.environment.console = block.attributes.is_developers;
         let spec = block.environment.spec();
         if spec.is_enabled_in(SpecId::PRAGUE) {
             block.system_call(state, codes, HISTORY_STORAGE_ADDRESS, parent_hash.into())?;
@@ -103,8 +106,9 @@ impl OpenBlock {
         txid: TxId,
     ) -> Result<&Included, TransactionError> {
         self.check_room(transaction)?;
-        let executed = execute::transact(state, codes, &self.environment, transaction.env())
-            .map_err(|error| refusal(error, &transaction.env(), &self.environment))?;
+        let environment = self.environment_for(transaction);
+        let executed = execute::transact(state, codes, &environment, transaction.env())
+            .map_err(|error| refusal(error, &transaction.env(), &environment))?;
         self.include(state, executed, transaction, txid)
     }
 
@@ -161,6 +165,16 @@ impl OpenBlock {
 
     pub fn environment(&self) -> &Environment {
         &self.environment
+    }
+
+    /// The same for one transaction: an impersonated contract may send (against EIP-3607).
+    pub fn environment_for(&self, transaction: &Transaction) -> Cow<'_, Environment> {
+        if !transaction.is_impersonated() {
+            return Cow::Borrowed(&self.environment);
+        }
+        let mut environment = self.environment.clone();
+        environment.cfg.disable_eip3607 = true;
+        Cow::Owned(environment)
     }
 
     /// For simulation, which relaxes rules. What the header says does not change with it.

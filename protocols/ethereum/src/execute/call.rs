@@ -4,9 +4,10 @@ use revm::context::TxEnv;
 use revm::handler::MainBuilder;
 use revm::inspector::{InspectEvm, Inspector};
 use revm::interpreter::interpreter::EthInterpreter;
-use revm::interpreter::{InstructionResult, Interpreter};
+use revm::interpreter::{CallInputs, CallOutcome, InstructionResult, Interpreter};
 
 use super::{CodeCache, Database, Environment, ExecuteError, Executed, context, fenced};
+use crate::developer::console::Console;
 use crate::state::State;
 
 /// Asked now and then whether a call has run long enough. There is no clock in here.
@@ -24,7 +25,8 @@ pub fn call(
     tx: TxEnv,
     deadline: Deadline<'_>,
 ) -> Result<Option<Executed>, ExecuteError> {
-    let clock = Clock { deadline, until_question: INSTRUCTIONS_PER_QUESTION, expired: false };
+    let console = environment.console.then_some(Console);
+    let clock = Clock { deadline, until_question: INSTRUCTIONS_PER_QUESTION, expired: false, console };
     fenced(|| {
         let mut evm = context(state, codes, environment).build_mainnet_with_inspector(clock);
         let executed = evm.inspect_tx(tx)?;
@@ -37,6 +39,7 @@ struct Clock<'a> {
     deadline: Deadline<'a>,
     until_question: u32,
     expired: bool,
+    console: Option<Console>,
 }
 
 type CallContext<'a> = revm::handler::MainnetContext<Database<'a>>;
@@ -51,5 +54,9 @@ impl<'a> Inspector<CallContext<'a>, EthInterpreter> for Clock<'_> {
         if self.expired {
             interpreter.halt(InstructionResult::OutOfGas);
         }
+    }
+
+    fn call(&mut self, context: &mut CallContext<'a>, inputs: &mut CallInputs) -> Option<CallOutcome> {
+        self.console.as_mut().and_then(|console| console.call(context, inputs))
     }
 }

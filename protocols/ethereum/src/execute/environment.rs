@@ -16,6 +16,8 @@ const MEMORY_BYTES_MAX: u64 = 128 << 20;
 pub struct Environment {
     pub cfg: CfgEnv,
     pub block: BlockEnv,
+    /// What contracts write to the console is told: for developers.
+    pub console: bool,
 }
 
 impl Environment {
@@ -41,7 +43,7 @@ impl Environment {
             let blob_gasprice = params.calc_blob_fee(excess_blob_gas);
             block.blob_excess_gas_and_price = Some(BlobExcessGasAndPrice { excess_blob_gas, blob_gasprice });
         }
-        Self { cfg, block }
+        Self { cfg, block, console: false }
     }
 
     pub fn spec(&self) -> SpecId {

@@ -17,8 +17,10 @@ use alloy_primitives::{Address, Bytes};
 use revm::context::result::{EVMError, ExecResultAndState, ExecutionResult, InvalidTransaction};
 use revm::context::{Context, TxEnv};
 use revm::handler::{ExecuteEvm, MainBuilder, MainContext, SystemCallEvm};
+use revm::inspector::InspectEvm;
 use revm::state::EvmState;
 
+use crate::developer::console::Console;
 use crate::state::{CorruptState, State};
 
 pub use call::{Deadline, call};
@@ -40,6 +42,9 @@ pub fn transact(
     environment: &Environment,
     tx: TxEnv,
 ) -> Result<Executed, ExecuteError> {
+    if environment.console {
+        return fenced(|| context(state, codes, environment).build_mainnet_with_inspector(Console).inspect_tx(tx));
+    }
     fenced(|| context(state, codes, environment).build_mainnet().transact(tx))
 }
 

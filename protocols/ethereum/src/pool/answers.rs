@@ -10,7 +10,7 @@ use super::queue::{Pooled, SenderQueue};
 use crate::rpc::{POOL_CONTENT_MAX, PoolContent, PoolCounts, PoolQuestion, PooledTransaction};
 
 impl EthereumPool {
-    pub(super) fn answer_question(&self, question: &[u8], state: &Snapshot) -> Result<Bytes, Rejection> {
+    pub(super) fn answer_question(&mut self, question: &[u8], state: &Snapshot) -> Result<Bytes, Rejection> {
         let question: PoolQuestion = serde_json::from_slice(question)
             .map_err(|error| Rejection::new(RejectionReason::Invalid, -32602, error.to_string()))?;
         match question {
@@ -25,6 +25,7 @@ impl EthereumPool {
             PoolQuestion::Content(Some(sender)) => {
                 json(&content(self.senders.get(&sender).into_iter().flat_map(SenderQueue::iter)))
             }
+            PoolQuestion::Drop(which) => json(&self.drop_asked(&which)),
             PoolQuestion::Transaction(hash) => {
                 let place = self.by_hash.get(&hash);
                 let pooled = place.and_then(|(sender, nonce)| self.senders.get(sender)?.pooled(*nonce));

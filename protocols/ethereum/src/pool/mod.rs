@@ -13,6 +13,7 @@ mod answers;
 mod heads;
 mod index;
 mod insert;
+mod operations;
 mod queue;
 mod run;
 
@@ -28,10 +29,12 @@ use coco_kv::Snapshot;
 use coco_protocol::{Admitted, Outcome, Pool, Ready, Rejection};
 
 use crate::chain::Chain;
+use crate::developer::Operation;
 use crate::state::{META, META_HEAD};
 use crate::transaction::TransactionError;
 use heads::{Head, Heads};
 use index::Index;
+use operations::{Operations, Stage, Step};
 use queue::{Pooled, SenderQueue};
 use run::Run;
 
@@ -79,6 +82,8 @@ pub struct EthereumPool {
     /// When the block timer was started.
     timer_ms: Option<u64>,
     run: Option<Run>,
+    /// What developers asked for, and where the present run stands with it.
+    operations: Operations,
     /// What left without being run, until the executor asks.
     dropped: Vec<(Bytes, Rejection)>,
     /// Hash of the newest header, until this node has followed up to it; nothing is run before.
@@ -104,6 +109,7 @@ impl EthereumPool {
             next_order: 0,
             timer_ms: None,
             run: None,
+            operations: Operations::default(),
             dropped: Vec::new(),
             awaited: Awaited::Unknown,
         }
@@ -114,6 +120,10 @@ impl Pool for EthereumPool {
     fn insert(&mut self, admitted: Admitted, state: &Snapshot, now_ms: u64) -> Result<(), Rejection> {
         self.drop_expired(now_ms);
         self.await_head(state);
+        if admitted.decoded::<Operation>().is_some() {
+            self.operations.waiting.push_back(admitted);
+            return Ok(());
+        }
         self.take_in(admitted, state, now_ms)?;
         if self.heads.len() > 0 {
             self.timer_ms.get_or_insert(now_ms);
@@ -122,6 +132,16 @@ impl Pool for EthereumPool {
     }
 
     fn ready(&self, now_ms: u64) -> Ready {
+        if !self.operations.waiting.is_empty() {
+            return if self.can_build() { Ready::Now } else { Ready::At(now_ms + CATCH_UP_MS) };
+        }
+        let mining = self.chain.mining();
+        if mining.interval_ms > 0 && self.can_build() {
+            return Ready::At(self.chain.newest_sealed_ms().saturating_add(mining.interval_ms));
+        }
+        if !mining.automine {
+            return Ready::Idle;
+        }
         let payable_ms = self.heads.fee_cap_max().and_then(|fee_cap| self.chain.payable_from_ms(fee_cap));
         let Some(payable_ms) = payable_ms else { return Ready::Idle };
         if payable_ms > now_ms {
@@ -142,11 +162,23 @@ impl Pool for EthereumPool {
             return None;
         }
         self.awaited = Awaited::Nothing;
-        self.choose(now_ms)
+        match self.next_operation(now_ms) {
+            Step::Operation(admitted) => return Some(admitted),
+            Step::Over => return None,
+            Step::Transactions => {}
+        }
+        let chosen = self.choose(now_ms);
+        if chosen.is_none() {
+            self.operations.stage = Stage::Beginning;
+        }
+        chosen
     }
 
-    fn done(&mut self, admitted: &Admitted, _result: Result<&Outcome, &Rejection>, state: &Snapshot) {
-        self.settle(admitted, state);
+    fn done(&mut self, admitted: &Admitted, result: Result<&Outcome, &Rejection>, state: &Snapshot) {
+        match admitted.decoded::<Operation>() {
+            Some(operation) => self.operated(operation, result.is_ok(), state),
+            None => self.settle(admitted, state),
+        }
     }
 
     fn dropped(&mut self) -> Vec<(Bytes, Rejection)> {
@@ -158,7 +190,7 @@ impl Pool for EthereumPool {
     }
 
     fn len(&self) -> usize {
-        self.by_hash.len()
+        self.by_hash.len() + self.operations.waiting.len()
     }
 
     fn answer(&mut self, question: &[u8], state: &Snapshot, _now_ms: u64) -> Result<Bytes, Rejection> {

@@ -15,7 +15,8 @@ use super::simulation::Simulation;
 use super::traces::{TraceConfig, trace};
 use super::values::{BlockParam, Hex};
 use crate::block::{BlockAttributes, OpenBlock};
-use crate::state::Overlay;
+use crate::developer::put_back;
+use crate::state::{Overlay, PATCHED};
 use crate::trie::StateTrie;
 
 pub const METHODS: &[Method] = &[
@@ -105,6 +106,11 @@ impl<'a> Replay<'a> {
         let before = block.number().checked_sub(1).ok_or_else(|| RpcError::server("genesis is not traceable"))?;
         let parent = chain.header(before)?.ok_or_else(RpcError::header_not_found)?;
         let mut overlay = Overlay::new(chain.state_at(before)?);
+        let patched = call.reader().record(&PATCHED, &block.number().to_be_bytes()).map_err(RpcError::internal)?;
+        if let Some(patched) = patched {
+            put_back(&mut overlay, &patched)
+                .ok_or_else(|| RpcError::internal("a record of patches does not decode"))?;
+        }
         let network = call.server.ledger.network();
         let (codes, parent) = (call.server.ledger.chain.codes(), (&parent, block.head.header.parent_hash));
         // Roots are not asked for, so that the trie may be empty.
@@ -135,7 +141,7 @@ impl<'a> Replay<'a> {
             let transaction = &included.transaction;
             if wanted(index) {
                 let tx = transaction.env();
-                let environment = self.open.environment().clone();
+                let environment = self.open.environment_for(transaction).into_owned();
                 let json = trace(&mut self.overlay, &codes, &environment, &tx, config, deadline.clone())?;
                 bytes += json.0.len();
                 if bytes > RESPONSE_BYTES_MAX {

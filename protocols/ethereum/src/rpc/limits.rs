@@ -56,5 +56,7 @@ pub const RECEIPT_WAIT_MS_MAX: u64 = 60_000;
 pub const RECEIPT_WAIT_MS: u64 = 30_000;
 /// How long a submission waits for its block, where it waits at all.
 pub const BLOCK_WAIT_MS: u64 = 10_000;
+/// Blocks that a developer can have made at once.
+pub const MINED_BLOCKS_MAX: u64 = 65_536;
 /// The fee that this node pays for a transaction it signs itself, wei.
 pub const SIGNED_FEE_WEI_MAX: u128 = 1_000_000_000_000_000_000;

@@ -8,8 +8,7 @@
 //!   events (every committed block) ──▶ filters, subscriptions, callers that wait for a receipt
 //! ```
 //!
-//! To add a method, write a function in the file of its namespace and a line in that file's table. Methods that change a
-//! developer's chain (`evm_…`, `hardhat_…`, `anvil_…`) are not here.
+//! To add a method, write a function in the file of its namespace and a line in that file's table.
 
 mod access_list;
 mod call;
@@ -19,6 +18,7 @@ mod committed;
 mod connection;
 mod debug;
 mod debug_trace;
+mod developer;
 mod error;
 mod eth;
 mod filters;
@@ -55,7 +55,7 @@ mod tests;
 pub use committed::{BlockHead, CommittedBlock};
 pub use ledger::Ledger;
 pub use options::{Options, Random};
-pub use pool_questions::{POOL_CONTENT_MAX, PoolContent, PoolCounts, PoolQuestion, PooledTransaction};
+pub use pool_questions::{Dropped, POOL_CONTENT_MAX, PoolContent, PoolCounts, PoolQuestion, PooledTransaction};
 pub use service::RpcService;
 
 use namespaces::methods;

@@ -1,12 +1,12 @@
 //! All methods.
 
 use super::call::Method;
-use super::{coco, debug, debug_trace, eth, net, txpool, web3};
+use super::{coco, debug, debug_trace, developer, eth, net, txpool, web3};
 
 /// Every method of every namespace.
 pub fn methods() -> impl Iterator<Item = &'static Method> {
     let others = [coco::METHODS, debug::METHODS, debug_trace::METHODS, net::METHODS, txpool::METHODS, web3::METHODS];
-    eth::TABLES.iter().copied().chain(others).flatten()
+    eth::TABLES.iter().chain(developer::TABLES).copied().chain(others).flatten()
 }
 
 #[cfg(test)]

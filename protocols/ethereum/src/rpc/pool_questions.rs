@@ -16,6 +16,16 @@ pub enum PoolQuestion {
     Content(Option<Address>),
     /// One transaction. `Option<PooledTransaction>`.
     Transaction(B256),
+    /// Drops transactions, on development networks only. Whether there were any: `bool`.
+    Drop(Dropped),
+}
+
+/// What a developer wants out of the pool.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Dropped {
+    One(B256),
+    Of(Address),
+    All,
 }
 
 /// Transactions in one answer.

@@ -8,8 +8,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use alloy_consensus::Transaction as _;
+use alloy_primitives::Address;
 use bytes::Bytes;
-use coco_protocol::{Admitted, Caller, LedgerHandle, Submitted, Until};
+use coco_protocol::{Admitted, Caller, LedgerHandle, Rejection, Submitted, Until};
 use serde_json::value::RawValue;
 
 use super::call::{Call, Method, Run};
@@ -117,17 +118,28 @@ impl Server {
 
     fn method(&self, name: &str) -> Result<&'static Method, RpcError> {
         match self.methods.get(name) {
-            Some(method) if !method.developer || self.options.is_developer() => Ok(method),
+            Some(method) if !method.developer || self.is_developers() => Ok(method),
             Some(_) => Err(needs_developer(name)),
-            None if ["evm_", "hardhat_", "anvil_"].iter().any(|prefix| name.starts_with(prefix)) => {
-                Err(needs_developer(name))
-            }
+            None if !self.is_developers() && is_developers_name(name) => Err(needs_developer(name)),
             None => Err(RpcError::unknown_method(name)),
         }
     }
 
+    /// Whether this is the lone node of a developer.
+    fn is_developers(&self) -> bool {
+        self.options.is_developer() && self.handle.status().peers == 0
+    }
+
     pub fn admit(&self, raw: Bytes, caller: &Caller) -> Result<Admitted, RpcError> {
         Ok(self.ledger.protocol.admit(raw, caller)?)
+    }
+
+    /// The same for a transaction that nobody signed.
+    pub fn admit_impersonated(&self, raw: Bytes, sender: Address, caller: &Caller) -> Result<Admitted, RpcError> {
+        let rules = self.ledger.chain.admission_rules();
+        let transaction = Transaction::impersonated(raw, sender, &rules).map_err(Rejection::from)?;
+        let (raw, finding) = (transaction.raw.clone(), transaction.finding());
+        Ok(self.ledger.protocol.readmit(raw, finding, caller.clone())?)
     }
 
     /// Hands submissions to the primary in one piece, and answers each with its transaction's hash.
@@ -158,6 +170,11 @@ impl Server {
         }
         if wants != Wants::Hash {
             return;
+        }
+        // Nobody knows when a developer asks for the next block.
+        let mining = self.ledger.chain.mining();
+        if !mining.automine || mining.interval_ms > 0 {
+            return self.waiters.answer(&hash, &Ok(Json::data(hash.as_slice())));
         }
         let (server, nonce) = (self.clone(), transaction.envelope.nonce());
         ask(self, caller, &PoolQuestion::NextNonce(transaction.sender), move |next: Result<u64, RpcError>| {
@@ -225,13 +242,13 @@ fn releasing(connection: Option<&Arc<Connection>>, holds: &Arc<AtomicUsize>, fin
     })
 }
 
+fn is_developers_name(name: &str) -> bool {
+    ["evm_", "hardhat_", "anvil_"].iter().any(|prefix| name.starts_with(prefix))
+}
+
 fn needs_developer(name: &str) -> RpcError {
     let unknown = RpcError::unknown_method(name);
-    let message = format!(
-        "{}; developer methods belong to coco dev --nodes 1, which does not serve them in this version",
-        unknown.message
-    );
-    RpcError::new(unknown.code, message)
+    RpcError::new(unknown.code, format!("{}; developer methods need coco dev --nodes 1", unknown.message))
 }
 
 /// The one argument of a submission, without a detour through a list of arguments.

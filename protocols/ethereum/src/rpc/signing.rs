@@ -11,7 +11,7 @@ use super::call_request::CallRequest;
 use super::error::RpcError;
 use super::limits::SIGNED_FEE_WEI_MAX;
 use super::values::Hex;
-use crate::transaction::Envelope;
+use crate::transaction::{Envelope, Transaction};
 
 /// What a request leaves open, filled in.
 #[derive(Clone, Copy, Debug)]
@@ -23,6 +23,23 @@ pub struct Filled {
     pub base_fee: u64,
     /// The tip to offer, wei per gas.
     pub tip: u128,
+}
+
+/// Who signs.
+#[derive(Clone, Copy)]
+pub enum Signer {
+    Key(SecretKey),
+    /// Nobody: a developer sends in this account's name.
+    Impersonated(Address),
+}
+
+impl Signer {
+    fn sign(&self, hash: B256) -> Signature {
+        match self {
+            Self::Key(key) => sign_hash(key, hash),
+            Self::Impersonated(sender) => Transaction::no_signature(sender),
+        }
+    }
 }
 
 /// The address of a key.
@@ -46,7 +63,7 @@ pub fn personal_hash(message: &[u8]) -> B256 {
 }
 
 /// Signs what the request describes; gives its EIP-2718 encoding.
-pub fn sign_request(key: &SecretKey, request: &CallRequest, filled: Filled) -> Result<Bytes, RpcError> {
+pub fn sign_request(signer: &Signer, request: &CallRequest, filled: Filled) -> Result<Bytes, RpcError> {
     if request.blob_versioned_hashes.is_some() {
         return Err(RpcError::invalid_argument(0, "blob transactions are not signed here"));
     }
@@ -69,7 +86,7 @@ pub fn sign_request(key: &SecretKey, request: &CallRequest, filled: Filled) -> R
             to.to().copied().ok_or_else(|| RpcError::invalid_argument(0, "a set code transaction creates nothing"))?;
         let (access_list, authorization_list) = (request.access_list(), request.authorizations());
         return Ok(encode(
-            key,
+            signer,
             TxEip7702 {
                 chain_id,
                 nonce,
@@ -87,7 +104,7 @@ pub fn sign_request(key: &SecretKey, request: &CallRequest, filled: Filled) -> R
     if request.gas_price.is_none() {
         let access_list = request.access_list();
         return Ok(encode(
-            key,
+            signer,
             TxEip1559 {
                 chain_id,
                 nonce,
@@ -104,11 +121,11 @@ pub fn sign_request(key: &SecretKey, request: &CallRequest, filled: Filled) -> R
     if request.access_list.is_some() {
         let access_list = request.access_list();
         return Ok(encode(
-            key,
+            signer,
             TxEip2930 { chain_id, nonce, gas_price: price, gas_limit, to, value, access_list, input },
         ));
     }
-    Ok(encode(key, TxLegacy { chain_id: Some(chain_id), nonce, gas_price: price, gas_limit, to, value, input }))
+    Ok(encode(signer, TxLegacy { chain_id: Some(chain_id), nonce, gas_price: price, gas_limit, to, value, input }))
 }
 
 /// Fee cap and tip: what the request names, else room for the base fee to double.
@@ -118,11 +135,11 @@ fn fees(request: &CallRequest, filled: Filled) -> (u128, u128) {
     (cap.unwrap_or_else(|| u128::from(filled.base_fee).saturating_mul(2).saturating_add(tip)), tip)
 }
 
-fn encode<T>(key: &SecretKey, tx: T) -> Bytes
+fn encode<T>(signer: &Signer, tx: T) -> Bytes
 where
     T: SignableTransaction<Signature> + RlpEcdsaEncodableTx,
     Envelope: From<Signed<T>>,
 {
-    let signature = sign_hash(key, tx.signature_hash());
+    let signature = signer.sign(tx.signature_hash());
     Envelope::from(tx.into_signed(signature)).encoded_2718().into()
 }

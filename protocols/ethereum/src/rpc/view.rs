@@ -92,8 +92,9 @@ impl<'a> ChainView<'a> {
     pub fn number_of(&self, hash: &B256) -> Result<Option<u64>, RpcError> {
         let Some(record) = self.record(&BLOCK_BY_HASH, hash.as_slice())? else { return Ok(None) };
         let number = record[..].try_into().map(u64::from_be_bytes).map_err(|_| damaged("block hash index"))?;
-        // History may know a block that this reader's state does not.
-        Ok((number <= self.head()? && self.discloses_block(hash)).then_some(number))
+        // History may know a block that this reader's state does not, or that a developer went back from.
+        let exists = number <= self.head()? && self.hash(number)? == Some(*hash);
+        Ok((exists && self.discloses_block(hash)).then_some(number))
     }
 
     pub fn hash(&self, number: u64) -> Result<Option<B256>, RpcError> {
@@ -155,7 +156,9 @@ impl<'a> ChainView<'a> {
         }
         let record = self.block_record(number)?.ok_or_else(|| damaged("block of a transaction"))?;
         let header = record.header().ok_or_else(|| damaged("header"))?;
-        let included = record.transaction(index).ok_or_else(|| damaged("transaction"))?;
+        // A developer may have gone back, and made another block of that number.
+        let included = record.transaction(index).filter(|included| included.transaction.hash == *hash);
+        let Some(included) = included else { return Ok(None) };
         let hash = header.hash_slow();
         let head = BlockHead::new(header, hash, &self.server.ledger.network().schedule);
         Ok(Some(Placed { index, found: Found::Stored(Box::new((head, included))) }))

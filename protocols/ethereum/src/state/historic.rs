@@ -9,6 +9,7 @@ use coco_types::MapName;
 
 use super::{ACCOUNT, BLOCK, META, META_HEAD, RECENT, ReadState, STORAGE, UNDO, Undo};
 use crate::block::BlockRecord;
+use crate::developer::patched_rows;
 
 /// The state after block `number`: today's, with what later blocks replaced put back. Its cost grows with the blocks between.
 pub struct HistoricState {
@@ -36,7 +37,8 @@ impl HistoricState {
         if blocks > blocks_max {
             return Err(HistoricError::TooOld { number, blocks, max: blocks_max });
         }
-        let mut replaced = BTreeMap::new();
+        // What was changed on top of the newest block belongs to no block yet.
+        let mut replaced = patched_rows(reader.state());
         for later in (number + 1..=head).rev() {
             let record = reader.record(&UNDO, &later.to_be_bytes())?.ok_or(HistoricError::Missing(later))?;
             let undo = Undo::decode(&record).ok_or(HistoricError::Missing(later))?;

@@ -32,8 +32,13 @@ pub(crate) use commit::{commit, set_account, set_code, set_slot};
 pub(crate) use derive::apply_rows;
 pub use historic::{HistoricError, HistoricState};
 pub use overlay::Overlay;
-pub use tables::{ACCOUNT, BLOCK, BLOCK_BY_HASH, CODE, META, RECENT, STORAGE, TRANSACTION_BY_HASH, UNDO};
-pub(crate) use tables::{META_CONFIG, META_HEAD, META_SEALED_MS, storage_key};
+pub use tables::{
+    ACCOUNT, BLOCK, BLOCK_BY_HASH, CODE, META, OPERATION, PATCH, PATCHED, RECENT, SNAPSHOT, STORAGE,
+    TRANSACTION_BY_HASH, UNDO,
+};
+pub(crate) use tables::{
+    META_CONFIG, META_DEVELOPER, META_HEAD, META_REVERTED, META_SEALED_MS, META_SNAPSHOTS, storage_key,
+};
 pub(crate) use undo::Undo;
 
 /// Tables that can be read.

@@ -58,6 +58,8 @@ pub enum TransactionError {
     Evicted,
     #[error("replaced by another transaction with the same nonce")]
     Replaced,
+    #[error("dropped from the txpool by a developer")]
+    Dropped,
     #[error("waited in the txpool for too long behind a nonce gap")]
     Expired,
     #[error("in-flight transaction limit reached for delegated accounts")]
@@ -83,7 +85,9 @@ impl TransactionError {
     fn reason(&self) -> RejectionReason {
         match self {
             Self::AlreadyKnown | Self::ReplacementUnderpriced | Self::Replaced => RejectionReason::Duplicate,
-            Self::PoolFull | Self::DelegatedInFlight | Self::Evicted | Self::Expired => RejectionReason::Busy,
+            Self::PoolFull | Self::DelegatedInFlight | Self::Evicted | Self::Expired | Self::Dropped => {
+                RejectionReason::Busy
+            }
             Self::NonceTooLow { .. }
             | Self::NonceTooHigh { .. }
             | Self::InsufficientFunds { .. }

@@ -14,7 +14,7 @@ mod sender;
 mod tests;
 
 use alloy_consensus::{EthereumTxEnvelope, Transaction as _, TxEip4844};
-use alloy_primitives::{Address, B256, U256};
+use alloy_primitives::{Address, B256, Signature, U256};
 use bytes::Bytes;
 
 pub use error::TransactionError;
@@ -76,6 +76,27 @@ impl Transaction {
         let sender = sender::recover_lenient(&envelope)?;
         let authorities = sender::authorities(&envelope);
         Ok(Self { envelope, hash, sender, authorities, raw })
+    }
+
+    /// A transaction that nobody signed, in the name of `sender`: for developers. Its signature is made up of the sender's address,
+    /// so that it has a hash of its own, and can be told from a real one.
+    pub fn impersonated(raw: Bytes, sender: Address, rules: &AdmissionRules) -> Result<Self, TransactionError> {
+        let (envelope, hash) = decode::submission(&raw, rules)?;
+        rules.check_signing(&envelope)?;
+        rules.check(&envelope)?;
+        let authorities = sender::authorities(&envelope);
+        let transaction = Self { envelope, hash, sender, authorities, raw };
+        if transaction.is_impersonated() { Ok(transaction) } else { Err(TransactionError::InvalidSender) }
+    }
+
+    /// The signature that stands for none.
+    pub fn no_signature(sender: &Address) -> Signature {
+        Signature::new(U256::from_be_slice(sender.as_slice()), U256::ONE, false)
+    }
+
+    /// Whether nobody signed it. To sign such that r is one's own address takes as long as to find any address's key.
+    pub fn is_impersonated(&self) -> bool {
+        *self.envelope.signature() == Self::no_signature(&self.sender)
     }
 
     pub fn nonce(&self) -> u64 {

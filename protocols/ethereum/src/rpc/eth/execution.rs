@@ -42,6 +42,7 @@ fn simulation(call: &Call<'_>, params: &Params<'_>) -> Result<(Simulation, CallR
 
 fn call(call: &Call<'_>, params: &Params<'_>) -> Answer {
     let (mut simulation, request) = simulation(call, params)?;
+    simulation.environment.console = call.server.ledger.chain.is_developers();
     let gas = simulation.gas_for_call(&request)?;
     let tx = simulation.env(&request, gas)?;
     match simulation.run(tx)? {

@@ -16,6 +16,7 @@ mod subscriptions;
 use super::call::Method;
 
 pub use blocks::raw_transaction;
+pub use fees::{suggested_tip, upcoming_base_fee};
 
 pub const TABLES: &[&[Method]] = &[
     blocks::METHODS,

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::execution::estimate;
 use super::fees::{suggested_tip, upcoming_base_fee};
+use crate::developer::Settings;
 use crate::rpc::call::{Call, Method};
 use crate::rpc::call_request::CallRequest;
 use crate::rpc::error::RpcError;
@@ -16,16 +17,18 @@ use crate::rpc::pool::ask;
 use crate::rpc::pool_questions::PoolQuestion;
 use crate::rpc::reply::{Answer, Responder};
 use crate::rpc::server::{Server, Submission};
-use crate::rpc::signing::{Filled, address, personal_hash, sign_hash, sign_request};
+use crate::rpc::signing::{Filled, Signer, address, personal_hash, sign_hash, sign_request};
 use crate::rpc::simulation::Simulation;
 use crate::rpc::typed_data::TypedData;
 use crate::rpc::values::{BlockParam, Hex};
+use crate::state::ReadState;
 use crate::transaction::Transaction;
 
 pub const METHODS: &[Method] = &[
     Method::read("eth_accounts", accounts),
     Method::read("eth_requestAccounts", accounts),
     Method::later("eth_sendTransaction", send_transaction).for_developers(),
+    Method::later("eth_sendUnsignedTransaction", send_transaction).for_developers(),
     Method::later("eth_signTransaction", sign_transaction).for_developers(),
     Method::read("eth_sign", sign).for_developers(),
     Method::read("personal_sign", personal_sign).for_developers(),
@@ -44,16 +47,35 @@ fn key(server: &Server, wanted: &Address) -> Result<SecretKey, RpcError> {
     known.copied().ok_or_else(|| RpcError::server("unknown account"))
 }
 
+/// The key of an account, or a developer's wish to send in its name.
+fn signer(call: &Call<'_>, wanted: &Address) -> Result<Signer, RpcError> {
+    let unknown = match key(call.server, wanted) {
+        Ok(key) => return Ok(Signer::Key(key)),
+        Err(unknown) => unknown,
+    };
+    let settings = Settings::committed(call.reader().state() as &dyn ReadState);
+    let impersonated = settings.impersonates_all || settings.impersonated.contains(wanted);
+    if impersonated { Ok(Signer::Impersonated(*wanted)) } else { Err(unknown) }
+}
+
 fn send_transaction(call: &Call<'_>, params: &Params<'_>, responder: Responder) {
     let caller = call.caller.clone();
-    signed(call, params, responder, move |server, raw, responder| match server.admit(raw, &caller) {
-        Ok(admitted) => server.submit(&caller, vec![Submission { admitted, responder }]),
-        Err(error) => responder.send(Err(error)),
+    let find = |sender: &Address| signer(call, sender);
+    signed(call, params, responder, find, move |server, signer, raw, responder| {
+        let admitted = match signer {
+            Signer::Key(_) => server.admit(raw, &caller),
+            Signer::Impersonated(sender) => server.admit_impersonated(raw, sender, &caller),
+        };
+        match admitted {
+            Ok(admitted) => server.submit(&caller, vec![Submission { admitted, responder }]),
+            Err(error) => responder.send(Err(error)),
+        }
     });
 }
 
 fn sign_transaction(call: &Call<'_>, params: &Params<'_>, responder: Responder) {
-    signed(call, params, responder, |_, raw, responder| {
+    let find = |sender: &Address| key(call.server, sender).map(Signer::Key);
+    signed(call, params, responder, find, |_, _, raw, responder| {
         let answer = Transaction::recover(raw).map_err(RpcError::internal).map(|transaction| {
             Json::object(|object| {
                 object.data("raw", &transaction.raw);
@@ -69,23 +91,24 @@ fn signed(
     call: &Call<'_>,
     params: &Params<'_>,
     responder: Responder,
-    then: impl FnOnce(&Arc<Server>, bytes::Bytes, Responder) + Send + 'static,
+    find: impl FnOnce(&Address) -> Result<Signer, RpcError>,
+    then: impl FnOnce(&Arc<Server>, Signer, bytes::Bytes, Responder) + Send + 'static,
 ) {
     let read = || {
         let request: CallRequest = params.required(0)?;
-        let key = key(call.server, &request.sender())?;
+        let signer = find(&request.sender())?;
         let filled = fill(call, &request)?;
-        Ok((request, key, filled))
+        Ok((request, signer, filled))
     };
-    let (request, key, filled) = match read() {
+    let (request, signer, filled) = match read() {
         Ok(read) => read,
         Err(error) => return responder.send(Err(error)),
     };
     let (server, sender, nonce) = (call.server.clone(), request.sender(), request.nonce);
     let sign = move |nonce: Result<u64, RpcError>, server: &Arc<Server>| match nonce
-        .and_then(|nonce| sign_request(&key, &request, Filled { nonce, ..filled }))
+        .and_then(|nonce| sign_request(&signer, &request, Filled { nonce, ..filled }))
     {
-        Ok(raw) => then(server, raw, responder),
+        Ok(raw) => then(server, signer, raw, responder),
         Err(error) => responder.send(Err(error)),
     };
     match nonce {

@@ -3,6 +3,7 @@
 mod bad_input;
 mod conformance;
 mod denied;
+mod developer;
 mod flow;
 mod push;
 mod recorded;
