@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::Error;
 use crate::engine::{self, BALLOT, Budget, CONSTITUTION, Call, Failure, Role, World};
-use crate::tables;
+use crate::tables::{self, Read};
 
 /// The one that networks are founded with: `constitution/` of the repository, put together at build.
 pub const DEFAULT: &str = include_str!(concat!(env!("OUT_DIR"), "/default.js"));
@@ -37,8 +37,8 @@ pub struct Vote {
 }
 
 /// The text in force.
-pub(crate) fn in_force(world: &World) -> Result<String, Error> {
-    let text = tables::read::<String>(&mut *world.tx.borrow_mut(), &tables::CONSTITUTION, &tables::SINGLETON)?;
+pub fn read(state: &mut dyn Read) -> Result<String, Error> {
+    let text = tables::read::<String>(state, &tables::CONSTITUTION, &tables::SINGLETON)?;
     text.ok_or(Error::NoConstitution)
 }
 

@@ -9,7 +9,7 @@ use coco_crypto::{self_signed_certificate, self_signed_service_certificate, sha2
 use coco_kv::Store;
 use coco_types::{Digest, ReplicaId, Seqno};
 
-use crate::{Addresses, Facts, Founding, FoundingActor, Network, NodeInfo, NodeRow, NodeStatus, Services, Session};
+use crate::{Addresses, Facts, Founding, FoundingActor, Network, NodeInfo, NodeRow, NodeStatus, Session};
 
 /// Long before any test's present.
 pub const VALIDITY: Validity = Validity { not_before: 0, not_after: 4_000_000_000 };
@@ -30,19 +30,6 @@ impl Actor {
 
     pub fn id(&self) -> String {
         self.certificate.fingerprint().to_string()
-    }
-}
-
-/// Answers for the service's key with certificates of its own.
-pub struct TestServices;
-
-impl Services for TestServices {
-    fn endorse(&self, _public_key_pem: &str, _valid_from: u64, _valid_days: u64) -> Result<Certificate, String> {
-        Err("tests endorse nothing".to_owned())
-    }
-
-    fn renew_service_certificate(&self, _valid_from: u64, _valid_days: u64) -> Result<Certificate, String> {
-        Err("tests renew nothing".to_owned())
     }
 }
 
@@ -89,7 +76,7 @@ pub fn founded(crypto: &SeededCrypto, members: &[&Actor], constitution: &str) ->
 pub fn session(store: &Store) -> Session {
     let signature = serde_json::json!({ "root": ROOT, "seqno": 1, "view": 1 });
     let facts = Facts { signature_json: Some(signature.to_string()), root: Some(ROOT), now_s: NOW_S, seed: [1; 32] };
-    Session::new(store.begin(), facts, Box::new(TestServices), None)
+    Session::new(store.begin(), facts, None)
 }
 
 /// Makes what a session wrote the next version.

@@ -22,7 +22,7 @@ pub mod tables;
 
 pub use admission::{Applicant, Standing, admit, applicant_claims, current_nodes, mark_gone, policy, retire};
 pub use draft::Draft;
-pub use engine::{Facts, Failure, Services};
+pub use engine::{Facts, Failure};
 pub use error::Error;
 pub use founding::{Founding, FoundingActor, found, open};
 pub use message::Message;

@@ -1,8 +1,10 @@
 //! Why a governance request was refused, in CCF's codes, which its tools know.
 
+use serde::{Deserialize, Serialize};
+
 use crate::Error;
 
-#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, thiserror::Error)]
 #[error("{message}")]
 pub struct Refusal {
     pub code: Code,
@@ -10,7 +12,7 @@ pub struct Refusal {
 }
 
 /// The codes that requests of `/gov` can meet. Their names are the wire's.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Code {
     AuthorizationFailed,
     InternalError,
@@ -23,24 +25,35 @@ pub enum Code {
     ProposalNotFound,
     ProposalNotOpen,
     ProposalReplay,
-    ResourceNotFound,
-    ServiceNotWaitingForRecoveryShares,
     StateDigestMismatch,
     VoteAlreadyExists,
-    VoteNotFound,
 }
 
 impl Code {
-    pub fn name(self) -> String {
-        format!("{self:?}")
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::AuthorizationFailed => "AuthorizationFailed",
+            Self::InternalError => "InternalError",
+            Self::InvalidAuthenticationInfo => "InvalidAuthenticationInfo",
+            Self::InvalidCreatedAt => "InvalidCreatedAt",
+            Self::InvalidInput => "InvalidInput",
+            Self::InvalidResourceName => "InvalidResourceName",
+            Self::ProposalCreatedTooLongAgo => "ProposalCreatedTooLongAgo",
+            Self::ProposalFailedToValidate => "ProposalFailedToValidate",
+            Self::ProposalNotFound => "ProposalNotFound",
+            Self::ProposalNotOpen => "ProposalNotOpen",
+            Self::ProposalReplay => "ProposalReplay",
+            Self::StateDigestMismatch => "StateDigestMismatch",
+            Self::VoteAlreadyExists => "VoteAlreadyExists",
+        }
     }
 
     /// The HTTP status that goes with it.
     pub fn status(self) -> u16 {
         match self {
             Self::InvalidAuthenticationInfo => 401,
-            Self::AuthorizationFailed | Self::ServiceNotWaitingForRecoveryShares => 403,
-            Self::ProposalNotFound | Self::ResourceNotFound | Self::VoteNotFound => 404,
+            Self::AuthorizationFailed => 403,
+            Self::ProposalNotFound => 404,
             Self::InternalError => 500,
             _ => 400,
         }

@@ -96,6 +96,22 @@ pub struct NodeRow {
     pub info: NodeInfo,
 }
 
+impl MemberInfo {
+    pub fn read(state: &mut dyn Read, id: &str) -> Result<Option<Self>, Error> {
+        tables::read(state, &tables::MEMBER_INFO, id.as_bytes())
+    }
+
+    pub fn all(state: &mut dyn Read) -> Result<Vec<(String, Self)>, Error> {
+        tables::read_all(state, &tables::MEMBER_INFO)
+    }
+}
+
+impl UserInfo {
+    pub fn read(state: &mut dyn Read, id: &str) -> Result<Option<Self>, Error> {
+        tables::read(state, &tables::USER_INFO, id.as_bytes())
+    }
+}
+
 impl ServiceInfo {
     pub fn read(state: &mut dyn Read) -> Result<Option<Self>, Error> {
         tables::read(state, &tables::SERVICE_INFO, &tables::SINGLETON)

@@ -22,7 +22,7 @@ use bytes::Bytes;
 use coco_kv::Tx;
 use serde::{Deserialize, Serialize};
 
-use crate::engine::{Facts, Services, World};
+use crate::engine::{Facts, World};
 use crate::message::{Message, Signed, unauthenticated};
 use crate::refusal::{Code, Refusal};
 use crate::tables;
@@ -64,8 +64,8 @@ pub struct Session {
 
 impl Session {
     /// `wall`: a clock in milliseconds, the backstop for scripts.
-    pub fn new(tx: Tx, facts: Facts, services: Box<dyn Services>, wall: Option<Rc<dyn Fn() -> u64>>) -> Self {
-        let world = World { tx: RefCell::new(tx), facts, services, wall, console: RefCell::default() };
+    pub fn new(tx: Tx, facts: Facts, wall: Option<Rc<dyn Fn() -> u64>>) -> Self {
+        let world = World { tx: RefCell::new(tx), facts, wall, console: RefCell::default() };
         Self { world: Rc::new(world) }
     }
 

@@ -35,6 +35,10 @@ impl Visible {
         self.current.read().0
     }
 
+    pub fn current(&self) -> (TxId, Snapshot) {
+        self.current.read().clone()
+    }
+
     pub fn state(&self) -> Snapshot {
         self.current.read().1.clone()
     }

@@ -73,7 +73,7 @@ pub struct Handle {
 
 impl Shared {
     /// Where the primary is, if it is not here.
-    fn remote_primary(&self) -> Option<ReplicaId> {
+    pub fn remote_primary(&self) -> Option<ReplicaId> {
         let standing = self.standing.read();
         standing.primary.filter(|_| !standing.is_primary)
     }

@@ -11,7 +11,7 @@ use coco_crypto::{Certificate, Crypto, SigningKey};
 use coco_disk::Disk;
 use coco_ledger::{
     Batch, BatchSealer, ChunkName, Claims, Closing, Container, EntryKeys, LedgerFiles, LedgerReader, MerkleReader,
-    MerkleTree, OpenReport, Primary, SealedBatch, Signer,
+    MerkleTree, NodeSignature, OpenReport, Primary, SealedBatch, Signer,
 };
 use coco_protocol::CommittedTransaction;
 use coco_types::{Digest, ReplicaId, Seqno, TxId, View};
@@ -221,6 +221,12 @@ impl NodeLedger {
         let receipt = coco_ledger::receipt::Receipt::collect(&self.reader, &self.tree, &self.keys, txid, signature)?;
         let json = serde_json::to_value(receipt.to_json(&self.certificate, &[])).unwrap_or_default();
         Ok(Some(ReceiptForms { cose: receipt.to_cose()?.into(), json }))
+    }
+
+    /// The node's signature that ends a committed batch.
+    pub fn signature_at(&self, txid: TxId) -> Result<Option<NodeSignature>, LedgerError> {
+        let signature = self.reader.signature_from(txid.seqno)?.filter(|signature| signature.txid == txid);
+        Ok(signature.map(|signature| signature.node))
     }
 
     /// What the consensus's log keeps its batches in.

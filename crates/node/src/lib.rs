@@ -5,6 +5,7 @@ pub mod events;
 pub mod executor;
 pub mod front;
 pub mod genesis;
+mod governor;
 pub mod handle;
 pub mod history;
 pub mod identity;

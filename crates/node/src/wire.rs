@@ -17,6 +17,8 @@ pub mod kind {
     pub const READ_INDEX: u16 = 3;
     /// A join request in JSON, as on the HTTP API.
     pub const JOIN: u16 = 4;
+    /// A member's signed request in JSON, answered in JSON.
+    pub const GOVERN: u16 = 5;
 }
 
 /// Bytes that are not what was expected.

@@ -28,7 +28,7 @@ pub(crate) fn natives<'js>(ctx: &Ctx<'js>, world: &Rc<World>, role: Role) -> Res
     if role == Role::Apply {
         natives.set("applies", true)?;
         natives.set("seed", ArrayBuffer::new_copy(ctx.clone(), world.facts.seed)?)?;
-        keys::services(ctx, &natives, world)?;
+        keys::service_natives(ctx, &natives, world)?;
     }
     Ok(natives)
 }

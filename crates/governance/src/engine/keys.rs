@@ -1,10 +1,9 @@
-//! `ccf.crypto`, and what `apply` may ask of the service's key. Curves are P-256 and P-384.
+//! `ccf.crypto`, and how `apply` opens the service. Curves are P-256 and P-384.
 
 use std::rc::Rc;
 
 use coco_crypto::{Certificate, Curve, PublicKey, constant_time_eq, decode_pem, hmac_sha256, sha256, sha384, sha512};
-use rquickjs::function::Opt;
-use rquickjs::{ArrayBuffer, Ctx, Exception, Object, Result, Value};
+use rquickjs::{ArrayBuffer, Ctx, Exception, Object, Result};
 
 use super::host::{Binary, add};
 use super::throw;
@@ -14,10 +13,6 @@ use crate::service;
 const CERTIFICATE: &str = "CERTIFICATE";
 /// Certificates in a bundle or chain: more are not read.
 const CERTIFICATES_MAX: usize = 50;
-/// Where a script names no period.
-const VALID_DAYS: f64 = 365.0;
-/// A hundred years: dates stay within what X.509 can say.
-const VALID_DAYS_MAX: f64 = 36_500.0;
 
 pub(crate) fn natives<'js>(ctx: &Ctx<'js>, to: &Object<'js>) -> Result<()> {
     add(ctx, to, "pemToId", |ctx: Ctx<'js>, pem: String| -> Result<String> {
@@ -39,44 +34,13 @@ pub(crate) fn natives<'js>(ctx: &Ctx<'js>, to: &Object<'js>) -> Result<()> {
     add(ctx, to, "isCertificateChain", |chain: String, trusted: String| is_chain(&chain, &trusted))
 }
 
-pub(crate) fn services<'js>(ctx: &Ctx<'js>, to: &Object<'js>, world: &Rc<World>) -> Result<()> {
+pub(crate) fn service_natives<'js>(ctx: &Ctx<'js>, to: &Object<'js>, world: &Rc<World>) -> Result<()> {
     let w = world.clone();
     add(ctx, to, "openService", move |ctx: Ctx<'js>, next: Binary, previous: Option<Binary>| -> Result<()> {
         let previous = previous.as_ref().map(|previous| previous.0.as_slice());
         let opened = service::open_by_vote(&mut w.tx.borrow_mut(), previous, &next.0);
         opened.map_err(|error| throw(&ctx, &error.to_string()))
-    })?;
-    let w = world.clone();
-    add(
-        ctx,
-        to,
-        "endorse",
-        move |ctx: Ctx<'js>, key: String, from: String, days: Opt<Value<'js>>| -> Result<String> {
-            let (from, days) = period(&ctx, &from, days.0)?;
-            pem(&ctx, w.services.endorse(&key, from, days))
-        },
-    )?;
-    let w = world.clone();
-    add(ctx, to, "renewService", move |ctx: Ctx<'js>, from: String, days: Opt<Value<'js>>| -> Result<String> {
-        let (from, days) = period(&ctx, &from, days.0)?;
-        pem(&ctx, w.services.renew_service_certificate(from, days))
     })
-}
-
-fn pem(ctx: &Ctx<'_>, issued: std::result::Result<Certificate, String>) -> Result<String> {
-    issued.map(|certificate| certificate.to_pem()).map_err(|why| throw(ctx, &why))
-}
-
-/// Unix seconds and days of a certificate's validity.
-fn period(ctx: &Ctx<'_>, from: &str, days: Option<Value<'_>>) -> Result<(u64, u64)> {
-    let from = service::parse_time(from)
-        .ok_or_else(|| Exception::throw_type(ctx, "the time must be YYMMDDhhmmssZ or YYYYMMDDhhmmssZ"))?;
-    let days = days.and_then(|days| days.as_number()).unwrap_or(VALID_DAYS);
-    if !(1.0..=VALID_DAYS_MAX).contains(&days) {
-        return Err(Exception::throw_range(ctx, "a certificate is valid for 1 to 36500 days"));
-    }
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-    Ok((from, days as u64))
 }
 
 fn verify_signature(

@@ -1,7 +1,7 @@
 //! JavaScript in a sandbox: the constitution and ballots, with the `ccf` object that constitutions written for CCF expect.
 //!
 //! ```text
-//!   World: one transaction, facts, keys ──▶ host: natives that check access ──▶ prelude.js: `ccf`, fences ──▶ module
+//!   World: one transaction, facts ──▶ host: natives that check access ──▶ prelude.js: `ccf`, fences ──▶ module
 //! ```
 //!
 //! Every call gets a fresh interpreter, so that nothing passes from one ballot to another. The same call on the same state gives the same
@@ -23,8 +23,8 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use access::Role;
 pub(crate) use budget::Budget;
+pub use world::Facts;
 pub(crate) use world::World;
-pub use world::{Facts, Services};
 
 /// Why a script did not give an answer, as it is stored with a proposal.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]

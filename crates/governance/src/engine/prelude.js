@@ -216,9 +216,8 @@
       },
     };
     ccf.network = {
+      ...all("ccf.network", ["generateEndorsedCertificate", "generateNetworkCertificate"]),
       getLatestLedgerSecretSeqno: () => 1,
-      generateEndorsedCertificate: (key, from, days) => native.endorse(String(key), String(from), days),
-      generateNetworkCertificate: (from, days) => native.renewService(String(from), days),
     };
     ccf.setJwtPublicSigningKeys = absent("ccf.setJwtPublicSigningKeys");
     ccf.removeJwtPublicSigningKeys = absent("ccf.removeJwtPublicSigningKeys");

@@ -2,7 +2,6 @@
 
 use std::cell::RefCell;
 
-use coco_crypto::Certificate;
 use coco_kv::Tx;
 use coco_types::Digest;
 
@@ -22,19 +21,10 @@ pub struct Facts {
     pub seed: [u8; 32],
 }
 
-/// What `apply` may ask for that needs the service's key.
-pub trait Services {
-    /// A certificate for a node's public key (PEM) and names, signed by the service.
-    fn endorse(&self, public_key_pem: &str, valid_from: u64, valid_days: u64) -> Result<Certificate, String>;
-    /// The service's own certificate anew, with the same key.
-    fn renew_service_certificate(&self, valid_from: u64, valid_days: u64) -> Result<Certificate, String>;
-}
-
 /// Shared by a request's scripts and the code around them. One thread, one transaction.
 pub(crate) struct World {
     pub tx: RefCell<Tx>,
     pub facts: Facts,
-    pub services: Box<dyn Services>,
     pub wall: Option<Wall>,
     /// Lines of `console`, oldest first.
     pub console: RefCell<Vec<String>>,

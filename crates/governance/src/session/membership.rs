@@ -6,9 +6,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::{Answer, Session};
+use crate::Error;
 use crate::message::{Signed, unauthenticated};
 use crate::refusal::{Code, Refusal};
-use crate::tables;
+use crate::tables::{self, Read};
 
 /// The row of a member's acknowledgement.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
@@ -24,6 +25,12 @@ pub struct Ack {
 #[serde(rename_all = "camelCase")]
 struct AckPayload {
     state_digest: String,
+}
+
+impl Ack {
+    pub fn read(state: &mut dyn Read, member: &str) -> Result<Option<Self>, Error> {
+        tables::read(state, &tables::MEMBER_ACKS, member.as_bytes())
+    }
 }
 
 impl Session {
@@ -59,7 +66,7 @@ impl Session {
     }
 
     fn ack(&self, member: &str) -> Result<Option<Ack>, Refusal> {
-        Ok(tables::read(&mut *self.world.tx.borrow_mut(), &tables::MEMBER_ACKS, member.as_bytes())?)
+        Ok(Ack::read(&mut *self.world.tx.borrow_mut(), member)?)
     }
 
     fn write_ack(&self, member: &str, ack: &Ack) {

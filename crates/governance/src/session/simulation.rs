@@ -36,7 +36,7 @@ pub struct Change {
 impl Session {
     /// Validates and applies a proposal's text as if it had been accepted. The session's transaction is of no other use afterwards.
     pub fn simulate(&self, proposal: &str) -> Result<Simulation, Refusal> {
-        let module = constitution::in_force(&self.world)?;
+        let module = constitution::read(&mut *self.world.tx.borrow_mut())?;
         let verdict = constitution::validate(&self.world, &module, proposal)
             .map_err(|failure| Refusal::new(Code::InternalError, format!("validate: {}", failure.reason)))?;
         let mut simulation = Simulation {

@@ -29,7 +29,7 @@ impl Session {
         let Ok(text) = std::str::from_utf8(&message.payload) else {
             return Err(Refusal::new(Code::InvalidInput, "the proposal is not UTF-8 text"));
         };
-        let module = constitution::in_force(&self.world)?;
+        let module = constitution::read(&mut *self.world.tx.borrow_mut())?;
         let verdict = constitution::validate(&self.world, &module, text)
             .map_err(|failure| Refusal::new(Code::InternalError, format!("validate: {}", failure.reason)))?;
         if !verdict.valid {
@@ -91,7 +91,7 @@ impl Session {
         info.ballots.insert(member.to_owned(), ballot);
         self.write_proposal(id, &info);
         self.record(&signed, bytes);
-        let module = constitution::in_force(&self.world)?;
+        let module = constitution::read(&mut *self.world.tx.borrow_mut())?;
         let info = self.settle(id, info, &module)?;
         Ok(self.answer(&info.answer(id)))
     }

@@ -5,6 +5,7 @@
 //!        ▲               ▲   ▲              │   ▲  └──▶ front thread ──▶ history thread
 //!        │               │   └──────────────┘   │            │
 //!   sockets          channels (other nodes) ────┘            └──▶ readers, waiters
+//!   members' requests ──▶ governor thread ──▶ executor thread
 //! ```
 
 mod admission;
@@ -12,6 +13,7 @@ mod api;
 mod clock;
 mod disk;
 mod entrance;
+mod governance;
 mod history_store;
 mod https;
 mod mailbox;

@@ -14,6 +14,7 @@ use coco_types::{NodeId, ReplicaId};
 use crate::events::{ExecutorEvent, ReplicaEvent};
 use crate::handle::{Peers, Shared, ask_replica, submit_here, unavailable};
 use crate::shell::admission::Admission;
+use crate::shell::governance::Governance;
 use crate::wire::{self, ForwardedSubmissions, kind};
 
 /// [`Peers`] over channels, once they are there: the machines are put together before anything listens.
@@ -27,6 +28,7 @@ pub struct Arrivals {
     pub shared: Arc<Shared>,
     pub protocols: Vec<Arc<dyn Protocol>>,
     pub admission: Arc<Admission>,
+    pub governance: Arc<Governance>,
 }
 
 impl Network {
@@ -95,6 +97,7 @@ impl Inbound for Arrivals {
                 });
                 self.admission.join_here(&body, reply);
             }
+            kind::GOVERN => self.governance.forwarded(&body, respond),
             // Dropping the way back answers that there is no answer.
             _ => {}
         }

@@ -13,7 +13,7 @@ use coco_disk::Disk;
 use coco_protocol::{Mount, OpenGate, Protocol, Service};
 use coco_rpc::admin::AdminService;
 use coco_rpc::channel::{Channels, Hello};
-use coco_rpc::endpoints::NodeEndpoints;
+use coco_rpc::endpoints::{GovEndpoints, NodeEndpoints};
 use coco_rpc::metrics::Metrics;
 use coco_rpc::{Listener, ListenerLimits, Server, tls};
 use coco_types::{Seqno, limits};
@@ -24,6 +24,7 @@ use crate::config::{NodeConfig, Start};
 use crate::events::{ExecutorEvent, ReplicaEvent};
 use crate::executor::{BatchLimits, Executor, SystemCommand};
 use crate::front::Front;
+use crate::governor::Governor;
 use crate::handle::{Handle, Shared, Standing};
 use crate::identity::Identity;
 use crate::machines::{Machines, Parts};
@@ -32,6 +33,7 @@ use crate::shell::admission::Admission;
 use crate::shell::api::{self, Api};
 use crate::shell::clock::Clock;
 use crate::shell::entrance::{self, Entrance};
+use crate::shell::governance::{self, Governance, GovernorEvent};
 use crate::shell::history_store::FolderHistory;
 use crate::shell::mailbox::Mailbox;
 use crate::shell::metrics::{self, NodeMetrics};
@@ -111,7 +113,21 @@ impl Running {
         let admission = Arc::new(Admission::new(shared.clone(), entrance.identity.service.copy()));
         let chain = [identity.node_certificate.clone(), identity.service.certificate.clone()];
         let tls_identity = tls::Identity::new(&chain, &identity.node_key)?;
-        let arrivals = Arrivals { shared: shared.clone(), protocols: protocols.to_vec(), admission: admission.clone() };
+        let (to_governor, governor_events) = Mailbox::new(governance::QUEUE_MAX);
+        let governance = Arc::new(Governance { shared: shared.clone(), governor: to_governor.requests });
+        let governor = Governor {
+            store: machines.store.clone(),
+            ledger: machines.ledger.clone(),
+            visible: machines.visible.clone(),
+            crypto: Arc::new(SystemCrypto),
+            clock: clock.clone(),
+        };
+        let arrivals = Arrivals {
+            shared: shared.clone(),
+            protocols: protocols.to_vec(),
+            admission: admission.clone(),
+            governance: governance.clone(),
+        };
         network.open(Channels::start(
             runtime.handle(),
             config.listen.peers,
@@ -133,10 +149,12 @@ impl Running {
             first_peers,
             leaving_until: None,
         };
-        let orders = Orders { executor: to_executor.orders, replica: to_replica.orders };
+        let orders = Orders { executor: to_executor.orders, replica: to_replica.orders, governor: to_governor.orders };
         let others = Others {
             executor: machines.executor,
             executor_events,
+            governor,
+            governor_events,
             front: machines.front,
             deliveries,
             syncs,
@@ -144,8 +162,17 @@ impl Running {
             metrics: node_metrics,
         };
         let (threads, ended) = start_threads(replica_thread, others, &shared, &orders)?;
-        let serving =
-            Serving { config, identity, tls_identity, protocols, shared: &shared, admission, metrics, runtime };
+        let serving = Serving {
+            config,
+            identity,
+            tls_identity,
+            protocols,
+            shared: &shared,
+            admission,
+            governance,
+            metrics,
+            runtime,
+        };
         let listeners = serve(serving)?;
         Ok(Self { shared, orders, ended, threads, listeners, network })
     }
@@ -166,6 +193,7 @@ impl Running {
         // Whichever machine ended, the others follow.
         let _ = self.orders.replica.send(ReplicaEvent::Stop);
         let _ = self.orders.executor.send(ExecutorEvent::Shutdown);
+        let _ = self.orders.governor.send(GovernorEvent::Shutdown);
         for listener in self.listeners {
             runtime.block_on(listener.shut_down(DRAIN_PATIENCE));
         }
@@ -241,6 +269,8 @@ fn genesis_commands(entrance: &Entrance, protocols: &[Arc<dyn Protocol>]) -> Vec
 struct Others {
     executor: Executor,
     executor_events: Mailbox<ExecutorEvent>,
+    governor: Governor,
+    governor_events: Mailbox<GovernorEvent>,
     front: Front,
     deliveries: Receiver<Delivery>,
     syncs: Receiver<Persist>,
@@ -252,6 +282,7 @@ struct Others {
 struct Orders {
     executor: Sender<ExecutorEvent>,
     replica: Sender<ReplicaEvent>,
+    governor: Sender<GovernorEvent>,
 }
 
 type Threads = (Vec<JoinHandle<()>>, Receiver<Ended>);
@@ -262,7 +293,8 @@ fn start_threads(
     shared: &Arc<Shared>,
     orders: &Orders,
 ) -> Result<Threads, NodeError> {
-    let Others { executor, executor_events, front, deliveries, syncs, log_disk, metrics } = others;
+    let Others { executor, executor_events, governor, governor_events, front, deliveries, syncs, log_disk, metrics } =
+        others;
     let (ended_at, ended) = unbounded();
     let start = |name, body: Body| spawn(name, ended_at.clone(), body);
     let mut threads = Vec::new();
@@ -272,6 +304,14 @@ fn start_threads(
         "executor",
         Box::new(move || {
             threads::run_executor(executor, &executor_events, &to_replica, &*clock);
+            None
+        }),
+    )?);
+    let governed = shared.clone();
+    threads.push(start(
+        "governor",
+        Box::new(move || {
+            governance::run_governor(&governor, &governed, &governor_events);
             None
         }),
     )?);
@@ -330,13 +370,15 @@ struct Serving<'a> {
     protocols: &'a [Arc<dyn Protocol>],
     shared: &'a Arc<Shared>,
     admission: Arc<Admission>,
+    governance: Arc<Governance>,
     metrics: Arc<Metrics>,
     runtime: &'a tokio::runtime::Runtime,
 }
 
 /// Listeners of the hosted ledgers, the node API and the operator's pages.
 fn serve(serving: Serving<'_>) -> Result<Vec<Listener>, NodeError> {
-    let Serving { config, identity, tls_identity, protocols, shared, admission, metrics, runtime } = serving;
+    let Serving { config, identity, tls_identity, protocols, shared, admission, governance, metrics, runtime } =
+        serving;
     let threads = thread::available_parallelism().map_or(2, usize::from).max(2);
     let server = Server::new(runtime.handle().clone(), threads, REQUESTS_QUEUED_MAX, metrics.clone());
     let api = Arc::new(Api {
@@ -347,7 +389,7 @@ fn serve(serving: Serving<'_>) -> Result<Vec<Listener>, NodeError> {
         evidence: entrance::evidence_source()?,
         runtime: runtime.handle().clone(),
     });
-    let mut on_api: Vec<Arc<dyn Service>> = vec![NodeEndpoints::new(api.clone())];
+    let mut on_api: Vec<Arc<dyn Service>> = vec![NodeEndpoints::new(api.clone()), GovEndpoints::new(governance)];
     let mut listeners = Vec::new();
     for (ledger, protocol) in protocols.iter().enumerate() {
         let handle = Arc::new(Handle { shared: shared.clone(), ledger });

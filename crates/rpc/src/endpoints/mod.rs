@@ -4,6 +4,7 @@
 //! document is made from the same table, so it cannot name a route that does not exist.
 
 mod attestations;
+mod gov;
 mod join;
 mod network;
 mod node_api;
@@ -19,6 +20,7 @@ use coco_protocol::{ApiError, Caller, Mount, Reply, Service};
 use http::header::{ALLOW, HeaderValue};
 use http::{Method, Request, StatusCode};
 
+pub use gov::{GovApi, GovEndpoints, Governed};
 pub use node_api::{Attestation, NetworkInfo, NodeApi, NodeEntry, NodeInfo, NodeStateInfo, Receipt, ReceiptAnswer};
 
 /// Serves `/node`.

@@ -12,10 +12,34 @@ pub(crate) fn document(exchange: Exchange<'_>) {
 
 /// With line breaks: it is held to a golden file, whose differences people read.
 fn text() -> String {
+    let described = ROUTES.iter().map(|route: &Route| Described {
+        method: &route.method,
+        path: route.path,
+        summary: route.summary,
+        query: route.query,
+        answers: route.answers,
+        body: (route.method == Method::POST).then_some("application/json"),
+    });
+    document_of("Coco node", described)
+}
+
+/// An operation as the document shows it.
+pub(crate) struct Described<'a> {
+    pub(crate) method: &'a Method,
+    /// With its parameters in braces.
+    pub(crate) path: &'static str,
+    pub(crate) summary: &'static str,
+    pub(crate) query: &'static [(&'static str, bool, &'static str)],
+    pub(crate) answers: (&'static [&'static str], &'static str),
+    /// Media type of the request's body.
+    pub(crate) body: Option<&'static str>,
+}
+
+pub(crate) fn document_of<'a>(title: &str, operations: impl Iterator<Item = Described<'a>>) -> String {
     let mut paths = Map::new();
-    for route in ROUTES {
-        let path = paths.entry(route.path).or_insert_with(|| json!({}));
-        path[route.method.as_str().to_ascii_lowercase()] = operation(route);
+    for described in operations {
+        let path = paths.entry(described.path).or_insert_with(|| json!({}));
+        path[described.method.as_str().to_ascii_lowercase()] = operation(&described);
     }
     let error = json!({
         "description": "An error",
@@ -23,7 +47,7 @@ fn text() -> String {
     });
     let document = json!({
         "openapi": "3.0.3",
-        "info": {"title": "Coco node", "version": env!("CARGO_PKG_VERSION")},
+        "info": {"title": title, "version": env!("CARGO_PKG_VERSION")},
         "paths": paths,
         "components": {
             "responses": {"Error": error},
@@ -33,33 +57,34 @@ fn text() -> String {
     format!("{document:#}\n")
 }
 
-fn operation(route: &Route) -> Value {
-    let parameters: Vec<Value> = route
-        .query
-        .iter()
-        .map(|(name, required, what)| {
-            json!({"name": name, "in": "query", "required": required, "description": what, "schema": {"type": "string"}})
-        })
-        .collect();
-    let (media_types, sentence) = route.answers;
+fn operation(described: &Described<'_>) -> Value {
+    let text = |name: &str, place: &str, required: bool, what: &str| json!({"name": name, "in": place, "required": required, "description": what, "schema": {"type": "string"}});
+    let in_path = described.path.split('{').skip(1).filter_map(|rest| rest.split_once('}'));
+    let mut parameters: Vec<Value> = in_path.map(|(name, _)| text(name, "path", true, "names the resource")).collect();
+    parameters.extend(described.query.iter().map(|(name, required, what)| text(name, "query", *required, what)));
+    let (media_types, sentence) = described.answers;
     let status = if media_types.is_empty() { "204" } else { "200" };
     let mut success = json!({"description": sentence});
     for media_type in media_types {
-        let schema = match *media_type {
-            "application/json" => json!({"type": "object"}),
-            _ => json!({"type": "string", "format": "binary"}),
-        };
-        success["content"][*media_type] = json!({"schema": schema});
+        success["content"][*media_type] = json!({"schema": schema(media_type)});
     }
     let mut operation = json!({
-        "summary": route.summary,
+        "summary": described.summary,
         "parameters": parameters,
         "responses": {status: success, "default": {"$ref": "#/components/responses/Error"}},
     });
-    if route.method == Method::POST {
-        operation["requestBody"] = json!({"content": {"application/json": {"schema": {"type": "object"}}}});
+    if let Some(media_type) = described.body {
+        operation["requestBody"] = json!({"content": {media_type: {"schema": schema(media_type)}}});
     }
     operation
+}
+
+fn schema(media_type: &str) -> Value {
+    match media_type {
+        "application/json" => json!({"type": "object"}),
+        "text/javascript" => json!({"type": "string"}),
+        _ => json!({"type": "string", "format": "binary"}),
+    }
 }
 
 fn error_schema() -> Value {

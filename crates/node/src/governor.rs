@@ -1,0 +1,142 @@
+//! The governor: evaluates members' requests, ahead of the executor and beside it.
+//!
+//! ```text
+//!   request ──▶ Governor::evaluate on a snapshot (JavaScript, up to seconds) ──▶ reads, writes ──▶ executor: still true? ─▶ transaction
+//! ```
+//!
+//! A constitution or a ballot may take its time, and must not stop the executor for it. So the scripts run on a snapshot in a thread of their own, and
+//! the executor only checks that what they read still holds, then writes what they wrote: one ledger transaction, as if they had run there. A
+//! synchronous machine; the shell gives it its thread.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use coco_crypto::Crypto;
+use coco_governance::{Code, Facts, Refusal, Request, Session};
+use coco_kv::{ReadSet, Snapshot, Store};
+use coco_protocol::{Context, Outcome, Rejection, RejectionReason};
+use coco_types::{Seqno, WriteSet};
+
+use crate::executor::SystemCommand;
+use crate::front::Visible;
+use crate::ledger::NodeLedger;
+
+/// See the module's text.
+pub struct Governor {
+    pub store: Store,
+    pub ledger: Arc<NodeLedger>,
+    pub visible: Arc<Visible>,
+    pub crypto: Arc<dyn Crypto>,
+    pub clock: Arc<dyn Fn() -> u64 + Send + Sync>,
+}
+
+/// What a request led to. `base` is the version that it was evaluated on: nothing may be said before that is committed.
+pub enum Evaluation {
+    Refused {
+        base: Seqno,
+        refusal: Refusal,
+    },
+    /// There was nothing to write.
+    Unchanged {
+        base: Seqno,
+        body: Option<serde_json::Value>,
+    },
+    Changed(Effect),
+}
+
+/// A request's effect, on its way to the executor.
+pub struct Effect {
+    reads: ReadSet,
+    writes: WriteSet,
+    body: Option<serde_json::Value>,
+}
+
+/// The executor found that something the scripts read has changed meanwhile: evaluate again.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Outdated;
+
+impl Governor {
+    /// Evaluates on the newest version. Only for a primary.
+    pub fn evaluate(&self, request: &Request) -> Evaluation {
+        let newest = self.store.newest_snapshot();
+        let base = newest.version();
+        let evaluated = fenced(|| {
+            let session = self.session(&newest)?;
+            let answer = session.handle(request)?;
+            for line in session.console() {
+                tracing::info!(target: "constitution", "{line}");
+            }
+            Ok((answer, session.into_tx()))
+        });
+        match evaluated {
+            Err(refusal) => {
+                if refusal.code == Code::InternalError {
+                    tracing::warn!(operation = ?request.operation, %refusal, "a governance request failed");
+                }
+                Evaluation::Refused { base, refusal }
+            }
+            Ok((answer, _)) if !answer.wrote => Evaluation::Unchanged { base, body: answer.body },
+            Ok((answer, tx)) => {
+                let (writes, reads) = tx.into_parts();
+                Evaluation::Changed(Effect { reads, writes, body: answer.body })
+            }
+        }
+    }
+
+    /// What a proposal would do to the committed state.
+    pub fn simulate(&self, proposal: &str) -> Result<serde_json::Value, Refusal> {
+        let committed = self.visible.state();
+        fenced(|| {
+            let simulation = self.session(&committed)?.simulate(proposal)?;
+            Ok(serde_json::to_value(simulation).expect("a simulation has only string keys"))
+        })
+    }
+
+    fn session(&self, base: &Snapshot) -> Result<Session, Refusal> {
+        let signature = self.ledger.signature_at(self.visible.txid());
+        let signature = signature.map_err(|error| Refusal::new(Code::InternalError, error.to_string()))?;
+        let json =
+            signature.as_ref().map(|signature| serde_json::to_string(signature).expect("a row has only string keys"));
+        let mut seed = [0; 32];
+        self.crypto.fill(&mut seed);
+        let facts = Facts {
+            signature_json: json,
+            root: signature.map(|signature| signature.root),
+            now_s: (self.clock)() / 1000,
+            seed,
+        };
+        let clock = self.clock.clone();
+        Ok(Session::new(self.store.begin_tracked(base), facts, Some(Rc::new(move || clock()))))
+    }
+}
+
+impl Effect {
+    /// The transaction that makes it so. Says through `checked`, before it is committed, whether it still holds.
+    pub fn command(self, store: Store, checked: impl FnOnce(Result<(), Outdated>) + Send + 'static) -> SystemCommand {
+        Box::new(move |tx, _context: &Context<'_>| {
+            if let Err(conflict) = store.validate(&self.reads) {
+                checked(Err(Outdated));
+                return Err(Rejection::new(RejectionReason::Refused, 0, format!("{conflict:?}")));
+            }
+            for (map, writes) in &self.writes {
+                for (key, value) in writes {
+                    match value {
+                        Some(value) => tx.put(map, key.clone(), value.clone()),
+                        None => tx.remove(map, key),
+                    }
+                }
+            }
+            checked(Ok(()));
+            let response = serde_json::to_vec(&self.body).expect("an answer has only string keys");
+            Ok(Outcome { claims: None, response: Bytes::from(response) })
+        })
+    }
+}
+
+/// The scripts are fenced by their interpreter; this is for what a mistake in the fence would let through.
+fn fenced<T>(run: impl FnOnce() -> Result<T, Refusal>) -> Result<T, Refusal> {
+    let panicked = |_| Err(Refusal::new(Code::InternalError, "the evaluation broke off: see the node's log"));
+    catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(panicked)
+}

@@ -1,0 +1,216 @@
+//! Governance on this node: the thread that evaluates, and the way to the primary's.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use bytes::Bytes;
+use coco_governance::{Code, Operation, Refusal, Request};
+use coco_kv::Snapshot;
+use coco_protocol::{Caller, Submitted, TransactionStatus};
+use coco_rpc::channel::NoAnswer;
+use coco_rpc::endpoints::{GovApi, Governed};
+use coco_types::{Seqno, TxId};
+use crossbeam_channel::{RecvTimeoutError, Sender, bounded};
+use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
+
+use crate::events::{ExecutorEvent, ReplicaEvent};
+use crate::governor::{Effect, Evaluation, Governor};
+use crate::handle::{Shared, ask_replica, submit_here};
+use crate::shell::mailbox::Mailbox;
+use crate::wire;
+
+/// Requests that may wait for the governor; beyond it they are refused.
+pub const QUEUE_MAX: usize = 256;
+/// How often a request is evaluated again because the state changed under it.
+const ATTEMPTS_MAX: usize = 16;
+const FORWARD_TIMEOUT: Duration = Duration::from_secs(30);
+/// Between two looks whether there is anything to wait for at all.
+const IDLE: Duration = Duration::from_secs(1);
+
+pub type GovernedReply = Box<dyn FnOnce(Governed) + Send>;
+
+/// Wakes the governor.
+pub enum GovernorEvent {
+    Handle { request: Request, reply: GovernedReply },
+    Simulate { proposal: Bytes, reply: GovernedReply },
+    Shutdown,
+}
+
+impl GovernorEvent {
+    /// Answers whoever waits for it that it was not taken.
+    fn refuse(self) {
+        if let Self::Handle { reply, .. } | Self::Simulate { reply, .. } = self {
+            reply(Governed::Unavailable);
+        }
+    }
+}
+
+/// The governance API of this node.
+pub struct Governance {
+    pub shared: Arc<Shared>,
+    pub governor: Sender<GovernorEvent>,
+}
+
+/// A request on its way to the primary.
+#[derive(Serialize, Deserialize)]
+struct Forwarded {
+    operation: Operation,
+    /// Base64.
+    message: String,
+}
+
+/// Until the node shuts down.
+pub fn run_governor(governor: &Governor, shared: &Arc<Shared>, events: &Mailbox<GovernorEvent>) {
+    loop {
+        match events.wait(IDLE) {
+            Ok(GovernorEvent::Handle { request, reply }) => handle(governor, shared, &request, reply),
+            Ok(GovernorEvent::Simulate { proposal, reply }) => simulate(governor, shared, &proposal, reply),
+            Err(RecvTimeoutError::Timeout) => {}
+            Ok(GovernorEvent::Shutdown) | Err(RecvTimeoutError::Disconnected) => break,
+        }
+    }
+    std::iter::from_fn(|| events.next()).for_each(GovernorEvent::refuse);
+}
+
+fn handle(governor: &Governor, shared: &Arc<Shared>, request: &Request, reply: GovernedReply) {
+    let reply = Arc::new(Mutex::new(Some(reply)));
+    for _ in 0..ATTEMPTS_MAX {
+        if !shared.is_primary() {
+            break;
+        }
+        let effect = match governor.evaluate(request) {
+            Evaluation::Refused { base, refusal } => {
+                return once_committed(shared, base, &reply, move |_| Governed::Refused(refusal));
+            }
+            Evaluation::Unchanged { base, body } => {
+                return once_committed(shared, base, &reply, move |txid| Governed::Done { txid, body });
+            }
+            Evaluation::Changed(effect) => effect,
+        };
+        if execute(governor, shared, effect, &reply) {
+            return;
+        }
+    }
+    answer(&reply, Governed::Unavailable);
+}
+
+type Waiting = Arc<Mutex<Option<GovernedReply>>>;
+
+/// Whoever comes first answers.
+fn answer(reply: &Waiting, governed: Governed) {
+    let waiting = reply.lock().take();
+    if let Some(reply) = waiting {
+        reply(governed);
+    }
+}
+
+/// Hands the effect to the executor and waits until it was checked there: the next request sees its writes. `false`: evaluate again.
+fn execute(governor: &Governor, shared: &Arc<Shared>, effect: Effect, reply: &Waiting) -> bool {
+    let (checked_at, checked) = bounded(1);
+    let command = effect.command(governor.store.clone(), move |result| {
+        // Nobody waits any more when the node stops.
+        let _ = checked_at.send(result);
+    });
+    let waiting = reply.clone();
+    let done = move |answers: Vec<Submitted>| match answers.into_iter().next() {
+        Some(Submitted::Committed { txid, response }) => {
+            let body = serde_json::from_slice(&response).unwrap_or_default();
+            answer(&waiting, Governed::Done { txid, body });
+        }
+        Some(Submitted::Unknown(txid)) => answer(&waiting, Governed::Unknown(txid)),
+        // Outdated: it is evaluated again.
+        Some(Submitted::Rejected(_)) => {}
+        _ => answer(&waiting, Governed::Unavailable),
+    };
+    submit_here(shared, ExecutorEvent::System { command, reply: Box::new(done) });
+    // A command that is dropped unexecuted is answered by whoever dropped it.
+    !matches!(checked.recv(), Ok(Err(_)))
+}
+
+/// What was found on an uncommitted version is said once that is committed.
+fn once_committed(
+    shared: &Arc<Shared>,
+    base: Seqno,
+    reply: &Waiting,
+    governed: impl FnOnce(TxId) -> Governed + Send + 'static,
+) {
+    if shared.visible.txid().seqno >= base {
+        return answer(reply, governed(shared.visible.txid()));
+    }
+    let (visible, reply) = (shared.visible.clone(), reply.clone());
+    let reached = move |reached: bool| {
+        answer(&reply, if reached { governed(visible.txid()) } else { Governed::Unknown(None) });
+    };
+    ask_replica(&shared.replica, ReplicaEvent::ReadUpTo { seqno: base, reply: Box::new(reached) });
+}
+
+fn simulate(governor: &Governor, shared: &Arc<Shared>, proposal: &[u8], reply: GovernedReply) {
+    let simulated = match std::str::from_utf8(proposal) {
+        Ok(text) => governor.simulate(text),
+        Err(_) => Err(Refusal::new(Code::InvalidInput, "the proposal is not UTF-8 text")),
+    };
+    reply(match simulated {
+        Ok(body) => Governed::Done { txid: shared.visible.txid(), body: Some(body) },
+        Err(refusal) => Governed::Refused(refusal),
+    });
+}
+
+impl Governance {
+    /// The primary's part of a request that another node forwarded.
+    pub fn forwarded(&self, body: &[u8], respond: Box<dyn FnOnce(Bytes) + Send>) {
+        let forwarded: Result<Forwarded, _> = serde_json::from_slice(body);
+        let message = forwarded.as_ref().ok().and_then(|forwarded| BASE64.decode(&forwarded.message).ok());
+        // A peer that sends anything else is dropped without an answer.
+        let (Ok(Forwarded { operation, .. }), Some(message)) = (forwarded, message) else { return };
+        let reply = move |governed: Governed| {
+            respond(serde_json::to_vec(&governed).expect("an answer has only string keys").into());
+        };
+        self.submit(GovernorEvent::Handle {
+            request: Request { operation, message: message.into() },
+            reply: Box::new(reply),
+        });
+    }
+
+    fn submit(&self, event: GovernorEvent) {
+        if let Err(error) = self.governor.try_send(event) {
+            error.into_inner().refuse();
+        }
+    }
+}
+
+impl GovApi for Governance {
+    fn state(&self, _caller: &Caller) -> (TxId, Snapshot) {
+        self.shared.visible.current()
+    }
+
+    fn created(&self, _caller: &Caller) -> Option<TxId> {
+        self.shared.ledger.view_of(Seqno(1)).map(|view| TxId::new(view, Seqno(1)))
+    }
+
+    fn transaction_status(&self, _caller: &Caller, txid: TxId) -> TransactionStatus {
+        self.shared.transaction_status(txid)
+    }
+
+    fn govern(&self, _caller: &Caller, request: Request, reply: GovernedReply) {
+        let Some(primary) = self.shared.remote_primary() else {
+            return self.submit(GovernorEvent::Handle { request, reply });
+        };
+        let forwarded = Forwarded { operation: request.operation, message: BASE64.encode(&request.message) };
+        let body = serde_json::to_vec(&forwarded).expect("a request has only string keys");
+        let answered = move |body: Result<Bytes, NoAnswer>| {
+            reply(match body {
+                Ok(body) => serde_json::from_slice(&body).unwrap_or(Governed::Unknown(None)),
+                Err(NoAnswer::NotSent) => Governed::Unavailable,
+                Err(NoAnswer::Lost) => Governed::Unknown(None),
+            });
+        };
+        self.shared.peers.request(primary, wire::kind::GOVERN, body.into(), FORWARD_TIMEOUT, Box::new(answered));
+    }
+
+    fn simulate(&self, _caller: &Caller, proposal: Bytes, reply: GovernedReply) {
+        self.submit(GovernorEvent::Simulate { proposal, reply });
+    }
+}

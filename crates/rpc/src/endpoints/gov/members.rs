@@ -1,0 +1,72 @@
+//! Members and participants, as committed.
+
+use coco_governance::{Ack, MemberInfo, UserInfo, tables};
+use coco_kv::Snapshot;
+use coco_types::MapName;
+use serde_json::{Value, json as value};
+
+use super::{Answer, listing, not_found, unreadable};
+use crate::endpoints::request::json;
+
+pub(super) fn members(state: &mut Snapshot, _names: &[String]) -> Answer {
+    let members = MemberInfo::all(state).map_err(|error| unreadable(&error))?;
+    let shown: Vec<_> = members.iter().map(|(id, info)| member_json(state, id, info)).collect();
+    Ok(listing(&shown))
+}
+
+pub(super) fn member(state: &mut Snapshot, names: &[String]) -> Answer {
+    let id = names.first().map(String::as_str).unwrap_or_default();
+    let info = MemberInfo::read(state, id).map_err(|error| unreadable(&error))?;
+    let info = info.ok_or_else(|| not_found("ResourceNotFound", &format!("there is no member {id}")))?;
+    Ok(json(&member_json(state, id, &info)))
+}
+
+pub(super) fn digest(state: &mut Snapshot, names: &[String]) -> Answer {
+    let id = names.first().map(String::as_str).unwrap_or_default();
+    let ack = Ack::read(state, id).map_err(|error| unreadable(&error))?;
+    let ack = ack.ok_or_else(|| not_found("ResourceNotFound", &format!("member {id} was given no state digest")))?;
+    Ok(json(&value!({"memberId": id, "stateDigest": ack.state_digest})))
+}
+
+pub(super) fn users(state: &mut Snapshot, _names: &[String]) -> Answer {
+    let ids: Vec<_> =
+        state.iter(&tables::USER_CERTS).map(|(id, _)| String::from_utf8_lossy(&id).into_owned()).collect();
+    let shown: Result<Vec<_>, _> = ids.iter().map(|id| user_json(state, id)).collect();
+    Ok(listing(&shown?.into_iter().flatten().collect::<Vec<_>>()))
+}
+
+pub(super) fn user(state: &mut Snapshot, names: &[String]) -> Answer {
+    let id = names.first().map(String::as_str).unwrap_or_default();
+    let shown = user_json(state, id)?;
+    Ok(json(&shown.ok_or_else(|| not_found("ResourceNotFound", &format!("there is no participant {id}")))?))
+}
+
+fn member_json(state: &Snapshot, id: &str, info: &MemberInfo) -> Value {
+    let encryption_key = pem(state, &tables::MEMBER_ENCRYPTION_KEYS, id);
+    let role = info.recovery_role.clone().unwrap_or_else(|| {
+        let default = if encryption_key.is_some() { "Participant" } else { "NonParticipant" };
+        default.to_owned()
+    });
+    let mut shown = value!({
+        "memberId": id,
+        "status": info.status,
+        "memberData": info.member_data,
+        "certificate": pem(state, &tables::MEMBER_CERTS, id).unwrap_or_default(),
+        "recoveryRole": role,
+    });
+    if let Some(key) = encryption_key {
+        shown["publicEncryptionKey"] = key.into();
+    }
+    shown
+}
+
+fn user_json(state: &mut Snapshot, id: &str) -> Result<Option<Value>, coco_protocol::ApiError> {
+    let Some(certificate) = pem(state, &tables::USER_CERTS, id) else { return Ok(None) };
+    let info = UserInfo::read(state, id).map_err(|error| unreadable(&error))?;
+    let data = info.map(|info| info.user_data).unwrap_or_default();
+    Ok(Some(value!({"userId": id, "certificate": certificate, "userData": data})))
+}
+
+fn pem(state: &Snapshot, map: &MapName, id: &str) -> Option<String> {
+    state.get(map, id.as_bytes()).map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+}

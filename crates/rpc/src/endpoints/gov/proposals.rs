@@ -1,0 +1,44 @@
+//! Proposals and ballots, as committed.
+
+use bytes::Bytes;
+use coco_governance::{ProposalInfo, tables};
+use coco_kv::Snapshot;
+use http::Response;
+
+use super::{Answer, listing, not_found, unreadable};
+use crate::endpoints::request::{content, json};
+
+pub(super) fn all(state: &mut Snapshot, _names: &[String]) -> Answer {
+    let proposals = ProposalInfo::all(state).map_err(|error| unreadable(&error))?;
+    let answers: Vec<_> = proposals.iter().map(|(id, info)| serde_json::json!(info.answer(id))).collect();
+    Ok(listing(&answers))
+}
+
+pub(super) fn one(state: &mut Snapshot, names: &[String]) -> Answer {
+    let (id, info) = proposal(state, names)?;
+    Ok(json(&info.answer(&id)))
+}
+
+pub(super) fn actions(state: &mut Snapshot, names: &[String]) -> Answer {
+    let (id, _) = proposal(state, names)?;
+    let text = state.get(&tables::PROPOSALS, id.as_bytes()).unwrap_or_default();
+    Ok(content("application/json", text))
+}
+
+pub(super) fn ballot(state: &mut Snapshot, names: &[String]) -> Answer {
+    let (_, info) = proposal(state, names)?;
+    let ballot = names.get(1).and_then(|member| info.ballots.get(member));
+    let ballot = ballot.ok_or_else(|| not_found("VoteNotFound", "this member has not voted on this proposal"))?;
+    Ok(javascript(ballot))
+}
+
+pub(super) fn javascript(text: &str) -> Response<Bytes> {
+    content("text/javascript", Bytes::copy_from_slice(text.as_bytes()))
+}
+
+fn proposal(state: &mut Snapshot, names: &[String]) -> Result<(String, ProposalInfo), coco_protocol::ApiError> {
+    let id = names.first().cloned().unwrap_or_default();
+    let info = ProposalInfo::read(state, &id).map_err(|error| unreadable(&error))?;
+    let info = info.ok_or_else(|| not_found("ProposalNotFound", &format!("there is no proposal {id}")))?;
+    Ok((id, info))
+}

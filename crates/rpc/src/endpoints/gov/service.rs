@@ -1,0 +1,97 @@
+//! The service, its nodes and its rules, as committed.
+
+use coco_governance::{
+    CERTIFICATE_DAYS_MAX, NodeRow, ServiceConfig, ServiceInfo, constitution as rules, policy, tables,
+};
+use coco_kv::Snapshot;
+use coco_types::{NodeId, TxId};
+use serde_json::{Value, json as value};
+
+use super::proposals::javascript;
+use super::{Answer, Exchange, listing, not_found, unreadable};
+use crate::endpoints::request::{invalid, json, with_transaction_id};
+
+pub(super) fn constitution(state: &mut Snapshot, _names: &[String]) -> Answer {
+    Ok(javascript(&rules::read(state).map_err(|error| unreadable(&error))?))
+}
+
+pub(super) fn info(exchange: &Exchange<'_>) -> Answer {
+    let (txid, mut state) = exchange.gov.state(&exchange.caller);
+    let service = ServiceInfo::read(&mut state).map_err(|error| unreadable(&error))?;
+    let service = service.ok_or_else(|| not_found("ResourceNotFound", "there is no service yet"))?;
+    let config = ServiceConfig::read(&mut state).map_err(|error| unreadable(&error))?;
+    let mut shown = value!({
+        "status": service.status,
+        "certificate": service.cert,
+        "recoveryCount": service.recovery_count,
+        "serviceData": Value::Null,
+        "configuration": {
+            "recoveryThreshold": config.recovery_threshold,
+            "maximumNodeCertificateValidityDays":
+                config.maximum_node_certificate_validity_days.unwrap_or(CERTIFICATE_DAYS_MAX),
+            "maximumServiceCertificateValidityDays":
+                config.maximum_service_certificate_validity_days.unwrap_or(CERTIFICATE_DAYS_MAX),
+            "recentCoseProposalsWindowSize": config.proposals_window(),
+        },
+    });
+    if let Some(created) = exchange.gov.created(&exchange.caller) {
+        shown["creationTransactionId"] = created.to_string().into();
+    }
+    Ok(with_transaction_id(json(&shown), txid))
+}
+
+pub(super) fn join_policy(state: &mut Snapshot, _names: &[String]) -> Answer {
+    let policy = policy(state).map_err(|error| unreadable(&error))?;
+    let measurements: Vec<_> = policy.virtual_measurements.iter().map(ToString::to_string).collect();
+    Ok(json(&value!({"virtual": {"measurements": measurements, "hostData": []}})))
+}
+
+pub(super) fn nodes(state: &mut Snapshot, _names: &[String]) -> Answer {
+    let rows = NodeRow::all(state).map_err(|error| unreadable(&error))?;
+    Ok(listing(&rows.iter().map(|row| node_json(state, row)).collect::<Vec<_>>()))
+}
+
+pub(super) fn node(state: &mut Snapshot, names: &[String]) -> Answer {
+    let name = names.first().map(String::as_str).unwrap_or_default();
+    let missing = || not_found("ResourceNotFound", &format!("there is no node {name}"));
+    let id: NodeId = name.parse().map_err(|_| missing())?;
+    let row = NodeRow::read(state, id).map_err(|error| unreadable(&error))?.ok_or_else(missing)?;
+    Ok(json(&node_json(state, &row)))
+}
+
+pub(super) fn commit(exchange: &Exchange<'_>) -> Answer {
+    let (txid, _) = exchange.gov.state(&exchange.caller);
+    Ok(with_transaction_id(json(&value!({"status": "Committed", "transactionId": txid})), txid))
+}
+
+pub(super) fn transaction(exchange: &Exchange<'_>) -> Answer {
+    let name = exchange.names.first().map(String::as_str).unwrap_or_default();
+    let txid: TxId = name.parse().map_err(|error: coco_types::ParseError| invalid(error.to_string()))?;
+    let status = exchange.gov.transaction_status(&exchange.caller, txid);
+    Ok(with_transaction_id(json(&value!({"status": status, "transactionId": txid})), txid))
+}
+
+fn node_json(state: &Snapshot, row: &NodeRow) -> Value {
+    let certificate = state.get(&tables::NODE_CERTS, row.id.to_string().as_bytes());
+    let mut shown = value!({
+        "nodeId": row.id,
+        "status": row.info.status,
+        "nodeData": Value::Null,
+        "retiredCommitted": row.info.retired_committed,
+        "quoteInfo": {"format": format_name(row), "evidence": row.info.quote_info},
+        "rpcInterfaces": {"primary_rpc_interface": {"publishedAddress": row.info.addresses.api.to_string()}},
+        "index": row.info.index,
+    });
+    if let Some(certificate) = certificate {
+        shown["certificate"] = String::from_utf8_lossy(&certificate).into();
+    }
+    shown
+}
+
+/// CCF's name of the evidence's form, where it has one.
+fn format_name(row: &NodeRow) -> String {
+    match row.info.quote_info.kind.as_str() {
+        "virtual" => "Insecure_Virtual".to_owned(),
+        other => other.to_owned(),
+    }
+}

@@ -1,0 +1,103 @@
+//! Requests that members sign, and the simulation that they may ask for.
+
+use bytes::Bytes;
+use coco_governance::{Code, Operation, Refusal, Request};
+use coco_protocol::{ApiError, Caller, Identity, Reply};
+use coco_types::TxId;
+use http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{Response, StatusCode};
+
+use super::api::Governed;
+use super::{Exchange, names_of};
+use crate::endpoints::request::{json, with_transaction_id};
+
+const COSE: &str = "application/cose";
+const CHALLENGE: HeaderValue = HeaderValue::from_static("COSE-SIGN1 realm=\"Signed request access\"");
+
+pub(super) fn create(exchange: Exchange<'_>) {
+    govern(exchange, Operation::Propose);
+}
+
+pub(super) fn withdraw(exchange: Exchange<'_>) {
+    let [proposal] = names_of(&exchange);
+    govern(exchange, Operation::Withdraw { proposal });
+}
+
+pub(super) fn vote(exchange: Exchange<'_>) {
+    let [proposal, member] = names_of(&exchange);
+    govern(exchange, Operation::Vote { proposal, member });
+}
+
+pub(super) fn update_digest(exchange: Exchange<'_>) {
+    let [member] = names_of(&exchange);
+    govern(exchange, Operation::UpdateDigest { member });
+}
+
+pub(super) fn acknowledge(exchange: Exchange<'_>) {
+    let [member] = names_of(&exchange);
+    govern(exchange, Operation::Acknowledge { member });
+}
+
+pub(super) fn simulate(exchange: Exchange<'_>) {
+    let Exchange { gov, caller, request, reply, .. } = exchange;
+    if !is_member(&caller) {
+        let message = "only members may simulate: present a member's certificate to TLS";
+        return reply(ApiError::new(StatusCode::FORBIDDEN, "AuthorizationFailed", message).into_response());
+    }
+    gov.simulate(&caller, request.into_body(), Box::new(move |governed| answer(governed, reply)));
+}
+
+fn govern(exchange: Exchange<'_>, operation: Operation) {
+    let Exchange { gov, caller, request, reply, .. } = exchange;
+    if request.headers().get(CONTENT_TYPE).is_none_or(|value| value != COSE) {
+        let message = format!("the content-type must be {COSE}");
+        return answer(Governed::Refused(Refusal::new(Code::InvalidAuthenticationInfo, message)), reply);
+    }
+    let request = Request { operation, message: request.into_body() };
+    gov.govern(&caller, request, Box::new(move |governed| answer(governed, reply)));
+}
+
+fn is_member(caller: &Caller) -> bool {
+    caller.identities().iter().any(|identity| matches!(identity, Identity::Member(_)))
+}
+
+fn answer(governed: Governed, reply: Reply) {
+    reply(match governed {
+        Governed::Done { txid, body: Some(body) } => with_transaction_id(json(&body), txid),
+        Governed::Done { txid, body: None } => no_content(txid),
+        Governed::Refused(refusal) => refused(&refusal),
+        Governed::Unknown(Some(txid)) => {
+            let message = format!("the primary changed: ask later for the status of transaction {txid}");
+            with_transaction_id(unknown(message), txid)
+        }
+        Governed::Unknown(None) => {
+            unknown("the primary does not answer and may have done it: look before you ask again".into())
+        }
+        Governed::Unavailable => {
+            let message = "there is no primary just now, or it is busy: try again";
+            let error = ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "PrimaryNotFound", message);
+            let mut response = error.into_response();
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+            response
+        }
+    });
+}
+
+fn unknown(message: String) -> Response<Bytes> {
+    ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "TransactionReplicationFailed", message).into_response()
+}
+
+fn no_content(txid: TxId) -> Response<Bytes> {
+    let mut response = Response::new(Bytes::new());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    with_transaction_id(response, txid)
+}
+
+fn refused(refusal: &Refusal) -> Response<Bytes> {
+    let status = StatusCode::from_u16(refusal.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut response = ApiError::new(status, refusal.code.name(), refusal.message.clone()).into_response();
+    if status == StatusCode::UNAUTHORIZED {
+        response.headers_mut().insert(WWW_AUTHENTICATE, CHALLENGE);
+    }
+    response
+}
