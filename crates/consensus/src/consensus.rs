@@ -250,6 +250,11 @@ impl Consensus {
         &self.membership
     }
 
+    /// Replicas whose removal was applied here.
+    pub fn removed(&self) -> &BTreeSet<ReplicaId> {
+        self.log().removed()
+    }
+
     /// How each other replica of the configuration does; empty unless primary.
     pub fn progress(&self) -> Vec<PeerProgress> {
         if self.raft().state != StateRole::Leader {

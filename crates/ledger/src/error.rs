@@ -50,6 +50,8 @@ pub enum Error {
     NotSigned { txid: TxId },
     #[error("malformed history record")]
     MalformedHistory,
+    #[error("damaged snapshot: {why}")]
+    MalformedSnapshot { why: &'static str },
 }
 
 /// Adds the file's name to an I/O error.

@@ -4,6 +4,7 @@
 //! ledger secret (of an epoch: from one seqno until the next secret)
 //!   ├─ HKDF "coco ledger entry", replica id of the view's primary ─▶ AES-256-GCM key, nonce = seqno, view
 //!   ├─ HKDF "coco commit evidence" ─▶ commit secret ─HMAC(view.seqno)─▶ commit nonce
+//!   ├─ HKDF "coco snapshot", file id ─▶ AES-256-GCM key of one snapshot file, nonce = piece number
 //!   └─ HKDF "coco claims salt" ─▶ HMAC(view.seqno) ─▶ salt of the claims
 //! ```
 //!
@@ -71,6 +72,11 @@ impl EntryKeys {
         let key = Arc::new(AeadKey::new(&key));
         cached.insert(primary, Arc::clone(&key));
         Ok(key)
+    }
+
+    /// The key that seals one snapshot file, which ends at `seqno`.
+    pub(crate) fn snapshot_key(&self, seqno: Seqno, file_id: &[u8]) -> Result<AeadKey, Error> {
+        Ok(AeadKey::new(&hkdf_sha256(&self.epoch(seqno)?.secret, crate::snapshot::KEY_DOMAIN, file_id)))
     }
 
     /// The commit evidence of a transaction. It must not leave the node, nor be logged, before the transaction is committed.

@@ -1,4 +1,4 @@
-//! The ledger: entries, sealing, Merkle tree, signatures, receipts, chunk files, history records.
+//! The ledger: entries, sealing, Merkle tree, signatures, receipts, chunk files, snapshots, history records.
 //!
 //! ```text
 //! WriteSet ──BatchSealer──▶ bytes of one batch: entry … entry, signature entry ──LedgerFiles──▶ ledger_<first>[-<last>.committed]
@@ -21,6 +21,7 @@ mod leaf;
 mod merkle;
 pub mod receipt;
 mod signature;
+mod snapshot;
 pub mod tables;
 mod transactions;
 mod verify;
@@ -36,5 +37,6 @@ pub use leaf::Leaf;
 pub use merkle::{Frontier, MerkleReader, MerkleTree, PathElement, fold_path};
 pub use receipt::{ReceiptError, VerifiedReceipt, verify_receipt};
 pub use signature::{NodeSignature, Primary, SignatureTransaction, SignatureVerifier, Signer};
+pub use snapshot::{SnapshotHead, SnapshotName, SnapshotPlace, SnapshotReader, SnapshotWriter, check_snapshot};
 pub use transactions::{DecodedTransaction, Transactions, transactions};
 pub use verify::{Damage, FolderReport, Progress, VerifyOptions, verify_folder};

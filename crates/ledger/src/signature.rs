@@ -216,7 +216,13 @@ impl SignatureVerifier<'_> {
     }
 }
 
-fn verify_service_signature(message: &[u8], service: &PublicKey, txid: TxId, root: &Digest) -> Result<(), Error> {
+/// Checks the service's signature over `root`.
+pub(crate) fn verify_service_signature(
+    message: &[u8],
+    service: &PublicKey,
+    txid: TxId,
+    root: &Digest,
+) -> Result<(), Error> {
     let bad = |why| Error::ServiceSignature { txid, why };
     let message = cose::Sign1::decode(message).map_err(|_| bad("not a COSE message"))?;
     if message.unprotected != [0xa0] || message.payload.is_some() {

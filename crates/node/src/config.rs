@@ -19,6 +19,9 @@ pub struct NodeConfig {
     pub start: Start,
     #[serde(default)]
     pub timing: Timing,
+    /// A snapshot of the state is taken when the ledger has grown by this much, at the end of a chunk. Bytes.
+    #[serde(default = "snapshot_bytes")]
+    pub snapshot_bytes: u64,
     /// Development conveniences are on: permissive CORS, unlocked accounts. Never in production.
     #[serde(default)]
     pub dev: bool,
@@ -99,6 +102,10 @@ pub struct Actor {
     pub certificate: String,
     #[serde(default)]
     pub data: serde_json::Value,
+}
+
+fn snapshot_bytes() -> u64 {
+    limits::SNAPSHOT_LEDGER_BYTES
 }
 
 fn chunk_bytes() -> u64 {

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use coco_protocol::{Admitted, Rejection, Submitted, Until};
 use coco_types::{ReplicaId, Seqno, View};
 
+use crate::archive::Kept;
 use crate::executor::{ExecutedBatch, SystemCommand};
 use crate::handle::unavailable;
 use crate::wire::Question;
@@ -24,6 +25,8 @@ pub enum ReplicaEvent {
     Executed(ExecutedBatch),
     ExecutorStopped,
     FrontReached(Seqno),
+    SnapshotTaken(Kept),
+    SnapshotFailed(String),
     /// A new network's founding facts were refused: there will be no network.
     GenesisRefused(String),
     /// The front found derived data that contradicts the ledger.

@@ -1,17 +1,17 @@
 //! The node's ledger: files, tree and keys behind one lock, shared by the replica, the consensus's log and the readers of receipts.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
-use coco_consensus::{BatchError, BatchSpan, BatchStore};
+use coco_consensus::{BatchError, BatchSpan, BatchStore, Membership};
 use coco_crypto::{Certificate, Crypto, SigningKey};
 use coco_disk::Disk;
 use coco_ledger::{
     Batch, BatchSealer, ChunkName, Claims, Closing, Container, EntryKeys, LedgerFiles, LedgerReader, MerkleReader,
-    MerkleTree, NodeSignature, OpenReport, Primary, SealedBatch, Signer,
+    MerkleTree, NodeSignature, OpenReport, Primary, SealedBatch, Signer, SnapshotHead, SnapshotPlace,
 };
 use coco_protocol::CommittedTransaction;
 use coco_types::{Digest, ReplicaId, Seqno, TxId, View};
@@ -173,6 +173,47 @@ impl NodeLedger {
         Ok(())
     }
 
+    pub fn keys(&self) -> &EntryKeys {
+        &self.keys
+    }
+
+    /// A chunk ends with this transaction.
+    pub fn ends_chunk(&self, seqno: Seqno) -> bool {
+        self.reader.ends_chunk(seqno)
+    }
+
+    /// How much the ledger has grown since the end of a chunk.
+    pub fn bytes_after(&self, seqno: Seqno) -> u64 {
+        self.reader.bytes_after(seqno)
+    }
+
+    /// The first transaction held here; `None` while there is none.
+    pub fn first_seqno(&self) -> Option<Seqno> {
+        self.reader.first_seqno()
+    }
+
+    /// What a snapshot at the end of this batch says beside the state.
+    pub fn snapshot_head(
+        &self,
+        place: SnapshotPlace,
+        membership: &Membership,
+        removed: &BTreeSet<ReplicaId>,
+    ) -> Result<SnapshotHead, LedgerError> {
+        let Membership { voters, voters_outgoing, learners, learners_next } = membership.clone();
+        Ok(SnapshotHead {
+            place,
+            primary: self.primary_of_view(place.txid)?,
+            membership: [voters, voters_outgoing, learners, learners_next],
+            removed: removed.clone(),
+            signature: self.reader.read(place.txid.seqno, place.txid.seqno)?,
+        })
+    }
+
+    /// From a snapshot.
+    pub fn know_primary(&self, primary: Primary) {
+        self.primaries.write().insert(primary.view, primary.replica);
+    }
+
     /// Makes what was appended durable. May run on any thread; the lock is not held meanwhile.
     pub fn sync(&self) -> io::Result<()> {
         loop {
@@ -248,12 +289,25 @@ impl NodeLedger {
     }
 
     fn primary_of(&self, batch: &Batch<'_>) -> Result<ReplicaId, LedgerError> {
-        let view = batch.last().view;
         if let Some(primary) = batch.primary() {
-            self.primaries.write().insert(primary.view, primary.replica);
+            self.know_primary(primary);
             return Ok(primary.replica);
         }
-        self.primaries.read().get(&view).copied().ok_or(LedgerError::UnknownPrimary(view))
+        self.primary_of_view(batch.last())
+    }
+
+    /// Who leads the view of a transaction held here. If nobody has read the view's first batch yet, it is looked for.
+    fn primary_of_view(&self, txid: TxId) -> Result<ReplicaId, LedgerError> {
+        if let Some(primary) = self.primaries.read().get(&txid.view) {
+            return Ok(*primary);
+        }
+        let unknown = || LedgerError::UnknownPrimary(txid.view);
+        let first = self.reader.first_of_view(txid)?;
+        let opening = self.reader.signature_from(first)?.ok_or_else(unknown)?;
+        let bytes = self.reader.read(first, opening.txid.seqno)?;
+        let primary = Batch::parse(&bytes)?.primary().ok_or_else(unknown)?;
+        self.know_primary(primary);
+        Ok(primary.replica)
     }
 }
 

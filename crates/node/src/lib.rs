@@ -1,5 +1,6 @@
 //! One node: its synchronous machines, and the shell that runs them.
 
+pub mod archive;
 pub mod config;
 pub mod events;
 pub mod executor;

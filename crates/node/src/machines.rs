@@ -7,9 +7,10 @@ use coco_crypto::{Crypto, Domain, SymmetricKey, hkdf_sha256};
 use coco_disk::Disk;
 use coco_kv::Store;
 use coco_ledger::{HistoryKeys, HistoryStore};
-use coco_protocol::{CommittedBatch, Protocol};
+use coco_protocol::{CommittedBatch, CommittedTransaction, Protocol};
 use coco_types::{ReplicaId, Seqno, TxId};
 
+use crate::archive::{self, Archive, Restored, SnapshotLimits, SnapshotPlan};
 use crate::executor::{BatchLimits, Executor, Random};
 use crate::front::{Front, Visible};
 use crate::history::NodeHistory;
@@ -24,6 +25,7 @@ pub struct Parts<'a> {
     pub ledger_disk: Arc<dyn Disk>,
     /// The consensus's log.
     pub log_disk: Arc<dyn Disk>,
+    pub snapshot_disk: Arc<dyn Disk>,
     pub history: Arc<dyn HistoryStore>,
     /// This node's own secret for its history store.
     pub history_secret: &'a SymmetricKey,
@@ -33,6 +35,7 @@ pub struct Parts<'a> {
     pub consensus: Config,
     pub batches: BatchLimits,
     pub chunk_bytes: u64,
+    pub snapshots: SnapshotLimits,
     /// The network's very first voters.
     pub founders: Vec<ReplicaId>,
 }
@@ -42,10 +45,13 @@ pub struct Machines {
     pub replica: Replica,
     pub executor: Executor,
     pub front: Front,
+    pub archive: Archive,
     pub visible: Arc<Visible>,
     pub ledger: Arc<NodeLedger>,
     pub history: Arc<NodeHistory>,
     pub store: Store,
+    /// The snapshot that this start began with; 0.0 if it began with the first transaction.
+    pub restored_from: TxId,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -91,9 +97,14 @@ impl Machines {
         let history_secret = parts.history_secret;
         let history =
             Arc::new(NodeHistory::new(HistoryKeys::new(history_secret, parts.crypto.as_ref()), parts.history));
-        let store = Store::new();
         let applied = consensus.seqno_at(consensus.applied_index()).unwrap_or(Seqno::ZERO);
-        let last = replay(&ledger, &store, &history, applied)?;
+        let service = parts.identity.service.certificate.public_key();
+        let Restored { store, at } = archive::restore(&parts.snapshot_disk, &ledger, service, applied)?;
+        feed_history(&ledger, &history, at)?;
+        let last = replay(&ledger, &store, &history, at, applied)?;
+        let archive = Archive::open(parts.snapshot_disk, ledger.clone(), parts.crypto.clone())?;
+        let newest = archive.kept().last().map_or((Seqno::ZERO, 0), |kept| (kept.head.place.txid.seqno, kept.bytes));
+        let plan = SnapshotPlan::new(parts.snapshots, newest.0, newest.1);
         let state = store.snapshot();
         for protocol in &parts.protocols {
             protocol.rebuild(&state)?;
@@ -102,8 +113,8 @@ impl Machines {
         let random = executor_random(&parts.crypto);
         let executor = Executor::new(store.clone(), &parts.protocols, random, parts.batches);
         let front = Front::new(parts.protocols, history.clone(), visible.clone());
-        let replica = Replica::new(parts.identity.replica, consensus, ledger.clone(), store.clone(), last);
-        Ok(Self { replica, executor, front, visible, ledger, history, store })
+        let replica = Replica::new(parts.identity.replica, consensus, ledger.clone(), store.clone(), last, plan);
+        Ok(Self { replica, executor, front, archive, visible, ledger, history, store, restored_from: at })
     }
 }
 
@@ -131,25 +142,35 @@ fn open_consensus(
     Ok(Consensus::create(config, StartPoint::genesis(founders), disk.clone(), batches, random)?)
 }
 
-/// Reads the committed ledger into the store; history records only behind the history's watermark.
-fn replay(ledger: &NodeLedger, store: &Store, history: &NodeHistory, applied: Seqno) -> Result<TxId, OpenError> {
+/// The records that the history lacks of what the state holds already: of a lost history, everything.
+fn feed_history(ledger: &NodeLedger, history: &NodeHistory, until: TxId) -> Result<(), OpenError> {
+    let mut last = history.watermark()?;
+    while last.seqno < until.seqno {
+        let transactions;
+        (last, transactions) = read_batch(ledger, last, until.seqno)?;
+        history.record_batch(&CommittedBatch { transactions });
+        history.write_out()?;
+    }
+    Ok(())
+}
+
+/// Reads what is committed behind `from` into the store; history records only behind the history's watermark.
+fn replay(
+    ledger: &NodeLedger,
+    store: &Store,
+    history: &NodeHistory,
+    from: TxId,
+    applied: Seqno,
+) -> Result<TxId, OpenError> {
     let watermark = history.watermark()?;
-    let mut last = TxId::default();
+    let mut last = from;
     while last.seqno < applied {
-        let next = last.seqno.next();
-        let damaged = |source| match ledger.chunk_of(next) {
-            Some(chunk) => OpenError::Damaged { chunk, source },
-            None => OpenError::Ledger(source),
-        };
-        let Some(span) = ledger.batch_from(next).map_err(damaged)? else {
-            return Err(OpenError::LedgerBehindLog { expected: applied, found: last.seqno });
-        };
-        let transactions = ledger.open_batch(span).map_err(damaged)?;
+        let transactions;
+        (last, transactions) = read_batch(ledger, last, applied)?;
         for transaction in &transactions {
             store.apply(transaction.txid.seqno, &transaction.writes)?;
         }
-        store.commit(span.last);
-        last = TxId::new(span.view, span.last);
+        store.commit(last.seqno);
         if last.seqno > watermark.seqno {
             history.record_batch(&CommittedBatch { transactions });
             history.write_out()?;
@@ -157,6 +178,19 @@ fn replay(ledger: &NodeLedger, store: &Store, history: &NodeHistory, applied: Se
     }
     ledger.committed(last)?;
     Ok(last)
+}
+
+/// The batch behind `last`, of those up to `until`.
+fn read_batch(ledger: &NodeLedger, last: TxId, until: Seqno) -> Result<(TxId, Vec<CommittedTransaction>), OpenError> {
+    let next = last.seqno.next();
+    let damaged = |source| match ledger.chunk_of(next) {
+        Some(chunk) => OpenError::Damaged { chunk, source },
+        None => OpenError::Ledger(source),
+    };
+    let span = ledger.batch_from(next).map_err(damaged)?;
+    let span = span.ok_or(OpenError::LedgerBehindLog { expected: until, found: last.seqno })?;
+    let transactions = ledger.open_batch(span).map_err(damaged)?;
+    Ok((TxId::new(span.view, span.last), transactions))
 }
 
 /// The executor's randomness: a stream of its own, so that nothing it hands out tells about the node's keys.

@@ -20,9 +20,11 @@ use bytes::Bytes;
 use coco_consensus::{Committed, Consensus, EntryKind, NotPrimary, Output, Persist, ReadOutcome, Role};
 use coco_governance::NodeRow;
 use coco_kv::{Snapshot, Store};
+use coco_ledger::SnapshotPlace;
 use coco_protocol::{CommittedBatch, CommittedTransaction};
 use coco_types::{ReplicaId, Seqno, TxId, View, WriteSet};
 
+use crate::archive::{Kept, SnapshotJob, SnapshotPlan};
 use crate::executor::ExecutedBatch;
 use crate::ledger::{LedgerError, NodeLedger};
 use crate::reconciler::{self, Step};
@@ -43,6 +45,8 @@ pub enum Effect {
     StopExecutor,
     /// Committed: for the front.
     Deliver(Delivery),
+    /// A snapshot is due: for the archive, which answers with [`Replica::snapshot_taken`] or [`Replica::snapshot_failed`].
+    Snapshot(SnapshotJob),
     Read(ReadOutcome),
     /// A node was replaced or retired and has left the consensus: governance should say so.
     Gone(coco_types::NodeId),
@@ -97,6 +101,7 @@ pub struct Replica {
     undelivered: usize,
     committed: TxId,
     gone_reported: Vec<coco_types::NodeId>,
+    plan: SnapshotPlan,
     effects: Vec<Effect>,
 }
 
@@ -107,7 +112,14 @@ struct InFlight {
 
 impl Replica {
     /// `committed` is what the store holds.
-    pub fn new(id: ReplicaId, consensus: Consensus, ledger: Arc<NodeLedger>, store: Store, committed: TxId) -> Self {
+    pub fn new(
+        id: ReplicaId,
+        consensus: Consensus,
+        ledger: Arc<NodeLedger>,
+        store: Store,
+        committed: TxId,
+        plan: SnapshotPlan,
+    ) -> Self {
         Self {
             id,
             consensus,
@@ -120,6 +132,7 @@ impl Replica {
             undelivered: 0,
             committed,
             gone_reported: Vec::new(),
+            plan,
             effects: Vec::new(),
             store,
         }
@@ -183,6 +196,15 @@ impl Replica {
         self.visible = self.visible.max(seqno);
         self.undelivered = self.undelivered.saturating_sub(1);
         self.turn()
+    }
+
+    /// A snapshot is durable.
+    pub fn snapshot_taken(&mut self, kept: &Kept) {
+        self.plan.taken(kept.head.place.txid.seqno, kept.bytes);
+    }
+
+    pub fn snapshot_failed(&mut self) {
+        self.plan.failed();
     }
 
     /// Asks for a linearizable read; the answer is an [`Effect::Read`] with this token.
@@ -301,8 +323,21 @@ impl Replica {
             }
             self.consensus.applied(entry.index);
             applied = true;
+            if let EntryKind::Batch(span) = entry.kind {
+                self.plan_snapshot(SnapshotPlace { index: entry.index, txid: TxId::new(span.view, span.last) })?;
+            }
         }
         Ok(applied)
+    }
+
+    /// The state is that of the end of this batch just now.
+    fn plan_snapshot(&mut self, place: SnapshotPlace) -> Result<(), Fault> {
+        if self.plan.begin(&self.ledger, place.txid.seqno) {
+            let head = self.ledger.snapshot_head(place, self.consensus.membership(), self.consensus.removed())?;
+            let state = self.store.snapshot();
+            self.effects.push(Effect::Snapshot(SnapshotJob { head, state }));
+        }
+        Ok(())
     }
 
     /// While stopping, no batch: the executor may have dropped the versions of this replica's own already, and says so later. They

@@ -12,6 +12,7 @@ use coco_crypto::{
 use coco_disk::{Disk, MemoryDisk};
 use coco_governance::Addresses;
 use coco_ledger::MemoryHistory;
+use coco_node::archive::{ArchiveEvent, Kept, SnapshotLimits};
 use coco_node::events::ExecutorEvent;
 use coco_node::executor::{BatchLimits, ExecutedBatch};
 use coco_node::identity::{Identity, ServiceSecrets};
@@ -30,6 +31,8 @@ pub struct Options {
     pub election_ticks: usize,
     /// A ledger chunk is cut after the batch that reaches this size: small, so that every run has several.
     pub chunk_bytes: u64,
+    /// A snapshot of the state is taken after so much.
+    pub snapshots: SnapshotLimits,
     /// Switched off one at a time, to show that the simulator would notice.
     pub guards: Guards,
     /// Disks answer a sync without having done it.
@@ -38,7 +41,8 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { election_ticks: 6, chunk_bytes: 16_000, guards: Guards::default(), lying_disks: false }
+        let snapshots = SnapshotLimits { ledger_bytes: 1, transactions: 1_000 };
+        Self { election_ticks: 6, chunk_bytes: 8_000, snapshots, guards: Guards::default(), lying_disks: false }
     }
 }
 
@@ -60,6 +64,7 @@ pub struct SimNode {
     pub identity: Identity,
     pub ledger_disk: MemoryDisk,
     pub log_disk: MemoryDisk,
+    pub snapshot_disk: MemoryDisk,
     /// What of the history was written out.
     history: Arc<MemoryHistory>,
     /// Syncs take as long as this is set.
@@ -71,6 +76,9 @@ pub struct SimNode {
     pub syncing: Inbox<Syncing>,
     pub for_executor: Inbox<ExecutorEvent>,
     pub for_front: Inbox<Delivery>,
+    pub for_archive: Inbox<ArchiveEvent>,
+    /// The archive has more to do, from then on.
+    pub archive_works_at_ms: Option<u64>,
     pub for_replica: Inbox<Note>,
     pub next_tick_ms: u64,
     /// The newest transaction known to be on this node's disk.
@@ -93,6 +101,8 @@ pub enum Note {
     Executed(ExecutedBatch),
     ExecutorStopped,
     FrontReached(Seqno),
+    SnapshotTaken(Kept),
+    SnapshotFailed,
 }
 
 /// Certificates in a simulation never expire.
@@ -141,6 +151,7 @@ impl Setting {
             identity: Identity { replica: id, node_key, node_certificate: certificate, service },
             ledger_disk: MemoryDisk::new(),
             log_disk: MemoryDisk::new(),
+            snapshot_disk: MemoryDisk::new(),
             history: Arc::default(),
             disk_hangs: false,
             history_secret: SymmetricKey::generate(crypto.as_ref()),
@@ -150,6 +161,8 @@ impl Setting {
             syncing: Inbox::default(),
             for_executor: Inbox::default(),
             for_front: Inbox::default(),
+            for_archive: Inbox::default(),
+            archive_works_at_ms: None,
             for_replica: Inbox::default(),
             next_tick_ms: 0,
             durable: TxId::default(),
@@ -181,6 +194,7 @@ impl SimNode {
             identity: &self.identity,
             ledger_disk: Arc::new(self.ledger_disk.clone()),
             log_disk: Arc::new(self.log_disk.clone()),
+            snapshot_disk: Arc::new(self.snapshot_disk.clone()),
             history: self.history.clone(),
             history_secret: &self.history_secret,
             protocols: vec![Arc::new(Counter)],
@@ -189,6 +203,7 @@ impl SimNode {
             consensus,
             batches: BatchLimits::default(),
             chunk_bytes: options.chunk_bytes,
+            snapshots: options.snapshots,
             founders: vec![ReplicaId(1)],
         };
         let machines = Machines::open(parts)?;
@@ -206,6 +221,8 @@ impl SimNode {
         self.syncing.clear();
         self.for_executor.clear();
         self.for_front.clear();
+        self.for_archive.clear();
+        self.archive_works_at_ms = None;
         self.for_replica.clear();
     }
 
@@ -214,6 +231,7 @@ impl SimNode {
         self.stop();
         self.ledger_disk.crash(&mut survives);
         self.log_disk.crash(&mut survives);
+        self.snapshot_disk.crash(&mut survives);
     }
 
     /// What a [`Persist`] asks for.
@@ -232,8 +250,9 @@ impl SimNode {
     pub fn next_ms(&self) -> Option<u64> {
         let tick = self.machines.is_some().then_some(self.next_tick_ms);
         let syncing = self.syncing.next_ms().filter(|_| !self.disk_hangs);
-        let waiting = [syncing, self.for_executor.next_ms(), self.for_front.next_ms(), self.for_replica.next_ms()];
-        waiting.into_iter().chain([tick]).flatten().min()
+        let waiting = [self.for_executor.next_ms(), self.for_front.next_ms(), self.for_replica.next_ms()];
+        let archive = [self.for_archive.next_ms(), self.archive_works_at_ms];
+        waiting.into_iter().chain(archive).chain([syncing, tick]).flatten().min()
     }
 
     pub fn addresses(&self) -> Addresses {

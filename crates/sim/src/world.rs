@@ -53,6 +53,9 @@ pub struct Counts {
     pub crashes: u64,
     pub swaps: u64,
     pub reads: u64,
+    pub snapshots: u64,
+    /// Starts from a snapshot.
+    pub restored: u64,
 }
 
 /// Whom an answer is for.
@@ -187,6 +190,7 @@ impl World {
             .map_err(|error| Violation(format!("node {id} does not start again: {error}")))?;
         let machines = node.machines.as_ref().expect("just started");
         self.invariants.shows(id, machines.visible.txid(), &machines.visible.state())?;
+        self.counts.restored += u64::from(machines.restored_from > TxId::default());
         self.note(|| format!("{id} starts"));
         Ok(())
     }

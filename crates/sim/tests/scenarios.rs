@@ -4,7 +4,7 @@ use coco_consensus::Role;
 use coco_disk::Disk;
 use coco_protocol::{Submitted, TransactionStatus};
 use coco_sim::{Faults, Options, ReadEnd, World};
-use coco_types::{ReplicaId, TxId};
+use coco_types::{ReplicaId, TxId, limits};
 
 /// Simulated milliseconds in which anything that needs an election or two must have happened.
 const SOON_MS: u64 = 10_000;
@@ -298,6 +298,35 @@ fn a_deposed_primary_shows_old_state_but_confirms_no_linearizable_read() {
     let fresh = world.read(primary).unwrap();
     world.run_until(SOON_MS, "a confirmed read", |world| world.read_end(fresh).is_some()).unwrap();
     assert!(matches!(world.read_end(fresh), Some(ReadEnd::Seen(seen)) if seen >= known));
+}
+
+#[test]
+fn a_damaged_snapshot_is_set_aside_for_the_one_before_it_and_without_any_the_ledger_is_read() {
+    let mut world = three(8);
+    let backup = other_than(&world, primary(&world));
+    acknowledge(&mut world, 150);
+    let snapshots = |world: &World| -> Vec<String> {
+        let names = world.node(backup).snapshot_disk.names().unwrap();
+        names.into_iter().filter(|name| !name.contains('.')).collect()
+    };
+    assert_eq!(snapshots(&world).len(), limits::SNAPSHOTS_KEPT, "the test needs a longer ledger");
+    // What was applied last may not have been on disk: the newest snapshot is then not used.
+    let mut starts = Vec::new();
+    while starts.last() != Some(&TxId::default()) {
+        world.crash(backup);
+        world.start(backup).unwrap();
+        let from = world.node(backup).machines.as_ref().unwrap().restored_from;
+        assert!(starts.last().is_none_or(|before| from < *before));
+        starts.push(from);
+        if from > TxId::default() {
+            let disk = &world.node(backup).snapshot_disk;
+            disk.flip(&format!("snapshot_{}", from.seqno), 2_000, 1).unwrap();
+        }
+    }
+    assert!(starts.len() > 1, "no start from a snapshot: the test proves little");
+    let damaged = world.node(backup).snapshot_disk.names().unwrap();
+    assert_eq!(damaged.iter().filter(|name| name.ends_with(".damaged")).count(), starts.len() - 1);
+    settle(&mut world);
 }
 
 fn three(seed: u64) -> World {

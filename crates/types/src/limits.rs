@@ -29,6 +29,15 @@ pub const TICK_MS: u64 = 50;
 pub const CHUNK_BYTES: u64 = 64 << 20;
 /// One ledger entry, bytes. Larger lengths in a file are damage.
 pub const ENTRY_BYTES_MAX: u64 = 32 << 20;
+/// A snapshot of the state is taken at the end of the chunk with which the ledger has grown by this much since the last one, bytes,
+/// and by no less than the last snapshot's size. *Configurable.*
+pub const SNAPSHOT_LEDGER_BYTES: u64 = 128 << 20;
+/// The same in transactions, whichever comes first. *Configurable.*
+pub const SNAPSHOT_TRANSACTIONS: u64 = 1_000_000;
+/// Snapshots kept on disk; older ones are removed.
+pub const SNAPSHOTS_KEPT: usize = 2;
+/// One sealed piece of a snapshot; also one piece of a snapshot or chunk on its way to another node, bytes.
+pub const SNAPSHOT_PIECE_BYTES: usize = 1 << 20;
 /// One frame on a node-to-node channel, bytes.
 pub const NODE_FRAME_BYTES_MAX: usize = 64 << 20;
 

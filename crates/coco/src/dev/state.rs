@@ -116,6 +116,7 @@ impl State {
             },
             start,
             timing: Timing::default(),
+            snapshot_bytes: coco_types::limits::SNAPSHOT_LEDGER_BYTES,
             dev: true,
             ledgers: protocols::settings(&self.ethereum_settings())?,
         })

@@ -78,9 +78,31 @@ impl LedgerReader {
         Ok((self.read(first, until)?, until))
     }
 
+    /// A chunk ends with this transaction, which is held here.
+    pub fn ends_chunk(&self, seqno: Seqno) -> bool {
+        self.index.read().chunk_of(seqno).is_some_and(|chunk| chunk.ended && chunk.last == seqno)
+    }
+
+    /// Bytes of the entries in chunks that begin after `seqno`.
+    pub fn bytes_after(&self, seqno: Seqno) -> u64 {
+        let index = self.index.read();
+        index.chunks.range(seqno.next()..).map(|(_, chunk)| chunk.end - super::CHUNK_HEADER_BYTES).sum()
+    }
+
     /// The view and seqno of an entry.
     pub fn txid(&self, seqno: Seqno) -> Result<TxId, Error> {
         Ok(self.index.read().read_head(self.disk.as_ref(), seqno)?.txid)
+    }
+
+    /// The first transaction held here that is of the same view as this one. Views never decrease.
+    pub fn first_of_view(&self, txid: TxId) -> Result<Seqno, Error> {
+        let first = self.first_seqno().ok_or(Error::NotHeld { seqno: txid.seqno })?;
+        let (mut low, mut high) = (first.0, txid.seqno.0);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            if self.txid(Seqno(middle))?.view < txid.view { low = middle + 1 } else { high = middle }
+        }
+        Ok(Seqno(low))
     }
 
     /// The first signature transaction at or after `seqno`: the one whose root covers the transaction before it.

@@ -285,6 +285,7 @@ mod tests {
             listen: Listen { api: address, peers: address, admin: address, ledgers: BTreeMap::new() },
             start: Start::New { genesis },
             timing: Timing::default(),
+            snapshot_bytes: coco_types::limits::SNAPSHOT_LEDGER_BYTES,
             dev: true,
             ledgers: BTreeMap::new(),
         }

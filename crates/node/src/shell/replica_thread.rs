@@ -12,6 +12,7 @@ use coco_rpc::channel::NoAnswer;
 use coco_types::{ReplicaId, Seqno, limits};
 use crossbeam_channel::{RecvTimeoutError, Sender};
 
+use crate::archive::ArchiveEvent;
 use crate::events::{ExecutorEvent, ReplicaEvent};
 use crate::executor::SystemCommand;
 use crate::handle::{Shared, Standing, ask_replica};
@@ -40,6 +41,7 @@ pub struct ReplicaThread {
     pub own: Sender<ReplicaEvent>,
     pub disk: Sender<Persist>,
     pub front: Sender<Delivery>,
+    pub archive: Sender<ArchiveEvent>,
     /// The commands of a new network's first batch.
     pub genesis: Vec<SystemCommand>,
     /// Where others listened when this node joined, until governance says it.
@@ -130,6 +132,14 @@ impl ReplicaThread {
             ReplicaEvent::FrontFailed(error) => {
                 return Ok(Some(Ended::Failed(format!("this node and its primary disagree: {error}"))));
             }
+            ReplicaEvent::SnapshotTaken(kept) => {
+                tracing::info!(txid = %kept.head.place.txid, bytes = kept.bytes, "took a snapshot");
+                self.replica.snapshot_taken(&kept);
+            }
+            ReplicaEvent::SnapshotFailed(error) => {
+                tracing::error!(%error, "a snapshot failed: the next one is due as usual");
+                self.replica.snapshot_failed();
+            }
             ReplicaEvent::GenesisRefused(error) => return Ok(Some(Ended::Failed(format!("genesis: {error}")))),
             ReplicaEvent::Linearizable { reply } => self.linearizable(reads, reply)?,
             ReplicaEvent::ReadUpTo { seqno, reply } => {
@@ -189,6 +199,7 @@ impl ReplicaThread {
                     }
                 }
                 Effect::StopExecutor => drop(self.executor.send(ExecutorEvent::Stop)),
+                Effect::Snapshot(job) => drop(self.archive.send(ArchiveEvent::Take(job))),
                 Effect::Deliver(delivery) => drop(self.front.send(delivery)),
                 Effect::Read(ReadOutcome::Confirmed { token, .. }) => {
                     let committed = self.replica.committed().seqno;

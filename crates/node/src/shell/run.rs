@@ -20,6 +20,7 @@ use coco_types::{Seqno, limits};
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use parking_lot::RwLock;
 
+use crate::archive::{Archive, ArchiveEvent, SnapshotLimits};
 use crate::config::{NodeConfig, Start};
 use crate::events::{ExecutorEvent, ReplicaEvent};
 use crate::executor::{BatchLimits, Executor, SystemCommand};
@@ -110,6 +111,7 @@ impl Running {
         let genesis = genesis_commands(&entrance, protocols);
         let (syncs_to, syncs) = unbounded();
         let (deliveries_to, deliveries) = unbounded();
+        let (archive_to, archive_events) = unbounded();
         let admission = Arc::new(Admission::new(shared.clone(), entrance.identity.service.copy()));
         let chain = [identity.node_certificate.clone(), identity.service.certificate.clone()];
         let tls_identity = tls::Identity::new(&chain, &identity.node_key)?;
@@ -145,6 +147,7 @@ impl Running {
             own: to_replica.orders.clone(),
             disk: syncs_to,
             front: deliveries_to,
+            archive: archive_to,
             genesis,
             first_peers,
             leaving_until: None,
@@ -157,6 +160,8 @@ impl Running {
             governor_events,
             front: machines.front,
             deliveries,
+            archive: machines.archive,
+            archive_events,
             syncs,
             log_disk,
             metrics: node_metrics,
@@ -229,6 +234,7 @@ fn open_machines(
         identity: &entrance.identity,
         ledger_disk: Arc::new(FolderDisk::open(&config.data.join("ledger"))?),
         log_disk: log_disk.clone(),
+        snapshot_disk: Arc::new(FolderDisk::open(&config.data.join("snapshots"))?),
         history: Arc::new(history),
         history_secret: &entrance.history_secret,
         protocols: protocols.to_vec(),
@@ -236,6 +242,7 @@ fn open_machines(
         clock: clock.clone(),
         consensus,
         batches,
+        snapshots: SnapshotLimits { ledger_bytes: config.snapshot_bytes, ..SnapshotLimits::default() },
         chunk_bytes: entrance.founding.as_ref().map_or(limits::CHUNK_BYTES, |(genesis, _)| genesis.chunk_bytes),
         founders: vec![entrance::FOUNDER],
     })?;
@@ -273,6 +280,8 @@ struct Others {
     governor_events: Mailbox<GovernorEvent>,
     front: Front,
     deliveries: Receiver<Delivery>,
+    archive: Archive,
+    archive_events: Receiver<ArchiveEvent>,
     syncs: Receiver<Persist>,
     log_disk: Arc<dyn Disk>,
     metrics: Arc<NodeMetrics>,
@@ -293,8 +302,19 @@ fn start_threads(
     shared: &Arc<Shared>,
     orders: &Orders,
 ) -> Result<Threads, NodeError> {
-    let Others { executor, executor_events, governor, governor_events, front, deliveries, syncs, log_disk, metrics } =
-        others;
+    let Others {
+        executor,
+        executor_events,
+        governor,
+        governor_events,
+        front,
+        deliveries,
+        archive,
+        archive_events,
+        syncs,
+        log_disk,
+        metrics,
+    } = others;
     let (ended_at, ended) = unbounded();
     let start = |name, body: Body| spawn(name, ended_at.clone(), body);
     let mut threads = Vec::new();
@@ -329,6 +349,14 @@ fn start_threads(
         "disk",
         Box::new(move || {
             threads::run_disk(&syncs, &log_disk, &ledger, &to_replica, &metrics);
+            None
+        }),
+    )?);
+    let to_replica = orders.replica.clone();
+    threads.push(start(
+        "archive",
+        Box::new(move || {
+            threads::run_archive(archive, &archive_events, &to_replica);
             None
         }),
     )?);

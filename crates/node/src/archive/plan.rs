@@ -1,0 +1,56 @@
+//! When a snapshot is due.
+//!
+//! Only where a chunk ends: then a ledger that begins behind a snapshot has the same chunk files as any other. And not before
+//! the ledger has grown by as much as the last snapshot weighs, so that a large state does not make a node write it all the time.
+
+use coco_types::{Seqno, limits};
+
+use crate::ledger::NodeLedger;
+
+/// Growth of the ledger between two snapshots; whichever is reached first.
+#[derive(Clone, Copy, Debug)]
+pub struct SnapshotLimits {
+    pub ledger_bytes: u64,
+    pub transactions: u64,
+}
+
+impl Default for SnapshotLimits {
+    fn default() -> Self {
+        Self { ledger_bytes: limits::SNAPSHOT_LEDGER_BYTES, transactions: limits::SNAPSHOT_TRANSACTIONS }
+    }
+}
+
+/// See the module's text.
+pub struct SnapshotPlan {
+    limits: SnapshotLimits,
+    last: Seqno,
+    last_bytes: u64,
+    under_way: bool,
+}
+
+impl SnapshotPlan {
+    /// The newest snapshot there is, and its size; nothing and 0 if there is none.
+    pub fn new(limits: SnapshotLimits, last: Seqno, last_bytes: u64) -> Self {
+        Self { limits, last, last_bytes, under_way: false }
+    }
+
+    /// Whether one is to be taken of the state as of this committed batch's end. If so, it is under way from now on.
+    pub fn begin(&mut self, ledger: &NodeLedger, seqno: Seqno) -> bool {
+        if self.under_way || seqno <= self.last || !ledger.ends_chunk(seqno) {
+            return false;
+        }
+        let bytes = ledger.bytes_after(self.last);
+        let transactions = seqno.0 - self.last.0;
+        let due = bytes >= self.limits.ledger_bytes || transactions >= self.limits.transactions;
+        self.under_way = due && bytes >= self.last_bytes;
+        self.under_way
+    }
+
+    pub fn taken(&mut self, seqno: Seqno, bytes: u64) {
+        *self = Self { limits: self.limits, last: seqno, last_bytes: bytes, under_way: false };
+    }
+
+    pub fn failed(&mut self) {
+        self.under_way = false;
+    }
+}
