@@ -33,14 +33,16 @@ const HELPERS = {
   version: npm('@nomicfoundation/hardhat-network-helpers'),
   command: ['node_modules/.bin/hardhat', '--config', 'developer/hardhat.config.cjs', 'test'],
 };
+const README = { name: 'README', version: '', command: tap('readme.test.mjs') };
 const AUDIT = { name: 'ccf ledger', version: pip('ccf'), command: pytest('ccf-python/test_ledger.py') };
+const EVERY = [...CLIENTS, HELPERS, README, AUDIT];
 
 const HELP = `clients/run [options]
   --network COMMAND     start the network with this command, which prints one line of JSON when ready
                         (default: cargo run --release -- dev --json --state <temporary folder>)
   --alone COMMAND       the same for the lone node that the developers' helpers need
   --endpoints URL,…     use a network that runs already
-  --only NAME,…         only these of: ${[...CLIENTS, HELPERS, AUDIT].map(({ name }) => name).join(', ')}
+  --only NAME,…         only these of: ${EVERY.map(({ name }) => name).join(', ')}
   --ready-timeout S     seconds that the network may take to become ready (default 90)
   --jobs N              clients at once (default: one a processor, at least 2)
   --no-install          the pinned packages are there
@@ -60,8 +62,8 @@ function options() {
     },
   });
   if (values.network && values.endpoints) throw new Error('--network and --endpoints exclude each other');
-  const names = values.only?.split(',') ?? [...CLIENTS, HELPERS, AUDIT].map(({ name }) => name);
-  const unknown = names.filter((name) => ![...CLIENTS, HELPERS, AUDIT].some((client) => client.name === name));
+  const names = values.only?.split(',') ?? EVERY.map(({ name }) => name);
+  const unknown = names.filter((name) => !EVERY.some((client) => client.name === name));
   if (unknown.length > 0) throw new Error(`no such client: ${unknown.join(', ')}`);
   return { ...values, chosen: (client) => names.includes(client.name) };
 }
@@ -82,6 +84,8 @@ async function main() {
       for (let client = queue.shift(); client; client = queue.shift()) add(await check(client, environment));
     };
     await Promise.all(Array.from({ length: Number(chosen.jobs) }, worker));
+    // Alone: it kills a node that others use.
+    if (chosen.chosen(README)) add(await check(README, environment));
   } finally {
     await network.stop();
   }
