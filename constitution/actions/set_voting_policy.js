@@ -4,6 +4,10 @@ actions.set("set_voting_policy", {
     policy.validate(args);
   },
   apply(args, proposalId) {
+    const unanimous = electorate([]).map((voter) => ({ ...voter, vote: true }));
+    if (policies.get(args.policy).decide(unanimous, args) !== "Accepted") {
+      fail("under this policy nothing could be accepted even if all members agreed");
+    }
     writeRow(VOTING_POLICY, K0, args);
     dropOtherOpenProposals(proposalId);
   },

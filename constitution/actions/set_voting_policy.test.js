@@ -1,15 +1,16 @@
 refuses("set_voting_policy", { policy: "coin_toss" }, /must be one of m_of_n, majority/);
 refuses("set_voting_policy", { policy: "m_of_n" }, /required is missing/);
 refuses("set_voting_policy", { policy: "roles", required: {} }, /must name a role/);
-carries("set_voting_policy", { policy: "m_of_n", required: 2 });
-equal(votingPolicy(), { policy: "m_of_n", required: 2 });
-
 const ids = ["a", "b", "c", "d"];
 ids.forEach((id, at) => {
   const member_data = { weight: at + 1, role: at < 2 ? "auditor" : "bank", veto: at === 3 };
   writeRow(MEMBER_INFO, textKey(id), { status: "Active", member_data });
 });
 writeRow(MEMBER_INFO, textKey("idle"), { status: "Accepted" });
+carries("set_voting_policy", { policy: "m_of_n", required: 2 });
+equal(votingPolicy(), { policy: "m_of_n", required: 2 });
+fails("set_voting_policy", { policy: "m_of_n", required: 5 }, /nothing could be accepted/);
+fails("set_voting_policy", { policy: "roles", required: { king: 1 } }, /nothing could be accepted/);
 const outcome = (rule, votes) => {
   writeRow(VOTING_POLICY, K0, rule);
   return resolve("{}", "a", Object.entries(votes).map(([member_id, vote]) => ({ member_id, vote })), "p");

@@ -8,6 +8,7 @@ mod accounts;
 mod bench;
 mod commands;
 mod dev;
+mod governance;
 mod http;
 mod json_rpc;
 mod logging;

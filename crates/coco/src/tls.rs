@@ -5,9 +5,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context;
-use coco_crypto::Certificate;
+use coco_crypto::{Certificate, SigningKey};
+use rustls::client::WantsClientCert;
 use rustls::crypto::aws_lc_rs::default_provider;
-use rustls::{ClientConfig, RootCertStore};
+use rustls::pki_types::PrivatePkcs8KeyDer;
+use rustls::{ClientConfig, ConfigBuilder, RootCertStore};
 
 use crate::output::Hinted;
 
@@ -24,11 +26,19 @@ pub fn read_certificate(path: &Path) -> anyhow::Result<Certificate> {
 
 /// Accepts exactly the nodes that this service has endorsed.
 pub fn trusting(service: &Certificate) -> anyhow::Result<Arc<ClientConfig>> {
+    Ok(Arc::new(verifying(service)?.with_no_client_auth()))
+}
+
+/// The same, and proves to be the holder of a certificate.
+pub fn as_client(service: &Certificate, own: &Certificate, key: &SigningKey) -> anyhow::Result<Arc<ClientConfig>> {
+    let key = PrivatePkcs8KeyDer::from(key.to_pkcs8_der().to_vec());
+    let config = verifying(service)?.with_client_auth_cert(vec![own.der().to_vec().into()], key.into())?;
+    Ok(Arc::new(config))
+}
+
+fn verifying(service: &Certificate) -> anyhow::Result<ConfigBuilder<ClientConfig, WantsClientCert>> {
     let mut roots = RootCertStore::empty();
     roots.add(service.der().to_vec().into()).context("the service certificate")?;
-    let config = ClientConfig::builder_with_provider(Arc::new(default_provider()))
-        .with_safe_default_protocol_versions()?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    Ok(Arc::new(config))
+    let builder = ClientConfig::builder_with_provider(Arc::new(default_provider()));
+    Ok(builder.with_safe_default_protocol_versions()?.with_root_certificates(roots))
 }

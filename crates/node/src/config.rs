@@ -89,6 +89,9 @@ pub struct Genesis {
     /// The constitution: a JavaScript module's text. Coco's own if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub constitution: Option<String>,
+    /// Opens the service without a vote: for experiments.
+    #[serde(default)]
+    pub opens_at_once: bool,
     #[serde(default = "chunk_bytes")]
     pub chunk_bytes: u64,
     /// Genesis of each hosted ledger by name, in the protocol's own form.

@@ -4,7 +4,9 @@
 //! readers and waiters see the batch. One version is *visible* at a time, so that state, history and derived data always agree.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
+use coco_governance::{ServiceInfo, ServiceStatus};
 use coco_kv::{Snapshot, Store};
 use coco_protocol::{Integrity, Protocol};
 use coco_types::{Seqno, TxId};
@@ -16,6 +18,8 @@ use crate::replica::Delivery;
 /// The committed state that readers get. Shared.
 pub struct Visible {
     current: RwLock<(TxId, Snapshot)>,
+    /// The service was seen open. It never closes again.
+    open: AtomicBool,
 }
 
 /// See the module's text.
@@ -28,11 +32,22 @@ pub struct Front {
 impl Visible {
     /// Everything up to `txid` is in `store`, committed and derived.
     pub fn new(txid: TxId, store: &Store) -> Self {
-        Self { current: RwLock::new((txid, store.snapshot())) }
+        Self { current: RwLock::new((txid, store.snapshot())), open: AtomicBool::new(false) }
     }
 
     pub fn txid(&self) -> TxId {
         self.current.read().0
+    }
+
+    /// Whether the members have opened the service to its applications.
+    pub fn is_open(&self) -> bool {
+        if self.open.load(Ordering::Relaxed) {
+            return true;
+        }
+        let service = ServiceInfo::read(&mut self.state()).ok().flatten();
+        let open = service.is_some_and(|service| service.status == ServiceStatus::Open);
+        self.open.store(open, Ordering::Relaxed);
+        open
     }
 
     pub fn current(&self) -> (TxId, Snapshot) {

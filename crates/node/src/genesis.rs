@@ -39,8 +39,10 @@ pub fn founding(genesis: &Genesis, founder: Founder) -> Result<Founding, String>
     })
 }
 
-/// The two commands that a new network's executor runs first. They share the first batch, so that either both are there or none.
-pub fn commands(genesis: Genesis, founding: Founding, protocols: Vec<Arc<dyn Protocol>>) -> [SystemCommand; 2] {
+/// What a new network's executor runs first: the founding, and the opening unless that is left to the members' vote. They share the first
+/// batch, so that either both are there or none.
+pub fn commands(genesis: Genesis, founding: Founding, protocols: Vec<Arc<dyn Protocol>>) -> Vec<SystemCommand> {
+    let opens_at_once = genesis.opens_at_once;
     let found: SystemCommand = Box::new(move |tx, context| {
         let primary = Primary { view: context.txid.view, replica: founding.node.info.replica };
         tx.put(&coco_ledger::tables::VIEW, coco_ledger::tables::K0.to_vec(), primary.to_row());
@@ -55,7 +57,7 @@ pub fn commands(genesis: Genesis, founding: Founding, protocols: Vec<Arc<dyn Pro
         coco_governance::open(tx).map_err(refused)?;
         Ok(Outcome::default())
     });
-    [found, open]
+    if opens_at_once { vec![found, open] } else { vec![found] }
 }
 
 fn refused(error: impl std::fmt::Display) -> Rejection {

@@ -120,6 +120,9 @@ impl Shared {
 impl LedgerHandle for Handle {
     fn submit(&self, admitted: Vec<Admitted>, until: Until, reply: Box<dyn FnOnce(Vec<Submitted>) + Send>) {
         let count = admitted.len();
+        if !self.shared.visible.is_open() {
+            return reply(vec![Submitted::Rejected(not_open()); count]);
+        }
         if let Some(primary) = self.shared.remote_primary() {
             let body = wire::encode_submissions(self.ledger, until, &admitted);
             let answer = move |body: Result<Bytes, NoAnswer>| {
@@ -189,6 +192,11 @@ pub fn ask_replica(replica: &Sender<ReplicaEvent>, event: ReplicaEvent) {
     if let Err(TrySendError::Full(event) | TrySendError::Disconnected(event)) = replica.try_send(event) {
         event.refuse();
     }
+}
+
+fn not_open() -> Rejection {
+    let message = "the service is not open yet: its members have not voted to open it";
+    Rejection::new(RejectionReason::Refused, -32000, message)
 }
 
 pub fn unavailable() -> Rejection {

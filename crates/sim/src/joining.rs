@@ -128,6 +128,7 @@ impl World {
             participants: Vec::new(),
             virtual_measurements: vec![MEASUREMENT.to_string()],
             constitution: None,
+            opens_at_once: true,
             chunk_bytes: self.setting.options.chunk_bytes,
             ledgers: [("counter".to_owned(), serde_json::Value::Null)].into(),
         };
@@ -148,7 +149,7 @@ impl World {
         };
         let founding = genesis::founding(&genesis, founder).map_err(Violation)?;
         let protocols: Vec<Arc<dyn Protocol>> = vec![Arc::new(Counter)];
-        Ok(genesis::commands(genesis, founding, protocols).into())
+        Ok(genesis::commands(genesis, founding, protocols))
     }
 
     /// What a node's join request leads to on the primary.

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use anyhow::Context;
 use clap::Args;
 
 use crate::accounts::DEV_MNEMONIC;
@@ -15,8 +16,9 @@ use crate::dev::console::Console;
 use crate::dev::nodes::{Node, Nodes, wait_until_ready};
 use crate::dev::plan::{Ports, check_free};
 use crate::dev::state::{Network, State};
+use crate::governance::{self, Gov};
 use crate::output::{self, Output};
-use crate::signals;
+use crate::{signals, tls};
 
 /// Between two looks whether a node has ended.
 const WATCH: Duration = Duration::from_millis(100);
@@ -140,7 +142,18 @@ fn start_all(state: &State, nodes: &mut Nodes, timeout: Duration, stop: &AtomicB
             return Ok(false);
         }
     }
-    all_ready(state, nodes, timeout, stop)
+    if !all_ready(state, nodes, timeout, stop)? {
+        return Ok(false);
+    }
+    open(state)?;
+    Ok(true)
+}
+
+/// As every network, this one is opened by its members' votes.
+fn open(state: &State) -> anyhow::Result<()> {
+    let tls = tls::trusting(&tls::read_certificate(&state.service_certificate())?)?;
+    let gov = Gov::new(format!("https://{}", state.addresses(0)?.api).parse()?, tls);
+    governance::open(&gov, &state.members()?).context("opening the network by its members' votes")
 }
 
 fn all_ready(state: &State, nodes: &mut Nodes, timeout: Duration, stop: &AtomicBool) -> anyhow::Result<bool> {

@@ -3,6 +3,7 @@
 mod bench;
 mod completions;
 mod dev;
+mod gov;
 mod ledger;
 mod network;
 mod node;
@@ -36,6 +37,9 @@ pub enum Command {
     /// Ask about a running network
     #[command(subcommand)]
     Network(network::Command),
+    /// Govern a network: propose, look, vote
+    #[command(subcommand)]
+    Gov(gov::Command),
     /// Fetch and verify receipts
     #[command(subcommand)]
     Receipt(receipt::Command),
@@ -54,6 +58,7 @@ pub fn run(command: Command, output: Output) -> anyhow::Result<()> {
         Command::Dev(options) => dev::run(&options, output),
         Command::Node(command) => node::run(command),
         Command::Network(command) => network::run(&command, output),
+        Command::Gov(command) => gov::run(&command, output),
         Command::Receipt(command) => receipt::run(&command, output),
         Command::Ledger(command) => ledger::run(&command, output),
         Command::Bench(command) => bench::run(&command, output),

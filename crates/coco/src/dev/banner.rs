@@ -114,6 +114,7 @@ fn endpoints(out: &mut String, ready: &Ready) -> std::fmt::Result {
         let question = r#"{"jsonrpc":"2.0","id":1,"method":"eth_blockNumber","params":[]}"#;
         writeln!(out, "curl -H 'content-type: application/json' -d '{question}' {}", node.ethereum)?;
         writeln!(out, "curl --cacert {} {}/node/network", ready.service_certificate, node.api)?;
+        writeln!(out, "coco gov members --service {} --api {}", ready.service_certificate, node.api)?;
     }
     Ok(())
 }

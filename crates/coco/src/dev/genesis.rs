@@ -38,6 +38,7 @@ pub fn create(folder: &Path, network: &Network, accounts: &[Account]) -> anyhow:
         participants: Vec::new(),
         virtual_measurements: vec![coco_node::shell::own_measurement()?.to_string()],
         constitution: None,
+        opens_at_once: false,
         chunk_bytes: limits::CHUNK_BYTES,
         ledgers: protocols::genesis(ethereum(network, accounts, now_s)?),
     })

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::genesis;
 use super::plan::{Addresses, Ports};
 use crate::accounts::{self, Account};
+use crate::governance::Member;
 use crate::protocols::{self, EthereumSettings};
 
 const NETWORK_FILE: &str = "dev.json";
@@ -148,6 +149,15 @@ impl State {
     /// The ledger's files of a node.
     pub fn ledger(&self, index: u32) -> PathBuf {
         self.data(index).join("ledger")
+    }
+
+    /// The consortium's members, whose keys lie in the folder.
+    pub fn members(&self) -> anyhow::Result<Vec<Member>> {
+        let member = |index: u32| {
+            let file = |kind: &str| self.folder.join(format!("member{index}_{kind}.pem"));
+            Member::read(&file("cert"), Some(&file("privk")))
+        };
+        (0..self.network.members).map(member).collect()
     }
 
     /// Unix seconds of the Ethereum genesis block.

@@ -269,7 +269,7 @@ fn found_again(config: &NodeConfig, entrance: &mut Entrance, machines: &Machines
 
 fn genesis_commands(entrance: &Entrance, protocols: &[Arc<dyn Protocol>]) -> Vec<SystemCommand> {
     let Some((genesis, founding)) = &entrance.founding else { return Vec::new() };
-    crate::genesis::commands(genesis.clone(), founding.clone(), protocols.to_vec()).into()
+    crate::genesis::commands(genesis.clone(), founding.clone(), protocols.to_vec())
 }
 
 /// What the threads besides the replica's work with.

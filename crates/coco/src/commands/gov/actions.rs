@@ -1,0 +1,247 @@
+//! A proposal, from typed arguments or from a file. To add an action: a variant here, and its JSON.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, ensure};
+use clap::{Subcommand, ValueEnum};
+use coco_crypto::Certificate;
+use serde_json::{Value, json};
+
+use crate::governance::read_text;
+
+/// What to propose. Ids may be given by certificate files, names are kept in member_data.name.
+#[derive(Debug, Subcommand)]
+pub enum Action {
+    /// Any proposal: a file with {"actions": [{"name", "args"}, …]}
+    File { path: PathBuf },
+    /// Open the service to its applications
+    Open {
+        /// The service's certificate
+        #[arg(value_name = "CERT")]
+        service: PathBuf,
+    },
+    /// Add a member, or let one acknowledge the state anew
+    SetMember {
+        #[arg(value_name = "CERT")]
+        certificate: PathBuf,
+        #[arg(long)]
+        name: Option<String>,
+        /// Further member_data, as JSON: {"role": "auditor", "weight": 2, "veto": true}
+        #[arg(long, value_name = "JSON")]
+        data: Option<String>,
+        /// RSA public key for a recovery share, in PEM
+        #[arg(long, value_name = "FILE")]
+        encryption_key: Option<PathBuf>,
+    },
+    /// Remove a member
+    RemoveMember { member: Id },
+    /// Replace what the consortium says about a member
+    SetMemberData {
+        member: Id,
+        #[arg(value_name = "JSON")]
+        data: String,
+    },
+    /// Let a participant use the network
+    SetParticipant {
+        #[arg(value_name = "CERT")]
+        certificate: PathBuf,
+        #[arg(long)]
+        name: Option<String>,
+        #[arg(long, value_name = "JSON")]
+        data: Option<String>,
+    },
+    /// Remove a participant
+    RemoveParticipant { participant: Id },
+    /// Change how votes are counted
+    SetVotingPolicy {
+        policy: Policy,
+        /// How many votes (m-of-n, two-stage), or how much weight (weighted)
+        #[arg(long, value_name = "N")]
+        required: Option<u64>,
+        /// The committee's role (two-stage)
+        #[arg(long)]
+        role: Option<String>,
+        /// How many of a role (roles), as often as needed: auditor=1
+        #[arg(long, value_name = "ROLE=N")]
+        of_role: Vec<RoleCount>,
+    },
+    /// Replace the constitution
+    SetConstitution { path: PathBuf },
+    /// Let virtual nodes that run this code join
+    AddVirtualMeasurement { measurement: Id },
+    /// Let no more virtual nodes join that run this code
+    RemoveVirtualMeasurement { measurement: Id },
+    /// Remove a node
+    RemoveNode { node: Id },
+    /// How many members' shares a recovery needs
+    SetRecoveryThreshold { threshold: u64 },
+    /// How many recent proposals are remembered against replays
+    SetProposalsWindow { proposals: u64 },
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum Policy {
+    Majority,
+    MOfN,
+    Unanimous,
+    Weighted,
+    Roles,
+    Veto,
+    TwoStage,
+}
+
+/// 64 hexadecimal digits, or a file with a certificate.
+#[derive(Clone, Debug)]
+pub struct Id(pub String);
+
+impl std::str::FromStr for Id {
+    type Err = anyhow::Error;
+
+    fn from_str(text: &str) -> anyhow::Result<Self> {
+        if text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return Ok(Self(text.to_ascii_lowercase()));
+        }
+        let pem =
+            std::fs::read_to_string(text).map_err(|_| anyhow::anyhow!("neither 64 hexadecimal digits nor a file"))?;
+        Ok(Self(Certificate::from_pem(&pem)?.fingerprint().to_string()))
+    }
+}
+
+#[derive(Clone, Debug)]
+pub struct RoleCount(String, u64);
+
+impl std::str::FromStr for RoleCount {
+    type Err = anyhow::Error;
+
+    fn from_str(text: &str) -> anyhow::Result<Self> {
+        let (role, count) = text.split_once('=').context("write it as ROLE=N")?;
+        Ok(Self(role.to_owned(), count.parse().context("N is not a number")?))
+    }
+}
+
+impl Action {
+    /// The proposal's text.
+    pub fn proposal(&self) -> anyhow::Result<String> {
+        if let Self::File { path } = self {
+            let text = read_text(path)?;
+            let parsed: Value = serde_json::from_str(&text).with_context(|| path.display().to_string())?;
+            ensure!(parsed["actions"].is_array(), "{} has no \"actions\"", path.display());
+            return Ok(text);
+        }
+        let (name, args) = self.action()?;
+        Ok(json!({ "actions": [{ "name": name, "args": args }] }).to_string())
+    }
+
+    fn action(&self) -> anyhow::Result<(&'static str, Value)> {
+        Ok(match self {
+            Self::File { .. } => unreachable!("a file is the whole proposal"),
+            Self::Open { service } => {
+                ("transition_service_to_open", json!({ "next_service_identity": read_text(service)? }))
+            }
+            Self::SetMember { certificate, name, data, encryption_key } => {
+                let mut args = json!({ "cert": read_text(certificate)?, "member_data": described(name, data)? });
+                if let Some(path) = encryption_key {
+                    args["encryption_pub_key"] = read_text(path)?.into();
+                }
+                ("set_member", args)
+            }
+            Self::RemoveMember { member } => ("remove_member", json!({ "member_id": member.0 })),
+            Self::SetMemberData { member, data } => (
+                "set_member_data",
+                json!({ "member_id": member.0, "member_data": described(&None, &Some(data.clone()))? }),
+            ),
+            Self::SetParticipant { certificate, name, data } => (
+                "set_participant",
+                json!({ "cert": read_text(certificate)?, "participant_data": described(name, data)? }),
+            ),
+            Self::RemoveParticipant { participant } => {
+                ("remove_participant", json!({ "participant_id": participant.0 }))
+            }
+            Self::SetVotingPolicy { policy, required, role, of_role } => {
+                ("set_voting_policy", voting_policy(*policy, *required, role.as_deref(), of_role))
+            }
+            Self::SetConstitution { path } => ("set_constitution", json!({ "constitution": read_text(path)? })),
+            Self::AddVirtualMeasurement { measurement } => {
+                ("add_virtual_measurement", json!({ "measurement": measurement.0 }))
+            }
+            Self::RemoveVirtualMeasurement { measurement } => {
+                ("remove_virtual_measurement", json!({ "measurement": measurement.0 }))
+            }
+            Self::RemoveNode { node } => ("remove_node", json!({ "node_id": node.0 })),
+            Self::SetRecoveryThreshold { threshold } => {
+                ("set_recovery_threshold", json!({ "recovery_threshold": threshold }))
+            }
+            Self::SetProposalsWindow { proposals } => {
+                ("set_service_configuration", json!({ "recent_cose_proposals_window_size": proposals }))
+            }
+        })
+    }
+}
+
+/// An actor's data: the JSON given, with the name in it.
+fn described(name: &Option<String>, data: &Option<String>) -> anyhow::Result<Value> {
+    let mut described = match data {
+        Some(data) => serde_json::from_str(data).context("the data is not JSON")?,
+        None => json!({}),
+    };
+    ensure!(described.is_object(), "the data must be a JSON object");
+    if let Some(name) = name {
+        described["name"] = name.clone().into();
+    }
+    Ok(described)
+}
+
+fn voting_policy(policy: Policy, required: Option<u64>, role: Option<&str>, of_role: &[RoleCount]) -> Value {
+    let name = policy.to_possible_value().map(|value| value.get_name().replace('-', "_")).unwrap_or_default();
+    let mut args = json!({ "policy": name });
+    if let Some(required) = required {
+        args["required"] = required.into();
+    }
+    if let Some(role) = role {
+        args["role"] = role.into();
+    }
+    for RoleCount(role, count) in of_role {
+        args["required"][role] = (*count).into();
+    }
+    args
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arguments_become_what_the_constitution_takes() {
+        let id = "A".repeat(64);
+        let of_role = vec![RoleCount("auditor".to_owned(), 1), RoleCount("bank".to_owned(), 2)];
+        for (action, expected) in [
+            (
+                Action::RemoveMember { member: id.parse().unwrap() },
+                json!({"name": "remove_member", "args": {"member_id": "a".repeat(64)}}),
+            ),
+            (
+                Action::SetVotingPolicy { policy: Policy::MOfN, required: Some(2), role: None, of_role: vec![] },
+                json!({"name": "set_voting_policy", "args": {"policy": "m_of_n", "required": 2}}),
+            ),
+            (
+                Action::SetVotingPolicy { policy: Policy::Roles, required: None, role: None, of_role },
+                json!({"name": "set_voting_policy", "args": {"policy": "roles", "required": {"auditor": 1, "bank": 2}}}),
+            ),
+            (
+                Action::SetMemberData { member: id.parse().unwrap(), data: "{\"role\": \"bank\"}".to_owned() },
+                json!({"name": "set_member_data", "args": {"member_id": "a".repeat(64), "member_data": {"role": "bank"}}}),
+            ),
+        ] {
+            let proposal: Value = serde_json::from_str(&action.proposal().unwrap()).unwrap();
+            assert_eq!(proposal, json!({ "actions": [expected] }));
+        }
+    }
+
+    #[test]
+    fn what_is_no_id_and_no_data_is_refused_before_anything_is_signed() {
+        assert!("abc".parse::<Id>().is_err());
+        assert!("bank".parse::<RoleCount>().is_err());
+        let member: Id = "a".repeat(64).parse().unwrap();
+        assert!(Action::SetMemberData { member, data: "[]".to_owned() }.proposal().is_err());
+    }
+}

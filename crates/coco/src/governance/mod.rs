@@ -1,0 +1,62 @@
+//! A member's side of governance: asks `/gov` of a node, signs what a member sends there.
+
+mod client;
+mod member;
+
+pub use client::{Gov, Refused};
+pub use member::{Member, read_text};
+
+use anyhow::Context;
+use serde_json::{Value, json};
+
+/// A ballot in favour, and one against.
+pub const YES: &str = "export function vote(proposal, proposerId) { return true }";
+pub const NO: &str = "export function vote(proposal, proposerId) { return false }";
+
+/// Makes a member active: it asks for the digest of the present state, and signs that.
+pub fn acknowledge(gov: &Gov, member: &Member) -> anyhow::Result<String> {
+    let path = format!("members/state-digests/{}", member.id);
+    let given = gov.post(&format!("{path}:update"), &member.sign("state_digest", None, b"")?)?;
+    let digest = given["stateDigest"].as_str().context("the node gave no state digest")?.to_owned();
+    let payload = json!({ "stateDigest": digest }).to_string();
+    gov.post(&format!("{path}:ack"), &member.sign("ack", None, payload.as_bytes())?)?;
+    Ok(digest)
+}
+
+pub fn propose(gov: &Gov, member: &Member, text: &str) -> anyhow::Result<Value> {
+    gov.post("members/proposals:create", &member.sign("proposal", None, text.as_bytes())?)
+}
+
+pub fn vote(gov: &Gov, member: &Member, proposal: &str, ballot: &str) -> anyhow::Result<Value> {
+    let payload = json!({ "ballot": ballot }).to_string();
+    let message = member.sign("ballot", Some(proposal), payload.as_bytes())?;
+    gov.post(&ballot_path(proposal, &member.id), &message)
+}
+
+pub fn ballot_path(proposal: &str, member: &str) -> String {
+    format!("members/proposals/{proposal}/ballots/{member}:submit")
+}
+
+/// Opens a new service as its consortium would: all members acknowledge the state, one proposes, the others vote until it carries.
+pub fn open(gov: &Gov, members: &[Member]) -> anyhow::Result<()> {
+    let info = gov.json("service/info")?;
+    if info["status"] != "Opening" {
+        return Ok(());
+    }
+    for member in members {
+        acknowledge(gov, member)?;
+    }
+    let args = json!({ "next_service_identity": info["certificate"] });
+    let text = json!({ "actions": [{ "name": "transition_service_to_open", "args": args }] }).to_string();
+    let proposer = members.first().context("a network has members")?;
+    let mut proposal = propose(gov, proposer, &text)?;
+    let id = proposal["proposalId"].as_str().context("the node named no proposal")?.to_owned();
+    for member in members {
+        if proposal["proposalState"] != "Open" {
+            break;
+        }
+        proposal = vote(gov, member, &id, YES)?;
+    }
+    anyhow::ensure!(proposal["proposalState"] == "Accepted", "the members' votes did not open the service: {proposal}");
+    Ok(())
+}
