@@ -16,6 +16,9 @@ pub enum Error {
     NotAdmitted(String),
     #[error("the service was not opened: {0}")]
     NotOpened(String),
+    /// An audit was given transactions out of order.
+    #[error("a transaction is missing or out of order: {0}")]
+    NotInOrder(String),
     #[error("there is no node {0}")]
     UnknownNode(NodeId),
 }

@@ -5,6 +5,7 @@
 //! who may join, and how members decide: the constitution in a JavaScript sandbox, proposals and ballots.
 
 mod admission;
+mod audit;
 pub mod constitution;
 mod draft;
 mod engine;
@@ -21,6 +22,7 @@ mod session;
 pub mod tables;
 
 pub use admission::{Applicant, Standing, admit, applicant_claims, current_nodes, mark_gone, policy, retire};
+pub use audit::{Auditor, Decision, Event};
 pub use draft::Draft;
 pub use engine::{Facts, Failure};
 pub use error::Error;

@@ -26,6 +26,8 @@ pub const PROPOSALS_INFO: MapName = MapName::from_static("public:ccf.gov.proposa
 pub const COSE_HISTORY: MapName = MapName::from_static("public:ccf.gov.cose_history");
 /// Time and digest of a recent proposal, as JSON → its id, as JSON.
 pub const COSE_RECENT_PROPOSALS: MapName = MapName::from_static("public:ccf.gov.cose_recent_proposals");
+/// One row: how votes are counted, as the constitution's action `set_voting_policy` has it.
+pub const VOTING_POLICY: MapName = MapName::from_static("public:ccf.gov.coco.voting_policy");
 /// One row: [`crate::ServiceConfig`].
 pub const SERVICE_CONFIG: MapName = MapName::from_static("public:ccf.gov.service.config");
 /// Participant id → certificate in PEM.

@@ -15,6 +15,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::gov::audit::{self, Summary};
 use crate::output::{self, Hinted, Output};
 use crate::read_only_disk::ReadOnlyDisk;
 use crate::tls;
@@ -25,6 +26,8 @@ pub enum Command {
     Verify(Verify),
     /// Print transactions
     Show(Show),
+    /// Replay every proposal, ballot and decision, and say who decided what
+    AuditGovernance(AuditGovernance),
 }
 
 #[derive(Args, Debug)]
@@ -40,6 +43,12 @@ pub struct Verify {
     /// A crash may have torn the end of the last file: report it instead of failing
     #[arg(long)]
     torn_tail: bool,
+}
+
+#[derive(Args, Debug)]
+pub struct AuditGovernance {
+    /// Folder of ledger files; what they hold is verified by `verify`
+    folder: PathBuf,
 }
 
 #[derive(Args, Debug)]
@@ -61,6 +70,7 @@ pub fn run(command: &Command, output: Output) -> anyhow::Result<()> {
     match command {
         Command::Verify(options) => verify(options, output),
         Command::Show(options) => show(options, output),
+        Command::AuditGovernance(options) => audit::run(open(&options.folder)?, output),
     }
 }
 
@@ -86,7 +96,19 @@ fn verify(options: &Verify, output: Output) -> anyhow::Result<()> {
             "name the folder with the files ledger_1-….committed: <data>/ledger of a node",
         ));
     }
-    output.print(&Verified::from(report))
+    let mut verified = Verified::from(report);
+    // A torn end was reported; what is before it can still be replayed only by reading past it.
+    if verified.torn.is_none() {
+        verified.governance = audit::replay(disk, &mut |_| Ok(()))?;
+    }
+    output.print(&verified)?;
+    if !verified.governance.is_clean() {
+        return Err(Hinted::error(
+            "the ledger holds governance that its members' requests do not explain",
+            "`coco ledger audit-governance` says what",
+        ));
+    }
+    Ok(())
 }
 
 /// What `coco ledger verify` found.
@@ -101,6 +123,7 @@ struct Verified {
     signed: TxId,
     committed: TxId,
     services: Vec<Service>,
+    governance: Summary,
     #[serde(skip_serializing_if = "Option::is_none")]
     torn: Option<String>,
 }
@@ -127,6 +150,7 @@ impl From<FolderReport> for Verified {
             signed: report.signed,
             committed: report.committed,
             services: report.services.into_iter().map(service).collect(),
+            governance: Summary::default(),
             torn: report.torn.map(|(file, offset, why)| format!("{file}, byte {offset}: {why}")),
         }
     }
@@ -142,6 +166,9 @@ impl fmt::Display for Verified {
         writeln!(f, "committed to {}, signed to {}, ends at {}", self.committed, self.signed, self.last)?;
         for service in &self.services {
             writeln!(f, "service since {}: certificate {}", service.since, service.fingerprint)?;
+        }
+        if self.governance.requests > 0 || !self.governance.is_clean() {
+            writeln!(f, "{}", self.governance)?;
         }
         if let Some(torn) = &self.torn {
             writeln!(f, "torn: {torn}")?;

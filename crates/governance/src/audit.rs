@@ -1,0 +1,268 @@
+//! Replays governance from the ledger alone: each request's signature, and what the constitution made of it.
+//!
+//! ```text
+//!   transaction ─▶ signed request in it? ─▶ authenticate and handle it on the state before ─▶ the same rows? ─▶ Decision
+//! ```
+//!
+//! Needs the public maps only. The auditor's state is what the transactions wrote, never what the replay would have written, so that one
+//! difference does not hide the next. Rows that only members' requests may write are noticed when anything else wrote them. What cannot be
+//! replayed: that a script was stopped by the wall clock, and `Math.random` in `apply`; both show as a difference.
+
+use std::collections::BTreeMap;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use bytes::Bytes;
+use coco_crypto::sha256_of;
+use coco_kv::{Snapshot, Store};
+use coco_types::{Digest, MapName, Seqno, TxId, WriteSet};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::message::Message;
+use crate::proposals::{ProposalInfo, ProposalState};
+use crate::rows::MemberInfo;
+use crate::session::{Ack, Operation, Request, Session};
+use crate::tables;
+use crate::{Error, Facts, Refusal};
+
+/// Rows that nothing but the founding and members' requests may write.
+const MEMBERS_OWN: &[MapName] = &[
+    tables::MEMBER_CERTS,
+    tables::MEMBER_INFO,
+    tables::MEMBER_ACKS,
+    tables::MEMBER_ENCRYPTION_KEYS,
+    tables::USER_CERTS,
+    tables::USER_INFO,
+    tables::CONSTITUTION,
+    tables::VOTING_POLICY,
+    tables::PROPOSALS,
+    tables::PROPOSALS_INFO,
+    tables::COSE_RECENT_PROPOSALS,
+    tables::SERVICE_CONFIG,
+    tables::SERVICE_INFO,
+    tables::VIRTUAL_MEASUREMENTS,
+];
+
+/// The ledger's signatures over its root, as far as a replay needs them.
+const SIGNATURES: MapName = MapName::from_static("public:ccf.internal.signatures");
+
+/// Something that governance did.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+#[serde(rename_all = "snake_case", tag = "event")]
+pub enum Event {
+    Founded {
+        txid: TxId,
+        members: usize,
+    },
+    /// `opens_at_once` of the genesis: the service was opened by the transaction after the founding.
+    OpenedByFounder {
+        txid: TxId,
+    },
+    Decision(Decision),
+    /// These maps were written by no member's request.
+    Unexplained {
+        txid: TxId,
+        maps: Vec<String>,
+    },
+}
+
+/// A member's request and what it led to.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct Decision {
+    pub txid: TxId,
+    pub member_id: String,
+    /// `member_data.name`, if it has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub member_name: Option<String>,
+    /// `proposal`, `ballot`, `withdrawal`, `ack`, `state_digest`.
+    pub kind: String,
+    /// Unix seconds, by the member's clock.
+    pub created_at: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub proposal_id: Option<String>,
+    /// Names of the proposal's actions.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub actions: Vec<String>,
+    /// The proposal's state afterwards.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub state: Option<ProposalState>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub final_votes: BTreeMap<String, bool>,
+    /// Why the replay does not confirm it; `None`: the signature is the member's and the constitution says the same.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub differs: Option<String>,
+}
+
+/// See the module's text.
+#[derive(Default)]
+pub struct Auditor {
+    store: Store,
+    /// Roots that were signed, with the transaction that signed them.
+    roots: BTreeMap<Digest, TxId>,
+    newest_root: Option<Digest>,
+}
+
+#[derive(Deserialize)]
+struct SignedRoot {
+    root: Digest,
+}
+
+impl Auditor {
+    /// Takes in the next transaction, in the order of the ledger, beginning with the first.
+    pub fn transaction(&mut self, txid: TxId, public: &WriteSet) -> Result<Option<Event>, Error> {
+        let before = self.store.newest_snapshot();
+        let event = if txid.seqno == Seqno(1) {
+            let members = public.map(&tables::MEMBER_CERTS).map_or(0, |rows| rows.len());
+            Some(Event::Founded { txid, members })
+        } else if let Some((member, request)) = request(public) {
+            Some(Event::Decision(self.decision(txid, &before, &member, &request, public)))
+        } else {
+            unexplained(public).map(|maps| match maps.as_slice() {
+                [only] if txid.seqno == Seqno(2) && only == tables::SERVICE_INFO.as_str() => {
+                    Event::OpenedByFounder { txid }
+                }
+                _ => Event::Unexplained { txid, maps },
+            })
+        };
+        self.remember_root(txid, public);
+        self.store.apply(txid.seqno, &governance_part(public)).map_err(|error| Error::NotInOrder(error.to_string()))?;
+        self.store.commit(txid.seqno);
+        Ok(event)
+    }
+
+    fn decision(&self, txid: TxId, before: &Snapshot, member: &str, request: &[u8], public: &WriteSet) -> Decision {
+        let info = MemberInfo::read(&mut before.clone(), member).ok().flatten();
+        let name = info.and_then(|info| info.member_data["name"].as_str().map(str::to_owned));
+        let mut decision = Decision {
+            txid,
+            member_id: member.to_owned(),
+            member_name: name,
+            kind: String::new(),
+            created_at: 0,
+            proposal_id: None,
+            actions: Vec::new(),
+            state: None,
+            final_votes: BTreeMap::new(),
+            differs: None,
+        };
+        let message = match Message::decode(request) {
+            Ok(message) => message,
+            Err(refusal) => return Decision { differs: Some(refusal.message), ..decision },
+        };
+        decision.kind = message.kind.clone().unwrap_or_default();
+        decision.created_at = message.created_at;
+        decision.proposal_id = message.proposal_id.clone().or_else(|| created_proposal(public));
+        if let Some(id) = &decision.proposal_id {
+            decision.actions = actions(before, public, id);
+            if let Some(info) = written_proposal(public, id) {
+                decision.state = Some(info.state);
+                decision.final_votes = info.final_votes.unwrap_or_default();
+            }
+        }
+        decision.differs = self.replay(before, &message, request, public).err();
+        decision
+    }
+
+    /// Handles the request again on the state before it. An error says what is not as it was.
+    fn replay(&self, before: &Snapshot, message: &Message, request: &[u8], public: &WriteSet) -> Result<(), String> {
+        let root = self.root_of(message, public);
+        let signature_json = root.and_then(|root| {
+            let txid = self.roots.get(&root)?;
+            Some(serde_json::json!({"root": root, "view": txid.view, "seqno": txid.seqno}).to_string())
+        });
+        let facts = Facts { signature_json, root, now_s: message.created_at, seed: [0; 32] };
+        let session = Session::new(self.store.begin_tracked(before), facts, None);
+        let operation = operation(message).ok_or_else(|| format!("{:?} is no request", message.kind))?;
+        let request = Request { operation, message: Bytes::copy_from_slice(request) };
+        let refused = |refusal: Refusal| format!("the replay refuses it: {}", refusal.message);
+        session.handle(&request).map_err(refused)?;
+        let tx = session.into_tx();
+        match difference(tx.writes(), public) {
+            None => Ok(()),
+            Some(map) => Err(format!("the replay writes other rows to {map}")),
+        }
+    }
+
+    /// The root that the request was handled on: what it left tells which, if that matters at all.
+    fn root_of(&self, message: &Message, public: &WriteSet) -> Option<Digest> {
+        let created = created_proposal(public).filter(|_| message.kind.as_deref() == Some("proposal"));
+        if let Some(id) = created {
+            let of_id = |root: &&Digest| sha256_of(&[root.as_bytes(), message.digest.as_bytes()]).to_string() == id;
+            return self.roots.keys().find(of_id).copied();
+        }
+        let acks = public.map(&tables::MEMBER_ACKS).into_iter().flatten();
+        let digests = acks.filter_map(|(_, row)| serde_json::from_slice::<Ack>(row.as_deref()?).ok());
+        let known = digests.filter_map(|ack| ack.state_digest.parse().ok()).find(|root| self.roots.contains_key(root));
+        known.or(self.newest_root)
+    }
+
+    fn remember_root(&mut self, txid: TxId, public: &WriteSet) {
+        let row = public.get(&SIGNATURES, &tables::SINGLETON).flatten();
+        if let Some(SignedRoot { root }) = row.and_then(|row| serde_json::from_slice(row).ok()) {
+            self.roots.insert(root, txid);
+            self.newest_root = Some(root);
+        }
+    }
+}
+
+/// The member and the signed request that a transaction records.
+fn request(public: &WriteSet) -> Option<(String, Vec<u8>)> {
+    let (member, row) = public.map(&tables::COSE_HISTORY)?.iter().find_map(|(key, row)| Some((key, row.as_ref()?)))?;
+    let text: String = serde_json::from_slice(row).unwrap_or_default();
+    Some((String::from_utf8_lossy(member).into_owned(), BASE64.decode(text).unwrap_or_default()))
+}
+
+fn operation(message: &Message) -> Option<Operation> {
+    let member = message.key_id.clone();
+    let proposal = message.proposal_id.clone();
+    match message.kind.as_deref()? {
+        "proposal" => Some(Operation::Propose),
+        "ballot" => Some(Operation::Vote { proposal: proposal?, member }),
+        "withdrawal" => Some(Operation::Withdraw { proposal: proposal? }),
+        "ack" => Some(Operation::Acknowledge { member }),
+        "state_digest" => Some(Operation::UpdateDigest { member }),
+        _ => None,
+    }
+}
+
+fn unexplained(public: &WriteSet) -> Option<Vec<String>> {
+    let written = MEMBERS_OWN.iter().filter(|map| public.map(map).is_some_and(|rows| !rows.is_empty()));
+    let maps: Vec<_> = written.map(ToString::to_string).collect();
+    (!maps.is_empty()).then_some(maps)
+}
+
+/// Applications' public maps can be large, and governance never reads them.
+fn governance_part(public: &WriteSet) -> WriteSet {
+    let of_governance = public.iter().filter(|(map, _)| map.as_str().starts_with("public:ccf.gov."));
+    of_governance.map(|(map, writes)| (map.clone(), writes.clone())).collect()
+}
+
+/// The id of the proposal whose text this transaction stored.
+fn created_proposal(public: &WriteSet) -> Option<String> {
+    let rows = public.map(&tables::PROPOSALS)?;
+    let (id, _) = rows.iter().find(|(_, row)| row.is_some())?;
+    Some(String::from_utf8_lossy(id).into_owned())
+}
+
+fn written_proposal(public: &WriteSet, id: &str) -> Option<ProposalInfo> {
+    let row = public.get(&tables::PROPOSALS_INFO, id.as_bytes())??;
+    serde_json::from_slice(row).ok()
+}
+
+fn actions(before: &Snapshot, public: &WriteSet, id: &str) -> Vec<String> {
+    let written = public.get(&tables::PROPOSALS, id.as_bytes()).flatten().cloned();
+    let text = written.or_else(|| before.get(&tables::PROPOSALS, id.as_bytes())).unwrap_or_default();
+    let parsed: Value = serde_json::from_slice(&text).unwrap_or_default();
+    let names = parsed["actions"].as_array().into_iter().flatten().filter_map(|action| action["name"].as_str());
+    names.map(str::to_owned).collect()
+}
+
+/// The first map in which the two differ.
+fn difference(a: &WriteSet, b: &WriteSet) -> Option<String> {
+    let maps = a.iter().chain(b).map(|(map, _)| map);
+    maps.into_iter().find(|map| a.map(map) != b.map(map)).map(ToString::to_string)
+}
+
+#[cfg(test)]
+mod tests;
