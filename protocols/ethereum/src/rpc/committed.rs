@@ -89,34 +89,42 @@ impl BlockHead {
     }
 
     pub fn push_receipt(&self, out: &mut String, included: &Included, index: usize) {
+        push_object(out, |object| self.fill_receipt(object, included, index, true));
+    }
+
+    /// A receipt's fields; explorers that show a list of them do without logs.
+    pub fn fill_receipt(&self, object: &mut Object<'_>, included: &Included, index: usize, with_logs: bool) {
         let transaction = &included.transaction;
         let envelope = &transaction.envelope;
-        push_object(out, |object| {
-            object.hash("transactionHash", &transaction.hash);
-            object.quantity("transactionIndex", index as u64);
-            object.hash("blockHash", &self.hash);
-            object.quantity("blockNumber", self.header.number);
-            object.address("from", &transaction.sender);
-            object.optional_data("to", envelope.to().as_ref().map(|address| &address[..]));
-            object.quantity("cumulativeGasUsed", included.cumulative_gas_used);
-            object.quantity("gasUsed", included.gas_used);
-            object.quantity("effectiveGasPrice", envelope.effective_gas_price(self.header.base_fee_per_gas));
-            object.optional_data("contractAddress", included.contract_address().as_ref().map(|address| &address[..]));
+        object.hash("transactionHash", &transaction.hash);
+        object.quantity("transactionIndex", index as u64);
+        object.hash("blockHash", &self.hash);
+        object.quantity("blockNumber", self.header.number);
+        object.address("from", &transaction.sender);
+        object.optional_data("to", envelope.to().as_ref().map(|address| &address[..]));
+        object.quantity("cumulativeGasUsed", included.cumulative_gas_used);
+        object.quantity("gasUsed", included.gas_used);
+        object.quantity("effectiveGasPrice", envelope.effective_gas_price(self.header.base_fee_per_gas));
+        object.optional_data("contractAddress", included.contract_address().as_ref().map(|address| &address[..]));
+        if with_logs {
             object.list("logs", included.logs.iter().enumerate(), |out, (position, log)| {
                 self.push_log(out, included, index, position, log);
             });
             object.data("logsBloom", included.bloom().as_slice());
-            object.quantity("type", envelope.ty());
-            match included.status.as_post_state() {
-                Some(root) => object.hash("root", &root),
-                None => object.quantity("status", u8::from(included.status.coerce_status())),
-            }
-            if let Some(blob_gas) = envelope.blob_gas_used() {
-                object.quantity("blobGasUsed", blob_gas);
-                let price = self.blob_params.and_then(|params| self.header.blob_fee(params)).unwrap_or(1);
-                object.quantity("blobGasPrice", price);
-            }
-        });
+        } else {
+            object.null("logs");
+            object.null("logsBloom");
+        }
+        object.quantity("type", envelope.ty());
+        match included.status.as_post_state() {
+            Some(root) => object.hash("root", &root),
+            None => object.quantity("status", u8::from(included.status.coerce_status())),
+        }
+        if let Some(blob_gas) = envelope.blob_gas_used() {
+            object.quantity("blobGasUsed", blob_gas);
+            let price = self.blob_params.and_then(|params| self.header.blob_fee(params)).unwrap_or(1);
+            object.quantity("blobGasPrice", price);
+        }
     }
 
     /// Writes a log of a transaction; `position` counts among the transaction's own.
@@ -192,22 +200,38 @@ impl CommittedBlock {
     }
 
     fn json_with(&self, sealed: bool, full: impl Fn(&Transaction) -> bool) -> Json {
-        Json::object(|object| {
-            self.head.fields(object, sealed);
-            object.quantity("size", self.size);
-            object.list("transactions", self.included.iter().enumerate(), |out, (index, included)| {
+        let push_transactions = |out: &mut String, block: &Self| {
+            for (index, included) in block.included.iter().enumerate() {
+                if index > 0 {
+                    out.push(',');
+                }
                 let transaction = &included.transaction;
                 if full(transaction) {
-                    push_transaction(out, transaction, Some((&self.head, index)));
+                    push_transaction(out, transaction, Some((&block.head, index)));
                 } else {
                     push_data(out, transaction.hash.as_slice());
                 }
-            });
-            object.list("uncles", &self.ommers, |out, ommer| push_data(out, ommer.hash_slow().as_slice()));
-            if let Some(withdrawals) = &self.withdrawals {
-                object.list("withdrawals", withdrawals.iter(), push_withdrawal);
             }
-        })
+        };
+        Json::object(|object| self.fill_as(object, sealed, push_transactions))
+    }
+
+    /// The block's fields, with a list of transactions of the caller's own.
+    pub fn fill(&self, object: &mut Object<'_>, push_transactions: impl FnOnce(&mut String, &Self)) {
+        self.fill_as(object, true, push_transactions);
+    }
+
+    fn fill_as(&self, object: &mut Object<'_>, sealed: bool, push_transactions: impl FnOnce(&mut String, &Self)) {
+        self.head.fields(object, sealed);
+        object.quantity("size", self.size);
+        let out = object.field("transactions");
+        out.push('[');
+        push_transactions(out, self);
+        out.push(']');
+        object.list("uncles", &self.ommers, |out, ommer| push_data(out, ommer.hash_slow().as_slice()));
+        if let Some(withdrawals) = &self.withdrawals {
+            object.list("withdrawals", withdrawals.iter(), push_withdrawal);
+        }
     }
 
     /// The block's RLP: header, transactions (typed ones as strings), ommers and, since Shanghai, withdrawals.

@@ -18,6 +18,10 @@ pub const BATCH_READ_MS_MAX: u64 = 30_000;
 pub const LOG_BLOCKS_MAX: u64 = 100_000;
 /// One request for traces, by the node's clock.
 pub const TRACE_MS_MAX: u64 = 60_000;
+/// What one trace may take in memory, bytes.
+pub const TRACE_BYTES_MAX: usize = 64 << 20;
+/// Blocks that one search for traces executes again.
+pub const TRACE_FILTER_BLOCKS_MAX: u64 = 100;
 /// Logs that one query returns.
 pub const LOGS_MAX: usize = 20_000;
 /// Code of one account override, bytes.

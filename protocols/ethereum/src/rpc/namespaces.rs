@@ -1,12 +1,21 @@
 //! All methods.
 
 use super::call::Method;
-use super::{coco, debug, debug_trace, developer, eth, net, txpool, web3};
+use super::{coco, debug, debug_trace, developer, eth, net, ots, testing, trace, txpool, web3};
 
 /// Every method of every namespace.
 pub fn methods() -> impl Iterator<Item = &'static Method> {
-    let others = [coco::METHODS, debug::METHODS, debug_trace::METHODS, net::METHODS, txpool::METHODS, web3::METHODS];
-    eth::TABLES.iter().chain(developer::TABLES).copied().chain(others).flatten()
+    let others = [
+        coco::METHODS,
+        debug::METHODS,
+        debug_trace::METHODS,
+        net::METHODS,
+        testing::METHODS,
+        trace::METHODS,
+        txpool::METHODS,
+        web3::METHODS,
+    ];
+    eth::TABLES.iter().chain(developer::TABLES).chain(ots::TABLES).copied().chain(others).flatten()
 }
 
 #[cfg(test)]

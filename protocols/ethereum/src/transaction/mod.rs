@@ -89,6 +89,12 @@ impl Transaction {
         if transaction.is_impersonated() { Ok(transaction) } else { Err(TransactionError::InvalidSender) }
     }
 
+    /// One that waits for its signature.
+    pub fn unsigned(raw: Bytes) -> Result<Self, TransactionError> {
+        let (envelope, hash) = decode::included(&raw)?;
+        Ok(Self { envelope, hash, sender: Address::ZERO, authorities: Vec::new(), raw })
+    }
+
     /// The signature that stands for none.
     pub fn no_signature(sender: &Address) -> Signature {
         Signature::new(U256::from_be_slice(sender.as_slice()), U256::ONE, false)

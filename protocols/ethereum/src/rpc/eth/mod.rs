@@ -17,6 +17,7 @@ use super::call::Method;
 
 pub use blocks::raw_transaction;
 pub use fees::{suggested_tip, upcoming_base_fee};
+pub use proofs::trie_at;
 
 pub const TABLES: &[&[Method]] = &[
     blocks::METHODS,

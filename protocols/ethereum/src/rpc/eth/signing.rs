@@ -30,6 +30,7 @@ pub const METHODS: &[Method] = &[
     Method::later("eth_sendTransaction", send_transaction).for_developers(),
     Method::later("eth_sendUnsignedTransaction", send_transaction).for_developers(),
     Method::later("eth_signTransaction", sign_transaction).for_developers(),
+    Method::later("eth_fillTransaction", fill_transaction),
     Method::read("eth_sign", sign).for_developers(),
     Method::read("personal_sign", personal_sign).for_developers(),
     Method::read("eth_signTypedData", sign_typed_data).for_developers(),
@@ -65,6 +66,7 @@ fn send_transaction(call: &Call<'_>, params: &Params<'_>, responder: Responder) 
         let admitted = match signer {
             Signer::Key(_) => server.admit(raw, &caller),
             Signer::Impersonated(sender) => server.admit_impersonated(raw, sender, &caller),
+            Signer::Nobody => Err(RpcError::server("unknown account")),
         };
         match admitted {
             Ok(admitted) => server.submit(&caller, vec![Submission { admitted, responder }]),
@@ -84,6 +86,25 @@ fn sign_transaction(call: &Call<'_>, params: &Params<'_>, responder: Responder) 
         });
         responder.send(answer);
     });
+}
+
+/// What the transaction would be, for somebody else to sign: an answer like that of `eth_signTransaction`, with an empty signature.
+fn fill_transaction(call: &Call<'_>, params: &Params<'_>, responder: Responder) {
+    signed(
+        call,
+        params,
+        responder,
+        |_| Ok(Signer::Nobody),
+        |_, _, raw, responder| {
+            let answer = Transaction::unsigned(raw).map_err(RpcError::internal).map(|transaction| {
+                Json::object(|object| {
+                    object.data("raw", &transaction.raw);
+                    crate::rpc::committed::push_transaction(object.field("tx"), &transaction, None);
+                })
+            });
+            responder.send(answer);
+        },
+    );
 }
 
 /// Fills in what the request leaves open, signs it, and hands the bytes on.

@@ -26,7 +26,7 @@ use crate::rpc::reply::Answer;
 use crate::rpc::simulation::{halted, override_account, read_account, reverted};
 use crate::rpc::transfers::{Transfers, run};
 use crate::rpc::values::{BlockParam, Hex};
-use crate::state::{ACCOUNT, Overlay, ReadState, STORAGE, Undo, apply_rows};
+use crate::state::{ACCOUNT, Account, Overlay, ReadState, STORAGE, Undo, apply_rows, set_account};
 use crate::transaction::{Envelope, Transaction};
 use crate::trie::StateTrie;
 
@@ -223,14 +223,30 @@ impl Simulated {
         let environment = self.environment(open, overrides, &tx);
         let deadline = self.deadline.clone();
         let watch = Transfers::new(self.trace_transfers, deadline);
-        let (executed, logs) =
-            run(&mut self.overlay, &self.codes, &environment, tx.clone(), precompiles.clone(), watch)?;
-        let executed = executed.map_err(|error| refused(error, &tx, &environment))?;
+        let worn = self.with_worn_nonce(&transaction.sender)?;
+        let begun = TxEnv { nonce: if worn.is_some() { 0 } else { tx.nonce }, ..tx.clone() };
+        let (executed, logs) = run(&mut self.overlay, &self.codes, &environment, begun, precompiles.clone(), watch)?;
+        let mut executed = executed.map_err(|error| refused(error, &tx, &environment))?;
+        if let Some(account) = worn {
+            set_account(&mut self.overlay, &transaction.sender, &account, &mut Undo::default());
+            executed.state.entry(transaction.sender).and_modify(|changed| changed.info.nonce = 0);
+        }
         let result = executed.result.clone();
         self.gas = self.gas.saturating_sub(result.tx_gas_used());
         open.include(&mut self.overlay, executed, &transaction, TxId::default())
             .map_err(|error| RpcError::server(error.to_string()))?;
         Ok(Outcome { result, logs })
+    }
+
+    /// Where nonces are not checked, the last one is followed by the first, as in other clients; the EVM knows none after the last.
+    /// Gives the account as it was, if it has that nonce, and lets it begin again.
+    fn with_worn_nonce(&mut self, sender: &Address) -> Result<Option<Account>, RpcError> {
+        let account = read_account(&self.overlay, sender)?;
+        if self.validation || account.nonce != u64::MAX {
+            return Ok(None);
+        }
+        set_account(&mut self.overlay, sender, &Account { nonce: 0, ..account }, &mut Undo::default());
+        Ok(Some(account))
     }
 
     fn environment(&self, open: &OpenBlock, overrides: &BlockOverrides, tx: &TxEnv) -> Environment {

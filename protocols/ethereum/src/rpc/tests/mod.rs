@@ -4,6 +4,7 @@ mod bad_input;
 mod conformance;
 mod denied;
 mod developer;
+mod explorer;
 mod flow;
 mod push;
 mod recorded;

@@ -75,6 +75,76 @@ fn a_creation_is_told_with_the_address_it_led_to() {
 }
 
 #[test]
+fn the_state_before_a_transaction_and_what_it_changed_are_told() {
+    let (client, keeper, hash) = stored();
+    let prestate = |config: Value| {
+        client.ask("debug_traceTransaction", json!([hash, {"tracer": "prestateTracer", "tracerConfig": config}]))
+    };
+    let keeper = keeper.as_str().unwrap();
+    let sender = DEV_ACCOUNTS[0].address.to_string().to_lowercase();
+    let before = prestate(json!({}));
+    assert_eq!(before[&sender]["nonce"], json!(1));
+    assert_eq!(before[keeper]["code"], json!(format!("0x{KEEPER_RUNTIME}")));
+    let changed = prestate(json!({"diffMode": true}));
+    assert_eq!((&changed["pre"][&sender]["nonce"], &changed["post"][&sender]["nonce"]), (&json!(1), &json!(2)));
+    assert_eq!(changed["post"][keeper]["storage"], json!({(word(0)): word(5)}));
+    assert!(changed["post"][keeper].get("code").is_none());
+}
+
+#[test]
+fn functions_are_counted_calls_are_laid_flat_and_several_tracers_run_at_once() {
+    let (client, keeper, hash) = stored();
+    let ask = |tracer: &str, config: Value| {
+        client.ask("debug_traceTransaction", json!([hash, {"tracer": tracer, "tracerConfig": config}]))
+    };
+    assert_eq!(ask("4byteTracer", json!({})), json!({"0x00000000-28": 1}));
+    let flat = ask("flatCallTracer", json!({}));
+    assert_eq!((&flat[0]["action"]["to"], &flat[0]["transactionHash"]), (&keeper, &hash));
+    assert_eq!(
+        (&flat[0]["type"], &flat[0]["traceAddress"], &flat[0]["blockNumber"]),
+        (&json!("call"), &json!([]), &json!(2))
+    );
+    let several =
+        ask("muxTracer", json!({"4byteTracer": null, "callTracer": {"onlyTopCall": true}, "flatCallTracer": {}}));
+    assert_eq!(several["4byteTracer"], ask("4byteTracer", json!({})));
+    assert_eq!(several["flatCallTracer"], flat);
+    assert_eq!(several["callTracer"]["to"], keeper);
+    let nested = json!([hash, {"tracer": "muxTracer", "tracerConfig": {"muxTracer": {}}}]);
+    assert_eq!(client.fail("debug_traceTransaction", nested).0, -32000);
+    let wrong = json!([hash, {"tracer": "callTracer", "tracerConfig": {"onlyTopCall": 7}}]);
+    assert_eq!(client.fail("debug_traceTransaction", wrong).0, -32602);
+    let raw = client.ask("debug_getRawBlock", json!(["0x2"]));
+    assert_eq!(client.ask("debug_traceBlock", json!([raw])), client.ask("debug_traceBlockByNumber", json!(["0x2"])));
+}
+
+#[test]
+fn parity_s_traces_tell_the_same() {
+    let (client, keeper, hash) = stored();
+    let traces = client.ask("trace_transaction", json!([hash]));
+    assert_eq!(traces[0]["action"]["to"], keeper);
+    assert_eq!(client.ask("trace_block", json!(["0x2"])), traces);
+    assert_eq!(client.ask("trace_block", json!(["0x0"])), json!([]));
+    assert_eq!(client.ask("trace_get", json!([hash, []])), traces[0]);
+    assert_eq!(client.ask("trace_transaction", json!([word(9)])), Value::Null);
+    let found = json!([{"fromBlock": "0x0", "toBlock": "latest", "toAddress": [keeper]}]);
+    let found = client.ask("trace_filter", found);
+    assert_eq!((&found[0]["type"], &found[1]), (&json!("create"), &traces[0]));
+    let kinds = json!(["trace", "vmTrace", "stateDiff"]);
+    let replayed = client.ask("trace_replayTransaction", json!([hash, kinds]));
+    assert_eq!(replayed["trace"][0]["action"], traces[0]["action"]);
+    assert!(replayed["vmTrace"]["ops"].as_array().unwrap().len() > 5);
+    let stored = &replayed["stateDiff"][keeper.as_str().unwrap()]["storage"][word(0)];
+    assert_eq!(stored["*"]["to"], json!(word(5)));
+    assert_eq!(client.ask("trace_replayBlockTransactions", json!(["0x2", kinds]))[0]["transactionHash"], hash);
+    let called = client.ask("trace_call", json!([{"to": keeper}, ["trace"], "latest"]));
+    assert_eq!(called["output"], json!(word(5)));
+    // Runs in a circle: bounded in time and memory whatever is recorded.
+    let endless = json!({(keeper.as_str().unwrap()): {"code": "0x5b600056"}});
+    let answer = client.fail("trace_call", json!([{"to": keeper}, ["vmTrace"], "latest", endless]));
+    assert_eq!(answer, (-32003, "response too large".to_owned()));
+}
+
+#[test]
 fn what_cannot_be_traced_is_refused() {
     let (client, keeper, hash) = stored();
     let refused = |method: &str, params: Value| client.fail(method, params);

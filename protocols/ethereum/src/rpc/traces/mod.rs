@@ -3,8 +3,12 @@
 //! What is told is written while the EVM runs and bounded in size, so that a long trace costs no more memory than its answer.
 
 mod calls;
+pub mod recorded;
 mod steps;
 
+use std::collections::BTreeMap;
+
+use alloy_consensus::transaction::TransactionInfo;
 use revm::context::TxEnv;
 use revm::context::result::ExecutionResult;
 use revm::handler::{MainBuilder, MainnetContext};
@@ -12,13 +16,15 @@ use revm::inspector::{InspectEvm, Inspector};
 use revm::interpreter::interpreter::EthInterpreter;
 use revm::interpreter::{CallInputs, CallOutcome, CreateInputs, CreateOutcome, InstructionResult, Interpreter};
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use super::call::Deadline;
 use super::error::RpcError;
 use super::json::Json;
 use super::limits::{RESPONSE_BYTES_MAX, TRACE_MS_MAX};
 use crate::execute::{CodeCache, Database, Environment, ExecuteError, context, refusal};
-use crate::state::State;
+use crate::state::Overlay;
 use calls::Calls;
 use steps::Steps;
 
@@ -27,7 +33,8 @@ use steps::Steps;
 #[serde(rename_all = "camelCase", default)]
 pub struct TraceConfig {
     tracer: Option<String>,
-    tracer_config: Option<TracerConfig>,
+    /// Each tracer has its own.
+    tracer_config: Value,
     disable_stack: bool,
     disable_storage: bool,
     enable_memory: bool,
@@ -68,28 +75,84 @@ enum Stopped {
 /// Instructions between two looks at the clock.
 const STEPS_PER_CHECK: u32 = 1 << 12;
 
-/// Traces one transaction; nothing is kept.
-pub fn trace(
-    state: &mut dyn State,
-    codes: &CodeCache,
-    environment: &Environment,
-    tx: &TxEnv,
-    config: &TraceConfig,
-    deadline: Deadline,
-) -> Result<Json, RpcError> {
-    let traced = Traced { tracer: Tracer::new(config)?, deadline, steps: 0, stopped: None };
-    let mut evm = context(state, codes, environment).build_mainnet_with_inspector(traced);
-    let executed = evm.inspect_tx(tx.clone());
-    let Traced { tracer, stopped, .. } = evm.inspector;
-    match stopped {
-        Some(Stopped::TooSlow) => return Err(RpcError::too_slow(TRACE_MS_MAX)),
-        Some(Stopped::TooLarge) => return Err(RpcError::response_too_large()),
-        None => {}
+/// A transaction about to be traced.
+pub struct Subject<'a> {
+    pub state: &'a mut Overlay,
+    pub codes: &'a CodeCache,
+    pub environment: &'a Environment,
+    pub tx: &'a TxEnv,
+    pub info: TransactionInfo,
+    pub deadline: Deadline,
+}
+
+impl Subject<'_> {
+    fn refused(&self, error: ExecuteError) -> RpcError {
+        match error {
+            error @ ExecuteError::Transaction(_) => {
+                RpcError::server(refusal(error, self.tx, self.environment).to_string())
+            }
+            broken => RpcError::internal(broken),
+        }
     }
-    match executed {
-        Ok(executed) => Ok(tracer.finish(&executed.result, tx)),
-        Err(error @ ExecuteError::Transaction(_)) => Err(RpcError::server(refusal(error, tx, environment).to_string())),
-        Err(broken) => Err(RpcError::internal(broken)),
+}
+
+impl From<Stopped> for RpcError {
+    fn from(stopped: Stopped) -> Self {
+        match stopped {
+            Stopped::TooSlow => Self::too_slow(TRACE_MS_MAX),
+            Stopped::TooLarge => Self::response_too_large(),
+        }
+    }
+}
+
+/// Traces one transaction; nothing is kept.
+pub fn trace(subject: &mut Subject<'_>, config: &TraceConfig) -> Result<Json, RpcError> {
+    match config.tracer.as_deref() {
+        Some("prestateTracer") => recorded::prestate(subject, &options(&config.tracer_config)?),
+        Some("4byteTracer") => recorded::four_byte(subject),
+        Some("flatCallTracer") => {
+            recorded::flat_calls(subject, &options(&config.tracer_config)?).and_then(|calls| recorded::json(&calls))
+        }
+        Some("muxTracer") => several(subject, &config.tracer_config),
+        _ => told(subject, config),
+    }
+}
+
+/// Several tracers, one after the other.
+fn several(subject: &mut Subject<'_>, tracers: &Value) -> Result<Json, RpcError> {
+    let tracers: BTreeMap<String, Value> = options(tracers)?;
+    let mut answers = Vec::new();
+    let mut bytes = 0;
+    for (name, tracer_config) in tracers {
+        if name == "muxTracer" {
+            return Err(RpcError::server("muxTracer inside of muxTracer"));
+        }
+        let config = TraceConfig { tracer: Some(name.clone()), tracer_config, ..TraceConfig::default() };
+        let answer = trace(subject, &config)?;
+        bytes += answer.0.len();
+        if bytes > RESPONSE_BYTES_MAX {
+            return Err(RpcError::response_too_large());
+        }
+        answers.push((name, answer));
+    }
+    Ok(Json::object(|object| answers.iter().for_each(|(name, answer)| object.json(name, &answer.0))))
+}
+
+/// A tracer's own configuration; nothing is the same as an empty one.
+fn options<T: DeserializeOwned>(config: &Value) -> Result<T, RpcError> {
+    let config = if config.is_null() { Value::Object(serde_json::Map::new()) } else { config.clone() };
+    serde_json::from_value(config).map_err(|error| RpcError::invalid_params(format!("tracerConfig: {error}")))
+}
+
+fn told(subject: &mut Subject<'_>, config: &TraceConfig) -> Result<Json, RpcError> {
+    let traced = Traced { tracer: Tracer::new(config)?, deadline: subject.deadline.clone(), steps: 0, stopped: None };
+    let mut evm = context(subject.state, subject.codes, subject.environment).build_mainnet_with_inspector(traced);
+    let executed = evm.inspect_tx(subject.tx.clone());
+    let Traced { tracer, stopped, .. } = evm.inspector;
+    match (stopped, executed) {
+        (Some(stopped), _) => Err(stopped.into()),
+        (None, Ok(executed)) => Ok(tracer.finish(&executed.result, subject.tx)),
+        (None, Err(error)) => Err(subject.refused(error)),
     }
 }
 
@@ -97,12 +160,12 @@ impl Tracer {
     fn new(config: &TraceConfig) -> Result<Self, RpcError> {
         match config.tracer.as_deref() {
             None | Some("") => Ok(Self::Steps(Box::new(Steps::new(config)))),
-            Some("callTracer") => Ok(Self::Calls(Box::new(Calls::new(config.tracer_config.unwrap_or_default())))),
+            Some("callTracer") => Ok(Self::Calls(Box::new(Calls::new(options(&config.tracer_config)?)))),
             Some("noopTracer") => Ok(Self::Nothing),
             Some(other) => {
                 let shown: String = other.chars().take(40).collect();
                 Err(RpcError::server(format!(
-                    "tracer {shown} is not offered: use the default, callTracer or noopTracer"
+                    "tracer {shown} is not offered: use the default, callTracer, prestateTracer, 4byteTracer, flatCallTracer, muxTracer or noopTracer"
                 )))
             }
         }
