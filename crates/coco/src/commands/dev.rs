@@ -145,15 +145,15 @@ fn start_all(state: &State, nodes: &mut Nodes, timeout: Duration, stop: &AtomicB
     if !all_ready(state, nodes, timeout, stop)? {
         return Ok(false);
     }
-    open(state)?;
+    open(state, timeout)?;
     Ok(true)
 }
 
 /// As every network, this one is opened by its members' votes.
-fn open(state: &State) -> anyhow::Result<()> {
+fn open(state: &State, timeout: Duration) -> anyhow::Result<()> {
     let tls = tls::trusting(&tls::read_certificate(&state.service_certificate())?)?;
     let gov = Gov::new(format!("https://{}", state.addresses(0)?.api).parse()?, tls);
-    governance::open(&gov, &state.members()?).context("opening the network by its members' votes")
+    governance::open(&gov, &state.members()?, timeout).context("opening the network by its members' votes")
 }
 
 fn all_ready(state: &State, nodes: &mut Nodes, timeout: Duration, stop: &AtomicBool) -> anyhow::Result<bool> {

@@ -6,6 +6,9 @@ mod member;
 pub use client::{Gov, Refused};
 pub use member::{Member, read_text};
 
+use std::thread;
+use std::time::{Duration, Instant};
+
 use anyhow::Context;
 use serde_json::{Value, json};
 
@@ -37,9 +40,23 @@ pub fn ballot_path(proposal: &str, member: &str) -> String {
     format!("members/proposals/{proposal}/ballots/{member}:submit")
 }
 
+/// Between two looks whether a new network has its first transactions.
+const POLL: Duration = Duration::from_millis(10);
+
+/// What the service says of itself, once the network has its founding facts and a signature over them.
+pub fn founded(gov: &Gov, timeout: Duration) -> anyhow::Result<Value> {
+    let started = Instant::now();
+    loop {
+        match gov.json("service/info") {
+            Err(error) if error.is::<Refused>() && started.elapsed() < timeout => thread::sleep(POLL),
+            answer => return answer,
+        }
+    }
+}
+
 /// Opens a new service as its consortium would: all members acknowledge the state, one proposes, the others vote until it carries.
-pub fn open(gov: &Gov, members: &[Member]) -> anyhow::Result<()> {
-    let info = gov.json("service/info")?;
+pub fn open(gov: &Gov, members: &[Member], timeout: Duration) -> anyhow::Result<()> {
+    let info = founded(gov, timeout)?;
     if info["status"] != "Opening" {
         return Ok(());
     }
