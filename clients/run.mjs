@@ -24,6 +24,7 @@ const CLIENTS = [
   { name: 'web3.py', version: pip('web3'), command: pytest('web3py') },
   { name: 'hardhat', version: npm('hardhat'), command: HARDHAT },
   { name: 'cast', version: npm('@foundry-rs/cast-linux-amd64'), command: tap('cast.test.mjs') },
+  { name: 'sawtooth sdk', version: pip('sawtooth-sdk'), command: pytest('sawtooth') },
   { name: 'ccf governance', version: pip('ccf'), command: pytest('ccf-python/test_governance.py') },
   { name: 'ccf receipts', version: pip('ccf'), command: pytest('ccf-python/test_receipts.py') },
 ];

@@ -2,6 +2,7 @@
 //! development network shall have it, one in [`genesis`].
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use anyhow::Context;
@@ -11,9 +12,12 @@ use coco_ethereum::rpc::Options;
 use coco_node::config::NodeConfig;
 use coco_protocol::Protocol;
 use coco_records::Records;
+use coco_sawtooth::Sawtooth;
 use secp256k1::SecretKey;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+
+use crate::dev::plan::Addresses;
 
 /// The records' name.
 const RECORDS: &str = "records";
@@ -33,12 +37,25 @@ pub fn hosted(config: &NodeConfig) -> anyhow::Result<Vec<Arc<dyn Protocol>>> {
     let settings = config.ledgers.get(coco_ethereum::NAME).cloned().map(serde_json::from_value::<EthereumSettings>);
     let settings = settings.transpose().context("[ledgers.ethereum]")?.unwrap_or_default();
     let options = ethereum_options(&settings).context("[ledgers.ethereum]")?;
-    Ok(vec![Arc::new(Ethereum::new(move || options.clone())), Arc::new(Records)])
+    let random = Arc::new(|bytes: &mut [u8]| SystemCrypto.fill(bytes));
+    Ok(vec![Arc::new(Ethereum::new(move || options.clone())), Arc::new(Records), Arc::new(Sawtooth::new(random))])
 }
 
 /// The ledgers of a development network.
-pub fn genesis(ethereum: Value) -> BTreeMap<String, Value> {
-    [(coco_ethereum::NAME.to_owned(), ethereum), (RECORDS.to_owned(), json!({}))].into()
+pub fn genesis(ethereum: Value, sawtooth: Value) -> BTreeMap<String, Value> {
+    let records = (RECORDS.to_owned(), json!({}));
+    [(coco_ethereum::NAME.to_owned(), ethereum), (coco_sawtooth::NAME.to_owned(), sawtooth), records].into()
+}
+
+/// Where a node of a development network serves them.
+pub fn listeners(addresses: &Addresses) -> BTreeMap<String, SocketAddr> {
+    let listener = |name: &str, address| (name.to_owned(), address);
+    [
+        listener(coco_ethereum::NAME, addresses.ethereum),
+        listener(coco_sawtooth::NAME, addresses.sawtooth_rest),
+        listener(coco_sawtooth::component::LISTENER, addresses.sawtooth),
+    ]
+    .into()
 }
 
 /// The protocols' settings of one node, for its configuration file.

@@ -54,12 +54,27 @@ impl ReplicaEvent {
 
 /// Wakes the executor.
 pub enum ExecutorEvent {
-    Lead { view: View },
+    Lead {
+        view: View,
+    },
     Stop,
     Visible(Seqno),
-    Submit { ledger: usize, admitted: Vec<Admitted>, until: Until, reply: Box<dyn FnOnce(Vec<Submitted>) + Send> },
-    System { command: SystemCommand, reply: Box<dyn FnOnce(Vec<Submitted>) + Send> },
-    Ask { question: Question, reply: Box<dyn FnOnce(Result<Bytes, Rejection>) + Send> },
+    Submit {
+        ledger: usize,
+        admitted: Vec<Admitted>,
+        until: Until,
+        reply: Box<dyn FnOnce(Vec<Submitted>) + Send>,
+    },
+    System {
+        command: SystemCommand,
+        reply: Box<dyn FnOnce(Vec<Submitted>) + Send>,
+    },
+    Ask {
+        question: Question,
+        reply: Box<dyn FnOnce(Result<Bytes, Rejection>) + Send>,
+    },
+    /// Something that was prepared elsewhere is done.
+    Wake,
     Shutdown,
 }
 
@@ -73,7 +88,7 @@ impl ExecutorEvent {
             }
             Self::System { reply, .. } => reply(vec![Submitted::Unavailable]),
             Self::Ask { reply, .. } => reply(Err(unavailable())),
-            Self::Lead { .. } | Self::Stop | Self::Visible(_) | Self::Shutdown => {}
+            Self::Lead { .. } | Self::Stop | Self::Visible(_) | Self::Wake | Self::Shutdown => {}
         }
     }
 }

@@ -14,10 +14,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 use coco_kv::{Store, Tx};
 use coco_protocol::{
-    Admitted, Claims, Context, Outcome, Pool, Protocol, Ready, Rejection, RejectionReason, Submitted, Until,
+    Admitted, Claims, Context, Outcome, Pool, Prepared, Protocol, Ready, Rejection, RejectionReason, Submitted, Until,
 };
 use coco_types::{Seqno, TxId, View, WriteSet, limits};
 
+use crate::preparation::{Finished, Preparation, Wake};
 use crate::submissions::{Reply, Submissions, Ticket};
 
 /// A run of executed transactions on its way to the replica. The batch's signature transaction takes the seqno after the last.
@@ -68,6 +69,7 @@ pub struct Executor {
     reign: Option<Reign>,
     system: Vec<(SystemCommand, Ticket)>,
     submissions: Submissions,
+    preparation: Preparation,
     visible: Seqno,
     now_ms: u64,
 }
@@ -92,7 +94,14 @@ impl Executor {
         let visible = store.committed();
         let ledgers = protocols.iter().map(hosted).collect();
         let submissions = Submissions::default();
-        Self { store, ledgers, random, limits, reign: None, system: Vec::new(), submissions, visible, now_ms: 0 }
+        let preparation = Preparation::new();
+        let system = Vec::new();
+        Self { store, ledgers, random, limits, reign: None, system, submissions, preparation, visible, now_ms: 0 }
+    }
+
+    /// How somebody on another thread asks for a turn.
+    pub fn set_wake(&mut self, wake: Wake) {
+        self.preparation.set_wake(wake);
     }
 
     /// The store's newest end is this executor's from now on: everything committed, and the view's first batch if the replica sealed one.
@@ -111,6 +120,7 @@ impl Executor {
         for hosted in &mut self.ledgers {
             hosted.pool.clear();
         }
+        self.preparation.clear();
         self.submissions.abandon();
         self.store.rollback();
     }
@@ -180,6 +190,7 @@ impl Executor {
             return batches;
         }
         self.run_system();
+        self.collect_prepared();
         for ledger in 0..self.ledgers.len() {
             while self.has_room() && self.is_ready(ledger) {
                 let ran = self.run(ledger);
@@ -189,6 +200,7 @@ impl Executor {
                     break;
                 }
             }
+            self.start_preparing(ledger);
         }
         if self.batch_is_due() {
             batches.extend(self.cut());
@@ -261,12 +273,44 @@ impl Executor {
         }
     }
 
+    /// Hands out what is to be executed elsewhere, on the newest state.
+    fn start_preparing(&mut self, ledger: usize) {
+        let Some(view) = self.reign.as_ref().map(|reign| reign.view).filter(|_| self.has_room()) else { return };
+        let protocol = self.ledgers[ledger].protocol.clone();
+        while let Some(admitted) = self.ledgers[ledger].pool.next_to_prepare(self.now_ms) {
+            let tx = self.store.begin_tracked(&self.store.newest_snapshot());
+            let job = self.preparation.job(view, ledger, admitted.id.clone(), tx, self.now_ms);
+            protocol.prepare(&admitted, job);
+        }
+    }
+
+    fn collect_prepared(&mut self) {
+        let reign = self.reign.as_ref().map(|reign| reign.view);
+        for Finished { view, ledger, id, prepared } in self.preparation.finished() {
+            if reign != Some(view) {
+                continue;
+            }
+            match prepared {
+                Some(prepared) => {
+                    self.ledgers[ledger].pool.prepared(&id);
+                    self.preparation.keep(ledger, id, prepared);
+                }
+                None => self.ledgers[ledger].pool.conflicted(&id),
+            }
+        }
+    }
+
     /// One run of a ledger's pool: a whole block, or as much as the batch holds. `false` if nothing was executed.
     fn run(&mut self, ledger: usize) -> bool {
         let protocol = self.ledgers[ledger].protocol.clone();
         let mut opened = false;
         while let Some(admitted) = self.ledgers[ledger].pool.next(self.now_ms) {
-            let result = self.execute(&*protocol, &admitted, opened);
+            let prepared = self.preparation.take(ledger, &admitted.id);
+            if prepared.as_ref().is_some_and(|prepared| self.store.validate(&prepared.reads).is_err()) {
+                self.ledgers[ledger].pool.conflicted(&admitted.id);
+                continue;
+            }
+            let result = self.execute(&*protocol, &admitted, opened, prepared.as_ref());
             opened |= result.is_ok();
             let newest = self.store.newest_snapshot();
             self.ledgers[ledger].pool.done(&admitted, result.as_ref().map(|(_, outcome)| outcome), &newest);
@@ -292,11 +336,13 @@ impl Executor {
         protocol: &dyn Protocol,
         admitted: &Admitted,
         opened: bool,
+        prepared: Option<&Prepared>,
     ) -> Result<(TxId, Outcome), Rejection> {
         let mut tx = self.store.begin();
         let txid = self.next_txid();
         let random = self.random.clone();
-        let context = Context::new(txid, self.now_ms, &*random);
+        let context =
+            Context::new(txid, self.now_ms, &*random).with_prepared(prepared.map(|prepared| &*prepared.result));
         if !opened {
             protocol.open_block(&mut tx, &context)?;
         }

@@ -13,6 +13,7 @@ pub mod identity;
 pub mod join;
 pub mod ledger;
 pub mod machines;
+pub mod preparation;
 mod reconciler;
 pub mod replica;
 pub mod shell;

@@ -1,5 +1,7 @@
 //! What one execution may draw on besides the state.
 
+use std::any::Any;
+
 use coco_types::TxId;
 
 /// Given to [`crate::Protocol::execute`] on the primary. What it yields enters the ledger only through what is written,
@@ -10,11 +12,23 @@ pub struct Context<'a> {
     /// Ledger time, milliseconds since 1970: the primary's clock, which never runs backwards.
     pub now_ms: u64,
     random: &'a dyn Fn(&mut [u8]),
+    prepared: Option<&'a (dyn Any + Send + Sync)>,
 }
 
 impl<'a> Context<'a> {
     pub fn new(txid: TxId, now_ms: u64, random: &'a dyn Fn(&mut [u8])) -> Self {
-        Self { txid, now_ms, random }
+        Self { txid, now_ms, random, prepared: None }
+    }
+
+    /// With what the transaction's execution came to ([`crate::Protocol::prepare`]).
+    #[must_use]
+    pub fn with_prepared(self, result: Option<&'a (dyn Any + Send + Sync)>) -> Self {
+        Self { prepared: result, ..self }
+    }
+
+    /// What was prepared, if it is of type `T`.
+    pub fn prepared<T: 'static>(&self) -> Option<&T> {
+        self.prepared?.downcast_ref()
     }
 
     /// Fresh randomness of the enclave: unpredictable, and different at each call.

@@ -28,6 +28,18 @@ pub trait Pool: Send {
         Vec::new()
     }
 
+    /// The next submission whose execution is prepared apart from the executor (`Protocol::prepare`); it comes from `next` only once
+    /// it is prepared.
+    fn next_to_prepare(&mut self, _now_ms: u64) -> Option<Admitted> {
+        None
+    }
+
+    /// What `next_to_prepare` gave under this id is prepared.
+    fn prepared(&mut self, _id: &[u8]) {}
+
+    /// What `next_to_prepare` gave under this id has to be prepared anew: what it read has changed, or nobody finished it.
+    fn conflicted(&mut self, _id: &[u8]) {}
+
     /// Executed transactions above the committed version were dropped with the leadership: forget everything.
     fn clear(&mut self);
 

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use coco_kv::{Snapshot, Tx};
 
-use crate::{Admitted, Caller, CommittedBatch, Context, LedgerHandle, Outcome, Pool, Rejection, Service};
+use crate::{
+    Admitted, Caller, CommittedBatch, Context, Job, LedgerHandle, Outcome, Pool, Rejection, Service, StreamService,
+};
 
 /// A ledger protocol. One object per node and hosted ledger.
 pub trait Protocol: Send + Sync {
@@ -44,6 +46,10 @@ pub trait Protocol: Send + Sync {
     /// refuse what writes more than [`coco_types::limits::WRITE_SET_BYTES_MAX`]: it would believe in what the executor then drops.
     fn execute(&self, tx: &mut Tx, admitted: &Admitted, context: &Context<'_>) -> Result<Outcome, Rejection>;
 
+    /// Starts an execution that the executor must not wait for, and returns at once; [`Job::finish`] may be called at any time, on any
+    /// thread. What it came to is in the context of `execute`, if what it read still holds then.
+    fn prepare(&self, _admitted: &Admitted, _job: Job) {}
+
     /// Closes the block; `None` if there is none to close. What it writes is a system transaction. The block's transactions are
     /// executed by then, so that an error is a broken invariant and stops the node: refuse in `execute` what could not be sealed.
     fn seal_block(&self, _tx: &mut Tx, _context: &Context<'_>) -> Result<Option<Outcome>, Rejection> {
@@ -67,6 +73,11 @@ pub trait Protocol: Send + Sync {
 
     /// The server of the protocol's own wire API.
     fn serve(self: Arc<Self>, handle: Arc<dyn LedgerHandle>) -> Arc<dyn Service>;
+
+    /// The server of a second wire API, which is no HTTP.
+    fn serve_stream(self: Arc<Self>, _handle: Arc<dyn LedgerHandle>) -> Option<Arc<dyn StreamService>> {
+        None
+    }
 }
 
 /// The ledger's configuration is not usable.

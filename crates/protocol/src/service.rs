@@ -12,6 +12,11 @@ pub trait Service: Send + Sync {
     /// Where it is reached.
     fn mount(&self) -> Mount;
 
+    /// Bytes of a request's body, where this service's clients send larger ones than others.
+    fn body_bytes_max(&self) -> Option<usize> {
+        None
+    }
+
     /// Handles one HTTP request, on a worker thread that may compute but must not block on others. `reply` is called exactly once,
     /// from any thread; dropping it answers 503.
     fn call(&self, caller: Caller, request: Request<Bytes>, reply: Reply);

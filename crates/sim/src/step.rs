@@ -128,6 +128,8 @@ impl World {
                 }
                 ExecutorEvent::System { command, reply } => executor.submit_system(command, reply),
                 ExecutorEvent::Ask { question, reply } => reply(executor.answer(question.ledger, &question.question)),
+                // A turn follows every event.
+                ExecutorEvent::Wake => {}
                 ExecutorEvent::Stop | ExecutorEvent::Shutdown => {
                     executor.stop();
                     self.tell_replica(id, Note::ExecutorStopped);

@@ -5,3 +5,4 @@ pub mod ethereum;
 pub mod latency;
 pub mod progress;
 pub mod records;
+pub mod sawtooth;

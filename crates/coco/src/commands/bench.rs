@@ -2,18 +2,20 @@
 
 use clap::Subcommand;
 
-use crate::bench::{ethereum, records};
+use crate::bench::{ethereum, records, sawtooth};
 use crate::output::Output;
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
     Ethereum(ethereum::Options),
     Records(records::Options),
+    Sawtooth(sawtooth::Options),
 }
 
 pub fn run(command: &Command, output: Output) -> anyhow::Result<()> {
     match command {
         Command::Ethereum(options) => ethereum::run(options, output),
         Command::Records(options) => records::run(options, output),
+        Command::Sawtooth(options) => sawtooth::run(options, output),
     }
 }

@@ -61,6 +61,12 @@ pub struct Options {
     /// Ethereum port of the first node; the others' are ten apart
     #[arg(long, default_value_t = 8545)]
     port: u16,
+    /// Sawtooth component port of the first node: SDK clients, transaction processors; the others' are ten apart
+    #[arg(long, default_value_t = 4004)]
+    sawtooth_port: u16,
+    /// Sawtooth REST port of the first node; the others' are ten apart
+    #[arg(long, default_value_t = 8008)]
+    sawtooth_rest_port: u16,
     /// Node API port of the first node
     #[arg(long, default_value_t = 8000)]
     api_port: u16,
@@ -128,7 +134,14 @@ impl Options {
             balance_ether: self.balance,
             mnemonic: self.mnemonic.clone(),
             host: self.host,
-            ports: Ports { ethereum: self.port, api: self.api_port, peers: self.peers_port, admin: self.admin_port },
+            ports: Ports {
+                ethereum: self.port,
+                sawtooth: self.sawtooth_port,
+                sawtooth_rest: self.sawtooth_rest_port,
+                api: self.api_port,
+                peers: self.peers_port,
+                admin: self.admin_port,
+            },
         }
     }
 }

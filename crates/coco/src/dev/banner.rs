@@ -24,6 +24,8 @@ struct ReadyNode {
     node: u32,
     pid: u32,
     ethereum: String,
+    sawtooth: String,
+    sawtooth_rest: String,
     api: String,
     admin: String,
     ledger: String,
@@ -44,6 +46,8 @@ impl Ready {
                 node: node.index,
                 pid: node.pid,
                 ethereum: format!("http://{}", addresses.ethereum),
+                sawtooth: format!("tcp://{}", addresses.sawtooth),
+                sawtooth_rest: format!("http://{}", addresses.sawtooth_rest),
                 api: format!("https://{}", addresses.api),
                 admin: format!("http://{}", addresses.admin),
                 ledger: state.ledger(node.index).display().to_string(),
@@ -105,6 +109,7 @@ fn endpoints(out: &mut String, ready: &Ready) -> std::fmt::Result {
             "({}) Ethereum {}  API {}  admin {}  pid {}",
             node.node, node.ethereum, node.api, node.admin, node.pid
         )?;
+        writeln!(out, "    Sawtooth {}  REST {}", node.sawtooth, node.sawtooth_rest)?;
     }
     section(out, "\nFiles")?;
     writeln!(out, "State folder:        {}", ready.state)?;

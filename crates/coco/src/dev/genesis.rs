@@ -37,11 +37,10 @@ pub fn create(folder: &Path, network: &Network, accounts: &[Account]) -> anyhow:
         members: (0..network.members).map(member).collect::<anyhow::Result<_>>()?,
         participants: Vec::new(),
         virtual_measurements: vec![coco_node::shell::own_measurement()?.to_string()],
-        attestation: coco_governance::attestation::AttestationGenesis::default(),
         constitution: None,
         opens_at_once: false,
         chunk_bytes: limits::CHUNK_BYTES,
-        ledgers: protocols::genesis(ethereum(network, accounts, now_s)?),
+        ledgers: protocols::genesis(ethereum(network, accounts, now_s)?, sawtooth(network)?),
     })
 }
 
@@ -67,6 +66,13 @@ fn ethereum(network: &Network, accounts: &[Account], now_s: u64) -> anyhow::Resu
     let balance = U256::from(network.balance_ether) * U256::from(10u64).pow(U256::from(18));
     let funded = |account: &Account| (account.address, GenesisAccount::default().with_balance(balance));
     genesis.alloc.extend(accounts.iter().map(funded));
+    Ok(serde_json::to_value(config)?)
+}
+
+/// Any processor may register, and anybody may transact.
+fn sawtooth(network: &Network) -> anyhow::Result<Value> {
+    let block_interval_ms = if network.instant { 0 } else { network.block_time_ms };
+    let config = coco_sawtooth::network::NetworkConfig { block_interval_ms, ..Default::default() };
     Ok(serde_json::to_value(config)?)
 }
 

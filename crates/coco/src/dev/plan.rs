@@ -7,10 +7,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::output::Hinted;
 
-/// First ports: those of node 0. Ethereum ports are ten apart, the others one.
+/// First ports: those of node 0. Ports of ledgers are ten apart, the others one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ports {
     pub ethereum: u16,
+    #[serde(default = "sawtooth")]
+    pub sawtooth: u16,
+    #[serde(default = "sawtooth_rest")]
+    pub sawtooth_rest: u16,
     pub api: u16,
     pub peers: u16,
     pub admin: u16,
@@ -20,9 +24,20 @@ pub struct Ports {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Addresses {
     pub ethereum: SocketAddr,
+    pub sawtooth: SocketAddr,
+    pub sawtooth_rest: SocketAddr,
     pub api: SocketAddr,
     pub peers: SocketAddr,
     pub admin: SocketAddr,
+}
+
+/// Of networks that were made before there was Sawtooth.
+fn sawtooth() -> u16 {
+    4004
+}
+
+fn sawtooth_rest() -> u16 {
+    8008
 }
 
 impl Ports {
@@ -36,6 +51,8 @@ impl Ports {
         let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
         Ok(Addresses {
             ethereum: SocketAddr::new(host, port(self.ethereum, 10)?),
+            sawtooth: SocketAddr::new(host, port(self.sawtooth, 10)?),
+            sawtooth_rest: SocketAddr::new(host, port(self.sawtooth_rest, 10)?),
             api: SocketAddr::new(host, port(self.api, 1)?),
             peers: SocketAddr::new(loopback, port(self.peers, 1)?),
             admin: SocketAddr::new(loopback, port(self.admin, 1)?),
@@ -48,6 +65,8 @@ impl Ports {
 pub fn check_free(index: u32, addresses: &Addresses, kept: bool) -> anyhow::Result<()> {
     let listeners = [
         (addresses.ethereum, "Ethereum", "--port"),
+        (addresses.sawtooth, "Sawtooth components", "--sawtooth-port"),
+        (addresses.sawtooth_rest, "Sawtooth REST", "--sawtooth-rest-port"),
         (addresses.api, "node API", "--api-port"),
         (addresses.peers, "peers", "--peers-port"),
         (addresses.admin, "admin", "--admin-port"),
@@ -69,14 +88,17 @@ pub fn check_free(index: u32, addresses: &Addresses, kept: bool) -> anyhow::Resu
 mod tests {
     use super::*;
 
-    const PORTS: Ports = Ports { ethereum: 8545, api: 8000, peers: 8100, admin: 9464 };
+    const PORTS: Ports =
+        Ports { ethereum: 8545, sawtooth: 4004, sawtooth_rest: 8008, api: 8000, peers: 8100, admin: 9464 };
     const HOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
     #[test]
     fn the_ports_of_a_node_follow_the_convention() {
         let addresses = PORTS.of_node(2, HOST).unwrap();
-        let ports = [addresses.ethereum, addresses.api, addresses.peers, addresses.admin].map(|address| address.port());
-        assert_eq!(ports, [8565, 8002, 8102, 9466]);
+        let ledgers = [addresses.ethereum, addresses.sawtooth, addresses.sawtooth_rest];
+        assert_eq!(ledgers.map(|address| address.port()), [8565, 4024, 8028]);
+        let others = [addresses.api, addresses.peers, addresses.admin];
+        assert_eq!(others.map(|address| address.port()), [8002, 8102, 9466]);
     }
 
     #[test]
@@ -90,7 +112,9 @@ mod tests {
         let taken = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = taken.local_addr().unwrap().port();
         let free = SocketAddr::new(HOST, 0);
-        let addresses = Addresses { ethereum: free, api: SocketAddr::new(HOST, port), peers: free, admin: free };
+        let api = SocketAddr::new(HOST, port);
+        let addresses =
+            Addresses { ethereum: free, sawtooth: free, sawtooth_rest: free, api, peers: free, admin: free };
         let kept = check_free(1, &addresses, true).unwrap_err();
         assert!(!kept.downcast_ref::<Hinted>().unwrap().hint.contains("--api-port"), "a kept port cannot be moved");
         let error = check_free(1, &addresses, false).unwrap_err();

@@ -113,7 +113,7 @@ impl State {
                 api: addresses.api,
                 peers: addresses.peers,
                 admin: addresses.admin,
-                ledgers: [(coco_ethereum::NAME.to_owned(), addresses.ethereum)].into(),
+                ledgers: protocols::listeners(&addresses),
             },
             start,
             timing: Timing::default(),
@@ -200,7 +200,7 @@ impl Network {
             balance_ether: 1,
             mnemonic: accounts::DEV_MNEMONIC.to_owned(),
             host: [127, 0, 0, 1].into(),
-            ports: Ports { ethereum: 8545, api: 8000, peers: 8100, admin: 9464 },
+            ports: Ports { ethereum: 8545, sawtooth: 4004, sawtooth_rest: 8008, api: 8000, peers: 8100, admin: 9464 },
         }
     }
 }

@@ -59,8 +59,6 @@ pub enum NodeError {
     Serve(#[from] coco_rpc::Error),
     #[error("TLS: {0}")]
     Tls(String),
-    #[error("no listener is configured for the ledger {0}: add it to [listen.ledgers]")]
-    NoListener(String),
     #[error("the network removed this node")]
     Removed,
     #[error("{0}")]

@@ -1,6 +1,7 @@
 //! A node's life, from its configuration file to its last sync.
 
 use std::any::Any;
+use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc;
 use std::sync::{Arc, Weak};
@@ -303,7 +304,7 @@ fn start_threads(
     orders: &Orders,
 ) -> Result<Threads, NodeError> {
     let Others {
-        executor,
+        mut executor,
         executor_events,
         governor,
         governor_events,
@@ -315,6 +316,9 @@ fn start_threads(
         log_disk,
         metrics,
     } = others;
+    let wakes = orders.executor.clone();
+    // Nobody is left to be woken once the executor has ended.
+    executor.set_wake(Arc::new(move || drop(wakes.send(ExecutorEvent::Wake))));
     let (ended_at, ended) = unbounded();
     let start = |name, body: Body| spawn(name, ended_at.clone(), body);
     let mut threads = Vec::new();
@@ -426,8 +430,18 @@ fn serve(serving: Serving<'_>) -> Result<Vec<Listener>, NodeError> {
         match service.mount() {
             Mount::Path(_) => on_api.push(service),
             Mount::Listener(name) => {
-                let address = config.listen.ledgers.get(name).ok_or_else(|| NodeError::NoListener(name.to_owned()))?;
-                listeners.push(server.listen(name, *address, service, ListenerLimits::default())?);
+                let mut limits = ListenerLimits::default();
+                limits.body_bytes_max = service.body_bytes_max().unwrap_or(limits.body_bytes_max);
+                if let Some(address) = address_of(config, name) {
+                    listeners.push(server.listen(name, address, service, limits)?);
+                }
+            }
+        }
+        let handle = Arc::new(Handle { shared: shared.clone(), ledger });
+        if let Some(service) = protocol.clone().serve_stream(handle) {
+            let name = service.listener();
+            if let Some(address) = address_of(config, name) {
+                listeners.push(server.listen_stream(name, address, service, ListenerLimits::default())?);
             }
         }
     }
@@ -437,6 +451,15 @@ fn serve(serving: Serving<'_>) -> Result<Vec<Listener>, NodeError> {
     let admin = AdminService::new(metrics, api);
     listeners.push(server.listen("admin", config.listen.admin, admin, ListenerLimits::default())?);
     Ok(listeners)
+}
+
+/// Where a ledger is served. An operator may choose to serve it on other nodes only.
+fn address_of(config: &NodeConfig, listener: &str) -> Option<SocketAddr> {
+    let address = config.listen.ledgers.get(listener).copied();
+    if address.is_none() {
+        tracing::info!(listener, "not served here: it has no address in [listen.ledgers]");
+    }
+    address
 }
 
 /// Tells a service that time passes, as long as it is there.

@@ -76,6 +76,8 @@ fn handle(executor: &mut Executor, event: ExecutorEvent, replica: &Sender<Replic
         ExecutorEvent::Submit { ledger, admitted, until, reply } => executor.submit(ledger, admitted, until, reply),
         ExecutorEvent::System { command, reply } => executor.submit_system(command, reply),
         ExecutorEvent::Ask { question, reply } => reply(executor.answer(question.ledger, &question.question)),
+        // The turn that follows looks.
+        ExecutorEvent::Wake => {}
         ExecutorEvent::Shutdown => return false,
     }
     true

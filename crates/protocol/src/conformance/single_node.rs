@@ -13,8 +13,9 @@ use coco_types::{MapName, Retention, Seqno, TxId, View, WriteSet};
 use http::{Request, Response, StatusCode};
 
 use crate::{
-    Admitted, Caller, Claims, CommittedBatch, CommittedTransaction, Context, Gate, History, HistoryError, LedgerHandle,
-    NodeStatus, Outcome, Pool, Protocol, Reader, Ready, Rejection, Submitted, TransactionStatus, Until,
+    Admitted, Caller, Claims, CommittedBatch, CommittedTransaction, Context, Gate, History, HistoryError, Job,
+    LedgerHandle, NodeStatus, Outcome, Pool, Prepared, Protocol, Reader, Ready, Rejection, Submitted,
+    TransactionStatus, Until,
 };
 
 const VIEW: View = View(2);
@@ -38,6 +39,9 @@ struct Inner {
     pool: Box<dyn Pool>,
     history: BTreeMap<MapName, BTreeMap<Bytes, Bytes>>,
     now_ms: u64,
+    /// Jobs that ended, and those among them whose turn has not come.
+    finished: Arc<Mutex<Vec<Ended>>>,
+    prepared: Vec<(Bytes, Prepared)>,
     /// Executed and not committed.
     open: Vec<CommittedTransaction>,
     open_claims: Vec<Claims>,
@@ -45,6 +49,9 @@ struct Inner {
     ledger: Vec<(CommittedBatch, Seqno)>,
     claims: Vec<Claims>,
 }
+
+/// A job that ended, by the submission's id.
+type Ended = (Bytes, Option<Prepared>);
 
 /// What a submission's execution gave.
 type Executed = Result<(TxId, Bytes), Rejection>;
@@ -60,7 +67,7 @@ impl SingleNode {
             let mut inner = node.lock();
             let mut tx = inner.store.begin();
             inner
-                .in_context(|context| node.protocol.genesis(&mut tx, genesis, context))
+                .in_context(|context| node.protocol.genesis(&mut tx, genesis, &context))
                 .expect("the genesis is usable");
             inner.append(tx, &Outcome::default());
             inner.commit(&*node.protocol)
@@ -101,6 +108,7 @@ impl SingleNode {
     pub fn lose_leadership(&self) {
         let mut inner = self.lock();
         inner.pool.clear();
+        inner.prepared.clear();
         inner.open.clear();
         inner.open_claims.clear();
         inner.store.rollback();
@@ -175,6 +183,8 @@ impl SingleNode {
             pool: protocol.pool(),
             history: BTreeMap::new(),
             now_ms,
+            finished: Arc::default(),
+            prepared: Vec::new(),
             open: Vec::new(),
             open_claims: Vec::new(),
             ledger: Vec::new(),
@@ -236,6 +246,7 @@ impl Inner {
             waiting.push((id, position));
         }
         for _ in 0..RUNS_MAX {
+            self.prepare(protocol);
             match self.pool.ready(self.now_ms) {
                 Ready::Idle => return results,
                 Ready::Now => self.now_ms += 1,
@@ -252,17 +263,44 @@ impl Inner {
         panic!("the pool is still ready after {RUNS_MAX} runs");
     }
 
+    /// Lets the protocol prepare what the pool wants prepared; what does not end at once is taken up in a later run.
+    fn prepare(&mut self, protocol: &dyn Protocol) {
+        while let Some(admitted) = self.pool.next_to_prepare(self.now_ms) {
+            let tx = self.store.begin_tracked(&self.store.newest_snapshot());
+            let (finished, id) = (Arc::clone(&self.finished), admitted.id.clone());
+            let done = move |prepared| finished.lock().unwrap_or_else(PoisonError::into_inner).push((id, prepared));
+            protocol.prepare(&admitted, Job::new(tx, self.now_ms, Box::new(done)));
+        }
+        let finished = std::mem::take(&mut *self.finished.lock().unwrap_or_else(PoisonError::into_inner));
+        for (id, prepared) in finished {
+            match prepared {
+                Some(prepared) => {
+                    self.pool.prepared(&id);
+                    self.prepared.push((id, prepared));
+                }
+                None => self.pool.conflicted(&id),
+            }
+        }
+    }
+
     /// One run: a block, for protocols that have them.
     fn run(&mut self, protocol: &dyn Protocol) -> Vec<(Bytes, Executed)> {
         let mut results = Vec::new();
         let mut opened = false;
         while let Some(admitted) = self.pool.next(self.now_ms) {
+            let position = self.prepared.iter().position(|(id, _)| *id == admitted.id);
+            let prepared = position.map(|position| self.prepared.swap_remove(position).1);
+            if prepared.as_ref().is_some_and(|prepared| self.store.validate(&prepared.reads).is_err()) {
+                self.pool.conflicted(&admitted.id);
+                continue;
+            }
             let mut tx = self.store.begin();
             let result = self.in_context(|context| {
+                let context = context.with_prepared(prepared.as_ref().map(|prepared| &*prepared.result));
                 if !opened {
-                    protocol.open_block(&mut tx, context)?;
+                    protocol.open_block(&mut tx, &context)?;
                 }
-                protocol.execute(&mut tx, &admitted, context)
+                protocol.execute(&mut tx, &admitted, &context)
             });
             let executed = result
                 .as_ref()
@@ -274,7 +312,7 @@ impl Inner {
         }
         if opened {
             let mut tx = self.store.begin();
-            let sealed = self.in_context(|context| protocol.seal_block(&mut tx, context));
+            let sealed = self.in_context(|context| protocol.seal_block(&mut tx, &context));
             if let Some(outcome) = sealed.expect("a block that was opened can be sealed") {
                 self.append(tx, &outcome);
             }
@@ -331,7 +369,7 @@ impl Inner {
     }
 
     /// Calls `f` with the next transaction's context. Its randomness follows from its seqno, so that runs can be compared.
-    fn in_context<T>(&self, f: impl FnOnce(&Context<'_>) -> T) -> T {
+    fn in_context<T>(&self, f: impl FnOnce(Context<'_>) -> T) -> T {
         let txid = self.next_txid();
         let drawn = Cell::new(0u64);
         let random = move |bytes: &mut [u8]| {
@@ -341,7 +379,7 @@ impl Inner {
                 chunk.copy_from_slice(&word[..chunk.len()]);
             }
         };
-        f(&Context::new(txid, self.now_ms, &random))
+        f(Context::new(txid, self.now_ms, &random))
     }
 
     fn contents(&self, state: &coco_kv::Snapshot) -> Contents {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use coco_crypto::sha256;
-use coco_protocol::{Caller, Service};
+use coco_protocol::{Caller, Service, StreamService};
 use coco_types::Digest;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Handle;
@@ -19,6 +19,7 @@ use super::budget::Budget;
 use super::connections::{Connection, Connections, Order, Phase};
 use super::http;
 use super::routes::Routes;
+use super::stream;
 use super::workers::Workers;
 use crate::Error;
 use crate::metrics::{Counter, Gauge, Histogram, Metrics, Scale};
@@ -91,6 +92,22 @@ impl Server {
         self.start(name, address, vec![service], limits, None, None)
     }
 
+    /// Serves plain connections.
+    pub fn listen_stream(
+        &self,
+        name: &str,
+        address: SocketAddr,
+        service: Arc<dyn StreamService>,
+        limits: ListenerLimits,
+    ) -> Result<Listener, Error> {
+        let _in_runtime = self.runtime.enter();
+        let (socket, address) = bind(address).map_err(|source| Error::Listen { address, source })?;
+        let shared = self.shared(name, Vec::new(), limits, None);
+        let accepting = self.runtime.spawn(accept_streams(socket, Arc::clone(&service), Arc::clone(&shared)));
+        let sweeping = self.runtime.spawn(tick(service, Arc::clone(&shared)));
+        Ok(Listener { address, shared, tasks: [accepting.abort_handle(), sweeping.abort_handle()] })
+    }
+
     /// Serves services over HTTPS, each on the path it is mounted on.
     pub fn listen_tls(
         &self,
@@ -115,7 +132,20 @@ impl Server {
     ) -> Result<Listener, Error> {
         let _in_runtime = self.runtime.enter();
         let (socket, address) = bind(address).map_err(|source| Error::Listen { address, source })?;
-        let shared = Arc::new(Shared {
+        let shared = self.shared(name, services, limits, identities);
+        let accepting = self.runtime.spawn(accept(socket, tls, Arc::clone(&shared))).abort_handle();
+        let sweeping = self.runtime.spawn(sweep(Arc::clone(&shared))).abort_handle();
+        Ok(Listener { address, shared, tasks: [accepting, sweeping] })
+    }
+
+    fn shared(
+        &self,
+        name: &str,
+        services: Vec<Arc<dyn Service>>,
+        limits: ListenerLimits,
+        identities: Option<CallerLookup>,
+    ) -> Arc<Shared> {
+        Arc::new(Shared {
             routes: Routes::new(services),
             connections: Connections::new(limits.clone()),
             budget: Budget::new(limits.client_bytes_max),
@@ -123,10 +153,7 @@ impl Server {
             workers: Arc::clone(&self.workers),
             metrics: ListenerMetrics::new(&self.metrics, name),
             identities,
-        });
-        let accepting = self.runtime.spawn(accept(socket, tls, Arc::clone(&shared))).abort_handle();
-        let sweeping = self.runtime.spawn(sweep(Arc::clone(&shared))).abort_handle();
-        Ok(Listener { address, shared, tasks: [accepting, sweeping] })
+        })
     }
 }
 
@@ -185,22 +212,38 @@ pub(crate) fn bind(address: SocketAddr) -> io::Result<(TcpListener, SocketAddr)>
 }
 
 async fn accept(socket: TcpListener, tls: Option<TlsAcceptor>, shared: Arc<Shared>) {
+    let phase = if tls.is_some() { Phase::Head } else { Phase::Idle };
     loop {
-        let (stream, peer) = match socket.accept().await {
-            Ok(accepted) => accepted,
+        let (stream, connection) = admitted(&socket, &shared, phase).await;
+        tokio::spawn(serve(stream, tls.clone(), Arc::clone(&shared), connection));
+    }
+}
+
+async fn accept_streams(socket: TcpListener, service: Arc<dyn StreamService>, shared: Arc<Shared>) {
+    loop {
+        let (stream, connection) = admitted(&socket, &shared, Phase::Idle).await;
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "connection ended early");
+            continue;
+        }
+        tokio::spawn(stream::serve(stream, Arc::clone(&service), Arc::clone(&shared), connection));
+    }
+}
+
+/// The next connection that the limits let in.
+async fn admitted(socket: &TcpListener, shared: &Shared, phase: Phase) -> (TcpStream, Connection) {
+    loop {
+        match socket.accept().await {
+            Ok((stream, peer)) => match shared.connections.admit(peer.ip(), phase) {
+                Some(connection) => return (stream, connection),
+                None => shared.metrics.refused.increment(),
+            },
             Err(error) => {
                 // Out of descriptors, or a connection reset while queued: others may leave in a moment.
                 tracing::warn!(%error, "cannot accept a connection");
                 tokio::time::sleep(Duration::from_millis(10)).await;
-                continue;
             }
-        };
-        let phase = if tls.is_some() { Phase::Head } else { Phase::Idle };
-        let Some(connection) = shared.connections.admit(peer.ip(), phase) else {
-            shared.metrics.refused.increment();
-            continue;
-        };
-        tokio::spawn(serve(stream, tls.clone(), Arc::clone(&shared), connection));
+        }
     }
 }
 
@@ -235,6 +278,17 @@ async fn sweep(shared: Arc<Shared>) {
         ticks.tick().await;
         shared.connections.sweep();
         shared.metrics.connections.set(shared.connections.len() as u64);
+    }
+}
+
+async fn tick(service: Arc<dyn StreamService>, shared: Arc<Shared>) {
+    let mut ticks = tokio::time::interval(Duration::from_secs(1));
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        shared.metrics.connections.set(shared.connections.len() as u64);
+        let service = Arc::clone(&service);
+        shared.workers.run(move || service.tick()).await;
     }
 }
 

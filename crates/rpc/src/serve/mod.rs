@@ -9,6 +9,7 @@ mod listener;
 mod observed;
 mod routes;
 mod socket;
+mod stream;
 mod workers;
 
 pub use limits::ListenerLimits;

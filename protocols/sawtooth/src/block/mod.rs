@@ -1,0 +1,27 @@
+//! Blocks: opening one, executing batches in it, sealing it.
+
+mod injector;
+mod open;
+mod rules;
+
+pub use open::{OpenBlock, SealedBlock, Verdict, duplicate};
+pub use rules::Rules;
+
+use bytes::Bytes;
+use coco_kv::Tx;
+
+use crate::address::Address;
+use crate::execute::StateReader;
+use crate::tables::STATE;
+
+/// Blocks behind the newest whose state can still be read.
+pub const STATES_KEPT: u64 = 1_000;
+
+/// The state within a transaction of the store.
+pub struct TxState<'a>(pub &'a mut Tx);
+
+impl StateReader for TxState<'_> {
+    fn read(&mut self, address: &Address) -> Option<Bytes> {
+        self.0.get(&STATE, &address.0)
+    }
+}

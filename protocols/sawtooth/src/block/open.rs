@@ -1,0 +1,342 @@
+//! The block that is being filled.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use coco_kv::Tx;
+use coco_protocol::{Context, Rejection, RejectionReason};
+use prost::Message as _;
+
+use super::{Rules, STATES_KEPT, TxState, injector};
+use crate::address::Address;
+use crate::batch::SignedBatch;
+use crate::chain::Tip;
+use crate::execute::{Executed, Failure, Run, Step};
+use crate::families::{self, Facts};
+use crate::messages::client::{BatchStatus, batch_status, submit_status};
+use crate::messages::ledger::{Block, BlockHeader, StateChange, StateChangeList, state_change_kind};
+use crate::network::signer_key;
+use crate::policy;
+use crate::signing::SignerKey;
+use crate::tables::{
+    BATCH, BLOCK, BLOCK_BY_ID, BLOCK_BY_ROOT, BatchRecord, COMMITTED, INVALID, INVALID_ORDER, META, META_HEAD,
+    META_INVALID_COUNT, ROOT_OF_BLOCK, STATE, TRANSACTION, UNDO, committed_key, id_key, number_key, read_number,
+};
+
+/// Bytes of batches in one block.
+const BLOCK_BYTES_MAX: usize = 8 << 20;
+/// Transactions in one block: what one run may keep the executor busy with.
+const BLOCK_TRANSACTIONS_MAX: usize = 5_000;
+/// Statuses of invalid batches that are kept.
+const INVALID_KEPT_MAX: u64 = 100_000;
+/// Of what a processor says about an invalid transaction.
+const MESSAGE_CHARS_MAX: usize = 4_096;
+const EXTENDED_DATA_BYTES_MAX: usize = 64 << 10;
+
+/// See the module's text.
+pub struct OpenBlock {
+    parent: Tip,
+    number: u64,
+    key: Option<SignerKey>,
+    rules: Rules,
+    batch_ids: Vec<String>,
+    of_family: BTreeMap<String, usize>,
+    transactions: usize,
+    bytes: usize,
+    changes: BTreeMap<Address, Option<Bytes>>,
+    /// What the changed addresses held before the block.
+    before: BTreeMap<Address, Option<Bytes>>,
+}
+
+/// A block that was written.
+pub struct SealedBlock {
+    pub tip: Tip,
+    pub header_bytes: Bytes,
+}
+
+/// What became of a batch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    Valid,
+    Invalid(Failure),
+}
+
+impl OpenBlock {
+    pub fn open(tx: &mut Tx, parent: Tip) -> Self {
+        let rules = Rules::read(&mut TxState(tx));
+        let key = signer_key(tx);
+        Self { number: parent.header.block_num + 1, rules, ..Self::empty(parent, key) }
+    }
+
+    /// The first block of a network.
+    pub fn first(parent: Tip, key: SignerKey) -> Self {
+        Self::empty(parent, Some(key))
+    }
+
+    fn empty(parent: Tip, key: Option<SignerKey>) -> Self {
+        Self {
+            parent,
+            number: 0,
+            key,
+            rules: Rules::default(),
+            batch_ids: Vec::new(),
+            of_family: BTreeMap::new(),
+            transactions: 0,
+            bytes: 0,
+            changes: BTreeMap::new(),
+            before: BTreeMap::new(),
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.batch_ids.is_empty()
+    }
+
+    /// Whether a batch still fits. One that fits into no block fits everywhere: executing it says what is wrong.
+    pub fn has_room(&self, batch: &SignedBatch) -> bool {
+        let fits = self.bytes + batch.raw.len() <= BLOCK_BYTES_MAX
+            && self.transactions + batch.transactions.len() <= BLOCK_TRANSACTIONS_MAX;
+        self.is_empty()
+            || fits && self.rules.allow(self.batch_ids.len(), &self.of_family, batch)
+            || self.rules.never_allow(batch)
+    }
+
+    /// Executes a batch and includes it, or records that it is invalid. `prepared` is what came of executing it elsewhere. An error
+    /// leaves nothing of it in here, and whoever owns `tx` drops what was written to it by this call.
+    pub fn execute(
+        &mut self,
+        tx: &mut Tx,
+        batch: &Arc<SignedBatch>,
+        prepared: Option<&Result<Executed, Failure>>,
+        context: &Context<'_>,
+    ) -> Result<Verdict, Rejection> {
+        if tx.get(&COMMITTED, &committed_key(&batch.id)).is_some() {
+            return Err(duplicate());
+        }
+        let executed = match self.check(tx, batch) {
+            Ok(()) => self.run(tx, batch, prepared, context),
+            Err(failure) => Err(failure),
+        };
+        match executed {
+            Ok((injected, executed)) => {
+                if let Some((batch, executed)) = injected {
+                    self.include(tx, &batch, executed);
+                }
+                self.include(tx, batch, executed);
+                Ok(Verdict::Valid)
+            }
+            Err(failure) => {
+                let failure = shortened(failure);
+                record_invalid(tx, batch, &failure);
+                Ok(Verdict::Invalid(failure))
+            }
+        }
+    }
+
+    /// Writes the block's records and the new head.
+    pub fn seal(self, tx: &mut Tx, consensus: Bytes) -> SealedBlock {
+        let key = self.key.as_ref().expect("a network's genesis wrote the signer's key");
+        let trie = self.parent.trie.update(&self.changes);
+        let header = BlockHeader {
+            block_num: self.number,
+            previous_block_id: self.parent.id.clone(),
+            signer_public_key: key.public_hex().to_owned(),
+            batch_ids: self.batch_ids.clone(),
+            consensus,
+            state_root_hash: trie.root_hex(),
+        };
+        let header_bytes: Bytes = header.encode_to_vec().into();
+        let id = key.sign(&header_bytes);
+        let block = Block { header: header_bytes.clone(), header_signature: id.clone(), batches: Vec::new() };
+        let (record, number): (Bytes, _) = (block.encode_to_vec().into(), number_key(self.number));
+        tx.put(&META, META_HEAD, record.clone());
+        tx.put(&BLOCK, number.clone(), record);
+        tx.put(&BLOCK_BY_ID, id_key(&id), number.clone());
+        tx.put(&UNDO, number, undo(&self.before));
+        note_root(tx, self.number, &header.state_root_hash);
+        SealedBlock { tip: Tip { header, id, trie }, header_bytes }
+    }
+
+    /// A change of the state that no batch made.
+    pub fn note_change(&mut self, address: Address, value: Option<Bytes>) {
+        self.before.entry(address).or_default();
+        self.changes.insert(address, value);
+    }
+
+    /// What needs the state, but no execution.
+    fn check(&self, tx: &mut Tx, batch: &SignedBatch) -> Result<(), Failure> {
+        let mut earlier = BTreeSet::new();
+        for transaction in &batch.transactions {
+            let failed = |message: String| {
+                Err(Failure { transaction_id: transaction.id.clone(), message, extended_data: Bytes::new() })
+            };
+            if tx.get(&COMMITTED, &committed_key(&transaction.id)).is_some() {
+                return failed(format!("transaction {} was committed before, in another batch", transaction.id));
+            }
+            for dependency in &transaction.header.dependencies {
+                let met = earlier.contains(dependency) || tx.get(&COMMITTED, &committed_key(dependency)).is_some();
+                if !met {
+                    return failed(format!("the dependency {dependency} is not committed"));
+                }
+            }
+            earlier.insert(&transaction.id);
+        }
+        let first = batch.transactions.first().map(|transaction| transaction.id.clone()).unwrap_or_default();
+        let failed = |message| Err(Failure { transaction_id: first, message, extended_data: Bytes::new() });
+        if self.rules.never_allow(batch) {
+            return failed("the network's settings allow no block that holds this batch".to_owned());
+        }
+        match self.number {
+            // Before genesis everything is permitted.
+            0 => Ok(()),
+            _ => policy::check(&mut TxState(tx), batch).or_else(failed),
+        }
+    }
+
+    #[expect(
+        clippy::type_complexity,
+        reason = "a pair of what is included, in order, the first part only sometimes there"
+    )]
+    fn run(
+        &self,
+        tx: &mut Tx,
+        batch: &Arc<SignedBatch>,
+        prepared: Option<&Result<Executed, Failure>>,
+        context: &Context<'_>,
+    ) -> Result<(Option<(Arc<SignedBatch>, Executed)>, Executed), Failure> {
+        let facts = Facts { now_ms: context.now_ms };
+        let injected = self.inject(tx, facts, context.now_ms);
+        if let Some(prepared) = prepared {
+            return prepared.clone().map(|executed| (injected, executed));
+        }
+        let changed = injected.as_ref().map(|(_, executed)| executed.changes.clone()).unwrap_or_default();
+        let executed = to_the_end(Run::above(Arc::clone(batch), facts, changed), tx)?;
+        Ok((injected, executed))
+    }
+
+    /// The node's own batch, before a block's first one. If its family refuses it, the block does without.
+    fn inject(&self, tx: &mut Tx, facts: Facts, now_ms: u64) -> Option<(Arc<SignedBatch>, Executed)> {
+        let key = self.key.as_ref().filter(|_| self.rules.injects_block_info && self.is_empty())?;
+        let batch = injector::block_info(key, &self.parent, now_ms);
+        match to_the_end(Run::new(Arc::clone(&batch), facts), tx) {
+            Ok(executed) => Some((batch, executed)),
+            Err(failure) => {
+                tracing::warn!(
+                    block = self.number,
+                    message = failure.message,
+                    "block_info refused the node's own batch"
+                );
+                None
+            }
+        }
+    }
+
+    fn include(&mut self, tx: &mut Tx, batch: &SignedBatch, executed: Executed) {
+        for (address, value) in executed.changes {
+            let before = tx.get(&STATE, &address.0);
+            self.before.entry(address).or_insert(before);
+            match &value {
+                Some(value) => tx.put(&STATE, address.key(), value.clone()),
+                None => tx.remove(&STATE, address.0),
+            }
+            self.changes.insert(address, value);
+        }
+        let id = id_key(&batch.id);
+        tx.put(&COMMITTED, committed_key(&batch.id), Bytes::new());
+        for (index, transaction) in batch.transactions.iter().enumerate() {
+            let place = [&id[..], &(index as u32).to_be_bytes()].concat();
+            tx.put(&COMMITTED, committed_key(&transaction.id), Bytes::new());
+            tx.put(&TRANSACTION, id_key(&transaction.id), Bytes::from(place));
+            *self.of_family.entry(transaction.header.family_name.clone()).or_default() += 1;
+        }
+        let record = BatchRecord {
+            block_num: self.number,
+            index: self.batch_ids.len() as u32,
+            batch: batch.raw.clone(),
+            receipts: executed.receipts.iter().map(|receipt| receipt.encode_to_vec().into()).collect(),
+        };
+        tx.put(&BATCH, id, Bytes::from(record.encode_to_vec()));
+        self.batch_ids.push(batch.id.clone());
+        self.transactions += batch.transactions.len();
+        self.bytes += batch.raw.len();
+    }
+}
+
+/// Executes a batch of native families.
+fn to_the_end(mut run: Run, tx: &mut Tx) -> Result<Executed, Failure> {
+    let native =
+        |family: &str, version: &str| families::core(family, version).or_else(|| families::example(family, version));
+    match run.step(&mut TxState(tx), native) {
+        Step::Done(result) => result,
+        Step::External(transaction) => {
+            let header = &transaction.header;
+            Err(run.fail_open(
+                format!("there is no transaction processor for {} {}", header.family_name, header.family_version),
+                Bytes::new(),
+            ))
+        }
+    }
+}
+
+/// Keeps a batch's status, and drops the oldest when there are too many.
+fn record_invalid(tx: &mut Tx, batch: &SignedBatch, failure: &Failure) {
+    let status = BatchStatus {
+        batch_id: batch.id.clone(),
+        status: batch_status::INVALID,
+        invalid_transactions: vec![failure.clone()],
+    };
+    let id = id_key(&batch.id);
+    let known = tx.get(&INVALID, &id).is_some();
+    tx.put(&INVALID, id.clone(), Bytes::from(status.encode_to_vec()));
+    if known {
+        return;
+    }
+    let count = tx.get(&META, META_INVALID_COUNT).and_then(|count| read_number(&count)).unwrap_or(0);
+    tx.put(&META, META_INVALID_COUNT, number_key(count + 1));
+    tx.put(&INVALID_ORDER, number_key(count), id);
+    if let Some(oldest) = count.checked_sub(INVALID_KEPT_MAX)
+        && let Some(id) = tx.get(&INVALID_ORDER, &number_key(oldest))
+    {
+        tx.remove(&INVALID, id);
+        tx.remove(&INVALID_ORDER, number_key(oldest));
+    }
+}
+
+fn shortened(mut failure: Failure) -> Failure {
+    if let Some((end, _)) = failure.message.char_indices().nth(MESSAGE_CHARS_MAX) {
+        failure.message.truncate(end);
+    }
+    if failure.extended_data.len() > EXTENDED_DATA_BYTES_MAX {
+        failure.extended_data = Bytes::new();
+    }
+    failure
+}
+
+/// Which block a root is the state of, for as long as that state can be read.
+fn note_root(tx: &mut Tx, number: u64, root: &str) {
+    let root = Bytes::copy_from_slice(root.as_bytes());
+    tx.put(&BLOCK_BY_ROOT, root.clone(), number_key(number));
+    tx.put(&ROOT_OF_BLOCK, number_key(number), root);
+    let Some(old) = number.checked_sub(STATES_KEPT + 1).map(number_key) else { return };
+    let Some(root) = tx.get(&ROOT_OF_BLOCK, &old) else { return };
+    tx.remove(&ROOT_OF_BLOCK, old.clone());
+    // A later block may have had the same root.
+    if tx.get(&BLOCK_BY_ROOT, &root).is_some_and(|number| number == old) {
+        tx.remove(&BLOCK_BY_ROOT, root);
+    }
+}
+
+fn undo(before: &BTreeMap<Address, Option<Bytes>>) -> Bytes {
+    let change = |(address, value): (&Address, &Option<Bytes>)| StateChange {
+        address: address.to_hex(),
+        value: value.clone().unwrap_or_default(),
+        kind: if value.is_some() { state_change_kind::SET } else { state_change_kind::DELETE },
+    };
+    StateChangeList { state_changes: before.iter().map(change).collect() }.encode_to_vec().into()
+}
+
+/// The batch is committed already.
+pub fn duplicate() -> Rejection {
+    Rejection::new(RejectionReason::Duplicate, i64::from(submit_status::OK), "the batch is committed already")
+}

@@ -1,0 +1,221 @@
+//! The chain as one node knows it: the newest blocks with their tries, and the block that is open.
+//!
+//! Derived data, all of it: [`Chain::rebuild`] makes it anew from the tables. On the primary the tries of its own blocks are
+//! ahead of what is committed; on every node the committed one is checked against each block's header.
+//!
+//! ```text
+//!   committed ──▶ executed ──▶ executed ──▶ open        (own blocks above the committed one: primary only)
+//! ```
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use coco_kv::{Snapshot, Tx};
+use coco_protocol::{CommittedBatch, Integrity};
+use coco_types::WriteSet;
+use parking_lot::{Mutex, RwLock};
+use prost::Message as _;
+
+use crate::address::Address;
+use crate::block::{OpenBlock, SealedBlock};
+use crate::messages::ledger::{Block, BlockHeader};
+use crate::network::NetworkConfig;
+use crate::tables::{META, META_CONFIG, META_HEAD, STATE};
+use crate::trie::Trie;
+
+/// Blocks whose tries are kept behind the newest committed one.
+const TRIES_KEPT: usize = 4;
+
+/// See the module's text. Where both locks are taken, `building` comes first.
+#[derive(Default)]
+pub struct Chain {
+    config: RwLock<Arc<NetworkConfig>>,
+    building: Mutex<Building>,
+    committed: Mutex<Committed>,
+}
+
+/// A block and the trie after it.
+#[derive(Clone, Debug)]
+pub struct Tip {
+    pub header: BlockHeader,
+    pub id: String,
+    pub trie: Trie,
+}
+
+/// What the primary has executed above the committed block.
+#[derive(Default)]
+struct Building {
+    executed: VecDeque<Tip>,
+    open: Option<OpenBlock>,
+}
+
+#[derive(Default)]
+struct Committed {
+    /// Newest last.
+    tips: VecDeque<Tip>,
+    /// Changes that were committed after the newest block, as its successor's seal has not arrived yet.
+    changes: BTreeMap<Address, Option<Bytes>>,
+}
+
+/// The newest block is not known here yet: this node has to follow first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the newest block has not been followed yet")]
+pub struct Behind;
+
+impl Chain {
+    pub fn config(&self) -> Arc<NetworkConfig> {
+        self.config.read().clone()
+    }
+
+    /// The first block was written by this node.
+    pub fn begin(&self, config: NetworkConfig, tip: Tip) {
+        *self.config.write() = Arc::new(config);
+        *self.committed.lock() = Committed::default();
+        *self.building.lock() = Building { executed: VecDeque::from([tip]), open: None };
+    }
+
+    /// Whether a block can be opened on the one with this id: its trie is here.
+    pub fn can_build_on(&self, id: &str) -> bool {
+        let building = self.building.lock();
+        let is_head = |tip: &Tip| tip.id == id;
+        building.executed.iter().any(is_head) || self.committed.lock().tips.iter().any(is_head)
+    }
+
+    /// Opens a block on the newest one in `tx`; replaces one that was open.
+    pub fn open_block(&self, tx: &mut Tx) -> Result<(), Behind> {
+        let mut building = self.building.lock();
+        building.open = None;
+        let parent = self.parent_in(&mut building, tx)?;
+        building.open = Some(OpenBlock::open(tx, parent));
+        Ok(())
+    }
+
+    /// What the open block has room for, or does; nothing if none is open.
+    pub fn with_open<T>(&self, f: impl FnOnce(&mut OpenBlock) -> T) -> Option<T> {
+        self.building.lock().open.as_mut().map(f)
+    }
+
+    /// Seals the open block, if it holds anything.
+    pub fn seal_block(&self, tx: &mut Tx, consensus: Bytes) -> Option<SealedBlock> {
+        let mut building = self.building.lock();
+        let open = building.open.take().filter(|open| !open.is_empty())?;
+        let sealed = open.seal(tx, consensus);
+        building.executed.push_back(sealed.tip.clone());
+        Some(sealed)
+    }
+
+    /// Follows what was committed. Own blocks are known already; others bring the trie forward, and have to lead to the root
+    /// that their header names.
+    pub fn follow(&self, batch: &CommittedBatch) -> Result<(), Integrity> {
+        for transaction in &batch.transactions {
+            if let Some(config) = transaction.writes.get(&META, META_CONFIG).flatten() {
+                *self.config.write() = Arc::new(read_config(config)?);
+            }
+            self.committed.lock().collect(&transaction.writes);
+            if let Some(head) = transaction.writes.get(&META, META_HEAD).flatten() {
+                self.advance(head)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes everything anew from the tables, unless it is there already.
+    pub fn rebuild(&self, state: &Snapshot) -> Result<(), Integrity> {
+        *self.building.lock() = Building::default();
+        if let Some(config) = state.get(&META, META_CONFIG) {
+            *self.config.write() = Arc::new(read_config(&config)?);
+        }
+        let mut committed = self.committed.lock();
+        committed.changes.clear();
+        let Some(head) = state.get(&META, META_HEAD) else {
+            *committed = Committed::default();
+            return Ok(());
+        };
+        let (header, id) = read_head(&head)?;
+        if let Some(at) = committed.tips.iter().position(|tip| tip.id == id) {
+            committed.tips.truncate(at + 1);
+            return Ok(());
+        }
+        let rows = state.iter(&STATE).map(|(key, value)| Some((Address::from_key(&key)?, Some(value))));
+        let values: Option<BTreeMap<_, _>> = rows.collect();
+        let values = values.ok_or_else(|| damaged("an address of the state has another length"))?;
+        committed.tips = VecDeque::from([checked(header, id, Trie::new().update(&values))?]);
+        Ok(())
+    }
+
+    /// The block of `head` is committed, and the changes collected so far are its own.
+    fn advance(&self, head: &Bytes) -> Result<(), Integrity> {
+        let (header, id) = read_head(head)?;
+        let (changes, newest) = {
+            let mut committed = self.committed.lock();
+            (std::mem::take(&mut committed.changes), committed.tips.back().cloned())
+        };
+        if newest.as_ref().is_some_and(|tip| tip.header.block_num >= header.block_num) {
+            return Ok(());
+        }
+        // Both are held while an own block changes sides: whoever opens a block meanwhile must find it on one of them.
+        let mut building = self.building.lock();
+        let own = building.executed.pop_front().filter(|tip| tip.id == id);
+        let tip = match own {
+            Some(tip) => tip,
+            None => {
+                // Somebody else's block: whatever this node executed above is void.
+                *building = Building::default();
+                checked(header, id, newest.map(|tip| tip.trie).unwrap_or_default().update(&changes))?
+            }
+        };
+        let mut committed = self.committed.lock();
+        committed.tips.push_back(tip);
+        while committed.tips.len() > TRIES_KEPT {
+            committed.tips.pop_front();
+        }
+        Ok(())
+    }
+
+    /// The newest block of `tx`. Own blocks that are not in it were dropped with an earlier leadership, and are forgotten.
+    fn parent_in(&self, building: &mut Building, tx: &mut Tx) -> Result<Tip, Behind> {
+        let head = tx.get(&META, META_HEAD).ok_or(Behind)?;
+        let (_, id) = read_head(&head).map_err(|_| Behind)?;
+        if let Some(at) = building.executed.iter().position(|tip| tip.id == id) {
+            building.executed.truncate(at + 1);
+            return Ok(building.executed[at].clone());
+        }
+        let committed = self.committed.lock();
+        let tip = committed.tips.iter().find(|tip| tip.id == id).ok_or(Behind)?;
+        building.executed.clear();
+        Ok(tip.clone())
+    }
+}
+
+impl Committed {
+    fn collect(&mut self, writes: &WriteSet) {
+        for (key, value) in writes.map(&STATE).into_iter().flatten() {
+            self.changes.extend(Address::from_key(key).map(|address| (address, value.clone())));
+        }
+    }
+}
+
+/// The header and the id in a record of the newest block.
+pub fn read_head(record: &Bytes) -> Result<(BlockHeader, String), Integrity> {
+    let block = Block::decode(record.clone()).map_err(damaged)?;
+    let header = BlockHeader::decode(block.header).map_err(damaged)?;
+    Ok((header, block.header_signature))
+}
+
+fn checked(header: BlockHeader, id: String, trie: Trie) -> Result<Tip, Integrity> {
+    let found = trie.root_hex();
+    if found != header.state_root_hash {
+        let what = format!("state root of Sawtooth block {}", header.block_num);
+        return Err(Integrity { what, expected: header.state_root_hash, found });
+    }
+    Ok(Tip { header, id, trie })
+}
+
+fn read_config(json: &[u8]) -> Result<NetworkConfig, Integrity> {
+    serde_json::from_slice(json).map_err(damaged)
+}
+
+fn damaged(error: impl std::fmt::Display) -> Integrity {
+    Integrity { what: "Sawtooth tables".into(), expected: "rows that decode".into(), found: error.to_string() }
+}

@@ -1,0 +1,448 @@
+//! Transaction processors: who is registered for what, and the batches that they are executing.
+//!
+//! A batch is a [`Run`] over a job's state. Where it comes to a transaction of a family that is not native it waits here: for a
+//! processor with room, then for the answer. A processor that is gone, silent or says "internal error" costs an attempt; after three the
+//! batch is invalid. Nothing waits for ever, so that a transaction that no processor survives ends like any other.
+//!
+//! An answer counts only if it comes from the connection that was asked, for the context that is open: what comes later, after a retry or a
+//! lost lead, is dropped and never becomes a verdict.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use coco_protocol::Job;
+use parking_lot::Mutex;
+
+use super::dispatch::{Answered, Outbox};
+use crate::address::prefix_from_hex;
+use crate::batch::{SignedBatch, SignedTransaction};
+use crate::block::TxState;
+use crate::chain::Chain;
+use crate::execute::{Access, Executed, Failure, Run, StateReader, Step};
+use crate::families::{self, Facts, Native};
+use crate::messages::processor::{Empty, HEADER_STYLE_RAW, TpProcessRequest, TpRegisterRequest, tp_process_status};
+use crate::messages::{Envelope, kind};
+use crate::pool::Externals;
+use crate::protocol::Random;
+
+/// Transactions that one processor has at a time, unless it says otherwise; and at most.
+const OCCUPANCY: u32 = 10;
+const OCCUPANCY_MAX: u32 = 1_000;
+/// How long a batch waits for somebody to register for its family, milliseconds.
+const REGISTRATION_WAIT_MS: u64 = 30_000;
+/// How long a processor may take for one transaction, milliseconds.
+const PROCESS_WAIT_MS: u64 = 10_000;
+const ATTEMPTS_MAX: u32 = 3;
+/// A processor that was silent for so long is asked whether it is there, milliseconds; and so often before it counts as gone.
+const PING_AFTER_MS: u64 = 10_000;
+const PINGS_MAX: u32 = 3;
+/// Transactions in a row that a processor may fail to answer before it is dropped.
+const SILENT_MAX: u32 = 3;
+/// Families that one connection may register for.
+const FAMILIES_MAX: usize = 100;
+
+pub type ConnectionId = u64;
+/// A family and its version.
+type Family = (String, String);
+
+/// See the module's text.
+pub struct Processors {
+    chain: Arc<Chain>,
+    random: Random,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Default)]
+struct Inner {
+    next_connection: ConnectionId,
+    connections: BTreeMap<ConnectionId, Connection>,
+    /// Who serves a family, the next one first.
+    serving: BTreeMap<Family, VecDeque<ConnectionId>>,
+    /// By context.
+    running: BTreeMap<String, Running>,
+    /// Batches that wait for a processor of a family.
+    waiting: BTreeMap<Family, VecDeque<Execution>>,
+    now_ms: u64,
+}
+
+struct Connection {
+    outbox: Arc<Outbox>,
+    families: BTreeMap<Family, Registration>,
+    /// Contexts it is working on.
+    contexts: BTreeSet<String>,
+    /// Transactions in a row that it left unanswered.
+    silent: u32,
+    heard_ms: u64,
+    /// Pings since it was last heard.
+    pings: u32,
+}
+
+#[derive(Clone, Copy)]
+struct Registration {
+    occupancy: u32,
+    raw_header: bool,
+}
+
+/// A batch at a transaction that is external.
+struct Execution {
+    run: Run,
+    job: Job,
+    transaction: Box<SignedTransaction>,
+    attempts: u32,
+    tried: BTreeSet<ConnectionId>,
+    /// Until somebody has to have registered.
+    until_ms: u64,
+}
+
+struct Running {
+    execution: Execution,
+    connection: ConnectionId,
+    until_ms: u64,
+}
+
+impl Processors {
+    pub fn new(chain: Arc<Chain>, random: Random) -> Self {
+        Self { chain, random, inner: Mutex::default() }
+    }
+
+    /// A new connection, which may register later.
+    pub fn connect(&self, outbox: Arc<Outbox>) -> ConnectionId {
+        let mut inner = self.inner.lock();
+        let id = inner.next_connection;
+        inner.next_connection += 1;
+        let heard_ms = inner.now_ms;
+        let (families, contexts) = (BTreeMap::new(), BTreeSet::new());
+        let connection = Connection { outbox, families, contexts, silent: 0, heard_ms, pings: 0 };
+        inner.connections.insert(id, connection);
+        id
+    }
+
+    /// Something arrived on a connection.
+    pub fn heard(&self, id: ConnectionId) {
+        let mut inner = self.inner.lock();
+        let now_ms = inner.now_ms;
+        if let Some(connection) = inner.connections.get_mut(&id) {
+            (connection.heard_ms, connection.pings) = (now_ms, 0);
+        }
+    }
+
+    /// The connection ended: what it was working on goes to others.
+    pub fn disconnect(&self, id: ConnectionId) {
+        let mut inner = self.inner.lock();
+        let Some(connection) = inner.connections.remove(&id) else { return };
+        inner.stop_serving(id, connection.families.keys());
+        for context in connection.contexts {
+            if let Some(running) = inner.running.remove(&context) {
+                self.attempt_failed(&mut inner, running.execution, "the transaction processor disconnected");
+            }
+        }
+    }
+
+    /// Whether the network lets processors register for the family.
+    pub fn register(&self, id: ConnectionId, request: &TpRegisterRequest) -> bool {
+        let family = (request.family.clone(), request.version.clone());
+        if families::core(&family.0, &family.1).is_some() || !self.may_register(&family) {
+            return false;
+        }
+        let occupancy = if request.max_occupancy == 0 { OCCUPANCY } else { request.max_occupancy.min(OCCUPANCY_MAX) };
+        let registration = Registration { occupancy, raw_header: request.request_header_style == HEADER_STYLE_RAW };
+        let mut inner = self.inner.lock();
+        let Some(connection) = inner.connections.get_mut(&id) else { return false };
+        if connection.families.len() >= FAMILIES_MAX {
+            return false;
+        }
+        if connection.families.insert(family.clone(), registration).is_none() {
+            inner.serving.entry(family).or_default().push_back(id);
+        }
+        tracing::info!(family = request.family, version = request.version, "a transaction processor registered");
+        true
+    }
+
+    /// The connection was told that it is registered: from now on it gets work.
+    pub fn registered(&self, family: &str, version: &str) {
+        let mut inner = self.inner.lock();
+        self.drain(&mut inner, &(family.to_owned(), version.to_owned()));
+    }
+
+    /// What it is working on may still be answered.
+    pub fn unregister(&self, id: ConnectionId) {
+        let mut inner = self.inner.lock();
+        let families = inner.connections.get_mut(&id).map(|connection| std::mem::take(&mut connection.families));
+        inner.stop_serving(id, families.unwrap_or_default().keys());
+    }
+
+    /// Executes a batch; the job is finished when its end is known.
+    pub fn start(&self, batch: Arc<SignedBatch>, job: Job) {
+        let facts = Facts { now_ms: job.now_ms() };
+        let mut inner = self.inner.lock();
+        inner.now_ms = inner.now_ms.max(job.now_ms());
+        self.go_on(&mut inner, Run::new(batch, facts), job);
+    }
+
+    /// The open transaction of a context, for the processor that was given it; nothing if the context has ended.
+    pub fn with_context<T>(
+        &self,
+        id: ConnectionId,
+        context: &str,
+        f: impl FnOnce(&mut Access, &mut dyn StateReader) -> T,
+    ) -> Option<T> {
+        let mut inner = self.inner.lock();
+        let running = inner.running.get_mut(context).filter(|running| running.connection == id)?;
+        let Execution { run, job, .. } = &mut running.execution;
+        run.with_open(&mut TxState(job.tx()), f)
+    }
+
+    /// A processor's verdict on what it was asked under this name. `false` if it was not asked.
+    pub fn answered(&self, id: ConnectionId, context: &str, answer: Answered) -> bool {
+        let mut inner = self.inner.lock();
+        if inner.running.get(context).is_none_or(|running| running.connection != id) {
+            return false;
+        }
+        let Some(Running { mut execution, .. }) = inner.running.remove(context) else { return false };
+        if let Some(connection) = inner.connections.get_mut(&id) {
+            connection.contexts.remove(context);
+            connection.silent = 0;
+        }
+        match answer.status {
+            tp_process_status::OK => match self.misplaced(&execution) {
+                None => {
+                    execution.run.finish_open();
+                    self.go_on(&mut inner, execution.run, execution.job);
+                }
+                Some(message) => finish(execution, message, Bytes::new()),
+            },
+            tp_process_status::INVALID_TRANSACTION => finish(execution, answer.message, answer.extended_data),
+            _ => self.attempt_failed(&mut inner, execution, &answer.message),
+        }
+        self.drain_all_of(&mut inner, id);
+        true
+    }
+
+    /// About once a second: nothing waits for ever.
+    pub fn tick(&self, now_ms: u64) {
+        let mut inner = self.inner.lock();
+        inner.now_ms = inner.now_ms.max(now_ms);
+        self.ping_silent(&mut inner);
+        let late = |(context, running): (&String, &Running)| (running.until_ms <= now_ms).then(|| context.clone());
+        let silent: Vec<String> = inner.running.iter().filter_map(late).collect();
+        for context in silent {
+            let Some(running) = inner.running.remove(&context) else { continue };
+            inner.was_silent(running.connection, &context);
+            self.attempt_failed(&mut inner, running.execution, "the transaction processor did not answer in time");
+        }
+        let unserved: Vec<Family> =
+            inner.waiting.keys().filter(|family| !inner.serving.contains_key(*family)).cloned().collect();
+        for family in unserved {
+            let waiting = inner.waiting.remove(&family).unwrap_or_default();
+            let (over, left): (VecDeque<_>, _) =
+                waiting.into_iter().partition(|execution| execution.until_ms <= now_ms);
+            for execution in over {
+                let message = format!("no transaction processor for {} {} has registered", family.0, family.1);
+                finish(execution, message, Bytes::new());
+            }
+            if !left.is_empty() {
+                inner.waiting.insert(family, left);
+            }
+        }
+    }
+
+    /// Asks processors that are silent whether they are there. One that never answers gets no more work; its connection stays open, as
+    /// the original's does.
+    fn ping_silent(&self, inner: &mut Inner) {
+        let now_ms = inner.now_ms;
+        let mut gone = Vec::new();
+        for (id, connection) in &mut inner.connections {
+            let pinged_ms = connection.heard_ms + u64::from(connection.pings) * PING_AFTER_MS;
+            if connection.families.is_empty() || now_ms.saturating_sub(pinged_ms) <= PING_AFTER_MS {
+                continue;
+            }
+            if connection.pings >= PINGS_MAX {
+                gone.push((*id, std::mem::take(&mut connection.families)));
+                continue;
+            }
+            connection.pings += 1;
+            connection.outbox.send(&Envelope::new(kind::PING_REQUEST, self.name(), &Empty {}));
+        }
+        for (id, families) in gone {
+            tracing::warn!("a transaction processor is silent and gets no more work until it registers again");
+            inner.stop_serving(id, families.keys());
+        }
+    }
+
+    /// Runs until the batch ends or comes to a transaction for somebody outside.
+    fn go_on(&self, inner: &mut Inner, mut run: Run, mut job: Job) {
+        let step = run.step(&mut TxState(job.tx()), |family, version| inner.native(family, version));
+        match step {
+            Step::Done(result) => job.finish(Box::new(result)),
+            Step::External(transaction) => {
+                let until_ms = inner.now_ms + REGISTRATION_WAIT_MS;
+                let tried = BTreeSet::new();
+                self.hand_out(inner, Execution { run, job, transaction, attempts: 0, tried, until_ms });
+            }
+        }
+    }
+
+    /// Gives a transaction to a processor with room, or lets it wait for one.
+    fn hand_out(&self, inner: &mut Inner, mut execution: Execution) {
+        let family = family_of(&execution.transaction);
+        let Some((id, registration, outbox)) = inner.choose(&family, &execution.tried) else {
+            inner.waiting.entry(family).or_default().push_back(execution);
+            return;
+        };
+        execution.tried.insert(id);
+        let context = self.name();
+        let transaction = &execution.transaction;
+        let request = TpProcessRequest {
+            header: (!registration.raw_header).then(|| transaction.header.clone()),
+            header_bytes: if registration.raw_header { transaction.header_bytes.clone() } else { Bytes::new() },
+            payload: transaction.payload.clone(),
+            signature: transaction.id.clone(),
+            context_id: context.clone(),
+        };
+        let until_ms = inner.now_ms + PROCESS_WAIT_MS;
+        inner.running.insert(context.clone(), Running { execution, connection: id, until_ms });
+        if let Some(connection) = inner.connections.get_mut(&id) {
+            connection.contexts.insert(context.clone());
+        }
+        // If the connection is gone, its end is reported in a moment.
+        outbox.send(&Envelope::new(kind::TP_PROCESS_REQUEST, context, &request));
+    }
+
+    fn attempt_failed(&self, inner: &mut Inner, mut execution: Execution, why: &str) {
+        execution.attempts += 1;
+        if execution.attempts >= ATTEMPTS_MAX {
+            return finish(execution, format!("{why}, {ATTEMPTS_MAX} times"), Bytes::new());
+        }
+        execution.run.restart_open();
+        execution.until_ms = inner.now_ms + REGISTRATION_WAIT_MS;
+        self.hand_out(inner, execution);
+    }
+
+    fn drain_all_of(&self, inner: &mut Inner, id: ConnectionId) {
+        let families = inner.connections.get(&id).map(|connection| connection.families.keys().cloned().collect());
+        let families: Vec<Family> = families.unwrap_or_default();
+        families.iter().for_each(|family| self.drain(inner, family));
+    }
+
+    /// Hands out what waits for a family, as far as there is room.
+    fn drain(&self, inner: &mut Inner, family: &Family) {
+        while inner.has_room(family) {
+            let Some(execution) = inner.waiting.get_mut(family).and_then(VecDeque::pop_front) else {
+                inner.waiting.remove(family);
+                return;
+            };
+            self.hand_out(inner, execution);
+        }
+    }
+
+    fn may_register(&self, family: &Family) -> bool {
+        let config = self.chain.config();
+        let is_it = |allowed: &crate::network::settings_of::Processor| {
+            allowed.family == family.0 && allowed.version == family.1
+        };
+        config.processors.as_ref().is_none_or(|allowed| allowed.iter().any(is_it))
+    }
+
+    /// What a transaction wrote outside the namespaces that the network gives its family.
+    fn misplaced(&self, execution: &Execution) -> Option<String> {
+        let config = self.chain.config();
+        let header = &execution.transaction.header;
+        let allowed = config
+            .processors
+            .as_ref()?
+            .iter()
+            .find(|allowed| allowed.family == header.family_name && allowed.version == header.family_version)?;
+        let namespaces: Vec<_> = allowed.namespaces.iter().filter_map(|text| prefix_from_hex(text)).collect();
+        let outside = !namespaces.is_empty() && !execution.run.open_writes_only_below(&namespaces);
+        outside.then(|| format!("{} may not write outside its namespaces", header.family_name))
+    }
+
+    /// A name that nobody can guess.
+    fn name(&self) -> String {
+        let mut bytes = [0; 16];
+        (self.random)(&mut bytes);
+        hex::encode(bytes)
+    }
+}
+
+impl Externals for Processors {
+    fn has(&self, family: &str, version: &str) -> bool {
+        self.inner.lock().serving.contains_key(&(family.to_owned(), version.to_owned()))
+    }
+}
+
+impl Inner {
+    /// What executes a family in here: the validator's own, and examples that nobody registered for.
+    fn native(&self, family: &str, version: &str) -> Option<Native> {
+        families::core(family, version).or_else(|| {
+            let served = self.serving.contains_key(&(family.to_owned(), version.to_owned()));
+            families::example(family, version).filter(|_| !served)
+        })
+    }
+
+    /// The next processor in turn that has room; one that has not tried yet, if there is one.
+    fn choose(
+        &mut self,
+        family: &Family,
+        tried: &BTreeSet<ConnectionId>,
+    ) -> Option<(ConnectionId, Registration, Arc<Outbox>)> {
+        let serving = self.serving.get(family)?;
+        let has_room = |id: &&ConnectionId| self.room(**id, family);
+        let place = |fresh: bool| {
+            let suits = |id: &ConnectionId| has_room(&id) && (!fresh || !tried.contains(id));
+            serving.iter().position(suits)
+        };
+        let place = place(true).or_else(|| place(false))?;
+        let serving = self.serving.get_mut(family)?;
+        let id = serving.remove(place)?;
+        serving.push_back(id);
+        let connection = self.connections.get(&id)?;
+        Some((id, *connection.families.get(family)?, Arc::clone(&connection.outbox)))
+    }
+
+    fn has_room(&self, family: &Family) -> bool {
+        self.serving.get(family).is_some_and(|serving| serving.iter().any(|id| self.room(*id, family)))
+    }
+
+    fn room(&self, id: ConnectionId, family: &Family) -> bool {
+        self.connections.get(&id).is_some_and(|connection| {
+            let registration = connection.families.get(family);
+            registration.is_some_and(|registration| connection.contexts.len() < registration.occupancy as usize)
+        })
+    }
+
+    fn stop_serving<'a>(&mut self, id: ConnectionId, families: impl Iterator<Item = &'a Family>) {
+        for family in families {
+            let Some(serving) = self.serving.get_mut(family) else { continue };
+            serving.retain(|other| *other != id);
+            if serving.is_empty() {
+                self.serving.remove(family);
+            }
+        }
+    }
+
+    /// One that leaves several transactions in a row unanswered gets no more.
+    fn was_silent(&mut self, id: ConnectionId, context: &str) {
+        let Some(connection) = self.connections.get_mut(&id) else { return };
+        connection.contexts.remove(context);
+        connection.silent += 1;
+        if connection.silent >= SILENT_MAX {
+            tracing::warn!("a transaction processor does not answer and gets no more work until it registers again");
+            connection.silent = 0;
+            let families = std::mem::take(&mut connection.families);
+            self.stop_serving(id, families.keys());
+        }
+    }
+}
+
+fn family_of(transaction: &SignedTransaction) -> Family {
+    (transaction.header.family_name.clone(), transaction.header.family_version.clone())
+}
+
+/// The batch is invalid.
+fn finish(mut execution: Execution, message: String, extended_data: Bytes) {
+    let failure = execution.run.fail_open(message, extended_data);
+    let result: Result<Executed, Failure> = Err(failure);
+    execution.job.finish(Box::new(result));
+}

@@ -1,0 +1,378 @@
+//! One connection: its messages, answered by type.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use coco_protocol::{Caller, Stream, StreamEnded, StreamSession};
+use prost::Message as _;
+
+use super::dispatch::{Answered, Outbox};
+use super::processors::{ConnectionId, Processors};
+use super::zmtp::{Heard, Incoming, Outgoing};
+use crate::events::{BlockEvents, Subscriber, Subscriptions};
+use crate::messages::client::{
+    BatchStatusRequest, BatchStatusResponse, BatchSubmitRequest, BlockGetByNumRequest, EventsGetRequest,
+    EventsGetResponse, EventsSubscribeRequest, EventsSubscribeResponse, GetRequest, GetResponse, ListRequest,
+    ListResponse, ReceiptGetRequest, ReceiptGetResponse, StateGetRequest, StateGetResponse, StateListRequest,
+    StateListResponse, events_get_status, events_subscribe_status, status, submit_status,
+};
+use crate::messages::ledger::EventList;
+use crate::messages::processor::{
+    Empty, StatusOnly, StatusSecond, TpAddressesRequest, TpAddressesResponse, TpEventAddRequest, TpProcessResponse,
+    TpReceiptAddDataRequest, TpRegisterRequest, TpRegisterResponse, TpStateEntry, TpStateGetResponse,
+    TpStateSetRequest, tp_register_status, tp_state_status,
+};
+use crate::messages::{Envelope, kind};
+use crate::network::NO_BLOCK;
+use crate::query::{Kind, Node};
+
+/// Blocks that one question about events may name.
+const EVENT_BLOCKS_MAX: usize = 1_000;
+/// The newest version of the processors' protocol that is spoken.
+const TP_PROTOCOL_VERSION: u32 = 1;
+
+/// See the module's text.
+pub struct Session {
+    node: Arc<Node>,
+    processors: Arc<Processors>,
+    id: ConnectionId,
+    incoming: Incoming,
+    outbox: Arc<Outbox>,
+    subscriber: Option<Arc<Subscriber>>,
+}
+
+impl Session {
+    pub fn new(node: Arc<Node>, processors: Arc<Processors>, stream: Arc<dyn Stream>) -> Self {
+        let outbox = Arc::new(Outbox::new(Outgoing::new(stream)));
+        let id = processors.connect(Arc::clone(&outbox));
+        Self { node, processors, id, incoming: Incoming::new(), outbox, subscriber: None }
+    }
+
+    fn serve(&mut self, envelope: Envelope) {
+        match envelope.message_type {
+            1..=99 => self.serve_processor(&envelope),
+            100..=199 => self.serve_client(&envelope),
+            500..=599 => self.serve_subscriber(&envelope),
+            kind::PING_REQUEST => self.answer(&envelope, kind::PING_RESPONSE, &Empty {}),
+            kind::PING_RESPONSE => {}
+            other => tracing::debug!(message_type = other, "nobody answers messages of this type"),
+        }
+    }
+
+    fn answer(&self, to: &Envelope, message_type: i32, content: &impl prost::Message) {
+        self.outbox.send(&Envelope::new(message_type, &to.correlation_id, content));
+    }
+
+    /// Messages of processors. One that does not decode is dropped.
+    fn serve_processor(&self, envelope: &Envelope) {
+        let content = envelope.content.clone();
+        match envelope.message_type {
+            kind::TP_REGISTER_REQUEST => {
+                let Ok(request) = TpRegisterRequest::decode(content) else { return };
+                self.register(envelope, &request);
+            }
+            kind::TP_UNREGISTER_REQUEST => {
+                self.processors.unregister(self.id);
+                self.answer(envelope, kind::TP_UNREGISTER_RESPONSE, &StatusOnly { status: tp_register_status::OK });
+            }
+            kind::TP_PROCESS_RESPONSE => {
+                let Ok(TpProcessResponse { status, message, extended_data }) = TpProcessResponse::decode(content)
+                else {
+                    return;
+                };
+                let answer = Answered { status, message, extended_data };
+                self.processors.answered(self.id, &envelope.correlation_id, answer);
+            }
+            kind::TP_STATE_GET_REQUEST => {
+                let Ok(request) = TpAddressesRequest::decode(content) else { return };
+                self.answer(envelope, kind::TP_STATE_GET_RESPONSE, &self.state_get(&request));
+            }
+            kind::TP_STATE_SET_REQUEST => {
+                let Ok(request) = TpStateSetRequest::decode(content) else { return };
+                self.answer(envelope, kind::TP_STATE_SET_RESPONSE, &self.state_set(&request));
+            }
+            kind::TP_STATE_DELETE_REQUEST => {
+                let Ok(request) = TpAddressesRequest::decode(content) else { return };
+                self.answer(envelope, kind::TP_STATE_DELETE_RESPONSE, &self.state_delete(request));
+            }
+            kind::TP_RECEIPT_ADD_DATA_REQUEST => {
+                let Ok(TpReceiptAddDataRequest { context_id, data }) = TpReceiptAddDataRequest::decode(content) else {
+                    return;
+                };
+                let added =
+                    self.processors.with_context(self.id, &context_id, |access, _| access.add_data(data).is_ok());
+                self.answer(envelope, kind::TP_RECEIPT_ADD_DATA_RESPONSE, &done(added));
+            }
+            kind::TP_EVENT_ADD_REQUEST => {
+                let Ok(TpEventAddRequest { context_id, event }) = TpEventAddRequest::decode(content) else { return };
+                let event = event.unwrap_or_default();
+                let added =
+                    self.processors.with_context(self.id, &context_id, |access, _| access.add_event(event).is_ok());
+                self.answer(envelope, kind::TP_EVENT_ADD_RESPONSE, &done(added));
+            }
+            _ => {}
+        }
+    }
+
+    /// A processor is told that it is registered before it gets anything to do.
+    fn register(&self, envelope: &Envelope, request: &TpRegisterRequest) {
+        if request.protocol_version > TP_PROTOCOL_VERSION {
+            let response =
+                TpRegisterResponse { status: tp_register_status::ERROR, protocol_version: TP_PROTOCOL_VERSION };
+            return self.answer(envelope, kind::TP_REGISTER_RESPONSE, &response);
+        }
+        let registered = self.processors.register(self.id, request);
+        let status = if registered { tp_register_status::OK } else { tp_register_status::ERROR };
+        let response = TpRegisterResponse { status, protocol_version: request.protocol_version };
+        self.answer(envelope, kind::TP_REGISTER_RESPONSE, &response);
+        self.processors.registered(&request.family, &request.version);
+    }
+
+    /// Each address has an entry, also where there is nothing.
+    fn state_get(&self, request: &TpAddressesRequest) -> TpStateGetResponse {
+        let read = self.processors.with_context(self.id, &request.context_id, |access, below| {
+            let read = request.addresses.iter().map(|address| {
+                let data = access.get(below, address)?.unwrap_or_default();
+                Ok(TpStateEntry { address: address.clone(), data })
+            });
+            read.collect::<Result<Vec<_>, crate::execute::AccessError>>()
+        });
+        match read {
+            // The context has ended; whatever comes of it does not count.
+            None => TpStateGetResponse { entries: Vec::new(), status: tp_state_status::OK },
+            Some(Ok(entries)) => TpStateGetResponse { entries, status: tp_state_status::OK },
+            Some(Err(_)) => TpStateGetResponse { entries: Vec::new(), status: tp_state_status::AUTHORIZATION_ERROR },
+        }
+    }
+
+    fn state_set(&self, request: &TpStateSetRequest) -> TpAddressesResponse {
+        let set = self.processors.with_context(self.id, &request.context_id, |access, _| {
+            access.set(request.entries.iter().map(|entry| (entry.address.as_str(), entry.data.clone())).collect())
+        });
+        let echo = || request.entries.iter().map(|entry| entry.address.clone()).collect();
+        addresses(set.map(|set| set.is_ok()), Vec::new(), echo)
+    }
+
+    fn state_delete(&self, request: TpAddressesRequest) -> TpAddressesResponse {
+        let texts: Vec<&str> = request.addresses.iter().map(String::as_str).collect();
+        let deleted = self.processors.with_context(self.id, &request.context_id, |access, _| access.delete(&texts));
+        let echo = request.addresses.clone();
+        addresses(deleted.map(|deleted| deleted.is_ok()), echo.clone(), || echo)
+    }
+
+    /// Requests of clients. One that does not decode is answered with "internal error".
+    fn serve_client(&self, envelope: &Envelope) {
+        let view = || self.node.view(&Caller::Anonymous);
+        let content = || envelope.content.clone();
+        match envelope.message_type {
+            kind::CLIENT_BATCH_SUBMIT_REQUEST => self.submit(envelope),
+            kind::CLIENT_BATCH_STATUS_REQUEST => self.batch_statuses(envelope),
+            kind::CLIENT_BLOCK_LIST_REQUEST => self.list(envelope, Kind::Block, kind::CLIENT_BLOCK_LIST_RESPONSE),
+            kind::CLIENT_BATCH_LIST_REQUEST => self.list(envelope, Kind::Batch, kind::CLIENT_BATCH_LIST_RESPONSE),
+            kind::CLIENT_TRANSACTION_LIST_REQUEST => {
+                self.list(envelope, Kind::Transaction, kind::CLIENT_TRANSACTION_LIST_RESPONSE);
+            }
+            kind::CLIENT_BLOCK_GET_BY_ID_REQUEST => {
+                self.get(envelope, kind::CLIENT_BLOCK_GET_RESPONSE, |request| view().get(Kind::Block, request))
+            }
+            kind::CLIENT_BATCH_GET_REQUEST => {
+                self.get(envelope, kind::CLIENT_BATCH_GET_RESPONSE, |request| view().get(Kind::Batch, request))
+            }
+            kind::CLIENT_TRANSACTION_GET_REQUEST => {
+                self.get(envelope, kind::CLIENT_TRANSACTION_GET_RESPONSE, |request| {
+                    view().get(Kind::Transaction, request)
+                });
+            }
+            kind::CLIENT_BLOCK_GET_BY_TRANSACTION_ID_REQUEST => {
+                self.get(envelope, kind::CLIENT_BLOCK_GET_RESPONSE, |request| {
+                    view().block_of(Kind::Transaction, request)
+                });
+            }
+            kind::CLIENT_BLOCK_GET_BY_BATCH_ID_REQUEST => {
+                self.get(envelope, kind::CLIENT_BLOCK_GET_RESPONSE, |request| view().block_of(Kind::Batch, request));
+            }
+            kind::CLIENT_BLOCK_GET_BY_NUM_REQUEST => {
+                let by_number = |request: BlockGetByNumRequest| view().block_by_number(request.block_num);
+                let response = BlockGetByNumRequest::decode(content()).map_or_else(|_| undecoded_get(), by_number);
+                self.answer(envelope, kind::CLIENT_BLOCK_GET_RESPONSE, &response);
+            }
+            kind::CLIENT_STATE_LIST_REQUEST => {
+                let undecoded = |_| StateListResponse { status: status::INTERNAL_ERROR, ..Default::default() };
+                let list = |request| view().state_list(&request);
+                let response = StateListRequest::decode(content()).map_or_else(undecoded, list);
+                self.answer(envelope, kind::CLIENT_STATE_LIST_RESPONSE, &response);
+            }
+            kind::CLIENT_STATE_GET_REQUEST => {
+                let undecoded = |_| StateGetResponse { status: status::INTERNAL_ERROR, ..Default::default() };
+                let response =
+                    StateGetRequest::decode(content()).map_or_else(undecoded, |request| view().state_get(&request));
+                self.answer(envelope, kind::CLIENT_STATE_GET_RESPONSE, &response);
+            }
+            kind::CLIENT_RECEIPT_GET_REQUEST => {
+                let undecoded = |_| ReceiptGetResponse { status: status::INTERNAL_ERROR, receipts: Vec::new() };
+                let response =
+                    ReceiptGetRequest::decode(content()).map_or_else(undecoded, |request| view().receipts(&request));
+                self.answer(envelope, kind::CLIENT_RECEIPT_GET_RESPONSE, &response);
+            }
+            kind::CLIENT_PEERS_GET_REQUEST => {
+                self.answer(envelope, kind::CLIENT_PEERS_GET_RESPONSE, &self.node.peers())
+            }
+            kind::CLIENT_STATUS_GET_REQUEST => {
+                self.answer(envelope, kind::CLIENT_STATUS_GET_RESPONSE, &self.node.status());
+            }
+            _ => {}
+        }
+    }
+
+    fn submit(&self, envelope: &Envelope) {
+        let (outbox, id) = (Arc::clone(&self.outbox), envelope.correlation_id.clone());
+        let answer = move |(status, _): (i32, String)| {
+            outbox.send(&Envelope::new(kind::CLIENT_BATCH_SUBMIT_RESPONSE, id, &StatusOnly { status }));
+        };
+        match BatchSubmitRequest::decode(envelope.content.clone()) {
+            Ok(request) => self.node.submit(&Caller::Anonymous, request.batches, Box::new(answer)),
+            Err(_) => answer((submit_status::INTERNAL_ERROR, String::new())),
+        }
+    }
+
+    fn batch_statuses(&self, envelope: &Envelope) {
+        let (outbox, id) = (Arc::clone(&self.outbox), envelope.correlation_id.clone());
+        let answer = move |response: BatchStatusResponse| {
+            outbox.send(&Envelope::new(kind::CLIENT_BATCH_STATUS_RESPONSE, id, &response));
+        };
+        match BatchStatusRequest::decode(envelope.content.clone()) {
+            Ok(request) => self.node.batch_statuses(&Caller::Anonymous, &request, Box::new(answer)),
+            Err(_) => answer(BatchStatusResponse { status: status::INTERNAL_ERROR, batch_statuses: Vec::new() }),
+        }
+    }
+
+    fn list(&self, envelope: &Envelope, kind: Kind, response_type: i32) {
+        let undecoded = |_| ListResponse { status: status::INTERNAL_ERROR, ..ListResponse::default() };
+        let list = |request| self.node.view(&Caller::Anonymous).list(kind, &request);
+        let response = ListRequest::decode(envelope.content.clone()).map_or_else(undecoded, list);
+        self.answer(envelope, response_type, &response);
+    }
+
+    fn get(&self, envelope: &Envelope, response_type: i32, get: impl FnOnce(&GetRequest) -> GetResponse) {
+        let request = GetRequest::decode(envelope.content.clone());
+        let response = request.map_or_else(|_| undecoded_get(), |request| get(&request));
+        self.answer(envelope, response_type, &response);
+    }
+
+    fn serve_subscriber(&mut self, envelope: &Envelope) {
+        match envelope.message_type {
+            kind::CLIENT_EVENTS_SUBSCRIBE_REQUEST => self.subscribe(envelope),
+            kind::CLIENT_EVENTS_UNSUBSCRIBE_REQUEST => {
+                self.subscriber = None;
+                self.answer(envelope, kind::CLIENT_EVENTS_UNSUBSCRIBE_RESPONSE, &StatusOnly { status: status::OK });
+            }
+            kind::CLIENT_EVENTS_GET_REQUEST => {
+                let response = self.events(envelope.content.clone());
+                self.answer(envelope, kind::CLIENT_EVENTS_GET_RESPONSE, &response);
+            }
+            _ => {}
+        }
+    }
+
+    /// The answer comes before the first events.
+    fn subscribe(&mut self, envelope: &Envelope) {
+        let (response, subscriber) = match self.subscriber_of(envelope.content.clone()) {
+            Ok(subscriber) => {
+                let response = EventsSubscribeResponse { status: events_subscribe_status::OK, ..Default::default() };
+                (response, Some(subscriber))
+            }
+            Err((status, response_message)) => (EventsSubscribeResponse { status, response_message }, None),
+        };
+        self.answer(envelope, kind::CLIENT_EVENTS_SUBSCRIBE_RESPONSE, &response);
+        if let Some(subscriber) = subscriber {
+            self.node.subscribe(&subscriber);
+            self.subscriber = Some(subscriber);
+        }
+    }
+
+    fn subscriber_of(&self, content: Bytes) -> Result<Arc<Subscriber>, (i32, String)> {
+        let invalid = |text: String| (events_subscribe_status::INVALID_FILTER, text);
+        let request = EventsSubscribeRequest::decode(content).map_err(|error| invalid(error.to_string()))?;
+        let wanted = Subscriptions::new(&request.subscriptions).map_err(|error| invalid(error.to_string()))?;
+        let next = self
+            .first_block(&request.last_known_block_ids)
+            .ok_or_else(|| (events_subscribe_status::UNKNOWN_BLOCK, "Unable to find a known block".to_owned()))?;
+        let (node, outbox) = (Arc::clone(&self.node), Arc::clone(&self.outbox));
+        let sink = move |block: &BlockEvents| {
+            let mut events = node.view(&Caller::Anonymous).shown(block.clone()).events();
+            events.retain(|event| wanted.want(event));
+            // No empty lists.
+            events.is_empty() || outbox.send(&Envelope::new(kind::CLIENT_EVENTS, "", &EventList { events }))
+        };
+        Ok(Subscriber::new(next, sink))
+    }
+
+    /// After the highest of the known blocks, or after the newest; nothing if none of them is known.
+    fn first_block(&self, known: &[String]) -> Option<u64> {
+        let view = self.node.view(&Caller::Anonymous);
+        if known.is_empty() {
+            return Some(view.head().map_or(0, |(header, _)| header.block_num + 1));
+        }
+        let after =
+            |id: &String| if id == NO_BLOCK { Some(0) } else { view.number_of_block(id).map(|number| number + 1) };
+        known.iter().take(EVENT_BLOCKS_MAX).filter_map(after).max()
+    }
+
+    fn events(&self, content: Bytes) -> EventsGetResponse {
+        let failed = |status| EventsGetResponse { status, events: Vec::new() };
+        let Ok(request) = EventsGetRequest::decode(content) else { return failed(events_get_status::INTERNAL_ERROR) };
+        let Ok(wanted) = Subscriptions::new(&request.subscriptions) else {
+            return failed(events_get_status::INVALID_FILTER);
+        };
+        let view = self.node.view(&Caller::Anonymous);
+        let block = |id: &String| view.number_of_block(id).and_then(|number| view.block_events(number));
+        let blocks: Option<Vec<_>> = request.block_ids.iter().map(block).collect();
+        let Some(blocks) = blocks.filter(|blocks| blocks.len() <= EVENT_BLOCKS_MAX) else {
+            return failed(events_get_status::UNKNOWN_BLOCK);
+        };
+        let events = blocks.iter().flat_map(BlockEvents::events).filter(|event| wanted.want(event)).collect();
+        EventsGetResponse { status: events_get_status::OK, events }
+    }
+}
+
+impl StreamSession for Session {
+    fn received(&mut self, bytes: &[u8]) -> Result<(), StreamEnded> {
+        self.incoming.received(bytes);
+        self.processors.heard(self.id);
+        while let Some(heard) = self.incoming.next()? {
+            match heard {
+                Heard::Ping(answer) => self.outbox.send_command(&answer),
+                Heard::Message(message) if message.is_empty() => self.outbox.send_empty(),
+                Heard::Message(message) => match Envelope::decode(message) {
+                    Ok(envelope) => self.serve(envelope),
+                    Err(error) => tracing::debug!(%error, "a message does not decode and is dropped"),
+                },
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.processors.disconnect(self.id);
+    }
+}
+
+fn undecoded_get() -> GetResponse {
+    GetResponse { status: status::INTERNAL_ERROR, item: None }
+}
+
+/// The answer to a set or a delete: of a context that has ended, `ended`.
+fn addresses(done: Option<bool>, ended: Vec<String>, echo: impl FnOnce() -> Vec<String>) -> TpAddressesResponse {
+    match done {
+        None => TpAddressesResponse { addresses: ended, status: tp_state_status::OK },
+        Some(true) => TpAddressesResponse { addresses: echo(), status: tp_state_status::OK },
+        Some(false) => TpAddressesResponse { addresses: Vec::new(), status: tp_state_status::AUTHORIZATION_ERROR },
+    }
+}
+
+fn done(added: Option<bool>) -> StatusSecond {
+    let added = added.unwrap_or(false);
+    StatusSecond { status: if added { tp_register_status::OK } else { tp_register_status::ERROR } }
+}

@@ -1,0 +1,298 @@
+use std::sync::mpsc;
+
+use bytes::Bytes;
+use coco_kv::Store;
+use coco_protocol::conformance::SingleNode;
+use coco_protocol::{Job, OpenGate, Prepared, Protocol, SocketClosed};
+use prost::Message as _;
+use serde_json::json;
+
+use super::zmtp::{Heard, Incoming, testing};
+use super::*;
+use crate::Sawtooth;
+use crate::batch::SignedBatch;
+use crate::execute::{Executed, Failure};
+use crate::messages::client::{
+    BatchSubmitRequest, EventsSubscribeRequest, EventsSubscribeResponse, GetRequest, GetResponse, ListRequest,
+    ListResponse, status,
+};
+use crate::messages::ledger::{Block, BlockHeader, EventList, EventSubscription};
+use crate::messages::processor::{
+    Empty, StatusOnly, TpAddressesRequest, TpAddressesResponse, TpProcessRequest, TpProcessResponse, TpRegisterRequest,
+    TpRegisterResponse, TpStateEntry, TpStateGetResponse, TpStateSetRequest, tp_process_status,
+};
+use crate::messages::{Envelope, kind};
+use crate::protocol_tests::sawtooth;
+use crate::testing::{Draft, Signer, intkey};
+
+/// The other end of a connection.
+struct Client {
+    session: Box<dyn StreamSession>,
+    arrived: mpsc::Receiver<Bytes>,
+    incoming: Incoming,
+}
+
+struct Wire(mpsc::Sender<Bytes>);
+
+impl Stream for Wire {
+    fn send(&self, bytes: Bytes) -> Result<(), SocketClosed> {
+        self.0.send(bytes).map_err(|_| SocketClosed)
+    }
+}
+
+impl Client {
+    fn connect(service: &dyn StreamService) -> Self {
+        let (to_client, arrived) = mpsc::channel();
+        let mut session = service.open(Arc::new(Wire(to_client)));
+        session.received(&testing::hello()).unwrap();
+        Self { session, arrived, incoming: Incoming::new() }
+    }
+
+    fn say(&mut self, message_type: i32, id: &str, content: &impl prost::Message) {
+        let envelope = Envelope::new(message_type, id, content);
+        self.session.received(&testing::message(&envelope.bytes())).unwrap();
+    }
+
+    /// The next message that has arrived by now.
+    fn hear(&mut self) -> Option<Envelope> {
+        self.arrived.try_iter().for_each(|bytes| self.incoming.received(&bytes));
+        match self.incoming.next().unwrap()? {
+            Heard::Message(message) => Some(Envelope::decode(message).unwrap()),
+            Heard::Ping(_) => panic!("the node does not ping below its own messages"),
+        }
+    }
+
+    fn expect<M: prost::Message + Default>(&mut self, message_type: i32) -> M {
+        let envelope = self.hear().expect("a message has arrived");
+        assert_eq!(envelope.message_type, message_type);
+        M::decode(envelope.content).unwrap()
+    }
+
+    fn register(&mut self, family: &str) {
+        let request = TpRegisterRequest { family: family.into(), version: "1.0".into(), ..Default::default() };
+        self.say(kind::TP_REGISTER_REQUEST, "r", &request);
+        let response: TpRegisterResponse = self.expect(kind::TP_REGISTER_RESPONSE);
+        assert_eq!(response.status, 1);
+    }
+
+    fn answer(&mut self, request: &TpProcessRequest, status: i32) {
+        let response = TpProcessResponse { status, message: "because".into(), extended_data: Bytes::new() };
+        self.say(kind::TP_PROCESS_RESPONSE, &request.context_id, &response);
+    }
+}
+
+/// A ledger with a component endpoint and one batch that processors have to execute.
+struct World {
+    protocol: Arc<Sawtooth>,
+    service: Arc<dyn StreamService>,
+    processors: Arc<Processors>,
+}
+
+impl World {
+    fn new() -> Self {
+        let protocol = sawtooth();
+        let node = SingleNode::found(protocol.clone(), &json!({}), Arc::new(OpenGate));
+        let service = protocol.clone().serve_stream(node).expect("Sawtooth has a component endpoint");
+        Self { processors: protocol.processors(), protocol, service }
+    }
+
+    /// Starts executing a batch; what comes of it arrives here.
+    fn start(&self, batch: &Bytes) -> mpsc::Receiver<Option<Result<Executed, Failure>>> {
+        let (to_test, results) = mpsc::channel();
+        let store = Store::new();
+        let done = move |prepared: Option<Prepared>| {
+            let result = prepared.map(|prepared| *prepared.result.downcast().expect("what a run comes to"));
+            drop(to_test.send(result));
+        };
+        let job = Job::new(store.begin_tracked(&store.snapshot()), 1_000, Box::new(done));
+        let admitted = crate::protocol::admitted(SignedBatch::admit(batch.clone()).unwrap(), Default::default());
+        self.protocol.prepare(&admitted, job);
+        results
+    }
+}
+
+fn external(nonce: &str) -> Bytes {
+    let draft = Draft {
+        family: "outside",
+        nonce: nonce.into(),
+        inputs: vec!["aa".into()],
+        outputs: vec!["aa".into()],
+        ..Draft::default()
+    };
+    Signer::new(1).single(&draft)
+}
+
+fn place() -> String {
+    format!("aa{}", "0".repeat(68))
+}
+
+#[test]
+fn a_processor_executes_a_batch_over_the_wire() {
+    let world = World::new();
+    let mut processor = Client::connect(&*world.service);
+    processor.register("outside");
+    let results = world.start(&external("1"));
+    let request: TpProcessRequest = processor.expect(kind::TP_PROCESS_REQUEST);
+    assert_eq!(request.header.clone().unwrap().family_name, "outside");
+    let (context_id, addresses) = (request.context_id.clone(), vec![place()]);
+    processor.say(kind::TP_STATE_GET_REQUEST, "g", &TpAddressesRequest { context_id: context_id.clone(), addresses });
+    let read: TpStateGetResponse = processor.expect(kind::TP_STATE_GET_RESPONSE);
+    assert_eq!(read.entries, [TpStateEntry { address: place(), data: Bytes::new() }], "nothing there, but told");
+    let set = |processor: &mut Client, address: String| {
+        let entries = vec![TpStateEntry { address, data: Bytes::from_static(b"v") }];
+        processor.say(kind::TP_STATE_SET_REQUEST, "s", &TpStateSetRequest { context_id: context_id.clone(), entries });
+        let response: TpAddressesResponse = processor.expect(kind::TP_STATE_SET_RESPONSE);
+        (response.status, response.addresses)
+    };
+    assert_eq!(set(&mut processor, "bb".repeat(35)), (2, vec![]));
+    assert_eq!(set(&mut processor, place()), (1, vec![place()]));
+    assert!(results.try_recv().is_err());
+    processor.answer(&request, tp_process_status::OK);
+    let executed = results.try_recv().unwrap().unwrap().unwrap();
+    assert_eq!(executed.changes.len(), 1);
+    assert_eq!(executed.receipts[0].state_changes[0].address, place());
+    processor.answer(&request, tp_process_status::OK);
+    assert_eq!(set(&mut processor, place()), (1, vec![]), "a context that has ended");
+}
+
+#[test]
+fn a_processor_that_is_lost_is_replaced_and_an_invalid_transaction_says_why() {
+    let world = World::new();
+    let mut first = Client::connect(&*world.service);
+    first.register("outside");
+    let results = world.start(&external("1"));
+    let stale: TpProcessRequest = first.expect(kind::TP_PROCESS_REQUEST);
+    let mut second = Client::connect(&*world.service);
+    second.register("outside");
+    second.answer(&stale, tp_process_status::OK);
+    drop(first);
+    let request: TpProcessRequest = second.expect(kind::TP_PROCESS_REQUEST);
+    assert_ne!(request.context_id, stale.context_id);
+    second.answer(&stale, tp_process_status::OK);
+    assert!(results.try_recv().is_err(), "somebody else's question is not answered");
+    second.answer(&request, tp_process_status::INVALID_TRANSACTION);
+    assert_eq!(results.try_recv().unwrap().unwrap().unwrap_err().message, "because");
+}
+
+#[test]
+fn work_goes_round_and_no_processor_gets_more_than_it_takes() {
+    let world = World::new();
+    let mut processors = [Client::connect(&*world.service), Client::connect(&*world.service)];
+    processors.iter_mut().for_each(|processor| processor.register("outside"));
+    let batches: Vec<_> = (0..22).map(|nonce| world.start(&external(&nonce.to_string()))).collect();
+    let mut asked: Vec<Vec<TpProcessRequest>> = Vec::new();
+    for processor in &mut processors {
+        let requests = std::iter::from_fn(|| processor.hear());
+        asked.push(requests.map(|request| TpProcessRequest::decode(request.content).unwrap()).collect());
+    }
+    assert_eq!(asked.iter().map(Vec::len).collect::<Vec<_>>(), [10, 10]);
+    processors[1].answer(&asked[1][3], tp_process_status::OK);
+    assert!(processors[1].hear().is_some() && processors[0].hear().is_none());
+    assert_eq!(batches.iter().filter(|results| results.try_recv().is_ok()).count(), 1);
+}
+
+#[test]
+fn nothing_waits_for_ever() {
+    let world = World::new();
+    let unserved = world.start(&external("1"));
+    world.processors.tick(30_999);
+    assert!(unserved.try_recv().is_err());
+    world.processors.tick(31_000);
+    assert!(unserved.try_recv().unwrap().unwrap().unwrap_err().message.contains("has registered"));
+    let mut silent = Client::connect(&*world.service);
+    silent.register("outside");
+    let results = world.start(&external("2"));
+    for attempt in 1..=3 {
+        assert!(results.try_recv().is_err());
+        world.processors.tick(31_000 + attempt * 10_000);
+    }
+    assert!(results.try_recv().unwrap().unwrap().unwrap_err().message.contains("in time, 3 times"));
+    let asked = std::iter::from_fn(|| silent.hear()).filter(|request| request.message_type == kind::TP_PROCESS_REQUEST);
+    assert_eq!(asked.count(), 3);
+    let mut failing = Client::connect(&*world.service);
+    failing.register("outside");
+    let results = world.start(&external("3"));
+    for _ in 0..3 {
+        let request: TpProcessRequest = failing.expect(kind::TP_PROCESS_REQUEST);
+        failing.answer(&request, tp_process_status::INTERNAL_ERROR);
+    }
+    assert!(results.try_recv().unwrap().unwrap().is_err());
+}
+
+#[test]
+fn a_silent_processor_is_asked_whether_it_is_there() {
+    let world = World::new();
+    world.processors.tick(1_000);
+    let mut processor = Client::connect(&*world.service);
+    processor.register("outside");
+    world.processors.tick(11_000);
+    assert!(processor.hear().is_none());
+    world.processors.tick(11_001);
+    let ping = processor.hear().unwrap();
+    assert_eq!((ping.message_type, ping.content.len()), (kind::PING_REQUEST, 0));
+    processor.say(kind::PING_RESPONSE, &ping.correlation_id, &Empty {});
+    for now_ms in [22_000, 32_000, 42_000] {
+        world.processors.tick(now_ms);
+        assert_eq!(processor.hear().unwrap().message_type, kind::PING_REQUEST);
+    }
+    world.processors.tick(52_000);
+    let results = world.start(&external("1"));
+    assert!(processor.hear().is_none(), "it gets no work");
+    assert!(results.try_recv().is_err());
+}
+
+#[test]
+fn an_example_family_is_native_until_somebody_registers_for_it() {
+    let world = World::new();
+    let batch = Signer::new(1).single(&intkey("set", "a", 1));
+    assert!(world.start(&batch).try_recv().unwrap().unwrap().is_ok());
+    let mut processor = Client::connect(&*world.service);
+    processor.register("intkey");
+    let results = world.start(&batch);
+    assert!(results.try_recv().is_err());
+    processor.say(kind::TP_UNREGISTER_REQUEST, "u", &Empty {});
+    let request: TpProcessRequest = processor.expect(kind::TP_PROCESS_REQUEST);
+    let unregistered: StatusOnly = processor.expect(kind::TP_UNREGISTER_RESPONSE);
+    assert_eq!(unregistered.status, 1);
+    processor.answer(&request, tp_process_status::OK);
+    assert!(results.try_recv().unwrap().unwrap().is_ok(), "what was sent before may still be answered");
+    let request = TpRegisterRequest { family: "sawtooth_settings".into(), version: "1.0".into(), ..Default::default() };
+    processor.say(kind::TP_REGISTER_REQUEST, "r", &request);
+    assert_eq!(processor.expect::<TpRegisterResponse>(kind::TP_REGISTER_RESPONSE).status, 2);
+    let newer = TpRegisterRequest { protocol_version: 2, ..request };
+    processor.say(kind::TP_REGISTER_REQUEST, "r", &newer);
+    let response: TpRegisterResponse = processor.expect(kind::TP_REGISTER_RESPONSE);
+    assert_eq!((response.status, response.protocol_version), (2, 1));
+}
+
+#[test]
+fn a_client_submits_reads_and_hears_of_blocks() {
+    let world = World::new();
+    let mut client = Client::connect(&*world.service);
+    let subscription = EventSubscription { event_type: "sawtooth/block-commit".into(), filters: Vec::new() };
+    let subscribe =
+        EventsSubscribeRequest { subscriptions: vec![subscription], last_known_block_ids: vec!["0".repeat(16)] };
+    client.say(kind::CLIENT_EVENTS_SUBSCRIBE_REQUEST, "e", &subscribe);
+    let response: EventsSubscribeResponse = client.expect(kind::CLIENT_EVENTS_SUBSCRIBE_RESPONSE);
+    assert_eq!(response.status, 1);
+    let number = |events: EventList| events.events[0].attributes[1].value.clone();
+    assert_eq!(number(client.expect(kind::CLIENT_EVENTS)), "0");
+    let batch = Signer::new(1).single(&intkey("set", "a", 1));
+    client.say(kind::CLIENT_BATCH_SUBMIT_REQUEST, "b", &BatchSubmitRequest { batches: vec![batch] });
+    assert_eq!(number(client.expect(kind::CLIENT_EVENTS)), "1");
+    assert_eq!(client.expect::<StatusOnly>(kind::CLIENT_BATCH_SUBMIT_RESPONSE).status, 1);
+    client.say(kind::CLIENT_BLOCK_LIST_REQUEST, "l", &ListRequest::default());
+    let list: ListResponse = client.expect(kind::CLIENT_BLOCK_LIST_RESPONSE);
+    let block = Block::decode(list.items[0].clone()).unwrap();
+    assert_eq!((list.items.len(), BlockHeader::decode(block.header).unwrap().block_num), (2, 1));
+    let absent = GetRequest { id: "0".repeat(128) };
+    client.say(kind::CLIENT_BATCH_GET_REQUEST, "g", &absent);
+    assert_eq!(client.expect::<GetResponse>(kind::CLIENT_BATCH_GET_RESPONSE).status, status::NO_RESOURCE);
+    let unknown = EventsSubscribeRequest { last_known_block_ids: vec!["f".repeat(128)], ..subscribe };
+    client.say(kind::CLIENT_EVENTS_SUBSCRIBE_REQUEST, "e", &unknown);
+    assert_eq!(client.expect::<EventsSubscribeResponse>(kind::CLIENT_EVENTS_SUBSCRIBE_RESPONSE).status, 3);
+    client.say(kind::CLIENT_EVENTS_UNSUBSCRIBE_REQUEST, "u", &Empty {});
+    assert_eq!(client.expect::<StatusOnly>(kind::CLIENT_EVENTS_UNSUBSCRIBE_RESPONSE).status, 1);
+    client.say(kind::PING_REQUEST, "p", &Empty {});
+    assert_eq!(client.hear().unwrap().message_type, kind::PING_RESPONSE);
+}

@@ -1,0 +1,169 @@
+//! One batch on its way: its transactions one after the other, all or nothing.
+//!
+//! A run knows nothing of where the state is: whoever drives it gives it a reader. A native family executes within [`Run::step`];
+//! where another has to, `step` says so, and the run waits with its [`Access`] open until [`Run::finish`].
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::access::{Access, StateReader};
+use crate::address::{Address, prefix_from_hex};
+use crate::batch::{SignedBatch, SignedTransaction};
+use crate::families::{self, Facts, Native};
+use crate::messages::client::InvalidTransaction;
+use crate::messages::ledger::TransactionReceipt;
+use crate::settings;
+
+/// Bytes that one batch may write, with its events and its receipts' data.
+const BATCH_WRITES_BYTES_MAX: usize = 12 << 20;
+
+/// See the module's text.
+pub struct Run {
+    batch: Arc<SignedBatch>,
+    facts: Facts,
+    next: usize,
+    open: Option<Access>,
+    done: Executed,
+    bytes: usize,
+}
+
+/// What a batch has done.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Executed {
+    pub changes: BTreeMap<Address, Option<Bytes>>,
+    pub receipts: Vec<TransactionReceipt>,
+}
+
+/// Why a batch is invalid: what its status will say.
+pub type Failure = InvalidTransaction;
+
+/// Where a run stands.
+pub enum Step {
+    Done(Result<Executed, Failure>),
+    /// Somebody else has to execute this transaction.
+    External(Box<SignedTransaction>),
+}
+
+/// The state below a transaction of a run.
+struct Below<'a> {
+    changes: &'a BTreeMap<Address, Option<Bytes>>,
+    state: &'a mut dyn StateReader,
+}
+
+impl StateReader for Below<'_> {
+    fn read(&mut self, address: &Address) -> Option<Bytes> {
+        match self.changes.get(address) {
+            Some(changed) => changed.clone(),
+            None => self.state.read(address),
+        }
+    }
+}
+
+impl Run {
+    pub fn new(batch: Arc<SignedBatch>, facts: Facts) -> Self {
+        Self { batch, facts, next: 0, open: None, done: Executed::default(), bytes: 0 }
+    }
+
+    /// The same on top of what an earlier batch of the same block has changed.
+    pub fn above(batch: Arc<SignedBatch>, facts: Facts, changes: BTreeMap<Address, Option<Bytes>>) -> Self {
+        Self { batch, facts, next: 0, open: None, done: Executed { changes, receipts: Vec::new() }, bytes: 0 }
+    }
+
+    /// Goes on until the end, or until a transaction that `native` leaves to others.
+    pub fn step(&mut self, state: &mut dyn StateReader, native: impl Fn(&str, &str) -> Option<Native>) -> Step {
+        let batch = Arc::clone(&self.batch);
+        while let Some(transaction) = batch.transactions.get(self.next) {
+            if self.bytes > BATCH_WRITES_BYTES_MAX {
+                return Step::Done(Err(failure(transaction, "the batch writes too much".to_owned())));
+            }
+            let mut access = match self.prepare(state, transaction) {
+                Ok(access) => access,
+                Err(message) => return Step::Done(Err(failure(transaction, message))),
+            };
+            let header = &transaction.header;
+            let Some(family) = native(&header.family_name, &header.family_version) else {
+                self.open = Some(access);
+                return Step::External(Box::new(transaction.clone()));
+            };
+            let mut below = Below { changes: &self.done.changes, state };
+            let mut call =
+                families::Call { header, payload: &transaction.payload, access: &mut access, below: &mut below };
+            if let Err(families::Invalid(message)) = family(&mut call, &self.facts) {
+                return Step::Done(Err(failure(transaction, message)));
+            }
+            self.keep(access);
+        }
+        Step::Done(Ok(std::mem::take(&mut self.done)))
+    }
+
+    /// What the open transaction may do, on top of the state; nothing if none is open.
+    pub fn with_open<T>(
+        &mut self,
+        state: &mut dyn StateReader,
+        f: impl FnOnce(&mut Access, &mut dyn StateReader) -> T,
+    ) -> Option<T> {
+        let mut below = Below { changes: &self.done.changes, state };
+        self.open.as_mut().map(|access| f(access, &mut below))
+    }
+
+    /// Whether the open transaction has written nothing outside these namespaces.
+    pub fn open_writes_only_below(&self, namespaces: &[Vec<u8>]) -> bool {
+        self.open.as_ref().is_none_or(|access| access.wrote_only_below(namespaces))
+    }
+
+    /// The open transaction starts anew, with another processor.
+    pub fn restart_open(&mut self) {
+        let transaction = self.batch.transactions.get(self.next);
+        self.open = transaction.and_then(|transaction| Access::new(&transaction.id, &transaction.header).ok());
+    }
+
+    /// The open transaction is done.
+    pub fn finish_open(&mut self) {
+        if let Some(access) = self.open.take() {
+            self.keep(access);
+        }
+    }
+
+    /// The open transaction cannot be done, and so the batch cannot.
+    pub fn fail_open(&mut self, message: String, extended_data: Bytes) -> Failure {
+        self.open = None;
+        let transaction_id = self.batch.transactions.get(self.next).map(|transaction| transaction.id.clone());
+        Failure { transaction_id: transaction_id.unwrap_or_default(), message, extended_data }
+    }
+
+    fn keep(&mut self, access: Access) {
+        self.bytes += access.bytes();
+        let (changes, receipt) = access.finish();
+        self.done.changes.extend(changes);
+        self.done.receipts.push(receipt);
+        self.next += 1;
+    }
+
+    /// Checks what the header declares against the network's setting of families.
+    fn prepare(&self, state: &mut dyn StateReader, transaction: &SignedTransaction) -> Result<Access, String> {
+        let header = &transaction.header;
+        let access = Access::new(&transaction.id, header)?;
+        let mut below = Below { changes: &self.done.changes, state };
+        let Some(families) = settings::transaction_families(&mut below) else { return Ok(access) };
+        let of =
+            |family: &&settings::Family| family.family == header.family_name && family.version == header.family_version;
+        let Some(family) = families.iter().find(of) else {
+            return Err(format!(
+                "{} {} is not among the families that this network allows",
+                header.family_name, header.family_version
+            ));
+        };
+        let Some(namespaces) = &family.namespaces else { return Ok(access) };
+        let namespaces: Vec<_> = namespaces.iter().filter_map(|text| prefix_from_hex(text)).collect();
+        match access.writes_only_below(&namespaces) {
+            true => Ok(access),
+            false => Err(format!("an output of the transaction is not in a namespace of {}", header.family_name)),
+        }
+    }
+}
+
+fn failure(transaction: &SignedTransaction, message: String) -> Failure {
+    Failure { transaction_id: transaction.id.clone(), message, extended_data: Bytes::new() }
+}

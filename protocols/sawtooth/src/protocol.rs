@@ -1,0 +1,155 @@
+//! Sawtooth at the seam: what the framework asks, answered by the modules beside this one.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use coco_crypto::sha256;
+use coco_kv::{Snapshot, Tx};
+use coco_protocol::{
+    Admitted, Caller, Claims, CommittedBatch, Context, GenesisError, Integrity, Job, LedgerHandle, Outcome, Pool,
+    Protocol, Rejection, RejectionReason, Service, StreamService,
+};
+
+use crate::batch::{SignedBatch, invalid};
+use crate::block::Verdict;
+use crate::chain::Chain;
+use crate::component::{ComponentService, Processors};
+use crate::events::Hub;
+use crate::execute::{Executed, Failure};
+use crate::messages::client::submit_status;
+use crate::network::{consensus_record, write_genesis};
+use crate::pool::{PoolLimits, SawtoothPool};
+use crate::query::Node;
+use crate::rest::RestService;
+use crate::tables::id_key;
+
+/// The ledger's name.
+pub const NAME: &str = "sawtooth";
+
+/// Where randomness for names on the wire comes from.
+pub type Random = Arc<dyn Fn(&mut [u8]) + Send + Sync>;
+
+/// A Sawtooth ledger on one node.
+pub struct Sawtooth {
+    chain: Arc<Chain>,
+    hub: Arc<Hub>,
+    processors: Arc<Processors>,
+}
+
+impl Sawtooth {
+    pub fn new(random: Random) -> Self {
+        let chain: Arc<Chain> = Arc::default();
+        Self { processors: Arc::new(Processors::new(Arc::clone(&chain), random)), hub: Arc::default(), chain }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn processors(&self) -> Arc<Processors> {
+        Arc::clone(&self.processors)
+    }
+
+    fn node(&self, handle: Arc<dyn LedgerHandle>) -> Arc<Node> {
+        Arc::new(Node::new(handle, Arc::clone(&self.hub)))
+    }
+}
+
+impl Protocol for Sawtooth {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn genesis(&self, tx: &mut Tx, config: &serde_json::Value, context: &Context<'_>) -> Result<(), GenesisError> {
+        if config.is_null() {
+            // A network without this ledger: it serves nothing and takes nothing in.
+            return Ok(());
+        }
+        let refused = |message| GenesisError { ledger: NAME, message };
+        let (config, tip) = write_genesis(tx, config, context).map_err(refused)?;
+        self.chain.begin(config, tip);
+        Ok(())
+    }
+
+    fn admit(&self, submission: Bytes, caller: &Caller) -> Result<Admitted, Rejection> {
+        Ok(admitted(SignedBatch::admit(submission)?, caller.clone()))
+    }
+
+    fn readmit(&self, submission: Bytes, _finding: Bytes, caller: Caller) -> Result<Admitted, Rejection> {
+        Ok(admitted(SignedBatch::decode(submission)?, caller))
+    }
+
+    fn pool(&self) -> Box<dyn Pool> {
+        Box::new(SawtoothPool::new(Arc::clone(&self.chain), self.processors.clone(), PoolLimits::default()))
+    }
+
+    fn has_blocks(&self) -> bool {
+        true
+    }
+
+    fn open_block(&self, tx: &mut Tx, _context: &Context<'_>) -> Result<(), Rejection> {
+        let busy = |error: crate::chain::Behind| broken(error.to_string());
+        self.chain.open_block(tx).map_err(busy)
+    }
+
+    fn execute(&self, tx: &mut Tx, admitted: &Admitted, context: &Context<'_>) -> Result<Outcome, Rejection> {
+        let batch: &Arc<SignedBatch> = admitted.decoded().ok_or_else(|| invalid("not a Sawtooth batch"))?;
+        let prepared = context.prepared::<Result<Executed, Failure>>();
+        let verdict = self.chain.with_open(|open| open.execute(tx, batch, prepared, context));
+        let verdict = verdict.ok_or_else(|| broken("no block is open".to_owned()))??;
+        let (kind, result) = match &verdict {
+            Verdict::Valid => ("batch", sha256(&batch.raw)),
+            Verdict::Invalid(failure) => ("invalid batch", sha256(failure.message.as_bytes())),
+        };
+        let claims = Claims { protocol: NAME, kind, id: admitted.id.clone(), result, container: None };
+        Ok(Outcome { claims: Some(claims), response: admitted.id.clone() })
+    }
+
+    fn prepare(&self, admitted: &Admitted, job: Job) {
+        if let Some(batch) = admitted.decoded::<Arc<SignedBatch>>() {
+            self.processors.start(Arc::clone(batch), job);
+        }
+    }
+
+    fn seal_block(&self, tx: &mut Tx, context: &Context<'_>) -> Result<Option<Outcome>, Rejection> {
+        let Some(sealed) = self.chain.seal_block(tx, consensus_record(context)) else { return Ok(None) };
+        let id = id_key(&sealed.tip.id);
+        let result = sha256(&sealed.header_bytes);
+        let container = Some((sha256(&id), sealed.tip.header.block_num));
+        let claims = Claims { protocol: NAME, kind: "block", id: id.clone(), result, container };
+        Ok(Some(Outcome { claims: Some(claims), response: id }))
+    }
+
+    fn committed(&self, batch: &CommittedBatch, _state: &Snapshot) -> Result<(), Integrity> {
+        self.chain.follow(batch)
+    }
+
+    fn published(&self, batch: &CommittedBatch) {
+        self.hub.published(batch);
+    }
+
+    fn rebuild(&self, state: &Snapshot) -> Result<(), Integrity> {
+        self.chain.rebuild(state)
+    }
+
+    fn serve(self: Arc<Self>, handle: Arc<dyn LedgerHandle>) -> Arc<dyn Service> {
+        Arc::new(RestService::new(self.node(handle)))
+    }
+
+    fn serve_stream(self: Arc<Self>, handle: Arc<dyn LedgerHandle>) -> Option<Arc<dyn StreamService>> {
+        Some(Arc::new(ComponentService::new(self.node(handle), Arc::clone(&self.processors))))
+    }
+}
+
+/// A batch that was checked, for the pool.
+pub(crate) fn admitted(batch: SignedBatch, caller: Caller) -> Admitted {
+    Admitted {
+        raw: batch.raw.clone(),
+        id: id_key(&batch.id),
+        finding: Bytes::new(),
+        caller,
+        decoded: Arc::new(Arc::new(batch)),
+    }
+}
+
+/// No submission is to blame.
+fn broken(message: String) -> Rejection {
+    Rejection::new(RejectionReason::Busy, i64::from(submit_status::INTERNAL_ERROR), message)
+}

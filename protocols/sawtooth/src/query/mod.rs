@@ -1,0 +1,32 @@
+//! What clients ask for, answered from committed state: one function a message, for the component endpoint and the REST API alike.
+
+mod lists;
+mod node;
+mod state;
+mod view;
+
+pub use node::Node;
+pub use view::{Kind, View};
+
+/// Items on a page, unless asked otherwise; and at most.
+pub const PAGE_ITEMS: usize = 100;
+pub const PAGE_ITEMS_MAX: usize = 1_000;
+
+use crate::messages::client::{PagingControls, SortControls};
+
+/// Items asked for.
+fn page_items(paging: &PagingControls) -> usize {
+    match usize::try_from(paging.limit) {
+        Ok(0) | Err(_) => PAGE_ITEMS,
+        Ok(limit) => limit.min(PAGE_ITEMS_MAX),
+    }
+}
+
+/// Whether the order is reversed; nothing if what is asked for is not the one key there is.
+fn is_reversed(sorting: &[SortControls], only_key: &str) -> Option<bool> {
+    match sorting {
+        [] => Some(false),
+        [one] => (one.keys.is_empty() || one.keys == [only_key]).then_some(one.reverse),
+        _ => None,
+    }
+}

@@ -1,0 +1,66 @@
+//! The REST API: the routes, envelopes and error codes of the original's, on the node itself instead of in front of it.
+
+mod errors;
+mod json;
+mod request;
+mod routes;
+mod subscriptions;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use coco_protocol::{Caller, Mount, Reply, Service, Socket, SocketSession};
+use http::{Request, Response, StatusCode};
+use serde_json::Value;
+
+use crate::NAME;
+use crate::query::Node;
+
+pub use errors::ApiError;
+
+/// A submission's body: the original's limit.
+const BODY_BYTES_MAX: usize = 10_485_760;
+
+/// The REST API of one node.
+pub struct RestService {
+    node: Arc<Node>,
+}
+
+impl RestService {
+    pub fn new(node: Arc<Node>) -> Self {
+        Self { node }
+    }
+}
+
+impl Service for RestService {
+    fn mount(&self) -> Mount {
+        Mount::Listener(NAME)
+    }
+
+    fn body_bytes_max(&self) -> Option<usize> {
+        Some(BODY_BYTES_MAX)
+    }
+
+    fn call(&self, caller: Caller, request: Request<Bytes>, reply: Reply) {
+        routes::serve(&self.node, caller, request, reply);
+    }
+
+    fn tick(&self) {
+        self.node.tick();
+    }
+
+    fn open_socket(&self, caller: Caller, socket: Arc<dyn Socket>) -> Option<Box<dyn SocketSession>> {
+        Some(Box::new(subscriptions::Session::new(Arc::clone(&self.node), caller, socket)))
+    }
+}
+
+/// An answer as the original writes it: two spaces, keys in order, everything ASCII.
+fn respond(status: StatusCode, body: &Value) -> Response<Bytes> {
+    let response = Response::builder().status(status).header("content-type", "application/json; charset=utf-8");
+    response.body(json::text(body).into()).expect("the header above is well-formed")
+}
+
+#[cfg(test)]
+pub(crate) use json::base64 as base64_for_tests;

@@ -1,0 +1,105 @@
+//! `/subscriptions`: what each block changed in the state, over a WebSocket.
+
+use std::sync::Arc;
+
+use coco_protocol::{Caller, Socket, SocketSession};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::json;
+use crate::address::is_id;
+use crate::events::{BlockEvents, Subscriber};
+use crate::query::Node;
+
+/// Prefixes that one subscription may name.
+const PREFIXES_MAX: usize = 1_000;
+
+/// One client's connection.
+pub struct Session {
+    node: Arc<Node>,
+    caller: Caller,
+    socket: Arc<dyn Socket>,
+    subscriber: Option<Arc<Subscriber>>,
+}
+
+#[derive(Deserialize)]
+struct Order {
+    action: Option<String>,
+    #[serde(default)]
+    address_prefixes: Vec<String>,
+    block_id: Option<String>,
+}
+
+impl Session {
+    pub fn new(node: Arc<Node>, caller: Caller, socket: Arc<dyn Socket>) -> Self {
+        Self { node, caller, socket, subscriber: None }
+    }
+
+    fn obey(&mut self, text: &str) -> Result<(), &'static str> {
+        let order: Order =
+            serde_json::from_str(text).map_err(|_| "Unable to parse message: it is no JSON object with an action")?;
+        if order.address_prefixes.len() > PREFIXES_MAX {
+            return Err("Too many address prefixes");
+        }
+        match order.action.as_deref() {
+            Some("subscribe") => {
+                self.subscribe(order.address_prefixes);
+                Ok(())
+            }
+            Some("unsubscribe") => {
+                self.subscriber = None;
+                Ok(())
+            }
+            Some("get_block_deltas") => {
+                let id = order.block_id.ok_or("Requires block_id")?;
+                let view = self.node.view(&self.caller);
+                let number = is_id(&id).then(|| view.number_of_block(&id)).flatten();
+                let block = number.and_then(|number| view.block_events(number)).ok_or("There is no such block")?;
+                self.send(&frame(&block, &order.address_prefixes));
+                Ok(())
+            }
+            Some(_) => Err("Unknown action"),
+            None => Err("No action was given"),
+        }
+    }
+
+    /// The newest block first, then every one that follows.
+    fn subscribe(&mut self, prefixes: Vec<String>) {
+        let newest = self.node.view(&self.caller).head().map_or(0, |(header, _)| header.block_num);
+        let (node, caller, socket) = (Arc::clone(&self.node), self.caller.clone(), Arc::clone(&self.socket));
+        let sink = move |block: &BlockEvents| {
+            let block = node.view(&caller).shown(block.clone());
+            socket.send(frame(&block, &prefixes).to_string()).is_ok()
+        };
+        let subscriber = Subscriber::new(newest, sink);
+        self.node.subscribe(&subscriber);
+        self.subscriber = Some(subscriber);
+    }
+
+    fn send(&self, frame: &Value) {
+        // A client that is gone needs no answer.
+        let _ = self.socket.send(frame.to_string());
+    }
+}
+
+impl SocketSession for Session {
+    fn message(&mut self, text: &str) {
+        if let Err(error) = self.obey(text) {
+            self.send(&json!({ "error": error }));
+        }
+    }
+}
+
+/// A block's changes below some prefixes; without prefixes, all of them.
+fn frame(block: &BlockEvents, prefixes: &[String]) -> Value {
+    let wanted =
+        |address: &str| prefixes.is_empty() || prefixes.iter().any(|prefix| address.starts_with(prefix.as_str()));
+    let changes = block.state_changes();
+    let changes: Vec<_> = changes.iter().filter(|change| wanted(&change.address)).map(json::change).collect();
+    json!({
+        "block_id": block.id,
+        "block_num": block.header.block_num.to_string(),
+        "previous_block_id": block.header.previous_block_id,
+        "state_changes": changes,
+    })
+}

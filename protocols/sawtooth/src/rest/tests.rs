@@ -1,0 +1,165 @@
+use std::sync::Arc;
+
+use bytes::Bytes;
+use coco_protocol::OpenGate;
+use coco_protocol::conformance::SingleNode;
+use http::Request;
+use prost::Message as _;
+use serde_json::{Value, json};
+
+use crate::families::intkey::address;
+use crate::messages::ledger::BatchList;
+use crate::protocol_tests::sawtooth;
+use crate::testing::{Signer, batch_id, first_transaction_id, intkey};
+
+fn node() -> Arc<SingleNode> {
+    SingleNode::found(sawtooth(), &json!({}), Arc::new(OpenGate))
+}
+
+fn get(node: &Arc<SingleNode>, path: &str) -> (u16, Value) {
+    let request = Request::builder().uri(path).header("host", "localhost:8008");
+    let response = node.call(request.body(Bytes::new()).unwrap());
+    (response.status().as_u16(), serde_json::from_slice(response.body()).unwrap_or(Value::Null))
+}
+
+fn post(node: &Arc<SingleNode>, path: &str, content_type: &str, body: Vec<u8>) -> (u16, Value) {
+    let request = Request::builder().method("POST").uri(path).header("content-type", content_type);
+    let response = node.call(request.header("host", "localhost:8008").body(body.into()).unwrap());
+    (response.status().as_u16(), serde_json::from_slice(response.body()).unwrap_or(Value::Null))
+}
+
+fn submit(node: &Arc<SingleNode>, batches: &[Bytes]) -> (u16, Value) {
+    let list = BatchList { batches: batches.to_vec() };
+    post(node, "/batches", "application/octet-stream", list.encode_to_vec())
+}
+
+fn error(answer: (u16, Value)) -> (u16, i64) {
+    (answer.0, answer.1["error"]["code"].as_i64().unwrap_or(-1))
+}
+
+#[test]
+fn a_batch_is_submitted_committed_and_read_back() {
+    let node = node();
+    let batch = Signer::new(1).single(&intkey("set", "foo", 42));
+    let id = batch_id(&batch);
+    let (status, body) = submit(&node, std::slice::from_ref(&batch));
+    assert_eq!((status, &body["link"]), (202, &json!(format!("http://localhost:8008/batch_statuses?id={id}"))));
+    let (_, body) = get(&node, &format!("/batch_statuses?id={id}"));
+    assert_eq!(body["data"], json!([{ "id": id, "status": "COMMITTED", "invalid_transactions": [] }]));
+    let (_, body) = get(&node, &format!("/state/{}", address("foo").to_hex()));
+    assert_eq!(body["data"], "oWNmb28YKg==");
+    let (_, body) = get(&node, &format!("/batches/{id}"));
+    assert_eq!(body["data"]["transactions"][0]["header"]["family_name"], "intkey");
+    let transaction = first_transaction_id(&batch);
+    let (_, body) = get(&node, &format!("/transactions/{transaction}"));
+    assert_eq!(body["data"]["header_signature"], json!(transaction));
+    let (_, body) = get(&node, &format!("/receipts?id={transaction}"));
+    assert_eq!(body["data"][0]["state_changes"][0]["value"], "oWNmb28YKg==");
+    assert_eq!(submit(&node, &[batch]).0, 202, "what is known already counts as taken");
+}
+
+#[test]
+fn an_invalid_batch_says_why_and_leaves_the_state_alone() {
+    let node = node();
+    let batch = Signer::new(1).batch(vec![
+        Signer::new(1).transaction(&intkey("set", "a", 1)),
+        Signer::new(1).transaction(&intkey("inc", "b", 1)),
+    ]);
+    assert_eq!(submit(&node, std::slice::from_ref(&batch)).0, 202);
+    let (_, body) = get(&node, &format!("/batch_statuses?id={}&wait=10", batch_id(&batch)));
+    assert_eq!(body["data"][0]["status"], "INVALID");
+    assert!(body["data"][0]["invalid_transactions"][0]["message"].as_str().unwrap().contains("not in state"));
+    assert_eq!(error(get(&node, &format!("/state/{}", address("a").to_hex()))), (404, 75));
+    assert_eq!(get(&node, "/blocks").1["data"].as_array().unwrap().len(), 1, "a block of nothing is not made");
+}
+
+#[test]
+fn lists_are_paged_newest_block_first() {
+    let node = node();
+    let batches: Vec<_> = ["a", "b", "c"].map(|name| Signer::new(1).single(&intkey("set", name, 1))).into();
+    batches.iter().for_each(|batch| assert_eq!(submit(&node, std::slice::from_ref(batch)).0, 202));
+    let (_, body) = get(&node, "/blocks?limit=2");
+    let numbers: Vec<_> =
+        body["data"].as_array().unwrap().iter().map(|block| block["header"]["block_num"].clone()).collect();
+    assert_eq!(numbers, ["3", "2"]);
+    assert_eq!(body["paging"]["next_position"], "0x0000000000000001");
+    assert_eq!(body["paging"]["limit"], 2);
+    let head = body["head"].as_str().unwrap();
+    let next = body["paging"]["next"].as_str().unwrap().strip_prefix("http://localhost:8008").unwrap();
+    assert_eq!(next, format!("/blocks?head={head}&start=0x0000000000000001&limit=2"));
+    let (_, body) = get(&node, next);
+    assert_eq!(body["data"].as_array().unwrap().len(), 2);
+    assert_eq!(body["paging"], json!({ "limit": 2, "start": "0x0000000000000001" }));
+    let (_, body) = get(&node, "/batches?reverse");
+    let ids: Vec<_> = body["data"].as_array().unwrap().iter().map(|batch| batch["header_signature"].clone()).collect();
+    assert_eq!(ids, batches.iter().map(|batch| json!(batch_id(batch))).collect::<Vec<_>>());
+    let (_, body) = get(&node, "/state?address=1cf126&limit=2");
+    assert_eq!(body["data"].as_array().unwrap().len(), 2);
+    assert_eq!(get(&node, "/transactions").1["data"].as_array().unwrap().len(), 3);
+}
+
+#[test]
+fn earlier_states_can_be_read() {
+    let node = node();
+    for (verb, value) in [("set", 1), ("inc", 1)] {
+        submit(&node, &[Signer::new(1).single(&intkey(verb, "a", value))]);
+    }
+    let (_, blocks) = get(&node, "/blocks");
+    let id = |number: usize| blocks["data"][2 - number]["header_signature"].as_str().unwrap().to_owned();
+    let at = |number| get(&node, &format!("/state/{}?head={}", address("a").to_hex(), id(number)));
+    assert_eq!(at(2).1["data"], "oWFhAg==");
+    assert_eq!(at(1).1["data"], "oWFhAQ==");
+    assert_eq!(error(at(0)), (404, 75));
+    let (_, list) = get(&node, &format!("/state?address=1cf126&head={}", id(1)));
+    assert_eq!(list["data"][0]["data"], "oWFhAQ==");
+    assert_eq!(get(&node, &format!("/state?address=1cf126&head={}", id(0))).1["data"], json!([]));
+}
+
+#[test]
+fn every_mistake_has_its_code() {
+    let node = node();
+    let id = "0".repeat(128);
+    let octets = "application/octet-stream";
+    assert_eq!(error(post(&node, "/batches", "text/plain", Vec::new())), (400, 42));
+    assert_eq!(error(post(&node, "/batches", octets, Vec::new())), (400, 34));
+    assert_eq!(error(post(&node, "/batches", octets, vec![0xff])), (400, 35));
+    let mut forged = BatchList { batches: vec![Signer::new(1).single(&intkey("set", "a", 1))] };
+    forged.batches[0] = forged.batches[0].slice(..forged.batches[0].len() - 4);
+    assert_eq!(error(post(&node, "/batches", octets, forged.encode_to_vec())).0, 400);
+    assert_eq!(error(post(&node, "/batch_statuses", octets, Vec::new())), (400, 43));
+    assert_eq!(error(post(&node, "/batch_statuses", "application/json", b"[1]".to_vec())), (400, 46));
+    assert_eq!(error(post(&node, "/receipts", octets, Vec::new())), (400, 81));
+    assert_eq!(error(post(&node, "/receipts", "application/json", b"{}".to_vec())), (400, 82));
+    for (path, expected) in [
+        (format!("/blocks?head={id}"), (404, 50)),
+        (format!("/state?head={id}"), (404, 70)),
+        ("/blocks?limit=0".into(), (400, 53)),
+        ("/blocks?start=0xff".into(), (400, 54)),
+        (format!("/batches?start={id}"), (400, 54)),
+        ("/blocks?reverse=true".into(), (400, 57)),
+        ("/blocks/12".into(), (400, 60)),
+        ("/batches?id=12".into(), (400, 60)),
+        ("/state?address=abc".into(), (400, 62)),
+        ("/state/abcd".into(), (400, 62)),
+        ("/batch_statuses".into(), (400, 66)),
+        (format!("/blocks/{id}"), (404, 70)),
+        (format!("/batches/{id}"), (404, 71)),
+        (format!("/transactions/{id}"), (404, 72)),
+        (format!("/state/{}", "00".repeat(35)), (404, 75)),
+        (format!("/receipts?id={id}"), (404, 80)),
+        ("/receipts".into(), (400, 83)),
+    ] {
+        assert_eq!(error(get(&node, &path)), expected, "{path}");
+    }
+    assert_eq!(get(&node, "/nothing").0, 404);
+    assert_eq!(post(&node, "/blocks", octets, Vec::new()).0, 405);
+    let (_, unknown) = get(&node, &format!("/batch_statuses?id={id}&wait"));
+    assert_eq!(unknown["data"][0]["status"], "UNKNOWN");
+}
+
+#[test]
+fn peers_and_status_are_those_of_the_node() {
+    let node = node();
+    assert_eq!(get(&node, "/peers").1, json!({ "data": [], "link": "http://localhost:8008/peers" }));
+    assert_eq!(get(&node, "/status").1["data"], json!({ "endpoint": "coco://node0", "peers": [] }));
+}
