@@ -51,6 +51,12 @@ impl Binding<'_> {
     }
 }
 
+/// What a running node's fresh evidence covers: its certificate (PEM, so the TLS key too) and the caller's nonce.
+pub fn fresh_report_data(certificate_pem: &str, nonce: &[u8]) -> ReportData {
+    let certificate = coco_crypto::sha256(certificate_pem.as_bytes());
+    ReportData(sha512(&[&b"coco-node-fresh-v1"[..], &certificate.0, nonce].concat()))
+}
+
 impl PartialEq for ReportData {
     fn eq(&self, other: &Self) -> bool {
         constant_time_eq(&self.0, &other.0)

@@ -1,86 +1,85 @@
-//! Evidence, and its verification.
+//! Evidence as it travels and is kept: a platform's own bytes, and what its host supplied beside them.
 
-use coco_types::Digest;
-use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
-use crate::ReportData;
-use crate::platforms::virtual_tee;
+use crate::{ReportData, SourceError, TeeKind, VerifyError};
 
-/// The kinds of trusted execution environment that this build can verify.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum TeeKind {
-    /// No protection at all: for development.
-    Virtual,
-}
-
-impl TeeKind {
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Virtual => "virtual",
-        }
-    }
-}
-
-/// What a platform says, as it travels and as it is kept on the ledger.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+/// What a platform says. On wire and ledger it is a CMW (RFC 9999), see [`crate::cmw`].
+///
+/// The bytes are malleable (a second signature over the same statement, padding, PEM whitespace): never a key or an identity.
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Evidence {
     pub kind: TeeKind,
-    /// The platform's own format, hex.
-    #[serde(with = "hex_bytes")]
+    /// The platform's own format.
     pub raw: Vec<u8>,
+    pub aux: BTreeMap<Aux, Vec<u8>>,
 }
+
+/// What a host supplies beside evidence. All of it is untrusted transport.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Aux {
+    /// Certificates in PEM, one after another, in any order.
+    Certificates,
+    /// COSE_Sign1 that endorses the launch measurement of a utility VM.
+    UvmEndorsement,
+    /// A TPM's measured boot log.
+    EventLog,
+    /// A TPM quote: see [`crate::platforms::tpm`].
+    TpmQuote,
+    /// The quote of the trust domain behind a paravisor.
+    TdQuote,
+}
+
+/// Evidence in its platform's format, bytes.
+pub const EVIDENCE_BYTES_MAX: usize = 64 << 10;
+/// All that is supplied beside it, bytes.
+pub const AUX_BYTES_MAX: usize = 256 << 10;
 
 /// Makes evidence on the machine it runs on.
 pub trait EvidenceSource: Send + Sync {
     fn kind(&self) -> TeeKind;
 
     /// Evidence for `report_data` and the running code.
-    fn evidence(&self, report_data: &ReportData) -> Result<Evidence, VerifyError>;
+    fn evidence(&self, report_data: &ReportData) -> Result<Evidence, SourceError>;
 }
 
-/// What genuine evidence says.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Claims {
-    pub kind: TeeKind,
-    /// The code that runs.
-    pub measurement: Digest,
-}
+impl Aux {
+    pub const ALL: [Self; 5] =
+        [Self::Certificates, Self::UvmEndorsement, Self::EventLog, Self::TpmQuote, Self::TdQuote];
 
-/// Why evidence is not genuine, or not about this node.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum VerifyError {
-    #[error("evidence of {found} bytes is larger than the limit of {limit}")]
-    TooLarge { found: usize, limit: usize },
-    #[error("malformed {kind} evidence: {why}", kind = .kind.as_str())]
-    Malformed { kind: TeeKind, why: String },
-    #[error("the evidence is about another node, configuration or challenge (report data mismatch)")]
-    ReportDataMismatch,
-}
-
-/// Evidence in its platform's format, bytes.
-const EVIDENCE_BYTES_MAX: usize = 64 << 10;
-
-/// Checks that the evidence is genuine and covers `expected`. Pure: the same inputs give the same answer on every node and in ten years.
-pub fn verify(evidence: &Evidence, expected: &ReportData) -> Result<Claims, VerifyError> {
-    if evidence.raw.len() > EVIDENCE_BYTES_MAX {
-        return Err(VerifyError::TooLarge { found: evidence.raw.len(), limit: EVIDENCE_BYTES_MAX });
-    }
-    match evidence.kind {
-        TeeKind::Virtual => virtual_tee::verify(&evidence.raw, expected),
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Certificates => "certificates",
+            Self::UvmEndorsement => "uvm-endorsement",
+            Self::EventLog => "event-log",
+            Self::TpmQuote => "tpm-quote",
+            Self::TdQuote => "td-quote",
+        }
     }
 }
 
-mod hex_bytes {
-    use serde::{Deserialize, Deserializer, Serializer};
-
-    pub fn serialize<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&hex::encode(bytes))
+impl Evidence {
+    /// Evidence that needs nothing beside it.
+    pub fn bare(kind: TeeKind, raw: Vec<u8>) -> Self {
+        Self { kind, raw, aux: BTreeMap::new() }
     }
 
-    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        hex::decode(&text).map_err(serde::de::Error::custom)
+    pub fn with(mut self, aux: Aux, bytes: Vec<u8>) -> Self {
+        self.aux.insert(aux, bytes);
+        self
+    }
+
+    pub(crate) fn check_size(&self) -> Result<(), VerifyError> {
+        let aux = self.aux.values().map(Vec::len).sum();
+        let sizes = [(self.raw.len(), EVIDENCE_BYTES_MAX), (aux, AUX_BYTES_MAX)];
+        match sizes.into_iter().find(|(found, limit)| found > limit) {
+            Some((found, limit)) => Err(VerifyError::TooLarge { found, limit }),
+            None => Ok(()),
+        }
+    }
+
+    pub(crate) fn aux(&self, aux: Aux) -> Result<&[u8], VerifyError> {
+        let missing = || VerifyError::AuxMissing { what: aux.label() };
+        self.aux.get(&aux).map(Vec::as_slice).ok_or_else(missing)
     }
 }

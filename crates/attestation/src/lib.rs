@@ -1,20 +1,42 @@
 //! Prove and check what code runs where.
 //!
 //! ```text
-//!   EvidenceSource (node side)          verify (pure)                     appraise (pure)
-//!   report_data ─▶ Evidence ────▶ verify(evidence, report_data) ─▶ Claims ─▶ appraise(claims, policy) ─▶ Decision
+//!   EvidenceSource (node side)       verify (pure)                            appraise (pure)
+//!   report_data ─▶ Evidence ────▶ verify(evidence, report_data, trust, at) ─▶ appraise(verified, policy, peers, at) ─▶ Decision
+//!                                                        ▲                                ▲
+//!                                        anchors, collateral: the ledger's        voted by the members
 //! ```
 //!
 //! Verification answers "is this genuine?" and knows no clock, file or network; appraisal answers "do we accept it?" from what the
-//! members voted, with every reason that speaks against. One file per platform under `platforms/`.
+//! members voted, with every reason that speaks against. One file or folder per platform under `platforms/`.
 //!
-//! Only the *virtual* platform is here so far: it has the whole path and no protection.
+//! No secret is handled here but the nonce that a caller brings.
 
 mod appraise;
 mod binding;
+pub mod chain;
+mod claims;
+pub mod cmw;
+pub mod collateral;
+mod der;
+mod error;
 mod evidence;
+mod kind;
 pub mod platforms;
+pub mod policy;
+mod time;
+mod trust;
+mod verify;
 
-pub use appraise::{Decision, Policy, Reason, appraise};
-pub use binding::{Binding, ReportData};
-pub use evidence::{Claims, Evidence, EvidenceSource, TeeKind, VerifyError, verify};
+pub use appraise::{Decision, Peer, Reason, appraise};
+pub use binding::{Binding, ReportData, fresh_report_data};
+pub use claims::{
+    AzureClaims, CcaClaims, CcaComponent, Claims, DcapTcb, Details, Isolation, NitroClaims, SgxClaims, SnpClaims,
+    SnpTcb, TdxClaims, UvmClaims, VbsClaims, VbsModule, Window,
+};
+pub use error::{SourceError, VerifyError};
+pub use evidence::{AUX_BYTES_MAX, Aux, EVIDENCE_BYTES_MAX, Evidence, EvidenceSource};
+pub use kind::TeeKind;
+pub use policy::Policy;
+pub use trust::{Anchors, CcaAnchor, Root, Trust};
+pub use verify::{Moment, VerifiedEvidence, examine, verify};

@@ -46,6 +46,16 @@ impl<'a> Sign1<'a> {
         message.ok_or(malformed("not a tagged COSE_Sign1"))
     }
 
+    /// Reads a message without its tag, as some issuers leave it out.
+    pub fn decode_untagged(bytes: &'a [u8]) -> Result<Self, Error> {
+        let mut decoder = Decoder::new(bytes);
+        let message = Self::decode_array(&mut decoder).map_err(|_| malformed("not a COSE_Sign1"))?;
+        if decoder.position() != bytes.len() {
+            return Err(malformed("bytes after the message"));
+        }
+        message.ok_or(malformed("not a COSE_Sign1"))
+    }
+
     pub fn encode(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(self.protected.len() + self.unprotected.len() + self.signature.len() + 32);
         let mut encoder = Encoder::new(&mut bytes);
@@ -70,7 +80,14 @@ impl<'a> Sign1<'a> {
     }
 
     fn decode_fields(decoder: &mut Decoder<'a>) -> Result<Option<Self>, minicbor::decode::Error> {
-        if decoder.tag()?.as_u64() != TAG_SIGN1 || decoder.array()? != Some(4) {
+        if decoder.tag()?.as_u64() != TAG_SIGN1 {
+            return Ok(None);
+        }
+        Self::decode_array(decoder)
+    }
+
+    fn decode_array(decoder: &mut Decoder<'a>) -> Result<Option<Self>, minicbor::decode::Error> {
+        if decoder.array()? != Some(4) {
             return Ok(None);
         }
         let protected = decoder.bytes()?;
@@ -91,7 +108,7 @@ pub fn sign(crypto: &dyn Crypto, key: &SigningKey, protected: &[u8], payload: &[
     key.sign(crypto, &to_be_signed(protected, payload)).fixed().to_vec()
 }
 
-/// Sig_structure (RFC 9052 §4.4) without external data.
+/// What a signature covers: Sig_structure (RFC 9052 §4.4) without external data.
 pub fn to_be_signed(protected: &[u8], payload: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(protected.len() + payload.len() + 32);
     let mut encoder = Encoder::new(&mut bytes);

@@ -10,6 +10,8 @@ pub mod cbor;
 mod certificate;
 pub mod cose;
 mod exchange;
+mod foreign;
+mod foreign_certificate;
 mod hash;
 mod pem;
 mod random;
@@ -22,8 +24,10 @@ pub use certificate::{
     issue_node_certificate, self_signed_certificate, self_signed_service_certificate,
 };
 pub use exchange::{EXCHANGE_KEY_BYTES, ExchangeKey, seal_to};
+pub use foreign::{ForeignKey, Hash, Scheme};
+pub use foreign_certificate::{ForeignCertificate, RevocationList, distribution_points};
 pub use hash::{Domain, MacKey, Sha256, constant_time_eq, hkdf_sha256, hmac_sha256, sha256, sha256_of, sha384, sha512};
-pub use pem::{decode_pem, encode_pem};
+pub use pem::{decode_pem, decode_pem_all, encode_pem};
 pub use random::{Crypto, SystemCrypto};
 pub use seeded::SeededCrypto;
 pub use sign::{Curve, PublicKey, Signature, SigningKey};
@@ -41,6 +45,10 @@ pub enum Error {
     NotAuthentic,
     #[error("malformed PEM, expected {expected}")]
     MalformedPem { expected: &'static str },
+    #[error("malformed public key, or one of an unknown kind")]
+    MalformedForeignKey,
+    #[error("a chain of certificates is broken: {why}")]
+    BrokenChain { why: &'static str },
     #[error("malformed certificate")]
     MalformedCertificate,
     #[error("the certificate was not issued by this service: {why}")]

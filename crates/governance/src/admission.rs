@@ -1,16 +1,18 @@
 //! Who may run a node: the join path's decisions, and leaving.
 
-use coco_attestation::{Binding, Claims, Evidence, Policy, appraise, verify};
-use coco_crypto::{PublicKey, sha256};
+use coco_attestation::Evidence;
+use coco_crypto::PublicKey;
 use coco_kv::Tx;
 use coco_types::{Digest, NodeId, ReplicaId};
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
+use crate::attestation::{VerifiedApplicant, admit_appraised};
 use crate::rows::{Addresses, NodeInfo, NodeRow, NodeStatus};
 use crate::tables::{self, Read};
 
-/// What a joining node says about itself. Nothing of it is trusted until [`applicant_claims`] has returned.
+/// What a joining node says about itself. Nothing of it is trusted until
+/// [`crate::attestation::verify_applicant`] has returned.
 #[derive(Clone, Debug)]
 pub struct Applicant {
     pub public_key: PublicKey,
@@ -29,44 +31,20 @@ pub struct Standing {
     pub replaces: Option<NodeId>,
 }
 
-/// Verifies the applicant's evidence for this service and challenge. Pure, and too slow for the executor: run it before.
-pub fn applicant_claims(applicant: &Applicant, service: &PublicKey) -> Result<Claims, Error> {
-    let binding = Binding {
-        node_key: &applicant.public_key,
-        exchange_key: &applicant.exchange_key,
-        service: Some(sha256(&service.spki_der())),
-        config: applicant.config,
-        tee: applicant.evidence.kind,
-        nonce: Some(applicant.nonce),
-    };
-    verify(&applicant.evidence, &binding.report_data()).map_err(|error| Error::NotAdmitted(error.to_string()))
-}
-
-/// What the members voted about code.
-pub fn policy(state: &mut dyn Read) -> Result<Policy, Error> {
-    let rows = tables::read_all::<String>(state, &tables::VIRTUAL_MEASUREMENTS)?;
-    let parse = |(key, _): (String, String)| {
-        key.parse::<Digest>().map_err(|error| Error::UnreadableRow {
-            map: tables::VIRTUAL_MEASUREMENTS,
-            key: key.clone(),
-            why: error.to_string(),
-        })
-    };
-    Ok(Policy { virtual_measurements: rows.into_iter().map(parse).collect::<Result<_, _>>()? })
-}
-
 /// Admits a node whose evidence was verified: appraises it against the policy in force and writes its row, `Trusted`. A node of the
 /// same index that is still trusted is the one it replaces.
-pub fn admit(tx: &mut Tx, applicant: &Applicant, claims: &Claims, certificate_pem: &str) -> Result<Standing, Error> {
-    let decision = appraise(claims, &policy(tx)?);
-    if !decision.accepted() {
-        return Err(Error::NotAdmitted(decision.to_string()));
-    }
+pub fn admit(
+    tx: &mut Tx,
+    applicant: &Applicant,
+    verified: &VerifiedApplicant,
+    certificate_pem: &str,
+) -> Result<Standing, Error> {
     let id = applicant.public_key.node_id();
     if NodeRow::read(tx, id)?.is_some() {
         return Err(Error::NotAdmitted(format!("node {id} has joined before; a node joins once, with a fresh key")));
     }
     let replaces = current_nodes(tx)?.into_iter().rfind(|node| node.info.index == applicant.index).map(|node| node.id);
+    admit_appraised(tx, applicant, verified, replaces)?;
     let replica = next_replica(tx)?;
     let info = NodeInfo {
         status: NodeStatus::Trusted,

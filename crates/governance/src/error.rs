@@ -12,6 +12,8 @@ pub enum Error {
     /// A founding fact that is not usable.
     #[error("genesis: {0}")]
     Founding(String),
+    #[error("the collateral is not taken: {0}")]
+    CollateralRefused(String),
     #[error("not admitted: {0}")]
     NotAdmitted(String),
     #[error("the service was not opened: {0}")]

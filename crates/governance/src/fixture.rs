@@ -47,6 +47,8 @@ pub fn founded(crypto: &SeededCrypto, members: &[&Actor], constitution: &str) ->
         members: members.iter().map(actor).collect(),
         participants: Vec::new(),
         virtual_measurements: vec![measurement],
+        attestation: crate::attestation::AttestationGenesis::default(),
+        bound: None,
         constitution: constitution.to_owned(),
         node: NodeRow {
             id: node.key.public_key().node_id(),
@@ -66,7 +68,7 @@ pub fn founded(crypto: &SeededCrypto, members: &[&Actor], constitution: &str) ->
     };
     let store = Store::new();
     let mut tx = store.begin();
-    crate::found(&mut tx, &founding).unwrap();
+    crate::found(&mut tx, &founding, 0).unwrap();
     store.apply(Seqno(1), tx.writes()).unwrap();
     store.commit(Seqno(1));
     store

@@ -1,10 +1,11 @@
 //! The first transaction of a network.
 
-use coco_crypto::Certificate;
+use coco_crypto::{Certificate, PublicKey};
 use coco_kv::Tx;
 use coco_types::Digest;
 
 use crate::Error;
+use crate::attestation::{self, AttestationGenesis, BoundFacts};
 use crate::rows::{self, MemberInfo, Network, NodeRow, ServiceInfo, ServiceStatus, UserInfo};
 use crate::service::ServiceConfig;
 use crate::tables::{self, Read};
@@ -16,10 +17,13 @@ pub struct Founding {
     pub members: Vec<FoundingActor>,
     pub participants: Vec<FoundingActor>,
     pub virtual_measurements: Vec<Digest>,
+    pub attestation: AttestationGenesis,
     /// The module's text.
     pub constitution: String,
     /// The first node, already `Trusted`: there is nobody to judge it.
     pub node: NodeRow,
+    /// What its evidence is bound to. Absent only where nobody made evidence: in tests of other things.
+    pub bound: Option<BoundFacts>,
     /// Its certificate, in PEM.
     pub node_certificate: String,
     /// The service certificate, in PEM.
@@ -33,8 +37,9 @@ pub struct FoundingActor {
     pub data: serde_json::Value,
 }
 
-/// Writes the founding facts; the service is `Opening`.
-pub fn found(tx: &mut Tx, founding: &Founding) -> Result<(), Error> {
+/// Writes the founding facts at ledger time `at`, Unix seconds; the service is `Opening`. The first node is judged by its own policy, so
+/// that no network is founded that would not admit its founder.
+pub fn found(tx: &mut Tx, founding: &Founding, at: u64) -> Result<(), Error> {
     if founding.members.is_empty() {
         return Err(Error::Founding("a network needs at least one member".to_owned()));
     }
@@ -54,6 +59,13 @@ pub fn found(tx: &mut Tx, founding: &Founding) -> Result<(), Error> {
     }
     tables::write(tx, &tables::CONSTITUTION, &tables::SINGLETON, &founding.constitution);
     tables::write(tx, &tables::SERVICE_CONFIG, &tables::SINGLETON, &ServiceConfig::default());
+    attestation::write_founding(tx, &founding.attestation, at)?;
+    if let Some(bound) = &founding.bound {
+        let key = PublicKey::from_pem(&founding.node.info.public_key)
+            .map_err(|error| Error::Founding(format!("the first node's key: {error}")))?;
+        let appraisal = attestation::founder(tx, &founding.node.info.quote_info, &key, bound.clone(), at)?;
+        appraisal.write(tx, founding.node.id);
+    }
     founding.node.write(tx);
     let id = founding.node.id.to_string();
     tx.put(&tables::NODE_CERTS, id.into_bytes(), founding.node_certificate.clone().into_bytes());

@@ -5,6 +5,7 @@
 //! who may join, and how members decide: the constitution in a JavaScript sandbox, proposals and ballots.
 
 mod admission;
+pub mod attestation;
 mod audit;
 pub mod constitution;
 mod draft;
@@ -21,7 +22,7 @@ mod service;
 mod session;
 pub mod tables;
 
-pub use admission::{Applicant, Standing, admit, applicant_claims, current_nodes, mark_gone, policy, retire};
+pub use admission::{Applicant, Standing, admit, current_nodes, mark_gone, retire};
 pub use audit::{Auditor, Decision, Event};
 pub use draft::Draft;
 pub use engine::{Facts, Failure};

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use coco_governance::attestation::AttestationGenesis;
 use coco_types::limits;
 use serde::{Deserialize, Serialize};
 
@@ -86,6 +87,9 @@ pub struct Genesis {
     pub participants: Vec<Actor>,
     /// Accepted code measurements of virtual nodes, hex.
     pub virtual_measurements: Vec<String>,
+    /// Policy, anchors and collateral for real platforms; absent: none is accepted.
+    #[serde(default)]
+    pub attestation: AttestationGenesis,
     /// The constitution: a JavaScript module's text. Coco's own if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub constitution: Option<String>,

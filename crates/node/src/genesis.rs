@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use coco_governance::attestation::BoundFacts;
 use coco_governance::{Founding, FoundingActor, Network, NodeRow};
 use coco_ledger::Primary;
 use coco_protocol::{Outcome, Protocol, Rejection, RejectionReason};
@@ -13,6 +14,8 @@ use crate::executor::SystemCommand;
 /// The node that founds the network, as its first transaction records it.
 pub struct Founder {
     pub node: NodeRow,
+    /// What its evidence is bound to.
+    pub bound: BoundFacts,
     /// In PEM.
     pub node_certificate: String,
     /// In PEM.
@@ -33,7 +36,9 @@ pub fn founding(genesis: &Genesis, founder: Founder) -> Result<Founding, String>
         participants: genesis.participants.iter().map(actor).collect(),
         virtual_measurements: genesis.virtual_measurements.iter().map(measurement).collect::<Result<_, _>>()?,
         constitution: genesis.constitution.clone().unwrap_or_else(|| coco_governance::constitution::DEFAULT.to_owned()),
+        attestation: genesis.attestation.clone(),
         node: founder.node,
+        bound: Some(founder.bound),
         node_certificate: founder.node_certificate,
         service_certificate: founder.service_certificate,
     })
@@ -46,7 +51,7 @@ pub fn commands(genesis: Genesis, founding: Founding, protocols: Vec<Arc<dyn Pro
     let found: SystemCommand = Box::new(move |tx, context| {
         let primary = Primary { view: context.txid.view, replica: founding.node.info.replica };
         tx.put(&coco_ledger::tables::VIEW, coco_ledger::tables::K0.to_vec(), primary.to_row());
-        coco_governance::found(tx, &founding).map_err(refused)?;
+        coco_governance::found(tx, &founding, context.now_ms / 1000).map_err(refused)?;
         for protocol in &protocols {
             let config = genesis.ledgers.get(protocol.name()).cloned().unwrap_or_default();
             protocol.genesis(tx, &config, context).map_err(refused)?;

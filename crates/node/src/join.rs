@@ -210,9 +210,12 @@ mod tests {
         let request =
             request(&tee, &node_key, &exchange, service.public_key(), (1, addresses), Digest::ZERO, nonce).unwrap();
         let applicant = applicant(&serde_json::to_vec(&request).unwrap(), &secret, 0).unwrap();
-        let claims = coco_governance::applicant_claims(&applicant, service.public_key()).unwrap();
-        assert_eq!(claims.measurement, tee.measurement);
-        assert!(coco_governance::applicant_claims(&applicant, node_key.public_key()).is_err());
+        let mut state = coco_kv::Store::new().snapshot();
+        let mut verify = |service: &SigningKey| {
+            coco_governance::attestation::verify_applicant(&mut state, &applicant, service.public_key(), 0)
+        };
+        assert_eq!(verify(&service).unwrap().evidence().claims().measurement(), tee.measurement.to_string());
+        assert!(verify(&node_key).is_err());
         let unanswerable = JoinRequest { exchange_key: "ab".to_owned(), ..request };
         let unanswerable = serde_json::to_vec(&unanswerable).unwrap();
         assert!(matches!(super::applicant(&unanswerable, &secret, 0), Err(JoinError::Malformed(_))));

@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
+use coco_attestation::TeeKind;
 use coco_attestation::platforms::virtual_tee::VirtualTee;
 use coco_crypto::{Curve, SigningKey};
+use coco_governance::attestation::{self, AttestationGenesis, BoundFacts};
 use coco_governance::{Applicant, NodeInfo, NodeRow, NodeStatus};
 use coco_node::config::{Actor, Genesis};
 use coco_node::events::ExecutorEvent;
@@ -127,23 +129,27 @@ impl World {
             members: vec![Actor { certificate: member.to_pem(), data: serde_json::Value::Null }],
             participants: Vec::new(),
             virtual_measurements: vec![MEASUREMENT.to_string()],
+            attestation: AttestationGenesis::default(),
             constitution: None,
             opens_at_once: true,
             chunk_bytes: self.setting.options.chunk_bytes,
             ledgers: [("counter".to_owned(), serde_json::Value::Null)].into(),
         };
+        let bound = BoundFacts { exchange_key: Vec::new(), service: None, config: Digest::ZERO, nonce: None };
+        let report_data = bound.binding(first.identity.node_key.public_key(), TeeKind::Virtual).report_data();
         let info = NodeInfo {
             status: NodeStatus::Trusted,
             public_key: first.identity.node_key.public_key().to_pem(),
             replica: first.id,
             index: 0,
             addresses: first.addresses(),
-            quote_info: first.evidence(&coco_attestation::ReportData([0; 64])),
+            quote_info: first.evidence(&report_data),
             replaces: None,
             retired_committed: false,
         };
         let founder = Founder {
             node: NodeRow { id: first.node_id(), info },
+            bound,
             node_certificate: first.identity.node_certificate.to_pem(),
             service_certificate: self.setting.service_certificate.to_pem(),
         };
@@ -166,10 +172,14 @@ impl World {
         let body = serde_json::to_vec(&request).map_err(|error| failed(&error))?;
         let applicant: Applicant =
             join::applicant(&body, &self.setting.ledger_secret, self.now_ms()).map_err(|error| failed(&error))?;
-        let claims = coco_governance::applicant_claims(&applicant, service).map_err(|error| failed(&error))?;
+        let primary = self.primary().ok_or_else(|| failed(&"there is no primary"))?;
+        let machines = self.node(primary).machines.as_ref().ok_or_else(|| failed(&"the primary is down"))?;
+        let state = &mut machines.visible.state();
+        let verified = attestation::verify_applicant(state, &applicant, service, self.now_ms() / 1000)
+            .map_err(|error| failed(&error))?;
         let certificate = node.identity.node_certificate.to_pem();
         Ok(Box::new(move |tx, _| {
-            let standing = coco_governance::admit(tx, &applicant, &claims, &certificate).map_err(refused)?;
+            let standing = coco_governance::admit(tx, &applicant, &verified, &certificate).map_err(refused)?;
             Ok(Outcome { claims: None, response: standing.replica.0.to_be_bytes().to_vec().into() })
         }))
     }

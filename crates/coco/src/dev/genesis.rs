@@ -37,6 +37,7 @@ pub fn create(folder: &Path, network: &Network, accounts: &[Account]) -> anyhow:
         members: (0..network.members).map(member).collect::<anyhow::Result<_>>()?,
         participants: Vec::new(),
         virtual_measurements: vec![coco_node::shell::own_measurement()?.to_string()],
+        attestation: coco_governance::attestation::AttestationGenesis::default(),
         constitution: None,
         opens_at_once: false,
         chunk_bytes: limits::CHUNK_BYTES,

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use coco_attestation::Claims;
 use coco_crypto::{Certificate, SymmetricKey, SystemCrypto};
+use coco_governance::attestation::{self, VerifiedApplicant};
 use coco_governance::{Applicant, NodeRow, Standing};
 use coco_protocol::{Outcome, Rejection, RejectionReason, Submitted};
 use coco_rpc::channel::NoAnswer;
@@ -59,14 +59,14 @@ impl Admission {
     /// The primary's part.
     pub fn join_here(self: &Arc<Self>, body: &[u8], reply: JoinReply) {
         let judged = self.judge(body);
-        let (applicant, claims, certificate) = match judged {
+        let (applicant, verified, certificate) = match judged {
             Ok(judged) => judged,
             Err(error) => return reply(Err(error)),
         };
         let this = self.clone();
         let exchange_key = applicant.exchange_key.clone();
         let pem = certificate.to_pem();
-        let command = admit_command(applicant, claims, pem.clone());
+        let command = admit_command(applicant, verified, pem.clone());
         let done = move |answers: Vec<Submitted>| {
             reply(match answers.into_iter().next() {
                 Some(Submitted::Committed { response, .. }) => this.answer(&response, &exchange_key, pem),
@@ -78,11 +78,13 @@ impl Admission {
     }
 
     /// Everything that needs no ledger transaction: the challenge, the evidence, whether the place is free.
-    fn judge(&self, body: &[u8]) -> Result<(Applicant, Claims, Certificate), String> {
+    fn judge(&self, body: &[u8]) -> Result<(Applicant, VerifiedApplicant, Certificate), String> {
         let now_ms = (self.shared.clock)();
         let applicant = join::applicant(body, self.secret(), now_ms).map_err(|error| error.to_string())?;
         let service_key = self.service.certificate.public_key();
-        let claims = coco_governance::applicant_claims(&applicant, service_key).map_err(|error| error.to_string())?;
+        let state = &mut self.shared.visible.state();
+        let verified = attestation::verify_applicant(state, &applicant, service_key, now_ms / 1000)
+            .map_err(|error| error.to_string())?;
         self.check_place(&applicant)?;
         let certificate = entrance::certify(
             &self.service,
@@ -91,7 +93,7 @@ impl Admission {
             &applicant.addresses,
             now_ms / 1000,
         );
-        Ok((applicant, claims, certificate.map_err(|error| error.to_string())?))
+        Ok((applicant, verified, certificate.map_err(|error| error.to_string())?))
     }
 
     /// A place whose node still answers is not given away.
@@ -126,10 +128,10 @@ impl Admission {
     }
 }
 
-fn admit_command(applicant: Applicant, claims: Claims, certificate_pem: String) -> SystemCommand {
+fn admit_command(applicant: Applicant, verified: VerifiedApplicant, certificate_pem: String) -> SystemCommand {
     Box::new(move |tx, _| {
         let refused = |error: String| Rejection::new(RejectionReason::Refused, 0, error);
-        let standing = coco_governance::admit(tx, &applicant, &claims, &certificate_pem)
+        let standing = coco_governance::admit(tx, &applicant, &verified, &certificate_pem)
             .map_err(|error| refused(error.to_string()))?;
         let response = serde_json::to_vec(&standing).map_err(|error| refused(error.to_string()))?;
         Ok(Outcome { claims: None, response: response.into() })

@@ -5,8 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use coco_attestation::{Evidence, EvidenceSource, ReportData};
-use coco_crypto::{Sha256, sha512};
+use coco_attestation::{Evidence, EvidenceSource, fresh_report_data};
 use coco_governance::{NodeRow, NodeStatus, ServiceInfo, tables};
 use coco_protocol::{ApiError, Caller, Identity as Proved, TransactionStatus};
 use coco_rpc::CallerLookup;
@@ -179,10 +178,7 @@ impl NodeApi for Api {
 
     /// Binds the node's certificate and the caller's nonce: SHA-512 of a domain, the certificate's hash and the nonce.
     fn attest(&self, _caller: &Caller, nonce: &[u8]) -> Result<Attestation, ApiError> {
-        let mut certificate = Sha256::new();
-        certificate.update(self.certificate.as_bytes());
-        let bound = [&b"coco-node-fresh-v1"[..], certificate.finish().as_bytes(), nonce].concat();
-        let evidence = self.evidence.evidence(&ReportData(sha512(&bound)));
+        let evidence = self.evidence.evidence(&fresh_report_data(&self.certificate, nonce));
         let evidence = evidence
             .map_err(|error| ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "AttestationFailed", error.to_string()))?;
         Ok(self.attestation(self.node_id, self.certificate.clone(), &evidence))

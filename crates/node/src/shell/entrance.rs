@@ -5,13 +5,14 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use coco_attestation::EvidenceSource;
 use coco_attestation::platforms::virtual_tee::VirtualTee;
-use coco_attestation::{Binding, EvidenceSource};
 use coco_crypto::{
     Certificate, Crypto, Curve, ExchangeKey, NodeCertificateRequest, PublicKey, SigningKey, SubjectAltName,
     SymmetricKey, SystemCrypto, Validity, issue_node_certificate, self_signed_service_certificate, sha256,
 };
 use coco_disk::Disk;
+use coco_governance::attestation::BoundFacts;
 use coco_governance::{Addresses, Founding, NodeInfo, NodeRow, NodeStatus};
 use coco_types::{Digest, ReplicaId};
 
@@ -126,15 +127,11 @@ pub fn founding(config: &NodeConfig, genesis: Genesis, identity: &Identity) -> R
     let crypto = SystemCrypto;
     let source = evidence_source()?;
     let exchange = ExchangeKey::generate(&crypto);
-    let binding = Binding {
-        node_key: node_key.public_key(),
-        exchange_key: exchange.public(),
-        service: None,
-        config: config_digest(config),
-        tee: source.kind(),
-        nonce: None,
-    };
-    let quote_info = source.evidence(&binding.report_data()).map_err(|error| NodeError::Genesis(error.to_string()))?;
+    let config_digest = config_digest(config);
+    let bound =
+        BoundFacts { exchange_key: exchange.public().to_vec(), service: None, config: config_digest, nonce: None };
+    let report_data = bound.binding(node_key.public_key(), source.kind()).report_data();
+    let quote_info = source.evidence(&report_data).map_err(|error| NodeError::Genesis(error.to_string()))?;
     let info = NodeInfo {
         status: NodeStatus::Trusted,
         public_key: node_key.public_key().to_pem(),
@@ -147,6 +144,7 @@ pub fn founding(config: &NodeConfig, genesis: Genesis, identity: &Identity) -> R
     };
     let founder = Founder {
         node: NodeRow { id: node_key.public_key().node_id(), info },
+        bound,
         node_certificate: node_certificate.to_pem(),
         service_certificate: service.certificate.to_pem(),
     };

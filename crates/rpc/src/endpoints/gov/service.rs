@@ -1,7 +1,7 @@
 //! The service, its nodes and its rules, as committed.
 
 use coco_governance::{
-    CERTIFICATE_DAYS_MAX, NodeRow, ServiceConfig, ServiceInfo, constitution as rules, policy, tables,
+    CERTIFICATE_DAYS_MAX, NodeRow, ServiceConfig, ServiceInfo, attestation::policy, constitution as rules, tables,
 };
 use coco_kv::Snapshot;
 use coco_types::{NodeId, TxId};
@@ -42,7 +42,7 @@ pub(super) fn info(exchange: &Exchange<'_>) -> Answer {
 
 pub(super) fn join_policy(state: &mut Snapshot, _names: &[String]) -> Answer {
     let policy = policy(state).map_err(|error| unreadable(&error))?;
-    let measurements: Vec<_> = policy.virtual_measurements.iter().map(ToString::to_string).collect();
+    let measurements: Vec<_> = policy.virtual_tee.measurements.iter().map(ToString::to_string).collect();
     Ok(json(&value!({"virtual": {"measurements": measurements, "hostData": []}})))
 }
 

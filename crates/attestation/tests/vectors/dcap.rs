@@ -1,0 +1,206 @@
+//! Intel SGX and TDX.
+
+use coco_attestation::collateral::{Collateral, CollateralError, CollateralItem, SignedText, judge};
+use coco_attestation::platforms::dcap::trimmed;
+use coco_attestation::policy::TdImage;
+use coco_attestation::{
+    Anchors, Claims, Details, Evidence, Policy, Reason, ReportData, Root, TeeKind, Trust, VerifyError, appraise,
+    examine, verify,
+};
+use serde_json::Value;
+
+use crate::{day, recorded, trust};
+
+/// The collateral beside a recorded quote, in the form in which it was fetched.
+fn items(name: &str) -> Option<Vec<CollateralItem>> {
+    let json: Value = serde_json::from_slice(&recorded(name)?).unwrap();
+    Some(CollateralItem::from_quote_collateral(&json).unwrap())
+}
+
+fn with_items(items: Vec<CollateralItem>) -> Trust {
+    let mut collateral = Collateral::default();
+    for item in items {
+        collateral.insert(item).unwrap();
+    }
+    Trust { collateral, ..trust() }
+}
+
+fn sgx() -> Option<(Evidence, Trust)> {
+    let trust = with_items(items("sgx-tdx/sgx_quote_collateral.json")?);
+    Some((Evidence::bare(TeeKind::Sgx, trimmed(recorded("sgx-tdx/sgx_quote")?)), trust))
+}
+
+fn tdx() -> Option<(Evidence, Trust)> {
+    let trust = with_items(items("sgx-tdx/tdx_quote_collateral.json")?);
+    Some((Evidence::bare(TeeKind::Tdx, trimmed(recorded("sgx-tdx/tdx_quote")?)), trust))
+}
+
+const AT: fn() -> u64 = || day(2025, 6, 20);
+
+fn policy(claims: &Claims) -> Policy {
+    let mut policy = Policy::default();
+    policy.sgx.enclaves.insert(claims.measurement());
+    policy.tdx.images.push(TdImage { mrtd: claims.measurement(), ..TdImage::default() });
+    policy
+}
+
+#[test]
+fn a_verified_sgx_quote_is_accepted_only_with_a_status_that_was_voted() {
+    let Some((evidence, trust)) = sgx() else { return };
+    let claims = examine(&evidence, &trust, AT()).unwrap();
+    let Details::Sgx(sgx) = &claims.details else { panic!() };
+    assert_eq!(sgx.tcb.status, "ConfigurationAndSWHardeningNeeded");
+    assert_eq!(sgx.tcb.fmspc, "00a067110000");
+    assert!(!claims.debug);
+    let report_data = claims.report_data().unwrap();
+    assert!(report_data.starts_with(b"Hello, world!"));
+    let verified = verify(&evidence, &ReportData(report_data), &trust, AT()).unwrap();
+    let mut policy = policy(&claims);
+    policy.sgx.tcb.statuses.insert("UpToDate".to_owned(), None);
+    let refused = Reason::StatusNotAccepted("ConfigurationAndSWHardeningNeeded".to_owned());
+    assert_eq!(appraise(&verified, &policy, &[], AT()).reasons, [refused]);
+    policy.sgx.tcb.statuses.insert("ConfigurationAndSWHardeningNeeded".to_owned(), None);
+    assert!(appraise(&verified, &policy, &[], AT()).accepted());
+    policy.sgx.tcb.statuses.insert("ConfigurationAndSWHardeningNeeded".to_owned(), Some(1));
+    assert!(matches!(appraise(&verified, &policy, &[], AT()).reasons[..], [Reason::GraceOver { .. }]));
+}
+
+#[test]
+fn a_tdx_quote_is_up_to_date_and_its_measurement_must_be_listed() {
+    let Some((evidence, trust)) = tdx() else { return };
+    let claims = examine(&evidence, &trust, AT()).unwrap();
+    let Details::Tdx(tdx) = &claims.details else { panic!() };
+    assert_eq!((tdx.tcb.status.as_str(), tdx.tcb.fmspc.as_str()), ("UpToDate", "b0c06f000000"));
+    let verified = verify(&evidence, &ReportData(claims.report_data().unwrap()), &trust, AT()).unwrap();
+    let mut policy = policy(&claims);
+    policy.tdx.tcb.statuses.insert("UpToDate".to_owned(), None);
+    let decision = appraise(&verified, &policy, &[], AT());
+    assert!(decision.accepted(), "{decision}");
+    policy.tdx.images[0].rtmrs.insert(0, "00".repeat(48));
+    assert!(matches!(appraise(&verified, &policy, &[], AT()).reasons[..], [Reason::MeasurementNotAccepted(_)]));
+}
+
+#[test]
+fn padding_after_a_quote_is_refused_until_it_is_cut_off() {
+    let (Some((_, trust)), Some(raw)) = (tdx(), recorded("sgx-tdx/tdx_quote")) else { return };
+    assert_eq!(raw.len(), 5006);
+    let padded = Evidence::bare(TeeKind::Tdx, raw);
+    assert_eq!(examine(&padded, &trust, AT()), Err(VerifyError::TrailingBytes { count: 70 }));
+    let nonzero = trimmed(recorded("sgx-tdx/gotdx-tdx_prod_quote_SPR_E4.dat").unwrap());
+    assert_eq!(nonzero.len(), 4935);
+}
+
+/// The text of a member's value, as it was signed.
+fn signed_text(name: &str, member: &str, chain: &str) -> SignedText {
+    let text = String::from_utf8(recorded(name).unwrap()).unwrap();
+    let members: std::collections::BTreeMap<String, Box<serde_json::value::RawValue>> =
+        serde_json::from_str(&text).unwrap();
+    let signature: String = serde_json::from_str(members["signature"].get()).unwrap();
+    SignedText {
+        text: members[member].get().to_owned(),
+        signature: hex::decode(signature).unwrap(),
+        chain: chain.to_owned(),
+    }
+}
+
+fn signer_chain() -> Option<String> {
+    let json: Value = serde_json::from_slice(&recorded("sgx-tdx/tdx_quote_collateral.json")?).unwrap();
+    Some(json["tcb_info_issuer_chain"].as_str().unwrap().to_owned())
+}
+
+#[test]
+fn a_platform_below_every_level_is_refused_even_though_all_signatures_hold() {
+    let Some(chain) = signer_chain() else { return };
+    let raw = trimmed(recorded("sgx-tdx/gotdx-tdx_prod_quote_SPR_E4.dat").unwrap());
+    let quote = coco_attestation::platforms::dcap::quote::Quote::parse(&raw).unwrap();
+    let pck_chain = String::from_utf8_lossy(quote.certificates).trim_end_matches('\0').to_owned();
+    let crl = |name: &str| CollateralItem::Crl {
+        list: recorded(&format!("sgx-tdx/{name}")).unwrap(),
+        root: Root::Intel,
+        chain: pck_chain.clone(),
+    };
+    let trust = with_items(vec![
+        crl("gotdx-pckcrl"),
+        crl("gotdx-rootcrl.der"),
+        CollateralItem::TcbInfo(signed_text("sgx-tdx/gotdx-sample_tcbInfo_response", "tcbInfo", &chain)),
+        CollateralItem::QeIdentity(signed_text("sgx-tdx/gotdx-sample_qeIdentity_response", "enclaveIdentity", &chain)),
+    ]);
+    let evidence = Evidence::bare(TeeKind::Tdx, raw);
+    // The signer's certificate among the recordings is of 2025, the texts of 2023: judged at either time, something does not hold.
+    let at_quote = examine(&evidence, &trust, day(2023, 6, 20));
+    assert!(
+        matches!(at_quote, Err(VerifyError::TcbLevelNotFound | VerifyError::CertificateNotYetValid { .. })),
+        "{at_quote:?}"
+    );
+}
+
+#[test]
+fn a_quote_of_version_5_without_its_collateral_names_what_is_missing() {
+    let Some(raw) = recorded("sgx-tdx/gotdx-quote_v5_sample.dat") else { return };
+    let evidence = Evidence::bare(TeeKind::Tdx, trimmed(raw));
+    let without = examine(&evidence, &trust(), day(2026, 2, 10));
+    assert!(matches!(without, Err(VerifyError::CrlMissing { .. })), "{without:?}");
+}
+
+#[test]
+fn other_times_roots_and_missing_parts_have_their_own_reasons() {
+    let Some((evidence, trust)) = tdx() else { return };
+    let late = examine(&evidence, &trust, day(2025, 7, 25));
+    assert!(matches!(late, Err(VerifyError::CrlExpired { .. } | VerifyError::CollateralExpired { .. })), "{late:?}");
+    let early = examine(&evidence, &trust, day(2025, 6, 1));
+    assert!(
+        matches!(early, Err(VerifyError::CrlNotYetValid { .. } | VerifyError::CollateralNotYetValid { .. })),
+        "{early:?}"
+    );
+    let nobody = Trust { anchors: Anchors::default(), ..trust.clone() };
+    assert_eq!(examine(&evidence, &nobody, AT()), Err(VerifyError::AnchorMissing { root: "intel" }));
+    let without = |skip: &str| {
+        let items = items("sgx-tdx/tdx_quote_collateral.json").unwrap();
+        let kept = items.into_iter().filter(|item| !item.key().unwrap().starts_with(skip)).collect();
+        examine(&evidence, &with_items(kept), AT())
+    };
+    assert!(matches!(without("crl"), Err(VerifyError::CrlMissing { .. })));
+    assert!(matches!(without("tcb_info"), Err(VerifyError::CollateralMissing { .. })));
+    assert!(matches!(without("qe_identity"), Err(VerifyError::CollateralMissing { .. })));
+    let relabelled = Evidence { kind: TeeKind::Sgx, ..evidence };
+    assert!(matches!(examine(&relabelled, &trust, AT()), Err(VerifyError::TeeTypeMismatch { .. })));
+}
+
+#[test]
+fn no_flipped_bit_of_a_quote_passes() {
+    for (evidence, trust) in [sgx(), tdx()].into_iter().flatten() {
+        let quote = coco_attestation::platforms::dcap::quote::Quote::parse(&evidence.raw).unwrap();
+        let pem = evidence.raw.len() - quote.certificates.len();
+        // Nobody signs the PEM's line breaks; its content is covered by the chain.
+        for bit in (0..pem * 8).step_by(5) {
+            let mut flipped = evidence.clone();
+            flipped.raw[bit / 8] ^= 1 << (bit % 8);
+            assert!(examine(&flipped, &trust, AT()).is_err(), "{} bit {bit}", evidence.kind);
+        }
+        for len in (0..evidence.raw.len()).step_by(97) {
+            let mut cut = evidence.clone();
+            cut.raw.truncate(len);
+            assert!(examine(&cut, &trust, AT()).is_err(), "{} cut to {len}", evidence.kind);
+        }
+    }
+}
+
+#[test]
+fn collateral_is_taken_from_anyone_if_genuine_and_not_older() {
+    let Some(items) = items("sgx-tdx/tdx_quote_collateral.json") else { return };
+    let anchors = Anchors::vendors();
+    let mut stored = Collateral::default();
+    for item in &items {
+        judge(item, &stored, &anchors, AT()).unwrap();
+        stored.insert(item.clone()).unwrap();
+        judge(item, &stored, &anchors, AT()).unwrap();
+        let nobody = judge(item, &stored, &Anchors::default(), AT());
+        assert!(matches!(nobody, Err(CollateralError::NotGenuine(VerifyError::AnchorMissing { .. }))));
+        let CollateralItem::TcbInfo(text) = item else { continue };
+        let mut changed = text.clone();
+        changed.text = changed.text.replacen("UpToDate", "Revoked", 1);
+        let forged = judge(&CollateralItem::TcbInfo(changed), &stored, &anchors, AT());
+        let expected = VerifyError::CollateralSignatureInvalid { what: "TCB info" };
+        assert_eq!(forged, Err(CollateralError::NotGenuine(expected)));
+    }
+}

@@ -1,0 +1,19 @@
+//! What the ledger knows about code and platforms: policy, anchors, collateral, and the judgement of every node.
+//!
+//! Members vote policy and anchors; collateral is signed by its vendor and may come from anyone. Every admission keeps what it was judged
+//! from, so that [`PublicState`] can judge it again from the ledger alone.
+
+mod appraisal;
+mod audit;
+mod ccf_rows;
+mod policy;
+mod reappraisal;
+
+pub use appraisal::{Appraisal, AppraisalState, BoundFacts, VerifiedApplicant, verify_applicant};
+pub use audit::{Audited, PublicState};
+pub use policy::{
+    ANCHORS, APPRAISALS, AttestationGenesis, COLLATERAL, POLICY, policy, submit_collateral, trust, write_founding,
+};
+pub use reappraisal::{Reappraised, Verified, apply, current_basis, next_deadline, renew, verify_all};
+
+pub(crate) use appraisal::{admit_appraised, founder};

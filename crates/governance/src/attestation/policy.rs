@@ -1,0 +1,127 @@
+//! Policy, anchors and collateral as rows.
+//!
+//! | map | key → value |
+//! |---|---|
+//! | `….attestation.policy` | a section of the policy, such as `sev_snp` → its JSON |
+//! | `….attestation.anchors` | a root, such as `intel` → digests of accepted certificates; `cca:<instance id>` → a platform's key |
+//! | `….attestation.collateral` | what an item is about → the item |
+//! | `….attestation.nodes` | node id → [`crate::attestation::Appraisal`] |
+//!
+//! CCF's named maps of measurements are read too: what its actions vote counts here.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use coco_attestation::collateral::{self, Collateral, CollateralItem};
+use coco_attestation::{Anchors, CcaAnchor, Policy, Root, Trust};
+use coco_kv::Tx;
+use coco_types::{Digest, MapName};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::ccf_rows;
+use crate::Error;
+use crate::tables::{self, Read};
+
+pub const POLICY: MapName = MapName::from_static("public:ccf.gov.coco.attestation.policy");
+pub const ANCHORS: MapName = MapName::from_static("public:ccf.gov.coco.attestation.anchors");
+pub const COLLATERAL: MapName = MapName::from_static("public:ccf.gov.coco.attestation.collateral");
+pub const APPRAISALS: MapName = MapName::from_static("public:ccf.gov.coco.attestation.nodes");
+
+const CCA_PREFIX: &str = "cca:";
+
+/// What a network is founded with. Absent: virtual nodes only, and the vendors' own roots.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AttestationGenesis {
+    pub policy: Policy,
+    pub anchors: Anchors,
+    pub collateral: Vec<CollateralItem>,
+}
+
+impl Default for AttestationGenesis {
+    fn default() -> Self {
+        Self { policy: Policy::default(), anchors: Anchors::vendors(), collateral: Vec::new() }
+    }
+}
+
+/// What the members voted about code and platforms.
+pub fn policy(state: &mut dyn Read) -> Result<Policy, Error> {
+    let sections = tables::read_all::<Value>(state, &POLICY)?;
+    let whole = Value::Object(sections.into_iter().collect::<Map<_, _>>());
+    let mut policy: Policy = serde_json::from_value(whole).map_err(|error| Error::UnreadableRow {
+        map: POLICY,
+        key: "a section".to_owned(),
+        why: error.to_string(),
+    })?;
+    ccf_rows::add_to(&mut policy, state)?;
+    Ok(policy)
+}
+
+/// Accepted roots and collateral.
+pub fn trust(state: &mut dyn Read) -> Result<Trust, Error> {
+    let items = tables::read_all::<CollateralItem>(state, &COLLATERAL)?.into_iter().collect();
+    let network = tables::read::<coco_attestation::policy::NetworkPolicy>(state, &POLICY, b"network")?;
+    Ok(Trust {
+        anchors: anchors(state)?,
+        collateral: Collateral::from_items(items),
+        crl_optional: network.unwrap_or_default().crl_optional,
+    })
+}
+
+/// Takes a newer item from anyone: genuine under an accepted anchor at `at` (ledger time, Unix seconds), and not older than what is there.
+pub fn submit_collateral(tx: &mut Tx, item: &CollateralItem, at: u64) -> Result<String, Error> {
+    let trust = trust(tx)?;
+    let key = collateral::judge(item, &trust.collateral, &trust.anchors, at)
+        .map_err(|error| Error::CollateralRefused(error.to_string()))?;
+    tables::write(tx, &COLLATERAL, key.as_bytes(), item);
+    Ok(key)
+}
+
+/// Writes what a network is founded with; collateral is judged like any other.
+pub fn write_founding(tx: &mut Tx, genesis: &AttestationGenesis, at: u64) -> Result<(), Error> {
+    let Value::Object(sections) = serde_json::to_value(&genesis.policy).expect("a policy has only string keys") else {
+        unreachable!("a policy is an object")
+    };
+    let defaults = serde_json::to_value(Policy::default()).expect("a policy has only string keys");
+    for (section, value) in sections.iter().filter(|(section, value)| defaults.get(section) != Some(value)) {
+        tables::write(tx, &POLICY, section.as_bytes(), value);
+    }
+    for (root, digests) in &genesis.anchors.roots {
+        tables::write(tx, &ANCHORS, root.as_str().as_bytes(), digests);
+    }
+    for (instance, anchor) in &genesis.anchors.cca {
+        tables::write(tx, &ANCHORS, format!("{CCA_PREFIX}{instance}").as_bytes(), anchor);
+    }
+    for item in &genesis.collateral {
+        submit_collateral(tx, item, at)?;
+    }
+    Ok(())
+}
+
+fn anchors(state: &mut dyn Read) -> Result<Anchors, Error> {
+    let mut anchors = Anchors::default();
+    for (key, value) in tables::read_all::<Value>(state, &ANCHORS)? {
+        let unreadable = |why: String| Error::UnreadableRow { map: ANCHORS, key: key.clone(), why };
+        match key.strip_prefix(CCA_PREFIX) {
+            Some(instance) => {
+                let anchor: CcaAnchor = serde_json::from_value(value).map_err(|error| unreadable(error.to_string()))?;
+                anchors.cca.insert(instance.to_owned(), anchor);
+            }
+            None => {
+                let root: Root = serde_json::from_value(Value::from(key.clone()))
+                    .map_err(|_| unreadable("it names no known root".to_owned()))?;
+                let digests: BTreeSet<Digest> =
+                    serde_json::from_value(value).map_err(|error| unreadable(error.to_string()))?;
+                anchors.roots.insert(root, digests);
+            }
+        }
+    }
+    Ok(anchors)
+}
+
+/// One value for everything that a verification leaned on: policy, anchors and collateral as they stood.
+pub(crate) fn basis(policy: &Policy, trust: &Trust) -> Digest {
+    let items: &BTreeMap<String, CollateralItem> = trust.collateral.items();
+    let bytes = serde_json::to_vec(&(policy, &trust.anchors, items)).expect("they have only string keys");
+    coco_crypto::sha256(&bytes)
+}

@@ -1,0 +1,174 @@
+//! Judging nodes again: when policy, anchors or collateral change, when a deadline passes, and when a node brings fresh evidence.
+//!
+//! ```text
+//!   trusted ──fails──▶ at risk (deadline = now + voted grace) ──fresh evidence, or policy changed back──▶ trusted
+//!                         └──deadline──▶ retired; or overdue, if too few nodes would be left: that needs a vote
+//! ```
+//!
+//! Verification is slow and happens before ([`verify_all`]); one transaction then applies it ([`apply`]), and refuses if what it leaned on
+//! has changed. Certificates that came with evidence are judged at the time of admission, revocation and TCB now.
+
+use coco_attestation::{Moment, Peer, Reason, VerifiedEvidence, appraise, verify};
+use coco_crypto::PublicKey;
+use coco_kv::Tx;
+use coco_types::{Digest, NodeId};
+
+use super::appraisal::{Appraisal, AppraisalState, VerifiedApplicant, bound_facts, peers};
+use super::policy::{basis, policy, trust};
+use crate::Error;
+use crate::admission::{Applicant, current_nodes, retire};
+use crate::rows::{NodeRow, NodeStatus};
+use crate::tables::Read;
+
+/// Every trusted node's stored evidence, verified anew.
+pub struct Verified {
+    at: u64,
+    basis: Digest,
+    nodes: Vec<(NodeId, Result<VerifiedEvidence, String>)>,
+}
+
+/// What changed, for logs and metrics.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Reappraised {
+    pub restored: Vec<NodeId>,
+    pub at_risk: Vec<NodeId>,
+    pub retired: Vec<NodeId>,
+    /// Past their deadline, and kept because too few would be left.
+    pub overdue: Vec<NodeId>,
+}
+
+impl Reappraised {
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// What the ledger's policy, anchors and collateral are, in one value: when it changes, nodes are judged again.
+pub fn current_basis(state: &mut dyn Read) -> Result<Digest, Error> {
+    Ok(basis(&policy(state)?, &trust(state)?))
+}
+
+/// The earliest time at which a node's standing may change by itself, Unix seconds.
+pub fn next_deadline(state: &mut dyn Read) -> Result<Option<u64>, Error> {
+    let age_max = policy(state)?.network.evidence_age_max_s;
+    let mut next: Option<u64> = None;
+    for node in current_nodes(state)? {
+        let Some(appraisal) = Appraisal::read(state, node.id)? else { continue };
+        let due = match appraisal.state {
+            AppraisalState::AtRisk { deadline, .. } => Some(deadline),
+            AppraisalState::Trusted => age_max.map(|age| appraisal.at.saturating_add(age).saturating_add(1)),
+            _ => None,
+        };
+        next = next.into_iter().chain(due).min();
+    }
+    Ok(next)
+}
+
+/// Verifies every trusted node's stored evidence at `at`, ledger time in Unix seconds.
+pub fn verify_all(state: &mut dyn Read, at: u64) -> Result<Verified, Error> {
+    let (policy, trust) = (policy(state)?, trust(state)?);
+    let mut nodes = Vec::new();
+    for node in current_nodes(state)? {
+        let Some(appraisal) = Appraisal::read(state, node.id)? else { continue };
+        let moment = Moment { evidence: appraisal.at, collateral: at };
+        let verified = match PublicKey::from_pem(&node.info.public_key) {
+            Ok(key) => {
+                let expected = appraisal.bound.binding(&key, node.info.quote_info.kind).report_data();
+                verify(&node.info.quote_info, &expected, &trust, moment).map_err(|error| error.to_string())
+            }
+            Err(error) => Err(error.to_string()),
+        };
+        nodes.push((node.id, verified));
+    }
+    Ok(Verified { at, basis: basis(&policy, &trust), nodes })
+}
+
+/// Writes what follows from the verification. Nodes are judged in the order in which they joined, each beside those that passed before
+/// it, so that a diversity rule that became stricter meets the newest.
+pub fn apply(tx: &mut Tx, verified: &Verified) -> Result<Reappraised, Error> {
+    let (policy, trust) = (policy(tx)?, trust(tx)?);
+    if basis(&policy, &trust) != verified.basis {
+        return Err(Error::NotAdmitted("the policy changed meanwhile: judge again".to_owned()));
+    }
+    let at = verified.at;
+    let trusted = current_nodes(tx)?.len();
+    let mut left = trusted;
+    let least = usize::try_from(policy.network.minimum_nodes).unwrap_or(usize::MAX).max(trusted / 2 + 1);
+    let mut passed: Vec<Peer> = Vec::new();
+    let mut changes = Reappraised::default();
+    for (id, evidence) in &verified.nodes {
+        let still_trusted = NodeRow::read(tx, *id)?.is_some_and(|node| node.info.status == NodeStatus::Trusted);
+        let Some(mut appraisal) = Appraisal::read(tx, *id)?.filter(|_| still_trusted) else { continue };
+        let mut reasons = match evidence {
+            Ok(evidence) => appraise(evidence, &policy, &passed, at).reasons,
+            Err(error) => vec![Reason::NoLongerGenuine(error.clone())],
+        };
+        let age_s = at.saturating_sub(appraisal.at);
+        if let Some(limit_s) = policy.network.evidence_age_max_s.filter(|limit| age_s > *limit) {
+            reasons.push(Reason::EvidenceTooOld { age_s, limit_s });
+        }
+        let reasons: Vec<String> = reasons.iter().map(Reason::to_string).collect();
+        if reasons.is_empty() {
+            let peer = Peer { node: *id, kind: appraisal.kind, hardware_id: appraisal.hardware_id.clone() };
+            passed.push(peer);
+        }
+        let next = appraisal.state.next(reasons, at, policy.network.grace_s, left > least);
+        match &next {
+            _ if next == appraisal.state => continue,
+            AppraisalState::Trusted => changes.restored.push(*id),
+            AppraisalState::AtRisk { .. } => changes.at_risk.push(*id),
+            AppraisalState::Overdue { .. } => changes.overdue.push(*id),
+            AppraisalState::Retired { .. } => {
+                retire(tx, *id)?;
+                left -= 1;
+                changes.retired.push(*id);
+            }
+        }
+        appraisal.state = next;
+        appraisal.write(tx, *id);
+    }
+    Ok(changes)
+}
+
+/// Takes fresh evidence of a node that is in the network: it must be genuine, the node's own, and acceptable now.
+pub fn renew(tx: &mut Tx, applicant: &Applicant, verified: &VerifiedApplicant) -> Result<(), Error> {
+    let id = applicant.public_key.node_id();
+    let mut node = NodeRow::read(tx, id)?.ok_or(Error::UnknownNode(id))?;
+    if node.info.status != NodeStatus::Trusted {
+        return Err(Error::NotAdmitted(format!("node {id} is not in the network any more")));
+    }
+    let (policy, trust) = (policy(tx)?, trust(tx)?);
+    if basis(&policy, &trust) != verified.basis {
+        return Err(Error::NotAdmitted("the policy changed meanwhile: try again".to_owned()));
+    }
+    let peers = peers(tx, &[Some(id)])?;
+    let decision = appraise(&verified.evidence, &policy, &peers, verified.at);
+    if !decision.accepted() {
+        return Err(Error::NotAdmitted(decision.to_string()));
+    }
+    node.info.quote_info = applicant.evidence.clone();
+    node.write(tx);
+    let bound = bound_facts(applicant, verified.service);
+    Appraisal::of(&verified.evidence, &decision, bound, verified.basis, verified.at).write(tx, id);
+    Ok(())
+}
+
+impl AppraisalState {
+    /// Where a node stands after a judgement. Whoever is retired or waits for a vote stays so until fresh evidence passes.
+    fn next(&self, reasons: Vec<String>, at: u64, grace_s: u64, may_retire: bool) -> Self {
+        if reasons.is_empty() {
+            return Self::Trusted;
+        }
+        let (since, deadline) = match self {
+            Self::Trusted => (at, at.saturating_add(grace_s)),
+            Self::AtRisk { since, deadline, .. } => (*since, *deadline),
+            Self::Overdue { since, .. } => return Self::Overdue { since: *since, reasons },
+            Self::Retired { .. } => return self.clone(),
+        };
+        match (at >= deadline, may_retire) {
+            (false, _) => Self::AtRisk { since, deadline, reasons },
+            (true, true) => Self::Retired { at, reasons },
+            (true, false) => Self::Overdue { since, reasons },
+        }
+    }
+}
