@@ -120,6 +120,8 @@ pub enum VerifyError {
     TcbLevelNotFound,
     #[error("the platform's TCB level is revoked")]
     TcbRevoked,
+    #[error("the trust domain's attributes are not safe: {why}")]
+    TdAttributesUnsafe { why: &'static str },
     #[error("the quote is refused by the DCAP verifier: {why}")]
     DcapRefused { why: String },
 

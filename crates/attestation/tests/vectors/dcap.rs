@@ -172,7 +172,7 @@ fn no_flipped_bit_of_a_quote_passes() {
         let quote = coco_attestation::platforms::dcap::quote::Quote::parse(&evidence.raw).unwrap();
         let pem = evidence.raw.len() - quote.certificates.len();
         // Nobody signs the PEM's line breaks; its content is covered by the chain.
-        for bit in (0..pem * 8).step_by(5) {
+        for bit in (0..pem * 8).step_by(13) {
             let mut flipped = evidence.clone();
             flipped.raw[bit / 8] ^= 1 << (bit % 8);
             assert!(examine(&flipped, &trust, AT()).is_err(), "{} bit {bit}", evidence.kind);

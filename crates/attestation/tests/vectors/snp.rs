@@ -165,8 +165,8 @@ fn no_flipped_bit_of_an_endorsement_passes() {
     let message = coco_crypto::cose::Sign1::decode(&uvm).unwrap();
     let unprotected = uvm.windows(message.unprotected.len()).position(|window| window == message.unprotected).unwrap();
     let unsigned = unprotected..unprotected + message.unprotected.len();
-    // Every 61st bit: all of them take minutes.
-    for bit in (0..uvm.len() * 8).step_by(61).filter(|bit| !unsigned.contains(&(bit / 8))) {
+    // Only some bits: all of them take minutes.
+    for bit in (0..uvm.len() * 8).step_by(125).filter(|bit| !unsigned.contains(&(bit / 8))) {
         let mut flipped = uvm.clone();
         flipped[bit / 8] ^= 1 << (bit % 8);
         let changed = evidence.clone().with(Aux::UvmEndorsement, flipped);
@@ -177,8 +177,8 @@ fn no_flipped_bit_of_an_endorsement_passes() {
 #[test]
 fn no_flipped_bit_of_a_report_passes() {
     let Some(evidence) = milan() else { return };
-    // Five and eight have no common factor: every position in a byte is met.
-    for bit in (0..evidence.raw.len() * 8).step_by(5) {
+    // Thirteen and eight have no common factor: every position in a byte is met.
+    for bit in (0..evidence.raw.len() * 8).step_by(13) {
         let mut flipped = evidence.clone();
         flipped.raw[bit / 8] ^= 1 << (bit % 8);
         assert!(examine(&flipped, &trust(), day(2026, 3, 1)).is_err(), "bit {bit}");
@@ -191,7 +191,7 @@ fn no_flipped_bit_of_a_certificate_passes() {
     let text = String::from_utf8(evidence.aux[&Aux::Certificates].clone()).unwrap();
     let ders = coco_crypto::decode_pem_all("CERTIFICATE", &text).unwrap();
     for (i, der) in ders.iter().enumerate() {
-        for bit in (0..der.len() * 8).step_by(29) {
+        for bit in (0..der.len() * 8).step_by(61) {
             let mut changed = ders.clone();
             changed[i][bit / 8] ^= 1 << (bit % 8);
             let pem: String = changed.iter().map(|der| encode_pem("CERTIFICATE", der)).collect();

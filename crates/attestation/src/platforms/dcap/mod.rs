@@ -25,6 +25,12 @@ use pck::Pck;
 use quote::{Quote, Tee, field};
 
 const ECDSA: Scheme = Scheme::EcdsaFixed(Hash::Sha256);
+/// What `dcap-qvl` says of attributes that no policy may allow, and what it means.
+const UNSAFE_ATTRIBUTES: [(&str, &str); 3] = [
+    ("Reserved bits in TD attributes", "a reserved one is set"),
+    ("TD migration is enabled", "it can be migrated"),
+    ("SEPT_VE_DISABLE is not enabled", "its host can inject page faults"),
+];
 const TD_DEBUG: u64 = 0xff;
 const SGX_DEBUG: u64 = 1 << 1;
 
@@ -232,6 +238,11 @@ struct IdentityTcb {
 fn explain(quote: &Quote<'_>, collateral: Found<'_>, why: String) -> VerifyError {
     if why.contains("Revoked") {
         return VerifyError::TcbRevoked;
+    }
+    for (found, unsafe_for) in UNSAFE_ATTRIBUTES {
+        if why.contains(found) {
+            return VerifyError::TdAttributesUnsafe { why: unsafe_for };
+        }
     }
     if let Some(error) = qe_fault(quote, &collateral.qe_identity.text).or_else(|| module_fault(quote, collateral)) {
         return error;

@@ -1,0 +1,336 @@
+//! Nodes of several TEEs in one network: joining, TCB recovery, revocation, retirement, and the audit of it all.
+
+use coco_attestation::platforms::virtual_tee::VirtualTee;
+use coco_attestation::policy::{HardwareRule, TdImage};
+use coco_attestation::{Binding, EvidenceSource, Policy, SnpTcb, TeeKind};
+use coco_crypto::{Crypto, Curve, SeededCrypto, SigningKey, Validity, self_signed_service_certificate, sha256};
+use coco_governance::attestation::{
+    self, Appraisal, AppraisalState, Audited, BoundFacts, PublicState, Reappraised, VerifiedApplicant,
+};
+use coco_governance::{
+    Addresses, Applicant, Error, Founding, FoundingActor, Network, NodeInfo, NodeRow, NodeStatus, Standing,
+    current_nodes,
+};
+use coco_kv::{Store, Tx};
+use coco_testpki::Minted;
+use coco_testpki::intel::{Guest, Intel};
+use coco_testpki::snp::{Amd, Product};
+use coco_types::{Digest, NodeId, ReplicaId, Seqno, WriteSet};
+
+const AT: u64 = 1_790_000_000;
+const CODE: [u8; 48] = [0xc0; 48];
+const VIRTUAL: Digest = Digest([7; 32]);
+const VALIDITY: Validity = Validity { not_before: 0, not_after: 4_000_000_000 };
+
+/// A ledger of one service, with everything that it ever wrote.
+struct Ledger {
+    store: Store,
+    history: Vec<WriteSet>,
+    crypto: SeededCrypto,
+    service: SigningKey,
+    amd: Amd,
+    intel: Intel,
+}
+
+impl Ledger {
+    fn new(change: impl FnOnce(&mut Policy)) -> Self {
+        let crypto = SeededCrypto::new(1);
+        let service = SigningKey::generate(&crypto, Curve::P384);
+        let (amd, intel) = (Amd::new(Product::Milan, AT), Intel::new(AT));
+        let mut ledger = Self { store: Store::new(), history: Vec::new(), crypto, service, amd, intel };
+        let founding = ledger.founding(change);
+        ledger.commit(|tx| coco_governance::found(tx, &founding, AT)).unwrap();
+        ledger
+    }
+
+    fn founding(&self, change: impl FnOnce(&mut Policy)) -> Founding {
+        let mut genesis = attestation::AttestationGenesis::default();
+        self.amd.trust(&mut genesis.anchors);
+        self.intel.trust(&mut genesis.anchors);
+        genesis.collateral = self.intel.collateral(&self.intel.publication(AT - 100));
+        genesis.collateral.push(self.amd.revocations(&[], AT - 100));
+        let policy = &mut genesis.policy;
+        policy.virtual_tee.measurements.insert(VIRTUAL);
+        policy.sev_snp.measurements.insert(hex::encode(CODE));
+        policy.sev_snp.minimum_tcb.insert("Milan".to_owned(), SnpTcb::default());
+        policy.tdx.images.push(TdImage { mrtd: hex::encode(CODE), ..TdImage::default() });
+        policy.sgx.enclaves.insert("c0".repeat(32));
+        for tcb in [&mut policy.tdx.tcb, &mut policy.sgx.tcb] {
+            tcb.statuses.insert("UpToDate".to_owned(), None);
+        }
+        policy.network.grace_s = 1000;
+        change(policy);
+        let certificate = |key: &SigningKey| {
+            self_signed_service_certificate(&self.crypto, key, "test", VALIDITY, &[]).unwrap().to_pem()
+        };
+        let node_key = SigningKey::generate(&self.crypto, Curve::P256);
+        let bound = BoundFacts { exchange_key: Vec::new(), service: None, config: Digest::ZERO, nonce: None };
+        let report_data = bound.binding(node_key.public_key(), TeeKind::Virtual).report_data();
+        let info = NodeInfo {
+            status: NodeStatus::Trusted,
+            public_key: node_key.public_key().to_pem(),
+            replica: ReplicaId(1),
+            index: 0,
+            addresses: addresses(),
+            quote_info: VirtualTee { measurement: VIRTUAL }.evidence(&report_data).unwrap(),
+            replaces: None,
+            retired_committed: false,
+        };
+        let member = SigningKey::generate(&self.crypto, Curve::P384);
+        Founding {
+            network: Network { name: "test".to_owned(), chunk_bytes: 1 << 20, ledgers: Vec::new() },
+            members: vec![FoundingActor { certificate: certificate(&member), data: serde_json::Value::Null }],
+            participants: Vec::new(),
+            virtual_measurements: Vec::new(),
+            attestation: genesis,
+            constitution: String::new(),
+            node: NodeRow { id: node_key.public_key().node_id(), info },
+            bound: Some(bound),
+            node_certificate: certificate(&node_key),
+            service_certificate: certificate(&self.service),
+        }
+    }
+
+    fn commit<T>(&mut self, change: impl FnOnce(&mut Tx) -> Result<T, Error>) -> Result<T, Error> {
+        let mut tx = self.store.begin();
+        let result = change(&mut tx)?;
+        let seqno = Seqno(self.history.len() as u64 + 1);
+        self.store.apply(seqno, tx.writes()).unwrap();
+        self.store.commit(seqno);
+        self.history.push(tx.writes().clone());
+        Ok(result)
+    }
+
+    fn source(&self, kind: TeeKind, machine: u8) -> Box<dyn EvidenceSource + '_> {
+        let (amd, intel) = (&self.amd, &self.intel);
+        let td = Guest::Td { mrtd: CODE, attributes: 1 << 28, version: 4 };
+        let enclave = Guest::Enclave { mrenclave: [0xc0; 32], mrsigner: [0x51; 32], flags: 5 };
+        match kind {
+            TeeKind::SevSnp => {
+                let report = amd.report(CODE, machine);
+                Box::new(Minted { kind, mint: move |data: &_| amd.mint(&report, data) })
+            }
+            TeeKind::Tdx | TeeKind::Sgx => {
+                let guest = if kind == TeeKind::Tdx { td } else { enclave };
+                Box::new(Minted { kind, mint: move |data: &_| intel.mint(&intel.platform(machine), &guest, data) })
+            }
+            _ => Box::new(VirtualTee { measurement: VIRTUAL }),
+        }
+    }
+
+    fn applicant(&self, source: &dyn EvidenceSource, key: &SigningKey, index: u32) -> Applicant {
+        let mut nonce = [0; 32];
+        self.crypto.fill(&mut nonce);
+        let exchange_key = vec![index as u8; 32];
+        let binding = Binding {
+            node_key: key.public_key(),
+            exchange_key: &exchange_key,
+            service: Some(sha256(&self.service.public_key().spki_der())),
+            config: Digest::ZERO,
+            tee: source.kind(),
+            nonce: Some(nonce),
+        };
+        Applicant {
+            public_key: key.public_key().clone(),
+            evidence: source.evidence(&binding.report_data()).unwrap(),
+            exchange_key,
+            index,
+            addresses: addresses(),
+            config: Digest::ZERO,
+            nonce,
+        }
+    }
+
+    fn verify(&self, applicant: &Applicant, at: u64) -> Result<VerifiedApplicant, Error> {
+        attestation::verify_applicant(&mut self.store.snapshot(), applicant, self.service.public_key(), at)
+    }
+
+    fn join(&mut self, kind: TeeKind, machine: u8, index: u32) -> Result<(SigningKey, NodeId), Error> {
+        let key = SigningKey::generate(&self.crypto, Curve::P256);
+        let applicant = self.applicant(self.source(kind, machine).as_ref(), &key, index);
+        let verified = self.verify(&applicant, AT + u64::from(index))?;
+        let _: Standing = self.commit(|tx| coco_governance::admit(tx, &applicant, &verified, "pem"))?;
+        Ok((key, applicant.public_key.node_id()))
+    }
+
+    /// One of each: virtual (the founder), SEV-SNP, TDX, SGX.
+    fn mixed(&mut self) -> [NodeId; 3] {
+        let kinds = [TeeKind::SevSnp, TeeKind::Tdx, TeeKind::Sgx];
+        let mut index = 0;
+        kinds.map(|kind| {
+            index += 1;
+            self.join(kind, index, u32::from(index)).unwrap_or_else(|error| panic!("{kind}: {error}")).1
+        })
+    }
+
+    fn reappraise(&mut self, at: u64) -> Reappraised {
+        let verified = attestation::verify_all(&mut self.store.snapshot(), at).unwrap();
+        self.commit(|tx| attestation::apply(tx, &verified)).unwrap()
+    }
+
+    fn submit(&mut self, item: &coco_attestation::collateral::CollateralItem, at: u64) {
+        self.commit(|tx| attestation::submit_collateral(tx, item, at)).unwrap();
+    }
+
+    fn state(&self, node: NodeId) -> AppraisalState {
+        Appraisal::read(&mut self.store.snapshot(), node).unwrap().unwrap().state
+    }
+
+    fn trusted(&self) -> usize {
+        current_nodes(&mut self.store.snapshot()).unwrap().len()
+    }
+
+    fn audit(&self) -> Vec<Audited> {
+        let mut state = PublicState::default();
+        self.history.iter().flat_map(|writes| state.apply(writes).unwrap()).collect()
+    }
+}
+
+fn addresses() -> Addresses {
+    let address = ([127, 0, 0, 1], 1).into();
+    Addresses { api: address, peers: address }
+}
+
+#[test]
+fn nodes_of_several_tees_join_one_network_and_every_admission_can_be_judged_again() {
+    let mut ledger = Ledger::new(|_| {});
+    let nodes = ledger.mixed();
+    ledger.join(TeeKind::Virtual, 0, 4).unwrap();
+    assert_eq!(ledger.trusted(), 5);
+    for node in nodes {
+        let appraisal = Appraisal::read(&mut ledger.store.snapshot(), node).unwrap().unwrap();
+        assert_eq!(appraisal.state, AppraisalState::Trusted);
+        assert!(appraisal.explanation.iter().all(|line| line.starts_with("good: ")), "{:?}", appraisal.explanation);
+    }
+    let audited = ledger.audit();
+    assert_eq!(audited.len(), 5);
+    assert!(audited.iter().all(|audited| audited.findings.is_empty()), "{audited:#?}");
+}
+
+#[test]
+fn an_altered_ledger_does_not_pass_the_audit() {
+    let mut ledger = Ledger::new(|_| {});
+    ledger.mixed();
+    // The policy that admitted them is taken back in history.
+    for writes in &mut ledger.history {
+        let kept = writes.clone().into_iter().filter(|(map, _)| *map != attestation::COLLATERAL);
+        *writes = kept.collect();
+    }
+    let audited = ledger.audit();
+    assert!(audited.iter().skip(1).all(|audited| !audited.findings.is_empty()), "{audited:#?}");
+}
+
+#[test]
+fn applicants_whose_platform_code_or_machine_is_not_in_the_policy_are_refused_in_words() {
+    let mut ledger = Ledger::new(|policy| {
+        policy.sgx.enclaves.clear();
+        policy.network.hardware = HardwareRule::Unique;
+        policy.network.allow_unidentified_hardware = true;
+    });
+    let refused = |result: Result<_, Error>| match result {
+        Err(Error::NotAdmitted(why)) => why,
+        other => panic!("{:?}", other.map(|(_, node): (SigningKey, NodeId)| node)),
+    };
+    let why = refused(ledger.join(TeeKind::Sgx, 1, 1));
+    assert!(why.starts_with("the network accepts no sgx nodes; the code with measurement c0c0"), "{why}");
+    ledger.join(TeeKind::SevSnp, 1, 1).unwrap();
+    let why = refused(ledger.join(TeeKind::SevSnp, 1, 2));
+    assert!(why.contains("runs node"), "{why}");
+    // A node may take its own place on its own machine.
+    ledger.join(TeeKind::SevSnp, 1, 1).unwrap();
+}
+
+#[test]
+fn evidence_that_was_verified_before_a_vote_does_not_admit_after_it() {
+    let mut ledger = Ledger::new(|_| {});
+    let key = SigningKey::generate(&ledger.crypto, Curve::P256);
+    let applicant = ledger.applicant(ledger.source(TeeKind::Tdx, 1).as_ref(), &key, 1);
+    let verified = ledger.verify(&applicant, AT).unwrap();
+    let newer = ledger.intel.collateral(&ledger.intel.publication(AT))[4].clone();
+    ledger.submit(&newer, AT);
+    let late = ledger.commit(|tx| coco_governance::admit(tx, &applicant, &verified, "pem"));
+    assert!(matches!(late, Err(Error::NotAdmitted(why)) if why.contains("changed meanwhile")));
+    let other_service = SigningKey::generate(&ledger.crypto, Curve::P384);
+    let state = &mut ledger.store.snapshot();
+    assert!(attestation::verify_applicant(state, &applicant, other_service.public_key(), AT).is_err());
+}
+
+#[test]
+fn a_tcb_recovery_puts_old_platforms_at_risk_and_then_out_unless_they_renew() {
+    let mut ledger = Ledger::new(|_| {});
+    let [snp, tdx, sgx] = ledger.mixed();
+    assert!(ledger.reappraise(AT + 10).is_empty());
+    let mut recovery = ledger.intel.publication(AT + 20);
+    (recovery.up_to_date_from, recovery.evaluation) = (6, 18);
+    for item in ledger.intel.collateral(&recovery) {
+        ledger.submit(&item, AT + 30);
+    }
+    let changes = ledger.reappraise(AT + 40);
+    assert_eq!(changes.at_risk, [tdx, sgx]);
+    assert!(matches!(ledger.state(tdx), AppraisalState::AtRisk { deadline, .. } if deadline == AT + 1040));
+    assert_eq!(attestation::next_deadline(&mut ledger.store.snapshot()).unwrap(), Some(AT + 1040));
+    assert!(ledger.reappraise(AT + 500).is_empty());
+    // Four nodes: a majority of three stays, so one may go by itself and the other waits for a vote.
+    let changes = ledger.reappraise(AT + 1040);
+    assert_eq!((changes.retired, changes.overdue), (vec![tdx], vec![sgx]));
+    assert_eq!(ledger.trusted(), 3);
+    assert!(ledger.reappraise(AT + 5000).is_empty());
+    assert_eq!(ledger.state(snp), AppraisalState::Trusted);
+    assert!(ledger.audit().iter().all(|audited| audited.findings.is_empty()));
+}
+
+#[test]
+fn fresh_evidence_restores_a_node_and_a_policy_that_is_changed_back_does_too() {
+    let mut ledger = Ledger::new(|_| {});
+    let (key, node) = ledger.join(TeeKind::SevSnp, 1, 1).unwrap();
+    ledger.join(TeeKind::Tdx, 2, 2).unwrap();
+    let strict = br#"{"measurements":[],"minimum_tcb":{"Milan":{}}}"#.to_vec();
+    let before = ledger.store.snapshot().get(&attestation::POLICY, b"sev_snp").unwrap();
+    let vote = |ledger: &mut Ledger, section: Vec<u8>| {
+        let put = |tx: &mut Tx| {
+            tx.put(&attestation::POLICY, b"sev_snp".to_vec(), section);
+            Ok(())
+        };
+        ledger.commit(put).unwrap();
+    };
+    vote(&mut ledger, strict.clone());
+    assert_eq!(ledger.reappraise(AT + 10).at_risk, [node]);
+    vote(&mut ledger, before.to_vec());
+    assert_eq!(ledger.reappraise(AT + 20).restored, [node]);
+    vote(&mut ledger, strict);
+    assert_eq!(ledger.reappraise(AT + 30).at_risk, [node]);
+    vote(&mut ledger, before.to_vec());
+    let applicant = ledger.applicant(ledger.source(TeeKind::SevSnp, 1).as_ref(), &key, 1);
+    let verified = ledger.verify(&applicant, AT + 40).unwrap();
+    ledger.commit(|tx| attestation::renew(tx, &applicant, &verified)).unwrap();
+    assert_eq!(ledger.state(node), AppraisalState::Trusted);
+    assert!(ledger.audit().iter().all(|audited| audited.findings.is_empty()));
+    let stranger = SigningKey::generate(&ledger.crypto, Curve::P256);
+    let applicant = ledger.applicant(ledger.source(TeeKind::SevSnp, 1).as_ref(), &stranger, 1);
+    let verified = ledger.verify(&applicant, AT + 50).unwrap();
+    assert!(ledger.commit(|tx| attestation::renew(tx, &applicant, &verified)).is_err());
+}
+
+#[test]
+fn revocation_reaches_nodes_that_are_in_the_network_and_age_does_too() {
+    let mut ledger = Ledger::new(|policy| policy.network.evidence_age_max_s = Some(10_000));
+    let (_, node) = ledger.join(TeeKind::SevSnp, 1, 1).unwrap();
+    let list = ledger.amd.revocations(&[11], AT + 5);
+    ledger.submit(&list, AT + 6);
+    assert_eq!(ledger.reappraise(AT + 7).at_risk, [node]);
+    let AppraisalState::AtRisk { reasons, .. } = ledger.state(node) else { panic!() };
+    assert!(reasons[0].contains("revoked"), "{reasons:?}");
+    let old = ledger.reappraise(AT + 10_001);
+    assert_eq!(old.at_risk.len(), 1, "the founder's evidence is too old by now: {old:?}");
+}
+
+#[test]
+fn a_genesis_that_would_refuse_its_founder_founds_nothing() {
+    let crypto = SeededCrypto::new(1);
+    let service = SigningKey::generate(&crypto, Curve::P384);
+    let (amd, intel) = (Amd::new(Product::Milan, AT), Intel::new(AT));
+    let mut ledger = Ledger { store: Store::new(), history: Vec::new(), crypto, service, amd, intel };
+    let founding = ledger.founding(|policy| policy.virtual_tee.measurements.clear());
+    let refused = ledger.commit(|tx| coco_governance::found(tx, &founding, AT));
+    assert!(matches!(refused, Err(Error::Founding(why)) if why.contains("accepts no virtual nodes")));
+}
