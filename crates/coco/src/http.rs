@@ -120,6 +120,14 @@ impl Connection {
         Ok(Self { stream, authority, buffer: Vec::new() })
     }
 
+    /// What the server presented, DER; known once something was exchanged.
+    pub fn peer_certificate(&self) -> Option<Vec<u8>> {
+        match &self.stream {
+            Stream::Plain(_) => None,
+            Stream::Tls(tls) => tls.conn.peer_certificates()?.first().map(|certificate| certificate.to_vec()),
+        }
+    }
+
     /// Sends a request and waits for its answer.
     pub fn call(
         &mut self,

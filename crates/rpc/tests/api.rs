@@ -82,6 +82,10 @@ impl NodeApi for Node {
         });
     }
 
+    fn attestation_policy(&self, _: &Caller) -> Result<serde_json::Value, ApiError> {
+        Ok(serde_json::json!({}))
+    }
+
     fn attestations(&self, caller: &Caller) -> Vec<Attestation> {
         self.attest(caller, &[]).into_iter().collect()
     }

@@ -15,6 +15,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::audit_attestations;
 use super::gov::audit::{self, Summary};
 use crate::output::{self, Hinted, Output};
 use crate::read_only_disk::ReadOnlyDisk;
@@ -28,6 +29,8 @@ pub enum Command {
     Show(Show),
     /// Replay every proposal, ballot and decision, and say who decided what
     AuditGovernance(AuditGovernance),
+    /// Judge every admission of a node again, from the evidence and the policy of its time
+    AuditAttestations(AuditAttestations),
 }
 
 #[derive(Args, Debug)]
@@ -52,6 +55,12 @@ pub struct AuditGovernance {
 }
 
 #[derive(Args, Debug)]
+pub struct AuditAttestations {
+    /// Folder of ledger files; what they hold is verified by `verify`
+    folder: PathBuf,
+}
+
+#[derive(Args, Debug)]
 pub struct Show {
     /// Folder of ledger files
     folder: PathBuf,
@@ -70,6 +79,7 @@ pub fn run(command: &Command, output: Output) -> anyhow::Result<()> {
     match command {
         Command::Verify(options) => verify(options, output),
         Command::Show(options) => show(options, output),
+        Command::AuditAttestations(options) => audit_attestations::run(open(&options.folder)?, output),
         Command::AuditGovernance(options) => audit::run(open(&options.folder)?, output),
     }
 }

@@ -1,5 +1,7 @@
 //! The commands, one file each. To add one: a file here, a variant in [`Command`], an arm in [`run`].
 
+mod attest;
+mod audit_attestations;
 mod bench;
 mod completions;
 mod dev;
@@ -40,6 +42,9 @@ pub enum Command {
     /// Govern a network: propose, look, vote
     #[command(subcommand)]
     Gov(gov::Command),
+    /// Check what a network's nodes run
+    #[command(subcommand)]
+    Attest(attest::Command),
     /// Fetch and verify receipts
     #[command(subcommand)]
     Receipt(receipt::Command),
@@ -59,6 +64,7 @@ pub fn run(command: Command, output: Output) -> anyhow::Result<()> {
         Command::Node(command) => node::run(command),
         Command::Network(command) => network::run(&command, output),
         Command::Gov(command) => gov::run(&command, output),
+        Command::Attest(command) => attest::run(&command, output),
         Command::Receipt(command) => receipt::run(&command, output),
         Command::Ledger(command) => ledger::run(&command, output),
         Command::Bench(command) => bench::run(&command, output),

@@ -12,8 +12,9 @@ mod reappraisal;
 pub use appraisal::{Appraisal, AppraisalState, BoundFacts, VerifiedApplicant, verify_applicant};
 pub use audit::{Audited, PublicState};
 pub use policy::{
-    ANCHORS, APPRAISALS, AttestationGenesis, COLLATERAL, POLICY, policy, submit_collateral, trust, write_founding,
+    ANCHORS, APPRAISALS, AttestationGenesis, COLLATERAL, POLICY, in_force, policy, submit_collateral, trust,
+    write_founding,
 };
-pub use reappraisal::{Reappraised, Verified, apply, current_basis, next_deadline, renew, verify_all};
+pub use reappraisal::{Reappraised, Verified, apply, current_basis, next_deadline, renew, verify_all, would_change};
 
 pub(crate) use appraisal::{admit_appraised, founder};

@@ -68,6 +68,13 @@ pub fn trust(state: &mut dyn Read) -> Result<Trust, Error> {
     })
 }
 
+/// What nodes are judged by now, in the form in which a genesis has it.
+pub fn in_force(state: &mut dyn Read) -> Result<AttestationGenesis, Error> {
+    let Trust { anchors, collateral, .. } = trust(state)?;
+    let collateral = collateral.items().values().cloned().collect();
+    Ok(AttestationGenesis { policy: policy(state)?, anchors, collateral })
+}
+
 /// Takes a newer item from anyone: genuine under an accepted anchor at `at` (ledger time, Unix seconds), and not older than what is there.
 pub fn submit_collateral(tx: &mut Tx, item: &CollateralItem, at: u64) -> Result<String, Error> {
     let trust = trust(tx)?;

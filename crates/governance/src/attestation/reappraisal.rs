@@ -83,22 +83,45 @@ pub fn verify_all(state: &mut dyn Read, at: u64) -> Result<Verified, Error> {
     Ok(Verified { at, basis: basis(&policy, &trust), nodes })
 }
 
-/// Writes what follows from the verification. Nodes are judged in the order in which they joined, each beside those that passed before
-/// it, so that a diversity rule that became stricter meets the newest.
+/// Whether anything would follow from the verification: a transaction that writes nothing is not worth its place in the ledger.
+pub fn would_change(state: &mut dyn Read, verified: &Verified) -> Result<bool, Error> {
+    Ok(!judge(state, verified)?.is_empty())
+}
+
+/// Writes what follows from the verification.
 pub fn apply(tx: &mut Tx, verified: &Verified) -> Result<Reappraised, Error> {
-    let (policy, trust) = (policy(tx)?, trust(tx)?);
+    let mut changes = Reappraised::default();
+    for (id, appraisal) in judge(tx, verified)? {
+        match &appraisal.state {
+            AppraisalState::Trusted => changes.restored.push(id),
+            AppraisalState::AtRisk { .. } => changes.at_risk.push(id),
+            AppraisalState::Overdue { .. } => changes.overdue.push(id),
+            AppraisalState::Retired { .. } => {
+                retire(tx, id)?;
+                changes.retired.push(id);
+            }
+        }
+        appraisal.write(tx, id);
+    }
+    Ok(changes)
+}
+
+/// The nodes whose standing changes. They are judged in the order in which they joined, each beside those that passed before it, so
+/// that a diversity rule that became stricter meets the newest.
+fn judge(state: &mut dyn Read, verified: &Verified) -> Result<Vec<(NodeId, Appraisal)>, Error> {
+    let (policy, trust) = (policy(state)?, trust(state)?);
     if basis(&policy, &trust) != verified.basis {
         return Err(Error::NotAdmitted("the policy changed meanwhile: judge again".to_owned()));
     }
     let at = verified.at;
-    let trusted = current_nodes(tx)?.len();
+    let trusted = current_nodes(state)?.len();
     let mut left = trusted;
     let least = usize::try_from(policy.network.minimum_nodes).unwrap_or(usize::MAX).max(trusted / 2 + 1);
     let mut passed: Vec<Peer> = Vec::new();
-    let mut changes = Reappraised::default();
+    let mut changed = Vec::new();
     for (id, evidence) in &verified.nodes {
-        let still_trusted = NodeRow::read(tx, *id)?.is_some_and(|node| node.info.status == NodeStatus::Trusted);
-        let Some(mut appraisal) = Appraisal::read(tx, *id)?.filter(|_| still_trusted) else { continue };
+        let still_trusted = NodeRow::read(state, *id)?.is_some_and(|node| node.info.status == NodeStatus::Trusted);
+        let Some(mut appraisal) = Appraisal::read(state, *id)?.filter(|_| still_trusted) else { continue };
         let mut reasons = match evidence {
             Ok(evidence) => appraise(evidence, &policy, &passed, at).reasons,
             Err(error) => vec![Reason::NoLongerGenuine(error.clone())],
@@ -109,25 +132,18 @@ pub fn apply(tx: &mut Tx, verified: &Verified) -> Result<Reappraised, Error> {
         }
         let reasons: Vec<String> = reasons.iter().map(Reason::to_string).collect();
         if reasons.is_empty() {
-            let peer = Peer { node: *id, kind: appraisal.kind, hardware_id: appraisal.hardware_id.clone() };
-            passed.push(peer);
+            let hardware_id = appraisal.hardware_id.clone();
+            passed.push(Peer { node: *id, kind: appraisal.kind, hardware_id });
         }
         let next = appraisal.state.next(reasons, at, policy.network.grace_s, left > least);
-        match &next {
-            _ if next == appraisal.state => continue,
-            AppraisalState::Trusted => changes.restored.push(*id),
-            AppraisalState::AtRisk { .. } => changes.at_risk.push(*id),
-            AppraisalState::Overdue { .. } => changes.overdue.push(*id),
-            AppraisalState::Retired { .. } => {
-                retire(tx, *id)?;
-                left -= 1;
-                changes.retired.push(*id);
-            }
+        if next == appraisal.state {
+            continue;
         }
+        left -= usize::from(matches!(next, AppraisalState::Retired { .. }));
         appraisal.state = next;
-        appraisal.write(tx, *id);
+        changed.push((*id, appraisal));
     }
-    Ok(changes)
+    Ok(changed)
 }
 
 /// Takes fresh evidence of a node that is in the network: it must be genuine, the node's own, and acceptable now.
@@ -162,10 +178,11 @@ impl AppraisalState {
         let (since, deadline) = match self {
             Self::Trusted => (at, at.saturating_add(grace_s)),
             Self::AtRisk { since, deadline, .. } => (*since, *deadline),
-            Self::Overdue { since, .. } => return Self::Overdue { since: *since, reasons },
-            Self::Retired { .. } => return self.clone(),
+            Self::Overdue { .. } | Self::Retired { .. } => return self.clone(),
         };
         match (at >= deadline, may_retire) {
+            // The reasons that it first failed for stay: they may name a time, which would make a new row at every look.
+            (false, _) if matches!(self, Self::AtRisk { .. }) => self.clone(),
             (false, _) => Self::AtRisk { since, deadline, reasons },
             (true, true) => Self::Retired { at, reasons },
             (true, false) => Self::Overdue { since, reasons },

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use coco_attestation::{Evidence, EvidenceSource, fresh_report_data};
+use coco_governance::attestation;
 use coco_governance::{NodeRow, NodeStatus, ServiceInfo, tables};
 use coco_protocol::{ApiError, Caller, Identity as Proved, TransactionStatus};
 use coco_rpc::CallerLookup;
@@ -174,6 +175,14 @@ impl NodeApi for Api {
             self.attestation(row.id, certificate, &row.info.quote_info)
         };
         trusted.map(attestation).collect()
+    }
+
+    fn attestation_policy(&self, _caller: &Caller) -> Result<serde_json::Value, ApiError> {
+        let rules = attestation::in_force(&mut self.shared.visible.state());
+        let rules = rules.and_then(|rules| {
+            serde_json::to_value(rules).map_err(|error| coco_governance::Error::CollateralRefused(error.to_string()))
+        });
+        rules.map_err(|error| ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "InternalError", error.to_string()))
     }
 
     /// Binds the node's certificate and the caller's nonce: SHA-512 of a domain, the certificate's hash and the nonce.

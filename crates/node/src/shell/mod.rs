@@ -20,6 +20,7 @@ mod mailbox;
 mod metrics;
 mod network;
 mod reads;
+mod reappraisal;
 mod replica_thread;
 mod run;
 mod threads;

@@ -18,7 +18,7 @@ use coco_rpc::endpoints::{GovEndpoints, NodeEndpoints};
 use coco_rpc::metrics::Metrics;
 use coco_rpc::{Listener, ListenerLimits, Server, tls};
 use coco_types::{Seqno, limits};
-use crossbeam_channel::{Receiver, Sender, unbounded};
+use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use parking_lot::RwLock;
 
 use crate::archive::{Archive, ArchiveEvent, SnapshotLimits};
@@ -41,7 +41,7 @@ use crate::shell::mailbox::Mailbox;
 use crate::shell::metrics::{self, NodeMetrics};
 use crate::shell::network::{Arrivals, Network};
 use crate::shell::replica_thread::{Ended, ReplicaThread};
-use crate::shell::{FolderDisk, NodeError, threads};
+use crate::shell::{FolderDisk, NodeError, reappraisal, threads};
 
 /// Messages of other replicas that may wait for the replica; beyond it they are dropped, which consensus tolerates.
 const REPLICA_QUEUE_MAX: usize = 8_192;
@@ -153,7 +153,9 @@ impl Running {
             first_peers,
             leaving_until: None,
         };
-        let orders = Orders { executor: to_executor.orders, replica: to_replica.orders, governor: to_governor.orders };
+        let (running, until) = bounded(0);
+        let orders =
+            Orders { executor: to_executor.orders, replica: to_replica.orders, governor: to_governor.orders, running };
         let others = Others {
             executor: machines.executor,
             executor_events,
@@ -166,6 +168,7 @@ impl Running {
             syncs,
             log_disk,
             metrics: node_metrics,
+            until,
         };
         let (threads, ended) = start_threads(replica_thread, others, &shared, &orders)?;
         let serving = Serving {
@@ -200,6 +203,7 @@ impl Running {
         let _ = self.orders.replica.send(ReplicaEvent::Stop);
         let _ = self.orders.executor.send(ExecutorEvent::Shutdown);
         let _ = self.orders.governor.send(GovernorEvent::Shutdown);
+        drop(self.orders.running);
         for listener in self.listeners {
             runtime.block_on(listener.shut_down(DRAIN_PATIENCE));
         }
@@ -286,6 +290,8 @@ struct Others {
     syncs: Receiver<Persist>,
     log_disk: Arc<dyn Disk>,
     metrics: Arc<NodeMetrics>,
+    /// Closed when the node stops.
+    until: Receiver<()>,
 }
 
 /// The machines' ways to order each other about.
@@ -293,6 +299,8 @@ struct Orders {
     executor: Sender<ExecutorEvent>,
     replica: Sender<ReplicaEvent>,
     governor: Sender<GovernorEvent>,
+    /// Held while the node runs: whoever only waits for its end sees it closed.
+    running: Sender<()>,
 }
 
 type Threads = (Vec<JoinHandle<()>>, Receiver<Ended>);
@@ -315,6 +323,7 @@ fn start_threads(
         syncs,
         log_disk,
         metrics,
+        until,
     } = others;
     let wakes = orders.executor.clone();
     // Nobody is left to be woken once the executor has ended.
@@ -361,6 +370,14 @@ fn start_threads(
         "archive",
         Box::new(move || {
             threads::run_archive(archive, &archive_events, &to_replica);
+            None
+        }),
+    )?);
+    let judged = shared.clone();
+    threads.push(start(
+        "reappraisal",
+        Box::new(move || {
+            reappraisal::run(&judged, &until);
             None
         }),
     )?);

@@ -11,6 +11,11 @@ pub(crate) fn all(exchange: Exchange<'_>) {
     (exchange.reply)(json(&serde_json::json!({"attestations": exchange.node.attestations(&exchange.caller)})));
 }
 
+pub(crate) fn policy(exchange: Exchange<'_>) {
+    let answered = exchange.node.attestation_policy(&exchange.caller).map(|policy| json(&policy));
+    (exchange.reply)(answered.unwrap_or_else(ApiError::into_response));
+}
+
 pub(crate) fn own(exchange: Exchange<'_>) {
     let answered = parameter(&exchange.request, "nonce")
         .and_then(|text| {

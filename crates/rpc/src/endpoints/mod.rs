@@ -70,6 +70,14 @@ pub(crate) const ROUTES: &[Route] = &[
     },
     Route {
         method: Method::GET,
+        path: "/node/attestations/policy",
+        summary: "By what nodes are judged",
+        query: &[],
+        answers: (JSON, "Policy, anchors and collateral in force, in the form in which a genesis has them"),
+        handler: attestations::policy,
+    },
+    Route {
+        method: Method::GET,
         path: "/node/attestations/self",
         summary: "Fresh evidence of this node",
         query: &[("nonce", true, "up to 64 bytes in hex, bound by the evidence")],

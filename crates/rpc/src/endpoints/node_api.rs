@@ -30,6 +30,9 @@ pub trait NodeApi: Send + Sync {
 
     fn attestations(&self, caller: &Caller) -> Vec<Attestation>;
 
+    /// Policy, anchors and collateral by which nodes are judged, as JSON.
+    fn attestation_policy(&self, caller: &Caller) -> Result<serde_json::Value, ApiError>;
+
     /// Fresh evidence that binds `nonce`, of 1 to 64 bytes.
     fn attest(&self, caller: &Caller, nonce: &[u8]) -> Result<Attestation, ApiError>;
 

@@ -1,0 +1,84 @@
+//! Judging the network's nodes again, on the primary: when policy, anchors or collateral have changed, and when a deadline has come.
+//!
+//! Verification runs here, on a thread of its own; one system transaction then writes what follows. A node that is retired by it leaves
+//! the consensus as after any other removal.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use coco_governance::attestation::{self, Reappraised, Verified};
+use coco_protocol::{Outcome, Rejection, RejectionReason};
+use coco_types::Digest;
+use crossbeam_channel::{Receiver, RecvTimeoutError};
+
+use crate::events::ExecutorEvent;
+use crate::executor::SystemCommand;
+use crate::handle::{Shared, submit_here};
+
+/// Between two looks at what the ledger says.
+const PERIOD: Duration = Duration::from_secs(1);
+
+/// What the last judgement leaned on, and when the next is due by itself.
+#[derive(Default)]
+struct Last {
+    basis: Option<Digest>,
+    /// Unix seconds.
+    deadline: Option<u64>,
+}
+
+/// Until the other end of `stop` is gone.
+pub fn run(shared: &Arc<Shared>, stop: &Receiver<()>) {
+    let mut last = Last::default();
+    while stop.recv_timeout(PERIOD) == Err(RecvTimeoutError::Timeout) {
+        if !shared.is_primary() {
+            // Whoever leads next judges once, whatever this node knew.
+            last = Last::default();
+            continue;
+        }
+        if let Err(error) = look(shared, &mut last) {
+            tracing::error!(%error, "nodes cannot be judged again");
+        }
+    }
+}
+
+fn look(shared: &Arc<Shared>, last: &mut Last) -> Result<(), coco_governance::Error> {
+    let state = &mut shared.visible.state();
+    let now_s = (shared.clock)() / 1000;
+    let basis = attestation::current_basis(state)?;
+    let due = last.deadline.is_some_and(|deadline| deadline <= now_s);
+    if last.basis == Some(basis) && !due {
+        last.deadline = attestation::next_deadline(state)?;
+        return Ok(());
+    }
+    let verified = attestation::verify_all(state, now_s)?;
+    *last =
+        Last { basis: Some(basis), deadline: attestation::next_deadline(state)?.filter(|deadline| *deadline > now_s) };
+    if attestation::would_change(state, &verified)? {
+        submit_here(shared, ExecutorEvent::System { command: command(verified), reply: Box::new(|_| {}) });
+    }
+    Ok(())
+}
+
+fn command(verified: Verified) -> SystemCommand {
+    Box::new(move |tx, _| {
+        let refused = |error: coco_governance::Error| Rejection::new(RejectionReason::Refused, 0, error.to_string());
+        let changes = attestation::apply(tx, &verified).map_err(refused)?;
+        tell(&changes);
+        Ok(Outcome::default())
+    })
+}
+
+fn tell(changes: &Reappraised) {
+    for node in &changes.at_risk {
+        tracing::warn!(%node, "at risk: the policy in force does not accept it any more");
+    }
+    for node in &changes.retired {
+        tracing::warn!(%node, "retired: it did not renew its evidence in time");
+    }
+    for node in &changes.overdue {
+        tracing::error!(%node, "overdue: retiring it would leave too few nodes, the members must decide");
+    }
+    for node in &changes.restored {
+        tracing::info!(%node, "accepted again");
+    }
+}
