@@ -12,6 +12,7 @@ use raft::eraftpb::{Entry, EntryType, Message, MessageType};
 use crate::Refused;
 use crate::consensus::Consensus;
 use crate::membership::parse_conf_change;
+use crate::snapshots::check_offer;
 
 /// Above this the crate's arithmetic could overflow.
 const NUMBER_MAX: u64 = 1 << 60;
@@ -36,6 +37,7 @@ impl Consensus {
             MessageType::MsgAppendResponse => self.check_acknowledgement(&message)?,
             MessageType::MsgRequestVoteResponse => self.check_vote(&message)?,
             MessageType::MsgTimeoutNow => self.check_takeover(&message)?,
+            MessageType::MsgSnapshot => self.check_offer(&message)?,
             _ => {}
         }
         Ok(message)
@@ -136,6 +138,11 @@ impl Consensus {
         if counts && behind { Err(Refused::Unasked) } else { Ok(()) }
     }
 
+    fn check_offer(&self, message: &Message) -> Result<(), Refused> {
+        check_offer(message.get_snapshot(), NUMBER_MAX)?;
+        if message.term < self.raft().term { Ok(()) } else { self.check_one_primary(message) }
+    }
+
     /// The crate starts an election at once, without asking around first.
     fn check_takeover(&self, message: &Message) -> Result<(), Refused> {
         let raft = self.raft();
@@ -186,7 +193,8 @@ fn check_shape(message: &Message) -> Result<(), Refused> {
         | MessageType::MsgRequestVoteResponse
         | MessageType::MsgRequestPreVote
         | MessageType::MsgRequestPreVoteResponse
-        | MessageType::MsgTimeoutNow => context.is_empty(),
+        | MessageType::MsgTimeoutNow
+        | MessageType::MsgSnapshot => context.is_empty(),
         _ => return Err(Refused::Type),
     };
     if !context_valid {
@@ -207,7 +215,7 @@ fn check_shape(message: &Message) -> Result<(), Refused> {
     }
     let absent = [
         ("term", message.term != 0),
-        ("snapshot", !message.has_snapshot()),
+        ("snapshot", message.has_snapshot() == (kind == MessageType::MsgSnapshot)),
         ("request_snapshot", message.request_snapshot == 0),
         ("priority", message.priority == 0 && message.deprecated_priority == 0),
         ("entries", message.get_entries().is_empty() || kind == MessageType::MsgAppend),

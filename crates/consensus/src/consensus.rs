@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use coco_disk::Disk;
 use coco_types::{ReplicaId, Seqno, View};
-use raft::eraftpb::{Entry, EntryType};
+use raft::eraftpb::{Entry, EntryType, MessageType};
 use raft::{RawNode, StateRole};
 
 use crate::log::{Content, RaftLog, State};
@@ -14,7 +14,7 @@ use crate::outbox::Outbox;
 use crate::reads::Reads;
 use crate::{
     BatchStore, Committed, Config, EntryKind, Error, LOG_FILE, Membership, NotPrimary, Output, PeerProgress, Persist,
-    Refused, Role, RoleChange, StartPoint,
+    Refused, Role, RoleChange, SnapshotOffered, StartPoint,
 };
 
 /// Owns the raft crate's node and the log. Every call is quick; what follows from it is in [`Consensus::take_output`].
@@ -36,6 +36,7 @@ pub struct Consensus {
     heard: BTreeMap<ReplicaId, u64>,
     entries_since_state: u64,
     distrusted: Option<(ReplicaId, View)>,
+    offered: Option<SnapshotOffered>,
     failed: bool,
 }
 
@@ -114,6 +115,7 @@ impl Consensus {
             heard: BTreeMap::new(),
             entries_since_state: 0,
             distrusted: None,
+            offered: None,
             failed: false,
         };
         consensus.settle();
@@ -130,6 +132,9 @@ impl Consensus {
         if !self.must_wait_for_disk() {
             self.raw.tick();
         }
+        if self.ticks.is_multiple_of(self.config.election_ticks.max(1) as u64) {
+            self.offer_again();
+        }
         self.settle();
         self.reads.tick(self.config.heartbeat_ticks);
         self.start_read_round();
@@ -140,8 +145,11 @@ impl Consensus {
         if self.failed {
             return Err(Refused::Stopped);
         }
-        let message = self.admit(from, bytes)?;
+        let mut message = self.admit(from, bytes)?;
         self.heard.insert(from, self.ticks);
+        if message.get_msg_type() == MessageType::MsgSnapshot {
+            self.offered = self.take_offer(&mut message);
+        }
         let stepped = self.raw.step(message);
         self.settle();
         stepped.map_err(|_| Refused::Stranger)
@@ -297,6 +305,10 @@ impl Consensus {
         self.raw.store()
     }
 
+    pub(crate) fn forget_log_lengths(&mut self) {
+        self.outbox.forget_lengths();
+    }
+
     pub(crate) fn has_failed(&self) -> bool {
         self.failed
     }
@@ -368,6 +380,7 @@ impl Consensus {
         output.messages = self.outbox.take();
         output.reads = self.reads.take(self.applied_index());
         self.start_read_round();
+        output.snapshot_offered = self.offered.take();
         output.needs_snapshot = self.raw.mut_store().take_snapshots_wanted().into_iter().collect();
         let role = self.role_now();
         output.role_changed = (role != self.role_told).then_some(role);
@@ -418,7 +431,7 @@ impl Consensus {
     }
 
     /// Records the commit index, and the applied index with its configuration, with whatever is written next.
-    fn record_state(&mut self) {
+    pub(crate) fn record_state(&mut self) {
         self.entries_since_state = 0;
         let hard_state = self.raw.raft.hard_state();
         let was_member = self.log().state().was_member || self.membership.contains(self.config.id);

@@ -18,8 +18,8 @@
 //! (`admission` for messages, [`Consensus::slot`] and [`Consensus::propose_membership`] for proposals). What a replica may
 //! say before its disk has caught up is decided in `outbox`.
 //!
-//! What it deliberately does not do: snapshots (a replica behind the start of its peers' logs is named in
-//! [`Output::needs_snapshot`] and re-joins by swap), log compaction, deciding who *should* be a member.
+//! What it deliberately does not do: take, carry or restore snapshots (it knows where they end, forgets what lies below, and says
+//! who needs one: `snapshots`), deciding who *should* be a member.
 
 mod admission;
 mod batch;
@@ -34,6 +34,7 @@ mod output;
 mod proposals;
 mod reads;
 mod resume;
+mod snapshots;
 mod urgency;
 
 pub use batch::{BatchError, BatchSpan, BatchStore};
@@ -44,4 +45,5 @@ pub use log::LOG_FILE;
 pub use membership::{Membership, MembershipChange, StartPoint};
 pub use output::{Committed, EntryKind, Output, PeerProgress, Persist, ReadOutcome, Role, RoleChange, Slot};
 pub use resume::{Resume, ResumeEntry, ResumeState, TermRun};
+pub use snapshots::{SnapshotMark, SnapshotOffered};
 pub use urgency::is_urgent;

@@ -101,6 +101,11 @@ impl Outbox {
         self.issued
     }
 
+    /// The log was written anew: what an unanswered sync says of the old file's length says nothing of the new one's.
+    pub(crate) fn forget_lengths(&mut self) {
+        self.lengths.iter_mut().for_each(|(_, len)| *len = 0);
+    }
+
     pub(crate) fn answered(&mut self, sync: u64) -> Durable {
         let sync = sync.min(self.issued);
         self.durable = self.durable.max(sync);

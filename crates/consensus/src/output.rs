@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use coco_types::{ReplicaId, Seqno, View};
 
-use crate::BatchSpan;
+use crate::{BatchSpan, SnapshotOffered};
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Role {
@@ -90,6 +90,8 @@ pub struct Output {
     pub persist: Option<Persist>,
     pub committed: Vec<Committed>,
     pub reads: Vec<ReadOutcome>,
-    /// These replicas lack entries from before this log's start: they must join afresh.
+    /// The primary offers a snapshot, because its log no longer holds what this replica lacks.
+    pub snapshot_offered: Option<SnapshotOffered>,
+    /// These replicas lack entries from before this log's start, and there is no snapshot for them: they have to wait for one.
     pub needs_snapshot: Vec<ReplicaId>,
 }

@@ -12,6 +12,8 @@
 //! One writer, any number of [`LedgerReader`]s. The writer does not sync: it says what is unsynced ([`Unsynced`]), so that
 //! the caller can sync on another thread while it goes on.
 
+mod base;
+mod earlier;
 mod frame;
 mod name;
 mod open;
@@ -27,8 +29,9 @@ use coco_types::{Seqno, TxId};
 use parking_lot::RwLock;
 
 use crate::error::disk_error;
-use crate::{EntryHead, Error, FLAG_CHUNK_AFTER, Frontier, MerkleTree, merkle};
+use crate::{EntryHead, Error, FLAG_CHUNK_AFTER, MerkleTree, merkle};
 
+pub use earlier::{CheckedChunk, Earlier};
 pub(crate) use frame::ChunkFrame;
 pub use name::ChunkName;
 pub use open::{Cut, OpenReport};
@@ -109,15 +112,24 @@ impl LedgerFiles {
         open::open(disk, durable)
     }
 
-    /// A ledger that begins after a snapshot at `last`. The folder holds no chunks yet.
-    pub fn start_after(disk: Arc<dyn Disk>, last: TxId, frontier: Frontier) -> Result<(Self, MerkleTree), Error> {
-        if frontier.leaves() != last.seqno.next().0 {
-            return Err(Error::NotContiguous { expected: last.seqno.next(), found: Seqno(frontier.leaves()) });
+    /// From the next opening on, this folder's ledger begins behind the signature transaction (its raw entry) that a snapshot ends
+    /// with. Durable when it returns. Chunks before it may be there, or come later: [`Earlier`].
+    pub fn begin_after(disk: &dyn Disk, signature: &[u8]) -> Result<(), Error> {
+        base::Base::write(disk, signature)
+    }
+
+    /// The chunks before the snapshot are all there: the ledger begins with its first transaction from now on.
+    pub fn adopt(&mut self, earlier: &Earlier) -> Result<(), Error> {
+        if let Some(seqno) = earlier.next() {
+            return Err(Error::NotHeld { seqno });
         }
-        let tree = MerkleTree::import(Arc::clone(&disk), frontier)?;
-        // Nothing else on this disk gives the peaks back.
-        disk.sync(merkle::FILE).and_then(|()| disk.sync_names()).map_err(disk_error(merkle::FILE))?;
-        Ok((Self::from_index(disk, Index { chunks: BTreeMap::new(), base: last, last }), tree))
+        self.disk.sync(merkle::FILE).map_err(disk_error(merkle::FILE))?;
+        let chunks = open::committed_chunks(self.disk.as_ref(), earlier.base().seqno)?;
+        base::Base::remove(self.disk.as_ref())?;
+        let mut index = self.index.write();
+        index.chunks.extend(chunks);
+        index.base = TxId::default();
+        Ok(())
     }
 
     fn from_index(disk: Arc<dyn Disk>, index: Index) -> Self {

@@ -30,7 +30,7 @@ pub use batch::{Batch, BatchSealer, Closing, SealedBatch, VerifiedBatch};
 pub use claims::{Claims, Container};
 pub use entry::{Entry, EntryHead, FLAG_CHUNK_AFTER};
 pub use error::Error;
-pub use files::{ChunkName, Cut, LedgerFiles, LedgerReader, OpenReport, Unsynced};
+pub use files::{CheckedChunk, ChunkName, Cut, Earlier, LedgerFiles, LedgerReader, OpenReport, Unsynced};
 pub use history::{BlindedKey, HistoryKeys, HistoryStore, MemoryHistory};
 pub use keys::{EntryKeys, commit_evidence};
 pub use leaf::Leaf;

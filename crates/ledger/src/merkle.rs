@@ -95,7 +95,7 @@ impl Frontier {
     }
 
     /// Appends, and shows each node that becomes complete, the leaf first.
-    fn append_with(&mut self, leaf: Digest, mut completed: impl FnMut(&Digest)) {
+    pub(crate) fn append_with(&mut self, leaf: Digest, mut completed: impl FnMut(&Digest)) {
         completed(&leaf);
         let mut node = leaf;
         for _ in 0..self.leaves.trailing_ones() {
@@ -275,6 +275,14 @@ impl MerkleReader {
         let hole = node == Digest::ZERO && (level, index) != (0, 0);
         if hole { Err(Error::MissingTreeNode { level, index }) } else { Ok(node) }
     }
+}
+
+/// Writes complete nodes where the tree's file has room for them: those of leaves before a snapshot, from leaf `before` on. Leaf 0
+/// is known to everybody.
+pub(crate) fn write_nodes(disk: &dyn Disk, before: u64, nodes: &[u8]) -> Result<(), Error> {
+    let write = |offset, bytes| disk.write(FILE, offset, bytes).map_err(disk_error(FILE));
+    write(0, Digest::ZERO.as_bytes())?;
+    write(nodes_of(before) * NODE_BYTES, nodes)
 }
 
 fn parent(left: &Digest, right: &Digest) -> Digest {

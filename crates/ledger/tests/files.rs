@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use coco_crypto::SymmetricKey;
 use coco_disk::{Disk, MemoryDisk};
-use coco_ledger::{Batch, EntryKeys, Error, Frontier, LedgerFiles, MerkleTree};
+use coco_ledger::{Batch, CheckedChunk, ChunkName, Earlier, EntryKeys, Error, LedgerFiles, MerkleTree};
 use coco_types::{Digest, Seqno, TxId};
 use fixture::Service;
 
@@ -335,29 +335,83 @@ fn batches_that_do_not_continue_the_ledger_are_refused() {
     assert!(matches!(later.files.append(&old_view), Err(Error::ViewDecreased { .. })));
 }
 
-#[test]
-fn a_ledger_that_begins_at_a_snapshot_continues_the_one_it_was_taken_from() {
+/// A service with three chunks, and a disk whose ledger begins behind the second one.
+fn begun_behind_a_snapshot() -> (Service, MemoryDisk) {
     let mut origin = Service::new(1);
+    origin.batch_of(2, true);
     origin.batch_of(4, true);
     let at = origin.files.last_txid();
-    let frontier = Frontier::decode(&origin.tree.frontier().encode()).unwrap();
+    let signature = origin.files.reader().read(at.seqno, at.seqno).unwrap();
     let disk = MemoryDisk::new();
-    let start = LedgerFiles::start_after(Arc::new(disk.clone()), at, frontier.clone());
-    let (mut files, mut tree) = start.unwrap();
-    assert_eq!(files.last_txid(), at);
-    let sealed = origin.batch_of(3, false);
+    // What an earlier life of the replica left: a chunk that was never committed, and a tree of other leaves.
+    disk.write("ledger_1", 0, &[0; 40]).unwrap();
+    disk.write("merkle.ignored", 0, &[7; 4000]).unwrap();
+    LedgerFiles::begin_after(&disk, &signature).unwrap();
+    let (mut files, mut tree, _) = LedgerFiles::open(Arc::new(disk.clone()), Seqno::ZERO).unwrap();
+    assert_eq!((files.last_txid(), tree.root()), (at, origin.tree.root()));
+    let sealed = origin.batch_of(3, true);
     Batch::parse(&sealed.bytes).unwrap().verify(&mut tree, &origin.verifier()).unwrap();
     files.append(&sealed.bytes).unwrap();
+    files.set_committed(sealed.last.seqno).unwrap();
     files.sync().unwrap();
-    assert_eq!(tree.root(), origin.tree.root());
-    let (files, tree, report) = LedgerFiles::open(Arc::new(disk.clone()), sealed.last.seqno).unwrap();
-    assert_eq!((report.last, tree.root()), (sealed.last, origin.tree.root()));
-    assert_eq!(files.reader().first_seqno(), Some(at.seqno.next()));
-    // Without its tree file nothing gives the earlier peaks back.
-    disk.remove("merkle.ignored").unwrap();
-    assert!(matches!(open(&disk, Seqno::ZERO), Err(Error::MissingTreeNode { .. })));
-    let wrong = LedgerFiles::start_after(Arc::new(MemoryDisk::new()), TxId::default(), frontier);
-    assert!(matches!(wrong, Err(Error::NotContiguous { .. })));
+    origin.commit();
+    (origin, disk)
+}
+
+#[test]
+fn a_ledger_that_begins_at_a_snapshot_continues_the_one_it_was_taken_from() {
+    let (origin, disk) = begun_behind_a_snapshot();
+    for tree_lost in [false, true] {
+        if tree_lost {
+            disk.remove("merkle.ignored").unwrap();
+        }
+        let (files, tree, report) = LedgerFiles::open(Arc::new(disk.clone()), origin.files.last_txid().seqno).unwrap();
+        assert_eq!((report.last, tree.root()), (origin.files.last_txid(), origin.tree.root()));
+        assert_eq!(files.reader().first_seqno(), Some(files.reader().base().seqno.next()));
+    }
+    let chunk = disk.names().unwrap().into_iter().find(|name| name.ends_with(".committed")).unwrap();
+    assert_eq!(disk.read_all(&chunk).unwrap(), origin.disk.read_all(&chunk).unwrap());
+    let not_a_signature = origin.files.reader().read(Seqno(1), Seqno(1)).unwrap();
+    assert!(LedgerFiles::begin_after(&MemoryDisk::new(), &not_a_signature).is_err());
+}
+
+/// Checks what has arrived and opens its seals.
+fn open_chunk(origin: &Service, earlier: &Earlier, name: ChunkName) -> Result<CheckedChunk, Error> {
+    let checked = earlier.check(name, "arriving")?;
+    earlier.batches(&checked, &mut |batch| batch.open(&origin.keys, origin.primary.replica).map(|_| ()))?;
+    Ok(checked)
+}
+
+#[test]
+fn earlier_chunks_are_checked_as_they_come_and_make_the_ledger_whole() {
+    let (origin, disk) = begun_behind_a_snapshot();
+    let (mut files, tree, _) = LedgerFiles::open(Arc::new(disk.clone()), Seqno::ZERO).unwrap();
+    let service = || origin.service_certificate.public_key().clone();
+    let mut earlier = Earlier::open(Arc::new(disk.clone()), service()).unwrap().unwrap();
+    assert!(files.adopt(&earlier).is_err());
+    while earlier.next().is_some() {
+        let names = origin.disk.names().unwrap();
+        let mut names = names.iter().filter_map(|name| ChunkName::parse(name));
+        let name = names.find(|name| Some(name.first) == earlier.next()).unwrap();
+        let bytes = origin.disk.read_all(&name.to_string()).unwrap();
+        for at in (0..bytes.len()).step_by(7) {
+            disk.write("arriving", 0, &bytes).unwrap();
+            disk.flip("arriving", at as u64, 1).unwrap();
+            assert!(open_chunk(&origin, &earlier, name).is_err(), "byte {at}");
+        }
+        disk.write("arriving", 0, &bytes).unwrap();
+        let checked = open_chunk(&origin, &earlier, name).unwrap();
+        earlier.accept(checked).unwrap();
+    }
+    files.adopt(&earlier).unwrap();
+    let end = origin.files.last_txid().seqno;
+    assert_eq!(files.reader().read(Seqno(1), end).unwrap(), origin.files.reader().read(Seqno(1), end).unwrap());
+    for seqno in 1..end.0 {
+        assert_eq!(tree.reader().path(seqno, end.0).unwrap(), origin.tree.reader().path(seqno, end.0).unwrap());
+    }
+    assert!(Earlier::open(Arc::new(disk.clone()), service()).unwrap().is_none());
+    let (files, ..) = LedgerFiles::open(Arc::new(disk.clone()), end).unwrap();
+    assert_eq!(files.reader().first_seqno(), Some(Seqno(1)));
 }
 
 #[test]

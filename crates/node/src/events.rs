@@ -1,10 +1,11 @@
 //! What wakes the machines. One closed enum each.
 
 use bytes::Bytes;
+use coco_ledger::SnapshotHead;
 use coco_protocol::{Admitted, Rejection, Submitted, Until};
 use coco_types::{ReplicaId, Seqno, View};
 
-use crate::archive::Kept;
+use crate::archive::Taken;
 use crate::executor::{ExecutedBatch, SystemCommand};
 use crate::handle::unavailable;
 use crate::wire::Question;
@@ -25,8 +26,9 @@ pub enum ReplicaEvent {
     Executed(ExecutedBatch),
     ExecutorStopped,
     FrontReached(Seqno),
-    SnapshotTaken(Kept),
+    SnapshotTaken(Box<Taken>),
     SnapshotFailed(String),
+    SnapshotReceived(SnapshotHead),
     /// A new network's founding facts were refused: there will be no network.
     GenesisRefused(String),
     /// The front found derived data that contradicts the ledger.

@@ -30,6 +30,8 @@ struct Recent {
     /// Being written: still readable here.
     writing: BTreeMap<BlindedKey, Bytes>,
     last: TxId,
+    /// Records of the ledger before a snapshot are still missing: the store's watermark stays where it is until they are there.
+    incomplete: bool,
     failed: Option<String>,
     writer_runs: bool,
     stopping: bool,
@@ -43,6 +45,30 @@ impl NodeHistory {
     /// Records up to here are in the store.
     pub fn watermark(&self) -> Result<TxId, HistoryError> {
         self.store.watermark().map_err(failed)
+    }
+
+    /// Records between the store's watermark and what comes next are missing, and come through [`NodeHistory::feed`].
+    pub fn expect_earlier(&self) {
+        self.recent.lock().incomplete = true;
+    }
+
+    /// Takes in an earlier batch's records, straight to the store. They come in order.
+    pub fn feed(&self, batch: &CommittedBatch, last: TxId) -> Result<(), HistoryError> {
+        let mut sealed = Vec::new();
+        for transaction in &batch.transactions {
+            for (map, writes) in transaction.writes.iter().filter(|(map, _)| map.retention() == Retention::History) {
+                for (key, value) in writes.iter().filter_map(|(key, value)| Some((key, value.as_ref()?))) {
+                    let key = self.keys.blind(map, key);
+                    sealed.push((key, self.keys.seal(&key, value)));
+                }
+            }
+        }
+        self.store.write(&sealed, last).map_err(failed)
+    }
+
+    /// All of the earlier records are there.
+    pub fn complete(&self) {
+        self.recent.lock().incomplete = false;
     }
 
     /// Takes in the records of a committed batch; waits if the store lags too far behind and a writer runs.
@@ -80,7 +106,8 @@ impl NodeHistory {
         };
         let seal = |(key, value): (&BlindedKey, &Bytes)| (*key, self.keys.seal(key, value));
         let sealed: Vec<_> = records.iter().map(seal).collect();
-        let written = self.store.write(&sealed, last).map_err(failed);
+        let watermark = if self.recent.lock().incomplete { self.watermark()? } else { last };
+        let written = self.store.write(&sealed, watermark).map_err(failed);
         let mut recent = self.recent.lock();
         match &written {
             Ok(()) => recent.writing.clear(),
@@ -127,7 +154,12 @@ impl History for NodeHistory {
                 return Ok(Some(value.clone()));
             }
         }
-        let Some(sealed) = self.store.read(&blinded).map_err(failed)? else { return Ok(None) };
+        let Some(sealed) = self.store.read(&blinded).map_err(failed)? else {
+            if self.recent.lock().incomplete {
+                return Err(HistoryError("this node is still fetching earlier records: ask another one".to_owned()));
+            }
+            return Ok(None);
+        };
         self.keys.open(&blinded, &sealed).map(|value| Some(value.into())).map_err(failed)
     }
 }

@@ -10,8 +10,8 @@ use coco_consensus::{BatchError, BatchSpan, BatchStore, Membership};
 use coco_crypto::{Certificate, Crypto, SigningKey};
 use coco_disk::Disk;
 use coco_ledger::{
-    Batch, BatchSealer, ChunkName, Claims, Closing, Container, EntryKeys, LedgerFiles, LedgerReader, MerkleReader,
-    MerkleTree, NodeSignature, OpenReport, Primary, SealedBatch, Signer, SnapshotHead, SnapshotPlace,
+    Batch, BatchSealer, ChunkName, Claims, Closing, Container, Earlier, EntryKeys, LedgerFiles, LedgerReader,
+    MerkleReader, MerkleTree, NodeSignature, OpenReport, Primary, SealedBatch, Signer, SnapshotHead, SnapshotPlace,
 };
 use coco_protocol::CommittedTransaction;
 use coco_types::{Digest, ReplicaId, Seqno, TxId, View};
@@ -63,6 +63,13 @@ struct State {
 const ISSUER: &str = "coco";
 const SUBJECT: &str = "ledger";
 
+/// What opens and seals this network's ledger.
+pub fn entry_keys(identity: &Identity) -> EntryKeys {
+    let mut keys = EntryKeys::new();
+    keys.add_epoch(Seqno(1), &identity.service.ledger_secret);
+    keys
+}
+
 impl NodeLedger {
     /// Opens the folder. `durable` is what the consensus log knows to have been synced.
     pub fn open(
@@ -85,8 +92,7 @@ impl NodeLedger {
             issuer: ISSUER.to_owned(),
             subject: SUBJECT.to_owned(),
         };
-        let mut keys = EntryKeys::new();
-        keys.add_epoch(Seqno(1), &identity.service.ledger_secret);
+        let keys = entry_keys(identity);
         let ledger = Self {
             reader: files.reader(),
             tree: tree.reader(),
@@ -157,8 +163,12 @@ impl NodeLedger {
     /// left out.
     pub fn open_batch(&self, span: BatchSpan) -> Result<Vec<CommittedTransaction>, LedgerError> {
         let bytes = self.reader.read(span.first, span.last)?;
-        let batch = Batch::parse(&bytes)?;
-        let primary = self.primary_of(&batch)?;
+        self.open_parsed(&Batch::parse(&bytes)?)
+    }
+
+    /// The same of a batch that is read already.
+    pub fn open_parsed(&self, batch: &Batch<'_>) -> Result<Vec<CommittedTransaction>, LedgerError> {
+        let primary = self.primary_of(batch)?;
         let signature = batch.last();
         let committed = |(txid, writes)| {
             let writes = if txid == signature { coco_types::WriteSet::new() } else { writes };
@@ -190,6 +200,16 @@ impl NodeLedger {
     /// The first transaction held here; `None` while there is none.
     pub fn first_seqno(&self) -> Option<Seqno> {
         self.reader.first_seqno()
+    }
+
+    /// What the ledger held here follows: 0.0, or the snapshot that it began with.
+    pub fn base(&self) -> TxId {
+        self.reader.base()
+    }
+
+    /// The chunks before the snapshot are there.
+    pub fn adopt(&self, earlier: &Earlier) -> Result<(), LedgerError> {
+        Ok(self.state.lock().files.adopt(earlier)?)
     }
 
     /// What a snapshot at the end of this batch says beside the state.

@@ -10,12 +10,12 @@ use coco_ledger::{HistoryKeys, HistoryStore};
 use coco_protocol::{CommittedBatch, CommittedTransaction, Protocol};
 use coco_types::{ReplicaId, Seqno, TxId};
 
-use crate::archive::{self, Archive, Restored, SnapshotLimits, SnapshotPlan};
+use crate::archive::{self, Archive, ArchiveParts, Restored, SnapshotLimits, SnapshotPlan};
 use crate::executor::{BatchLimits, Executor, Random};
 use crate::front::{Front, Visible};
 use crate::history::NodeHistory;
 use crate::identity::Identity;
-use crate::ledger::{LedgerError, NodeLedger};
+use crate::ledger::{LedgerError, NodeLedger, entry_keys};
 use crate::replica::Replica;
 
 /// What machines are made of.
@@ -70,6 +70,12 @@ pub enum OpenError {
     History(#[from] coco_protocol::HistoryError),
     #[error("derived data: {0}")]
     Derived(#[from] coco_protocol::Integrity),
+    #[error("archive: {0}")]
+    Archive(String),
+    #[error(
+        "the ledger begins behind {0}, and no good snapshot leads there: move the folder away and let the node join afresh"
+    )]
+    NoState(TxId),
     #[error(
         "the ledger holds transactions up to {0}, but its consensus log is missing: the folder was damaged; nothing was changed"
     )]
@@ -85,6 +91,16 @@ const RANDOM_DOMAIN: Domain = Domain::new("coco.executor.random.v1");
 impl Machines {
     /// Opens a node's folder. A folder without a log is a new replica: the first of its network, or a joiner.
     pub fn open(parts: Parts<'_>) -> Result<Self, OpenError> {
+        let service = parts.identity.service.certificate.public_key();
+        archive::install(
+            &parts.snapshot_disk,
+            &parts.ledger_disk,
+            &parts.log_disk,
+            &entry_keys(parts.identity),
+            service,
+            parts.identity.replica,
+        )?;
+        let ledger_disk = parts.ledger_disk.clone();
         let (ledger, _report) = NodeLedger::open(
             parts.ledger_disk,
             Seqno::ZERO,
@@ -98,11 +114,22 @@ impl Machines {
         let history =
             Arc::new(NodeHistory::new(HistoryKeys::new(history_secret, parts.crypto.as_ref()), parts.history));
         let applied = consensus.seqno_at(consensus.applied_index()).unwrap_or(Seqno::ZERO);
-        let service = parts.identity.service.certificate.public_key();
         let Restored { store, at } = archive::restore(&parts.snapshot_disk, &ledger, service, applied)?;
+        if at.seqno < ledger.base().seqno {
+            return Err(OpenError::NoState(ledger.base()));
+        }
         feed_history(&ledger, &history, at)?;
         let last = replay(&ledger, &store, &history, at, applied)?;
-        let archive = Archive::open(parts.snapshot_disk, ledger.clone(), parts.crypto.clone())?;
+        let archive = Archive::open(ArchiveParts {
+            snapshots: parts.snapshot_disk,
+            ledger_disk,
+            ledger: ledger.clone(),
+            history: history.clone(),
+            crypto: parts.crypto.clone(),
+            service: service.clone(),
+            piece_bytes: parts.snapshots.piece_bytes,
+        })
+        .map_err(OpenError::Archive)?;
         let newest = archive.kept().last().map_or((Seqno::ZERO, 0), |kept| (kept.head.place.txid.seqno, kept.bytes));
         let plan = SnapshotPlan::new(parts.snapshots, newest.0, newest.1);
         let state = store.snapshot();
@@ -113,7 +140,10 @@ impl Machines {
         let random = executor_random(&parts.crypto);
         let executor = Executor::new(store.clone(), &parts.protocols, random, parts.batches);
         let front = Front::new(parts.protocols, history.clone(), visible.clone());
-        let replica = Replica::new(parts.identity.replica, consensus, ledger.clone(), store.clone(), last, plan);
+        let mut replica = Replica::new(parts.identity.replica, consensus, ledger.clone(), store.clone(), last, plan);
+        if let Some(kept) = archive.kept().iter().rfind(|kept| kept.head.place.txid.seqno <= applied) {
+            replica.offer(kept);
+        }
         Ok(Self { replica, executor, front, archive, visible, ledger, history, store, restored_from: at })
     }
 }
@@ -145,6 +175,11 @@ fn open_consensus(
 /// The records that the history lacks of what the state holds already: of a lost history, everything.
 fn feed_history(ledger: &NodeLedger, history: &NodeHistory, until: TxId) -> Result<(), OpenError> {
     let mut last = history.watermark()?;
+    let base = ledger.base();
+    if last.seqno < base.seqno {
+        history.expect_earlier();
+        last = base;
+    }
     while last.seqno < until.seqno {
         let transactions;
         (last, transactions) = read_batch(ledger, last, until.seqno)?;

@@ -17,17 +17,20 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use coco_consensus::{Committed, Consensus, EntryKind, NotPrimary, Output, Persist, ReadOutcome, Role};
+use coco_consensus::{
+    Committed, Consensus, EntryKind, NotPrimary, Output, Persist, ReadOutcome, Role, SnapshotMark, SnapshotOffered,
+};
 use coco_governance::NodeRow;
 use coco_kv::{Snapshot, Store};
-use coco_ledger::SnapshotPlace;
+use coco_ledger::{SnapshotHead, SnapshotPlace};
 use coco_protocol::{CommittedBatch, CommittedTransaction};
 use coco_types::{ReplicaId, Seqno, TxId, View, WriteSet};
 
-use crate::archive::{Kept, SnapshotJob, SnapshotPlan};
+use crate::archive::{Kept, SnapshotJob, SnapshotPlan, Taken, start_point};
 use crate::executor::ExecutedBatch;
 use crate::ledger::{LedgerError, NodeLedger};
 use crate::reconciler::{self, Step};
+use crate::wire::SnapshotNote;
 
 /// What the replica wants done.
 pub enum Effect {
@@ -47,10 +50,12 @@ pub enum Effect {
     Deliver(Delivery),
     /// A snapshot is due: for the archive, which answers with [`Replica::snapshot_taken`] or [`Replica::snapshot_failed`].
     Snapshot(SnapshotJob),
+    /// The primary's log no longer holds what this replica lacks: for the archive.
+    SnapshotOffered(SnapshotOffered),
     Read(ReadOutcome),
     /// A node was replaced or retired and has left the consensus: governance should say so.
     Gone(coco_types::NodeId),
-    /// These replicas lag behind what this one can serve.
+    /// These replicas lag behind what this one can serve, and there is no snapshot for them yet.
     NeedsSnapshot(Vec<ReplicaId>),
     /// This replica was removed from the network.
     Removed,
@@ -199,8 +204,28 @@ impl Replica {
     }
 
     /// A snapshot is durable.
-    pub fn snapshot_taken(&mut self, kept: &Kept) {
+    ///
+    /// The log is cut below the one before it: a backup that lags by less than a snapshot's distance, or is just being given the older
+    /// one, still finds all it lacks.
+    pub fn snapshot_taken(&mut self, taken: &Taken) -> Result<(), Fault> {
+        let Taken { kept, before } = taken;
         self.plan.taken(kept.head.place.txid.seqno, kept.bytes);
+        self.offer(kept);
+        if let Some(before) = before {
+            self.consensus.compact(start_point(&before.head))?;
+        }
+        Ok(())
+    }
+
+    /// Replicas that lack what this log has forgotten are offered this snapshot.
+    pub fn offer(&mut self, kept: &Kept) {
+        let note = SnapshotNote { seqno: kept.head.place.txid.seqno, bytes: kept.bytes };
+        self.consensus.set_snapshot(SnapshotMark { start: start_point(&kept.head), note: note.encode() });
+    }
+
+    /// Whether this replica lacks what lies before a snapshot that has come.
+    pub fn lacks(&self, head: &SnapshotHead) -> bool {
+        self.consensus.committed() < head.place.index
     }
 
     pub fn snapshot_failed(&mut self) {
@@ -254,6 +279,7 @@ impl Replica {
         self.effects.extend(output.messages.into_iter().map(send));
         self.effects.extend(output.persist.map(Effect::Persist));
         self.effects.extend(output.reads.into_iter().map(Effect::Read));
+        self.effects.extend(output.snapshot_offered.map(Effect::SnapshotOffered));
         if !output.needs_snapshot.is_empty() {
             self.effects.push(Effect::NeedsSnapshot(output.needs_snapshot));
         }

@@ -19,6 +19,8 @@ pub mod kind {
     pub const JOIN: u16 = 4;
     /// A member's signed request in JSON, answered in JSON.
     pub const GOVERN: u16 = 5;
+    /// [`super::PieceRequest`], answered by a [`super::PieceAnswer`], or by nothing if the file is not there.
+    pub const PIECE: u16 = 6;
 }
 
 /// Bytes that are not what was expected.
@@ -43,6 +45,99 @@ pub struct ForwardedSubmissions {
 pub struct Question {
     pub ledger: usize,
     pub question: Bytes,
+}
+
+/// A file that another node may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    Snapshot(Seqno),
+    /// The committed chunk that begins with this transaction.
+    ChunkFrom(Seqno),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PieceRequest {
+    pub wanted: Wanted,
+    pub offset: u64,
+    pub bytes_max: u32,
+}
+
+/// A piece of a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PieceAnswer {
+    /// The last transaction that the file covers.
+    pub last: Seqno,
+    /// The file's length.
+    pub total: u64,
+    pub bytes: Bytes,
+}
+
+/// What a primary tells with the offer of a snapshot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SnapshotNote {
+    pub seqno: Seqno,
+    pub bytes: u64,
+}
+
+impl PieceRequest {
+    pub fn encode(&self) -> Bytes {
+        let mut out = BytesMut::with_capacity(21);
+        let (what, seqno) = match self.wanted {
+            Wanted::Snapshot(seqno) => (0, seqno),
+            Wanted::ChunkFrom(first) => (1, first),
+        };
+        out.put_u8(what);
+        out.put_u64_le(seqno.0);
+        out.put_u64_le(self.offset);
+        out.put_u32_le(self.bytes_max);
+        out.freeze()
+    }
+
+    pub fn decode(body: Bytes) -> Result<Self, Malformed> {
+        let mut input = Input { bytes: body, what: "request for a piece" };
+        let (what, seqno) = (input.u8()?, Seqno(input.u64()?));
+        let wanted = match what {
+            0 => Wanted::Snapshot(seqno),
+            1 => Wanted::ChunkFrom(seqno),
+            _ => return Err(input.malformed()),
+        };
+        let request = Self { wanted, offset: input.u64()?, bytes_max: input.u32()? };
+        input.end()?;
+        Ok(request)
+    }
+}
+
+impl PieceAnswer {
+    pub fn encode(&self) -> Bytes {
+        let mut out = BytesMut::with_capacity(self.bytes.len() + 20);
+        out.put_u64_le(self.last.0);
+        out.put_u64_le(self.total);
+        put(&mut out, &self.bytes);
+        out.freeze()
+    }
+
+    pub fn decode(body: Bytes) -> Result<Self, Malformed> {
+        let mut input = Input { bytes: body, what: "piece" };
+        let answer = Self { last: Seqno(input.u64()?), total: input.u64()?, bytes: input.string()? };
+        input.end()?;
+        Ok(answer)
+    }
+}
+
+impl SnapshotNote {
+    pub fn encode(&self) -> Bytes {
+        let mut out = BytesMut::with_capacity(16);
+        out.put_u64_le(self.seqno.0);
+        out.put_u64_le(self.bytes);
+        out.freeze()
+    }
+
+    pub fn decode(note: Bytes) -> Result<Self, Malformed> {
+        let mut input = Input { bytes: note, what: "offer of a snapshot" };
+        let note = Self { seqno: Seqno(input.u64()?), bytes: input.u64()? };
+        input.end()?;
+        Ok(note)
+    }
 }
 
 pub fn encode_submissions(ledger: usize, until: Until, admitted: &[Admitted]) -> Bytes {

@@ -6,6 +6,7 @@
 //!
 //! What it deliberately does not run: sockets, TLS, threads, the real disk. `clients/` does.
 
+mod archives;
 mod counter;
 mod faults;
 mod inbox;

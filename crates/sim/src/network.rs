@@ -57,6 +57,10 @@ impl Network {
         }
     }
 
+    pub fn is_cut(&self, from: ReplicaId, to: ReplicaId) -> bool {
+        self.cut.contains(&(from, to))
+    }
+
     pub fn heal(&mut self) {
         self.cut.clear();
     }

@@ -12,7 +12,7 @@ use coco_crypto::{
 use coco_disk::{Disk, MemoryDisk};
 use coco_governance::Addresses;
 use coco_ledger::MemoryHistory;
-use coco_node::archive::{ArchiveEvent, Kept, SnapshotLimits};
+use coco_node::archive::{ArchiveEvent, SnapshotLimits, Taken};
 use coco_node::events::ExecutorEvent;
 use coco_node::executor::{BatchLimits, ExecutedBatch};
 use coco_node::identity::{Identity, ServiceSecrets};
@@ -41,7 +41,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        let snapshots = SnapshotLimits { ledger_bytes: 1, transactions: 1_000 };
+        let snapshots = SnapshotLimits { ledger_bytes: 1, transactions: 1_000, piece_bytes: 3_000 };
         Self { election_ticks: 6, chunk_bytes: 8_000, snapshots, guards: Guards::default(), lying_disks: false }
     }
 }
@@ -79,6 +79,7 @@ pub struct SimNode {
     pub for_archive: Inbox<ArchiveEvent>,
     /// The archive has more to do, from then on.
     pub archive_works_at_ms: Option<u64>,
+    pub archive_ticks_at_ms: u64,
     pub for_replica: Inbox<Note>,
     pub next_tick_ms: u64,
     /// The newest transaction known to be on this node's disk.
@@ -101,7 +102,7 @@ pub enum Note {
     Executed(ExecutedBatch),
     ExecutorStopped,
     FrontReached(Seqno),
-    SnapshotTaken(Kept),
+    SnapshotTaken(Box<Taken>),
     SnapshotFailed,
 }
 
@@ -163,6 +164,7 @@ impl Setting {
             for_front: Inbox::default(),
             for_archive: Inbox::default(),
             archive_works_at_ms: None,
+            archive_ticks_at_ms: 0,
             for_replica: Inbox::default(),
             next_tick_ms: 0,
             durable: TxId::default(),
@@ -211,6 +213,7 @@ impl SimNode {
         self.durable = machines.ledger.last_txid();
         self.machines = Some(machines);
         self.next_tick_ms = now_ms;
+        self.archive_ticks_at_ms = now_ms;
         self.stopped_by = None;
         Ok(())
     }

@@ -197,6 +197,7 @@ impl World {
         }
         self.run_until(RECOVERY_MS, "the members that governance wants", Self::membership_is_settled)?;
         self.run_until(RECOVERY_MS, "agreement", Self::members_agree)?;
+        self.run_until(RECOVERY_MS, "whole ledgers", Self::ledgers_are_whole)?;
         self.check_stopped()
     }
 

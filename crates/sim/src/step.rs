@@ -7,7 +7,7 @@
 //! ```
 
 use coco_consensus::ReadOutcome;
-use coco_node::archive::{ArchiveEffect, ArchiveEvent};
+use coco_node::archive::ArchiveEvent;
 use coco_node::events::ExecutorEvent;
 use coco_node::machines::Machines;
 use coco_node::replica::{Delivery, Effect, Fault};
@@ -53,16 +53,13 @@ impl World {
         }
         self.run_executor(id, now_ms);
         self.run_front(id, now_ms)?;
-        self.run_archive(id, now_ms);
+        self.run_archive(id, now_ms)?;
         while let Some(note) = self.node_mut(id).for_replica.take(now_ms) {
             self.with(id, |machines| match note {
                 Note::Executed(batch) => machines.replica.executed(batch),
                 Note::ExecutorStopped => machines.replica.executor_stopped(),
                 Note::FrontReached(seqno) => machines.replica.front_reached(seqno),
-                Note::SnapshotTaken(kept) => {
-                    machines.replica.snapshot_taken(&kept);
-                    Ok(())
-                }
+                Note::SnapshotTaken(taken) => machines.replica.snapshot_taken(&taken),
                 Note::SnapshotFailed => {
                     machines.replica.snapshot_failed();
                     Ok(())
@@ -111,7 +108,7 @@ impl World {
         self.joiners_lose(id);
     }
 
-    fn tell_replica(&mut self, id: ReplicaId, note: Note) {
+    pub(crate) fn tell_replica(&mut self, id: ReplicaId, note: Note) {
         let at = self.now_ms() + self.faults.machine_ms(&mut self.random);
         self.node_mut(id).for_replica.push(at, note);
     }
@@ -148,33 +145,6 @@ impl World {
         Ok(())
     }
 
-    /// One turn of the archive at a time, so that a crash may come between any two.
-    fn run_archive(&mut self, id: ReplicaId, now_ms: u64) {
-        while let Some(event) = self.node_mut(id).for_archive.take(now_ms) {
-            let Some(machines) = &mut self.node_mut(id).machines else { return };
-            machines.archive.handle(event);
-            self.node_mut(id).archive_works_at_ms = Some(now_ms);
-        }
-        if self.nodes[&id].archive_works_at_ms.is_none_or(|at| at > now_ms) {
-            return;
-        }
-        let next = now_ms + 1 + self.faults.machine_ms(&mut self.random);
-        let node = self.node_mut(id);
-        let Some(machines) = &mut node.machines else { return };
-        node.archive_works_at_ms = machines.archive.turn().then_some(next);
-        let effects = machines.archive.take_effects();
-        for effect in effects {
-            match effect {
-                ArchiveEffect::Taken(kept) => {
-                    self.note(|| format!("{id} has a snapshot of {}", kept.head.place.txid));
-                    self.counts.snapshots += 1;
-                    self.tell_replica(id, Note::SnapshotTaken(kept));
-                }
-                ArchiveEffect::Failed(_) => self.tell_replica(id, Note::SnapshotFailed),
-            }
-        }
-    }
-
     /// Carries out what a node's replica wants.
     pub(crate) fn act(&mut self, id: ReplicaId) -> Result<(), Violation> {
         loop {
@@ -209,10 +179,8 @@ impl World {
                 self.tell_executor(id, ExecutorEvent::Stop);
             }
             Effect::Deliver(delivery) => self.committed(id, delivery)?,
-            Effect::Snapshot(job) => {
-                let at = now_ms + self.faults.machine_ms(&mut self.random);
-                self.node_mut(id).for_archive.push(at, ArchiveEvent::Take(job));
-            }
+            Effect::Snapshot(job) => self.tell_archive(id, ArchiveEvent::Take(job)),
+            Effect::SnapshotOffered(offered) => self.tell_archive(id, ArchiveEvent::Offered(offered)),
             Effect::Read(ReadOutcome::Confirmed { token, .. }) => {
                 let Some(machines) = &self.nodes[&id].machines else { return Ok(()) };
                 self.reads.confirmed.push((token, machines.replica.committed().seqno));
@@ -223,7 +191,9 @@ impl World {
             }
             Effect::Gone(node) => self.retire_gone(id, node),
             Effect::NeedsSnapshot(behind) => {
-                return Err(Violation(format!("{id} cannot serve {behind:?}, although every log begins at the start")));
+                return Err(Violation(format!(
+                    "{id} cannot serve {behind:?}: it has forgotten what they lack and has no snapshot"
+                )));
             }
             Effect::Removed => {
                 self.stop(id, "removed from the network");

@@ -56,6 +56,8 @@ pub struct Counts {
     pub snapshots: u64,
     /// Starts from a snapshot.
     pub restored: u64,
+    /// Snapshots received, and begun anew at.
+    pub received: u64,
 }
 
 /// Whom an answer is for.

@@ -6,6 +6,7 @@
 //! What it deliberately does not do: sync (the shell does, see [`crate::Persist`]), except while opening or resuming.
 
 mod cache;
+mod compaction;
 mod record;
 mod recovery;
 mod storage;
@@ -20,7 +21,7 @@ use coco_disk::Disk;
 use coco_types::{ReplicaId, Seqno, View};
 
 use crate::checksum::checksum;
-use crate::{BatchError, BatchSpan, BatchStore, EntryKind, StartPoint};
+use crate::{BatchError, BatchSpan, BatchStore, EntryKind, SnapshotMark, StartPoint};
 use cache::Cache;
 use record::{EntryRecord, Payload, Record};
 
@@ -48,6 +49,8 @@ pub(crate) struct RaftLog {
     /// The raft crate reads through `&self` and cannot be told of failures: they are kept for the next output.
     read_error: Cell<Option<io::Error>>,
     snapshots_wanted: RefCell<BTreeSet<ReplicaId>>,
+    /// What a replica is offered that lacks what lies before the start.
+    snapshot: Option<SnapshotMark>,
 }
 
 #[derive(Clone, Copy)]
@@ -246,6 +249,10 @@ impl RaftLog {
 
     pub(crate) fn take_read_error(&mut self) -> Option<io::Error> {
         self.read_error.take()
+    }
+
+    pub(crate) fn set_snapshot(&mut self, mark: SnapshotMark) {
+        self.snapshot = Some(mark);
     }
 
     pub(crate) fn take_snapshots_wanted(&mut self) -> BTreeSet<ReplicaId> {

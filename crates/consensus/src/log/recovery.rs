@@ -79,7 +79,12 @@ impl RaftLog {
         Ok(log)
     }
 
-    fn empty(disk: Arc<dyn Disk>, batches: Box<dyn BatchStore>, start: StartPoint, cache_bytes_max: usize) -> Self {
+    pub(super) fn empty(
+        disk: Arc<dyn Disk>,
+        batches: Box<dyn BatchStore>,
+        start: StartPoint,
+        cache_bytes_max: usize,
+    ) -> Self {
         Self {
             disk,
             batches,
@@ -96,11 +101,12 @@ impl RaftLog {
             truncated: None,
             read_error: Cell::new(None),
             snapshots_wanted: RefCell::new(BTreeSet::new()),
+            snapshot: None,
         }
     }
 
     /// `offsets[i]` is where the record of `items[i]` lies.
-    fn replay(&mut self, offset: u64, record: Record, offsets: &mut Vec<u64>) -> Result<(), Error> {
+    pub(super) fn replay(&mut self, offset: u64, record: Record, offsets: &mut Vec<u64>) -> Result<(), Error> {
         let corrupt = |reason| Error::Corrupt { offset, reason };
         match record {
             Record::Start(_) => return Err(corrupt("a second start")),
@@ -209,17 +215,17 @@ impl RaftLog {
     }
 }
 
-struct Scan {
-    start: StartPoint,
+pub(super) struct Scan {
+    pub start: StartPoint,
     /// With their offsets, without the start.
-    records: Vec<(u64, Record)>,
+    pub records: Vec<(u64, Record)>,
     /// Where the last good record ends.
     len: u64,
     /// The file was durable up to here, at least.
     synced: u64,
 }
 
-fn scan(file: &[u8]) -> Result<Scan, Error> {
+pub(super) fn scan(file: &[u8]) -> Result<Scan, Error> {
     if file.get(..MAGIC.len()) != Some(MAGIC.as_slice()) {
         return Err(Error::Corrupt { offset: 0, reason: "not a consensus log" });
     }

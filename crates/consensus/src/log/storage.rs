@@ -9,6 +9,7 @@ use raft::eraftpb::{Entry, EntryType, HardState, Snapshot};
 use raft::{GetEntriesContext, RaftState, Storage, StorageError};
 
 use super::{Content, Kind, RaftLog, State};
+use crate::{SnapshotMark, snapshots};
 
 impl Storage for RaftLog {
     fn initial_state(&self) -> raft::Result<RaftState> {
@@ -66,10 +67,18 @@ impl Storage for RaftLog {
         Ok(RaftLog::last_index(self))
     }
 
-    /// There are none: the peer has to join afresh.
+    /// An offer: the state itself does not travel with it.
     fn snapshot(&self, _request_index: u64, to: u64) -> raft::Result<Snapshot> {
-        self.snapshots_wanted.borrow_mut().insert(ReplicaId(to));
-        Err(StorageError::SnapshotTemporarilyUnavailable.into())
+        let Some(SnapshotMark { start, note }) = &self.snapshot else {
+            self.snapshots_wanted.borrow_mut().insert(ReplicaId(to));
+            return Err(StorageError::SnapshotTemporarilyUnavailable.into());
+        };
+        let mut snapshot = Snapshot::default();
+        let metadata = snapshot.mut_metadata();
+        (metadata.index, metadata.term) = (start.index, start.view.0);
+        metadata.set_conf_state(start.membership.to_conf_state());
+        snapshot.set_data(snapshots::data(self.start.index + 1, note));
+        Ok(snapshot)
     }
 }
 

@@ -50,7 +50,6 @@ fn types_that_nobody_may_send_are_refused() {
         MessageType::MsgHup,
         MessageType::MsgBeat,
         MessageType::MsgPropose,
-        MessageType::MsgSnapshot,
         MessageType::MsgUnreachable,
         MessageType::MsgSnapStatus,
         MessageType::MsgCheckQuorum,

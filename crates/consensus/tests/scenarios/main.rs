@@ -11,3 +11,4 @@ mod properties;
 mod raft_crate;
 mod resume;
 mod service;
+mod snapshots;

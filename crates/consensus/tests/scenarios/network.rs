@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use coco_consensus::{
     Committed, Config, Consensus, EntryKind, Error, Guards, MembershipChange, MembershipRefused, Output, Persist,
-    ReadOutcome, Refused, Role, StartPoint,
+    ReadOutcome, Refused, Role, SnapshotOffered, StartPoint,
 };
 use coco_disk::{Disk, MemoryDisk};
 use coco_types::{ReplicaId, View};
@@ -57,6 +57,7 @@ pub struct Replica {
     delivered: u64,
     pub reads: Vec<ReadOutcome>,
     pub needs_snapshot: BTreeSet<ReplicaId>,
+    pub offered: Option<SnapshotOffered>,
     /// Asked for, with the view that each makes durable.
     syncs: VecDeque<(Persist, View)>,
     /// One at a time, as a disk does; with the tick at which it ends.
@@ -159,6 +160,7 @@ impl Network {
             delivered: 0,
             reads: Vec::new(),
             needs_snapshot: BTreeSet::new(),
+            offered: None,
             syncs: VecDeque::new(),
             syncing: None,
         };
@@ -301,6 +303,7 @@ impl Network {
         }
         replica.reads.extend(output.reads);
         replica.needs_snapshot.extend(output.needs_snapshot);
+        replica.offered = output.snapshot_offered.or(replica.offered.take());
         if let Some(last) = output.committed.last() {
             replica.delivered = last.index;
         }

@@ -26,8 +26,13 @@ impl ChunkFrame {
         names.into_iter().map(|name| Self::read(disk, name)).collect()
     }
 
-    fn read(disk: &dyn Disk, name: ChunkName) -> Result<Self, Error> {
-        let file = name.to_string();
+    pub fn read(disk: &dyn Disk, name: ChunkName) -> Result<Self, Error> {
+        Self::read_as(disk, name, &name.to_string())
+    }
+
+    /// The same of a chunk whose file does not have its name yet.
+    pub fn read_as(disk: &dyn Disk, name: ChunkName, file: &str) -> Result<Self, Error> {
+        let file = file.to_owned();
         let damaged = |why: &str| Error::Damaged {
             file: file.clone(),
             offset: 0,

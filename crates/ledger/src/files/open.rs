@@ -6,10 +6,11 @@ use std::sync::Arc;
 use coco_disk::Disk;
 use coco_types::{Seqno, TxId};
 
+use super::base::Base;
 use super::{CHUNK_BYTES_MAX, CHUNK_HEADER_BYTES, Chunk, ChunkName, EntryScanner, Index, LedgerFiles, check_follows};
 use crate::entry::HEAD_BYTES;
 use crate::error::disk_error;
-use crate::{EntryHead, Error, MerkleTree, SignatureTransaction};
+use crate::{EntryHead, Error, MerkleTree, SignatureTransaction, merkle};
 
 /// What opening found.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -34,7 +35,11 @@ pub struct Cut {
 }
 
 pub(super) fn open(disk: Arc<dyn Disk>, durable: Seqno) -> Result<(LedgerFiles, MerkleTree, OpenReport), Error> {
-    let names = chunk_names(disk.as_ref())?;
+    let base = Base::read(disk.as_ref())?;
+    let mut names = chunk_names(disk.as_ref())?;
+    if let Some(base) = &base {
+        set_aside(disk.as_ref(), &mut names, base)?;
+    }
     let (committed, open): (Vec<ChunkName>, Vec<ChunkName>) = names.into_iter().partition(|name| name.committed);
     let mut index = Index { chunks: BTreeMap::new(), base: TxId::default(), last: TxId::default() };
     for name in committed {
@@ -46,13 +51,16 @@ pub(super) fn open(disk: Arc<dyn Disk>, durable: Seqno) -> Result<(LedgerFiles, 
         index.last = last;
     }
     let first = index.chunks.keys().next().or(open.first().map(|name| &name.first)).copied().unwrap_or(Seqno(1));
-    // Of what the first chunk follows, only the seqno is known: its view is in the snapshot.
-    index.base.seqno = Seqno(first.0 - 1);
+    index.base = base.as_ref().map_or(TxId::default(), |base| base.txid);
+    let expected = index.base.seqno.next();
+    if first != expected && !(index.chunks.is_empty() && open.is_empty()) {
+        return Err(Error::NotContiguous { expected, found: first });
+    }
     if index.chunks.is_empty() {
         index.last = index.base;
     }
     let start = index.last.seqno.next();
-    let (tree, tree_rebuilt) = open_tree(&disk, &index, start, first)?;
+    let (tree, tree_rebuilt) = open_tree(&disk, &index, start, base.as_ref())?;
 
     let mut recovery = Recovery { disk: Arc::clone(&disk), durable, index, tree };
     let cut = recovery.open_chunks(&open)?;
@@ -68,6 +76,25 @@ pub(super) fn open(disk: Arc<dyn Disk>, durable: Seqno) -> Result<(LedgerFiles, 
     disk.sync_names().map_err(disk_error("names"))?;
     let report = OpenReport { last: index.last, cut, tree_rebuilt };
     Ok((LedgerFiles::from_index(disk, index), tree, report))
+}
+
+/// Sets apart what lies before a snapshot: its committed chunks stay in the folder, of the open one nothing is worth keeping.
+fn set_aside(disk: &dyn Disk, names: &mut Vec<ChunkName>, base: &Base) -> Result<(), Error> {
+    for name in names.extract_if(.., |name| name.first <= base.txid.seqno) {
+        let file = name.to_string();
+        if !name.committed {
+            disk.remove(&file).and_then(|()| disk.sync_names()).map_err(disk_error(&file))?;
+        } else if name.last.is_some_and(|last| last > base.txid.seqno) {
+            return Err(Error::NotContiguous { expected: base.txid.seqno.next(), found: name.first });
+        }
+    }
+    Ok(())
+}
+
+/// The committed chunks up to a transaction.
+pub(super) fn committed_chunks(disk: &dyn Disk, until: Seqno) -> Result<BTreeMap<Seqno, Chunk>, Error> {
+    let names = chunk_names(disk)?.into_iter().filter(|name| name.committed && name.first <= until);
+    names.map(|name| committed_chunk(disk, name).map(|(chunk, _)| (name.first, chunk))).collect()
 }
 
 /// In order of first seqno.
@@ -107,18 +134,25 @@ fn committed_chunk(disk: &dyn Disk, name: ChunkName) -> Result<(Chunk, TxId), Er
 }
 
 /// The tree of everything before `start`.
-fn open_tree(disk: &Arc<dyn Disk>, index: &Index, start: Seqno, first: Seqno) -> Result<(MerkleTree, bool), Error> {
+fn open_tree(
+    disk: &Arc<dyn Disk>,
+    index: &Index,
+    start: Seqno,
+    base: Option<&Base>,
+) -> Result<(MerkleTree, bool), Error> {
     if start == Seqno(1) {
         return Ok((MerkleTree::create(Arc::clone(disk))?, false));
     }
-    if let Some(tree) = MerkleTree::open(Arc::clone(disk), start.0)? {
+    // A file of the time before the snapshot came may be long enough, and of another tree.
+    let of_this_ledger =
+        |tree: &MerkleTree| base.is_none_or(|base| base.txid != index.last || *tree.frontier() == base.frontier);
+    if let Some(tree) = MerkleTree::open(Arc::clone(disk), start.0)?.filter(of_this_ledger) {
         return Ok((tree, false));
     }
-    if first != Seqno(1) {
-        // The peaks before a snapshot are nowhere else on this disk.
-        return Err(Error::MissingTreeNode { level: 0, index: first.0 - 1 });
-    }
-    let mut tree = MerkleTree::create(Arc::clone(disk))?;
+    let mut tree = match base {
+        Some(base) => MerkleTree::import(Arc::clone(disk), base.frontier.clone())?,
+        None => MerkleTree::create(Arc::clone(disk))?,
+    };
     for chunk in index.chunks.values() {
         let file = chunk.name.to_string();
         let mut scanner = EntryScanner::new(Arc::clone(disk), &file, chunk.end);
@@ -127,6 +161,9 @@ fn open_tree(disk: &Arc<dyn Disk>, index: &Index, start: Seqno, first: Seqno) ->
         }
     }
     tree.flush()?;
+    if base.is_some() {
+        disk.sync(merkle::FILE).map_err(disk_error(merkle::FILE))?;
+    }
     Ok((tree, true))
 }
 

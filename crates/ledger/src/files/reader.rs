@@ -32,6 +32,11 @@ impl LedgerReader {
         self.index.read().chunks.keys().next().copied()
     }
 
+    /// What the ledger held here follows: 0.0, or the end of the snapshot that it began with.
+    pub fn base(&self) -> TxId {
+        self.index.read().base
+    }
+
     pub fn last_txid(&self) -> TxId {
         self.index.read().last
     }

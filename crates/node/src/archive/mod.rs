@@ -1,34 +1,54 @@
-//! The archive: takes snapshots of committed state and keeps the newest of them.
+//! The archive: what of the past this node keeps, gives to others and fetches from them.
 //!
 //! ```text
-//!   replica ── Take (head, state) ──▶ ┌─────────┐ ──▶ snapshots folder: snapshot_<seqno>, the last two
-//!           ◀── Taken, Failed ─────── │ archive │
-//!                                     └─────────┘
+//!   replica ── Take (head, state) ─────▶ ┌─────────┐ ──▶ snapshots folder: snapshot_<seqno>, the last two
+//!           ── Offered ────────────────▶ │ archive │ ──▶ peers: a piece, please
+//!           ◀── Taken, Received, Failed  └─────────┘ ◀── pieces: of a snapshot, then of the chunks before it
 //! ```
 //!
 //! A synchronous machine like the others, on a thread of its own: what it does is long and may wait. It works in turns, each of
 //! which does one bounded piece, so that the simulator can crash a node between any two.
 
+mod backfill;
+mod install;
 mod plan;
+mod receiving;
 mod restore;
 mod taking;
+mod transfer;
 
 use std::sync::Arc;
 
-use coco_crypto::Crypto;
+use coco_consensus::SnapshotOffered;
+use coco_crypto::{Crypto, PublicKey};
 use coco_disk::Disk;
 use coco_kv::Snapshot;
 use coco_ledger::{SnapshotHead, SnapshotName, SnapshotReader};
-use coco_types::limits;
+use coco_types::{ReplicaId, limits};
 
+use crate::history::NodeHistory;
 use crate::ledger::NodeLedger;
+use crate::wire::{PieceAnswer, PieceRequest};
+use backfill::Backfill;
+pub use install::{install, start_point};
 pub use plan::{SnapshotLimits, SnapshotPlan};
+use receiving::Receiving;
 pub use restore::{Restored, restore};
 use taking::Taking;
+use transfer::Arrived;
+pub use transfer::Files;
 
 /// What the archive is told.
 pub enum ArchiveEvent {
     Take(SnapshotJob),
+    /// The primary's log no longer holds what this replica lacks.
+    Offered(SnapshotOffered),
+    /// What became of a question to a peer; `None`: no answer, or it does not have it.
+    Piece(PieceRequest, Option<PieceAnswer>),
+    /// From time to time: who may be asked.
+    Peers(Vec<ReplicaId>),
+    /// For the thread that runs it.
+    Stop,
 }
 
 /// A state to be kept, and what else a start from it needs.
@@ -37,12 +57,25 @@ pub struct SnapshotJob {
     pub state: Snapshot,
 }
 
-/// What the archive has done.
+/// What the archive wants, or has done.
 pub enum ArchiveEffect {
+    /// A question to a peer; the answer comes as [`ArchiveEvent::Piece`].
+    Ask(ReplicaId, PieceRequest),
     /// A snapshot is durable under its name.
-    Taken(Kept),
+    Taken(Box<Taken>),
     /// None was taken; the next one is due as usual.
     Failed(String),
+    /// A snapshot came from elsewhere and is durable. If the replica still lacks what is before it, the node begins anew.
+    Received(SnapshotHead),
+    /// The ledger is whole from its first transaction on.
+    Whole,
+}
+
+/// A snapshot that was taken.
+pub struct Taken {
+    pub kept: Kept,
+    /// The other one that is there still.
+    pub before: Option<Kept>,
 }
 
 /// A finished snapshot.
@@ -52,58 +85,69 @@ pub struct Kept {
     pub bytes: u64,
 }
 
+/// What an archive is made of.
+pub struct ArchiveParts {
+    pub snapshots: Arc<dyn Disk>,
+    /// The folder of the chunk files.
+    pub ledger_disk: Arc<dyn Disk>,
+    pub ledger: Arc<NodeLedger>,
+    pub history: Arc<NodeHistory>,
+    pub crypto: Arc<dyn Crypto>,
+    pub service: PublicKey,
+    pub piece_bytes: u32,
+}
+
 /// See the module's text.
 pub struct Archive {
-    disk: Arc<dyn Disk>,
-    ledger: Arc<NodeLedger>,
-    crypto: Arc<dyn Crypto>,
+    parts: ArchiveParts,
     /// Oldest first.
     kept: Vec<Kept>,
     taking: Option<Box<Taking>>,
+    receiving: Option<Receiving>,
+    /// All of what was offered has arrived and is to be checked.
+    arrived: bool,
+    backfill: Option<Backfill>,
     effects: Vec<ArchiveEffect>,
 }
 
 impl Archive {
     /// Looks at what the folder holds. What does not open is set aside, and what was left unfinished is removed.
-    pub fn open(disk: Arc<dyn Disk>, ledger: Arc<NodeLedger>, crypto: Arc<dyn Crypto>) -> std::io::Result<Self> {
-        let mut kept = Vec::new();
-        for file in disk.names()? {
-            let Some(name) = SnapshotName::parse(&file) else {
-                if file.ends_with(".writing") {
-                    disk.remove(&file)?;
-                }
-                continue;
-            };
-            match SnapshotReader::open(disk.clone(), &file, ledger.keys()) {
-                Ok(reader) => kept.push(Kept { head: reader.head().clone(), bytes: reader.bytes() }),
-                Err(error) => {
-                    tracing::error!(%file, %error, "a snapshot is set aside");
-                    disk.rename(&file, &name.damaged())?;
-                }
-            }
-        }
-        kept.sort_by_key(|kept| kept.head.place.txid.seqno);
-        Ok(Self { disk, ledger, crypto, kept, taking: None, effects: Vec::new() })
+    pub fn open(parts: ArchiveParts) -> Result<Self, String> {
+        let kept = look_through(&parts).map_err(|error| error.to_string())?;
+        let (disk, ledger, history) = (parts.ledger_disk.clone(), parts.ledger.clone(), parts.history.clone());
+        let backfill = Backfill::open(disk, ledger, history, &parts.service, parts.piece_bytes)?;
+        Ok(Self { parts, kept, taking: None, receiving: None, arrived: false, backfill, effects: Vec::new() })
     }
 
     pub fn handle(&mut self, event: ArchiveEvent) {
         match event {
             ArchiveEvent::Take(job) => {
-                self.taking =
-                    self.started(Taking::begin(self.disk.clone(), self.ledger.keys(), self.crypto.as_ref(), job));
+                let (disk, keys) = (self.parts.snapshots.clone(), self.parts.ledger.keys());
+                match Taking::begin(disk, keys, self.parts.crypto.as_ref(), job) {
+                    Ok(taking) => self.taking = Some(Box::new(taking)),
+                    Err(error) => self.fail(error.to_string()),
+                }
+            }
+            ArchiveEvent::Offered(offered) => self.offered(&offered),
+            ArchiveEvent::Piece(request, answer) => self.piece(&request, answer),
+            ArchiveEvent::Stop => {}
+            ArchiveEvent::Peers(peers) => {
+                if let Some(backfill) = &mut self.backfill {
+                    backfill.set_peers(peers);
+                }
             }
         }
     }
 
-    /// Does one piece of work; `false` if there is none.
+    /// Does one piece of work; `false` if there is none for now.
     pub fn turn(&mut self) -> bool {
-        let Some(taking) = self.taking.take() else { return false };
-        match taking.step() {
-            Ok(taking::Step::More(taking)) => self.taking = Some(taking),
-            Ok(taking::Step::Done(kept)) => self.keep(kept),
-            Err(error) => self.effects.push(ArchiveEffect::Failed(error.to_string())),
-        }
-        true
+        let mut worked = self.take_on();
+        worked |= self.receive_on();
+        worked |= self.backfill_on();
+        let questions =
+            [self.receiving.as_mut().and_then(Receiving::ask), self.backfill.as_mut().and_then(Backfill::ask)];
+        self.effects.extend(questions.into_iter().flatten().map(|(peer, request)| ArchiveEffect::Ask(peer, request)));
+        worked
     }
 
     pub fn take_effects(&mut self) -> Vec<ArchiveEffect> {
@@ -115,20 +159,132 @@ impl Archive {
         &self.kept
     }
 
-    fn started(&mut self, begun: Result<Taking, coco_ledger::Error>) -> Option<Box<Taking>> {
-        begun.map_err(|error| self.effects.push(ArchiveEffect::Failed(error.to_string()))).map(Box::new).ok()
+    /// The ledger begins with its first transaction.
+    pub fn is_whole(&self) -> bool {
+        self.backfill.is_none()
+    }
+
+    /// What peers may ask for.
+    pub fn files(&self) -> Files {
+        Files { snapshots: self.parts.snapshots.clone(), ledger: self.parts.ledger_disk.clone() }
+    }
+
+    fn take_on(&mut self) -> bool {
+        let Some(taking) = self.taking.take() else { return false };
+        match taking.step() {
+            Ok(taking::Step::More(taking)) => self.taking = Some(taking),
+            Ok(taking::Step::Done(kept)) => self.keep(kept),
+            Err(error) => self.fail(error.to_string()),
+        }
+        true
+    }
+
+    fn receive_on(&mut self) -> bool {
+        if !std::mem::take(&mut self.arrived) {
+            return false;
+        }
+        let Some(receiving) = self.receiving.take() else { return false };
+        match receiving.finish(&self.parts.snapshots, &self.parts.ledger, &self.parts.service) {
+            Ok(kept) => {
+                self.effects.push(ArchiveEffect::Received(kept.head.clone()));
+                self.kept.push(kept);
+                self.kept.sort_by_key(|kept| kept.head.place.txid.seqno);
+            }
+            Err(error) => tracing::error!(%error, "a snapshot from a peer is refused"),
+        }
+        true
+    }
+
+    fn backfill_on(&mut self) -> bool {
+        let Some(backfill) = &mut self.backfill else { return false };
+        match backfill.step() {
+            Ok(backfill::Step::Worked) => true,
+            Ok(backfill::Step::Waiting) => false,
+            Ok(backfill::Step::Whole) => {
+                self.backfill = None;
+                self.effects.push(ArchiveEffect::Whole);
+                true
+            }
+            Err(error) => {
+                tracing::error!(%error, base = %backfill.base(), "the ledger before the snapshot cannot be completed");
+                self.backfill = None;
+                false
+            }
+        }
+    }
+
+    /// The same offer comes again and again; another one only counts when the first has come to nothing.
+    fn offered(&mut self, offered: &SnapshotOffered) {
+        if self.receiving.is_some() {
+            return;
+        }
+        match Receiving::begin(&self.parts.snapshots, offered, self.parts.piece_bytes) {
+            Ok(receiving) if self.kept.iter().all(|kept| kept.head.place.txid.seqno != receiving.seqno()) => {
+                self.receiving = Some(receiving);
+            }
+            Ok(_) => {}
+            Err(error) => tracing::error!(%error, "an offered snapshot cannot be fetched"),
+        }
+    }
+
+    fn piece(&mut self, request: &PieceRequest, answer: Option<PieceAnswer>) {
+        if let Some(receiving) = &mut self.receiving {
+            match receiving.answered(request, answer.clone()) {
+                Ok(Some(Arrived::Whole { .. })) => self.arrived = true,
+                // What came stays on disk; the next offer goes on with it, or with a newer snapshot.
+                Ok(Some(Arrived::Nothing)) => self.receiving = None,
+                Ok(Some(Arrived::Piece) | None) => {}
+                Err(error) => {
+                    tracing::error!(%error, "a snapshot from a peer cannot be written");
+                    self.receiving = None;
+                }
+            }
+        }
+        if let Some(backfill) = &mut self.backfill
+            && let Err(error) = backfill.answered(request, answer)
+        {
+            tracing::error!(%error, "an earlier chunk cannot be written");
+            self.backfill = None;
+        }
+    }
+
+    fn fail(&mut self, error: String) {
+        self.effects.push(ArchiveEffect::Failed(error));
     }
 
     fn keep(&mut self, kept: Kept) {
-        self.kept.retain(|before| before.head.place != kept.head.place);
+        self.kept.retain(|before| before.head.place.txid.seqno < kept.head.place.txid.seqno);
+        let before = self.kept.last().cloned();
         self.kept.push(kept.clone());
         while self.kept.len() > limits::SNAPSHOTS_KEPT {
             let oldest = self.kept.remove(0);
             let file = SnapshotName(oldest.head.place.txid.seqno).to_string();
-            if let Err(error) = self.disk.remove(&file) {
+            if let Err(error) = self.parts.snapshots.remove(&file) {
                 tracing::warn!(%file, %error, "an old snapshot is not removed");
             }
         }
-        self.effects.push(ArchiveEffect::Taken(kept));
+        self.effects.push(ArchiveEffect::Taken(Box::new(Taken { kept, before })));
     }
+}
+
+fn look_through(parts: &ArchiveParts) -> std::io::Result<Vec<Kept>> {
+    let disk = &parts.snapshots;
+    let mut kept = Vec::new();
+    for file in disk.names()? {
+        let Some(name) = SnapshotName::parse(&file) else {
+            if file.ends_with(".writing") {
+                disk.remove(&file)?;
+            }
+            continue;
+        };
+        match SnapshotReader::open(disk.clone(), &file, parts.ledger.keys()) {
+            Ok(reader) => kept.push(Kept { head: reader.head().clone(), bytes: reader.bytes() }),
+            Err(error) => {
+                tracing::error!(%file, %error, "a snapshot is set aside");
+                disk.rename(&file, &name.damaged())?;
+            }
+        }
+    }
+    kept.sort_by_key(|kept| kept.head.place.txid.seqno);
+    Ok(kept)
 }

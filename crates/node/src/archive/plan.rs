@@ -12,11 +12,14 @@ use crate::ledger::NodeLedger;
 pub struct SnapshotLimits {
     pub ledger_bytes: u64,
     pub transactions: u64,
+    /// Files travel between nodes in pieces of this size.
+    pub piece_bytes: u32,
 }
 
 impl Default for SnapshotLimits {
     fn default() -> Self {
-        Self { ledger_bytes: limits::SNAPSHOT_LEDGER_BYTES, transactions: limits::SNAPSHOT_TRANSACTIONS }
+        let piece_bytes = limits::SNAPSHOT_PIECE_BYTES as u32;
+        Self { ledger_bytes: limits::SNAPSHOT_LEDGER_BYTES, transactions: limits::SNAPSHOT_TRANSACTIONS, piece_bytes }
     }
 }
 

@@ -10,6 +10,7 @@
 
 mod admission;
 mod api;
+mod archive_thread;
 mod clock;
 mod disk;
 mod entrance;

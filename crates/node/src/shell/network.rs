@@ -11,11 +11,12 @@ use coco_protocol::{Protocol, Rejection, RejectionReason, Submitted};
 use coco_rpc::channel::{Answer, Channels, Hello, Inbound, Lane, NoAnswer, Respond};
 use coco_types::{NodeId, ReplicaId};
 
+use crate::archive::Files;
 use crate::events::{ExecutorEvent, ReplicaEvent};
 use crate::handle::{Peers, Shared, ask_replica, submit_here, unavailable};
 use crate::shell::admission::Admission;
 use crate::shell::governance::Governance;
-use crate::wire::{self, ForwardedSubmissions, kind};
+use crate::wire::{self, ForwardedSubmissions, PieceRequest, kind};
 
 /// [`Peers`] over channels, once they are there: the machines are put together before anything listens.
 #[derive(Default)]
@@ -28,6 +29,8 @@ pub struct Arrivals {
     pub shared: Arc<Shared>,
     pub protocols: Vec<Arc<dyn Protocol>>,
     pub admission: Arc<Admission>,
+    /// What peers may fetch.
+    pub files: Files,
     pub governance: Arc<Governance>,
 }
 
@@ -89,6 +92,11 @@ impl Inbound for Arrivals {
                 }
                 _ => respond(wire::encode_result(&Err(unavailable()))),
             },
+            kind::PIECE => {
+                if let Some(piece) = PieceRequest::decode(body).ok().and_then(|request| self.files.piece(&request)) {
+                    respond(piece.encode());
+                }
+            }
             kind::READ_INDEX => self.read_index(respond),
             kind::JOIN => {
                 let reply = Box::new(move |result: Result<Bytes, String>| {

@@ -28,6 +28,8 @@ pub enum Ended {
     Stopped,
     /// The network removed this node.
     Removed,
+    /// A snapshot has come that is ahead of this node: it begins anew there.
+    Received,
     Failed(String),
 }
 
@@ -132,9 +134,14 @@ impl ReplicaThread {
             ReplicaEvent::FrontFailed(error) => {
                 return Ok(Some(Ended::Failed(format!("this node and its primary disagree: {error}"))));
             }
-            ReplicaEvent::SnapshotTaken(kept) => {
-                tracing::info!(txid = %kept.head.place.txid, bytes = kept.bytes, "took a snapshot");
-                self.replica.snapshot_taken(&kept);
+            ReplicaEvent::SnapshotTaken(taken) => {
+                tracing::info!(txid = %taken.kept.head.place.txid, bytes = taken.kept.bytes, "took a snapshot");
+                self.replica.snapshot_taken(&taken)?;
+            }
+            ReplicaEvent::SnapshotReceived(head) => {
+                if self.replica.lacks(&head) {
+                    return Ok(Some(Ended::Received));
+                }
             }
             ReplicaEvent::SnapshotFailed(error) => {
                 tracing::error!(%error, "a snapshot failed: the next one is due as usual");
@@ -200,6 +207,7 @@ impl ReplicaThread {
                 }
                 Effect::StopExecutor => drop(self.executor.send(ExecutorEvent::Stop)),
                 Effect::Snapshot(job) => drop(self.archive.send(ArchiveEvent::Take(job))),
+                Effect::SnapshotOffered(offered) => drop(self.archive.send(ArchiveEvent::Offered(offered))),
                 Effect::Deliver(delivery) => drop(self.front.send(delivery)),
                 Effect::Read(ReadOutcome::Confirmed { token, .. }) => {
                     let committed = self.replica.committed().seqno;
@@ -208,7 +216,10 @@ impl ReplicaThread {
                 Effect::Read(ReadOutcome::Lost { token }) => reads.lost(token),
                 Effect::Gone(node) => self.retire(node),
                 Effect::NeedsSnapshot(replicas) => {
-                    tracing::warn!(?replicas, "replicas lag behind the start of this log: they must join afresh");
+                    tracing::warn!(
+                        ?replicas,
+                        "replicas lag behind the start of this log, and there is no snapshot for them yet"
+                    );
                 }
                 Effect::Removed => self.leave(),
             }

@@ -11,6 +11,7 @@ use std::time::Duration;
 use coco_consensus::{Config, Persist};
 use coco_crypto::{Crypto, SystemCrypto};
 use coco_disk::Disk;
+use coco_ledger::HistoryStore;
 use coco_protocol::{Mount, OpenGate, Protocol, Service};
 use coco_rpc::admin::AdminService;
 use coco_rpc::channel::{Channels, Hello};
@@ -21,7 +22,7 @@ use coco_types::{Seqno, limits};
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use parking_lot::RwLock;
 
-use crate::archive::{Archive, ArchiveEvent, SnapshotLimits};
+use crate::archive::{ArchiveEvent, SnapshotLimits};
 use crate::config::{NodeConfig, Start};
 use crate::events::{ExecutorEvent, ReplicaEvent};
 use crate::executor::{BatchLimits, Executor, SystemCommand};
@@ -33,6 +34,7 @@ use crate::machines::{Machines, Parts};
 use crate::replica::Delivery;
 use crate::shell::admission::Admission;
 use crate::shell::api::{self, Api};
+use crate::shell::archive_thread::ArchiveThread;
 use crate::shell::clock::Clock;
 use crate::shell::entrance::{self, Entrance};
 use crate::shell::governance::{self, Governance, GovernorEvent};
@@ -58,13 +60,23 @@ const SERVICE_CERTIFICATE_FILE: &str = "service_certificate.pem";
 pub fn run(config: NodeConfig, protocols: Vec<Arc<dyn Protocol>>, stop: &mpsc::Receiver<()>) -> Result<(), NodeError> {
     let root: Arc<dyn Disk> = Arc::new(FolderDisk::open(&config.data)?);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    let clock = Clock::new();
-    let entrance = entrance::enter(&config, root.as_ref(), clock.now_ms() / 1000)?;
-    let certificate = entrance.identity.service.certificate.to_pem();
-    root.replace(SERVICE_CERTIFICATE_FILE, certificate.as_bytes())?;
-    let running = Running::start(&config, entrance, clock, &protocols, &runtime)?;
-    tracing::info!(node = config.index, replica = %running.shared.replica_id, "started");
-    running.wait(stop, &runtime)
+    let history: Arc<dyn HistoryStore> = Arc::new(
+        FolderHistory::open(&config.data.join("history")).map_err(|error| NodeError::History(error.to_string()))?,
+    );
+    loop {
+        let clock = Clock::new();
+        let entrance = entrance::enter(&config, root.as_ref(), clock.now_ms() / 1000)?;
+        let certificate = entrance.identity.service.certificate.to_pem();
+        root.replace(SERVICE_CERTIFICATE_FILE, certificate.as_bytes())?;
+        let running = Running::start(&config, entrance, clock, &protocols, history.clone(), &runtime)?;
+        tracing::info!(node = config.index, replica = %running.shared.replica_id, "started");
+        match running.wait(stop, &runtime) {
+            Ended::Stopped => return Ok(()),
+            Ended::Received => tracing::info!("beginning anew at the snapshot that was received"),
+            Ended::Removed => return Err(NodeError::Removed),
+            Ended::Failed(error) => return Err(NodeError::Failed(error)),
+        }
+    }
 }
 
 /// The threads and listeners of a running node.
@@ -83,11 +95,12 @@ impl Running {
         mut entrance: Entrance,
         clock: Clock,
         protocols: &[Arc<dyn Protocol>],
+        history: Arc<dyn HistoryStore>,
         runtime: &tokio::runtime::Runtime,
     ) -> Result<Self, NodeError> {
         let clock: Arc<dyn Fn() -> u64 + Send + Sync> = Arc::new(move || clock.now_ms());
         let log_disk: Arc<dyn Disk> = Arc::new(FolderDisk::open(&config.data.join("consensus"))?);
-        let machines = open_machines(config, &entrance, protocols, &log_disk, &clock)?;
+        let machines = open_machines(config, &entrance, protocols, history, &log_disk, &clock)?;
         found_again(config, &mut entrance, &machines)?;
         let (to_executor, executor_events) = Mailbox::new(EXECUTOR_QUEUE_MAX);
         let (to_replica, replica_events) = Mailbox::new(REPLICA_QUEUE_MAX);
@@ -126,6 +139,7 @@ impl Running {
             clock: clock.clone(),
         };
         let arrivals = Arrivals {
+            files: machines.archive.files(),
             shared: shared.clone(),
             protocols: protocols.to_vec(),
             admission: admission.clone(),
@@ -148,14 +162,26 @@ impl Running {
             own: to_replica.orders.clone(),
             disk: syncs_to,
             front: deliveries_to,
-            archive: archive_to,
+            archive: archive_to.clone(),
             genesis,
             first_peers,
             leaving_until: None,
         };
         let (running, until) = bounded(0);
-        let orders =
-            Orders { executor: to_executor.orders, replica: to_replica.orders, governor: to_governor.orders, running };
+        let orders = Orders {
+            executor: to_executor.orders,
+            replica: to_replica.orders,
+            governor: to_governor.orders,
+            archive: archive_to.clone(),
+            running,
+        };
+        let archive = ArchiveThread {
+            archive: machines.archive,
+            shared: shared.clone(),
+            events: archive_events,
+            own: archive_to,
+            replica: orders.replica.clone(),
+        };
         let others = Others {
             executor: machines.executor,
             executor_events,
@@ -163,8 +189,7 @@ impl Running {
             governor_events,
             front: machines.front,
             deliveries,
-            archive: machines.archive,
-            archive_events,
+            archive,
             syncs,
             log_disk,
             metrics: node_metrics,
@@ -186,7 +211,7 @@ impl Running {
         Ok(Self { shared, orders, ended, threads, listeners, network })
     }
 
-    fn wait(self, stop: &mpsc::Receiver<()>, runtime: &tokio::runtime::Runtime) -> Result<(), NodeError> {
+    fn wait(self, stop: &mpsc::Receiver<()>, runtime: &tokio::runtime::Runtime) -> Ended {
         let ended = loop {
             match self.ended.recv_timeout(Duration::from_millis(100)) {
                 Ok(ended) => break ended,
@@ -202,6 +227,7 @@ impl Running {
         // Whichever machine ended, the others follow.
         let _ = self.orders.replica.send(ReplicaEvent::Stop);
         let _ = self.orders.executor.send(ExecutorEvent::Shutdown);
+        let _ = self.orders.archive.send(ArchiveEvent::Stop);
         let _ = self.orders.governor.send(GovernorEvent::Shutdown);
         drop(self.orders.running);
         for listener in self.listeners {
@@ -212,11 +238,7 @@ impl Running {
         for thread in self.threads {
             thread.join().expect("what panics in a thread of the node is caught there");
         }
-        match ended {
-            Ended::Stopped => Ok(()),
-            Ended::Removed => Err(NodeError::Removed),
-            Ended::Failed(error) => Err(NodeError::Failed(error)),
-        }
+        ended
     }
 }
 
@@ -224,11 +246,10 @@ fn open_machines(
     config: &NodeConfig,
     entrance: &Entrance,
     protocols: &[Arc<dyn Protocol>],
+    history: Arc<dyn HistoryStore>,
     log_disk: &Arc<dyn Disk>,
     clock: &Arc<dyn Fn() -> u64 + Send + Sync>,
 ) -> Result<Machines, NodeError> {
-    let history =
-        FolderHistory::open(&config.data.join("history")).map_err(|error| NodeError::History(error.to_string()))?;
     let mut consensus = Config::new(entrance.identity.replica);
     let ticks = |ms: u64| usize::try_from(ms / limits::TICK_MS).unwrap_or(usize::MAX).max(1);
     consensus.election_ticks = ticks(config.timing.election_timeout_ms);
@@ -240,7 +261,7 @@ fn open_machines(
         ledger_disk: Arc::new(FolderDisk::open(&config.data.join("ledger"))?),
         log_disk: log_disk.clone(),
         snapshot_disk: Arc::new(FolderDisk::open(&config.data.join("snapshots"))?),
-        history: Arc::new(history),
+        history,
         history_secret: &entrance.history_secret,
         protocols: protocols.to_vec(),
         crypto,
@@ -285,8 +306,7 @@ struct Others {
     governor_events: Mailbox<GovernorEvent>,
     front: Front,
     deliveries: Receiver<Delivery>,
-    archive: Archive,
-    archive_events: Receiver<ArchiveEvent>,
+    archive: ArchiveThread,
     syncs: Receiver<Persist>,
     log_disk: Arc<dyn Disk>,
     metrics: Arc<NodeMetrics>,
@@ -296,6 +316,7 @@ struct Others {
 
 /// The machines' ways to order each other about.
 struct Orders {
+    archive: Sender<ArchiveEvent>,
     executor: Sender<ExecutorEvent>,
     replica: Sender<ReplicaEvent>,
     governor: Sender<GovernorEvent>,
@@ -319,7 +340,6 @@ fn start_threads(
         front,
         deliveries,
         archive,
-        archive_events,
         syncs,
         log_disk,
         metrics,
@@ -365,11 +385,10 @@ fn start_threads(
             None
         }),
     )?);
-    let to_replica = orders.replica.clone();
     threads.push(start(
         "archive",
         Box::new(move || {
-            threads::run_archive(archive, &archive_events, &to_replica);
+            archive.run();
             None
         }),
     )?);

@@ -7,7 +7,6 @@ use coco_consensus::Persist;
 use coco_disk::Disk;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 
-use crate::archive::{Archive, ArchiveEffect, ArchiveEvent};
 use crate::events::{ExecutorEvent, ReplicaEvent};
 use crate::executor::Executor;
 use crate::front::Front;
@@ -101,27 +100,6 @@ pub fn run_front(
             Err(integrity) => {
                 let _ = replica.send(ReplicaEvent::FrontFailed(integrity.to_string()));
                 return;
-            }
-        }
-    }
-}
-
-pub fn run_archive(mut archive: Archive, events: &Receiver<ArchiveEvent>, replica: &Sender<ReplicaEvent>) {
-    for event in events {
-        archive.handle(event);
-        loop {
-            let worked = archive.turn();
-            for effect in archive.take_effects() {
-                let event = match effect {
-                    ArchiveEffect::Taken(kept) => ReplicaEvent::SnapshotTaken(kept),
-                    ArchiveEffect::Failed(error) => ReplicaEvent::SnapshotFailed(error),
-                };
-                if replica.send(event).is_err() {
-                    return;
-                }
-            }
-            if !worked {
-                break;
             }
         }
     }

@@ -1,0 +1,107 @@
+//! A file on its way from another node: asked for in pieces, kept under a name of its own until it is whole.
+//!
+//! One piece is asked for at a time, so that nothing else waits long behind it. What has arrived stays on disk: after a restart, or
+//! with another peer, it goes on where it stopped.
+
+use std::io;
+use std::sync::Arc;
+
+use coco_disk::Disk;
+use coco_ledger::{ChunkName, SnapshotName};
+use coco_types::{Seqno, limits};
+
+use crate::wire::{PieceAnswer, PieceRequest, Wanted};
+
+/// See the module's text.
+pub struct Transfer {
+    disk: Arc<dyn Disk>,
+    wanted: Wanted,
+    file: String,
+    piece_bytes: u32,
+    offset: u64,
+    /// A piece has been asked for and not answered.
+    asked: bool,
+}
+
+/// How far a transfer has come.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Arrived {
+    Piece,
+    /// All of it is in the file. Its last seqno is the peer's word.
+    Whole {
+        last: Seqno,
+    },
+    /// The peer does not have it, or gave no answer.
+    Nothing,
+}
+
+impl Transfer {
+    /// Into `file`, behind what is there already.
+    pub fn begin(disk: Arc<dyn Disk>, wanted: Wanted, file: String, piece_bytes: u32) -> io::Result<Self> {
+        let offset = if disk.exists(&file)? { disk.len(&file)? } else { 0 };
+        Ok(Self { disk, wanted, file, piece_bytes, offset, asked: false })
+    }
+
+    pub fn file(&self) -> &str {
+        &self.file
+    }
+
+    /// What to ask for now; `None` while an answer is awaited.
+    pub fn ask(&mut self) -> Option<PieceRequest> {
+        let request = PieceRequest { wanted: self.wanted, offset: self.offset, bytes_max: self.piece_bytes };
+        (!std::mem::replace(&mut self.asked, true)).then_some(request)
+    }
+
+    /// Takes in an answer. One to another question changes nothing.
+    pub fn answered(&mut self, request: &PieceRequest, answer: Option<PieceAnswer>) -> io::Result<Option<Arrived>> {
+        if (request.wanted, request.offset) != (self.wanted, self.offset) || !self.asked {
+            return Ok(None);
+        }
+        self.asked = false;
+        let Some(PieceAnswer { last, total, bytes }) = answer else { return Ok(Some(Arrived::Nothing)) };
+        let end = self.offset.saturating_add(bytes.len() as u64);
+        if end > total || bytes.len() > limits::SNAPSHOT_PIECE_BYTES || (bytes.is_empty() && end < total) {
+            // What is here is of another file, or the peer is at fault: from the beginning.
+            self.discard()?;
+            return Ok(Some(Arrived::Nothing));
+        }
+        if !bytes.is_empty() {
+            self.disk.write(&self.file, self.offset, &bytes)?;
+        }
+        self.offset = end;
+        Ok(Some(if end == total { Arrived::Whole { last } } else { Arrived::Piece }))
+    }
+
+    /// What has arrived is worthless.
+    pub fn discard(&mut self) -> io::Result<()> {
+        self.offset = 0;
+        if self.disk.exists(&self.file)? { self.disk.remove(&self.file) } else { Ok(()) }
+    }
+}
+
+/// Gives pieces of this node's files to its peers.
+#[derive(Clone)]
+pub struct Files {
+    pub snapshots: Arc<dyn Disk>,
+    pub ledger: Arc<dyn Disk>,
+}
+
+impl Files {
+    /// `None` if the file is not here.
+    pub fn piece(&self, request: &PieceRequest) -> Option<PieceAnswer> {
+        let (disk, file, last) = match request.wanted {
+            Wanted::Snapshot(seqno) => (&self.snapshots, SnapshotName(seqno).to_string(), seqno),
+            Wanted::ChunkFrom(first) => {
+                let names = self.ledger.names().ok()?;
+                let mut names = names.iter().filter_map(|name| ChunkName::parse(name));
+                let name = names.find(|name| name.committed && name.first == first)?;
+                (&self.ledger, name.to_string(), name.last?)
+            }
+        };
+        let total = disk.len(&file).ok()?;
+        let len = total.saturating_sub(request.offset).min(u64::from(request.bytes_max));
+        let len = usize::try_from(len).ok()?.min(limits::SNAPSHOT_PIECE_BYTES);
+        let bytes = if len == 0 { Vec::new() } else { disk.read(&file, request.offset, len).ok()? };
+        Some(PieceAnswer { last, total, bytes: bytes.into() })
+    }
+}
