@@ -4,7 +4,7 @@
 // runs the clients use it, several at once; once it has stopped its ledger folders are verified as an auditor would.
 
 import { spawn, spawnSync } from 'node:child_process';
-import { createWriteStream, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { createWriteStream, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { availableParallelism, tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -28,20 +28,30 @@ const CLIENTS = [
   { name: 'ccf governance', version: pip('ccf'), command: pytest('ccf-python/test_governance.py') },
   { name: 'ccf receipts', version: pip('ccf'), command: pytest('ccf-python/test_receipts.py') },
 ];
-// What changes time and accounts has a lone node of its own.
+// Checks that have a lone node of their own: what changes time and accounts, and what asks about a recorded chain.
+const VECTORS = process.env.COCO_VECTORS ?? join(HERE, '..', '..', 'shared', 'vectors', 'execution-apis');
 const HELPERS = {
   name: 'hardhat helpers',
   version: npm('@nomicfoundation/hardhat-network-helpers'),
   command: ['node_modules/.bin/hardhat', '--config', 'developer/hardhat.config.cjs', 'test'],
+  node: '--instant',
 };
+const CONFORMANCE = {
+  name: 'execution-apis',
+  version: 'recorded',
+  command: tap('conformance.test.mjs'),
+  node: `--genesis '${join(VECTORS, 'genesis.json')}' --import '${join(VECTORS, 'chain.rlp')}'`,
+  missing: existsSync(VECTORS) ? undefined : `${VECTORS} is absent`,
+};
+const ALONE = [HELPERS, CONFORMANCE];
 const README = { name: 'README', version: '', command: tap('readme.test.mjs') };
 const AUDIT = { name: 'ccf ledger', version: pip('ccf'), command: pytest('ccf-python/test_ledger.py') };
-const EVERY = [...CLIENTS, HELPERS, README, AUDIT];
+const EVERY = [...CLIENTS, ...ALONE, README, AUDIT];
 
 const HELP = `clients/run [options]
   --network COMMAND     start the network with this command, which prints one line of JSON when ready
                         (default: cargo run --release -- dev --json --state <temporary folder>)
-  --alone COMMAND       the same for the lone node that the developers' helpers need
+  --alone COMMAND       the same for checks that need a lone node; flags of coco dev are added to it
   --endpoints URL,…     use a network that runs already
   --only NAME,…         only these of: ${EVERY.map(({ name }) => name).join(', ')}
   --ready-timeout S     seconds that the network may take to become ready (default 90)
@@ -92,23 +102,26 @@ async function main() {
   }
   if (chosen.chosen(AUDIT)) add(await check(AUDIT, environment));
   network.remove();
-  if (chosen.chosen(HELPERS)) add(await checkAlone(chosen));
+  for (const client of ALONE.filter(chosen.chosen)) add(await checkAlone(client, chosen));
 
   const skipped = totals.skipped > 0 ? `, ${totals.skipped} skipped` : '';
   console.log(`${totals.passed} passed, ${totals.failed} failed${skipped}`);
   process.exitCode = totals.failed > 0 ? 1 : 0;
 }
 
-/** The helpers for developers, against a lone node; skipped where the network is not ours to start. */
-async function checkAlone(chosen) {
-  if (chosen.endpoints || (chosen.network && !chosen.alone)) {
-    console.log(`${`${HELPERS.name} ${HELPERS.version}`.padEnd(24)} skipped: needs a lone node (--alone)`);
+/** Against a lone node; skipped where that is not ours to start. */
+async function checkAlone(client, chosen) {
+  const foreign = chosen.endpoints || (chosen.network && !chosen.alone);
+  const missing = foreign ? 'needs a lone node (--alone)' : client.missing;
+  if (missing) {
+    console.log(`${`${client.name} ${client.version}`.padEnd(24)} skipped: ${missing}`);
     return { passed: 0, failed: 0, skipped: 1 };
   }
-  const command = chosen.alone ?? `cd '${dirname(HERE)}' && exec cargo run --quiet --release -- dev --json --nodes 1 --instant`;
+  const dev = chosen.alone ?? `cd '${dirname(HERE)}' && exec cargo run --quiet --release -- dev --json --nodes 1`;
+  const command = `${dev} ${client.node}`;
   const network = await launch(command, { log: join(LOGS, 'alone.log'), deadlineMs: 1000 * Number(chosen['ready-timeout']) });
   try {
-    return await check(HELPERS, surroundings(network));
+    return await check(client, surroundings(network));
   } finally {
     await network.stop();
   }

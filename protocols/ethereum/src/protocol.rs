@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
+use alloy_consensus::Block;
 use alloy_eips::Encodable2718;
 use alloy_primitives::keccak256;
+use alloy_rlp::Decodable;
 use bytes::Bytes;
 use coco_crypto::sha256;
 use coco_kv::{Snapshot, Tx};
@@ -13,15 +15,17 @@ use coco_protocol::{
 };
 use coco_types::Digest;
 
-use crate::block::{BlockError, BlockRecord, Included, SealedBlock};
+use crate::block::{BlockError, BlockRecord, ImportError, Included, SealedBlock, import_block};
 use crate::chain::{Chain, Tip};
 use crate::developer::Operation;
 use crate::events::Events;
+use crate::execute::CodeCache;
+use crate::fork::ForkSchedule;
 use crate::network::{NetworkConfig, write_genesis};
 use crate::pool::EthereumPool;
 use crate::rpc::{CommittedBlock, Ledger, Options, RpcService};
 use crate::state::{BLOCK, BLOCK_BY_HASH, META, META_HEAD, META_SEALED_MS, TRANSACTION_BY_HASH, UNDO};
-use crate::transaction::Transaction;
+use crate::transaction::{Envelope, Transaction};
 
 /// The ledger's name.
 pub const NAME: &str = "ethereum";
@@ -93,7 +97,9 @@ impl Protocol for Ethereum {
         let config = NetworkConfig::read(config).map_err(|error| refused(&error))?;
         let (header, hash, trie) = write_genesis(tx, &config);
         tx.put(&META, META_SEALED_MS, Bytes::copy_from_slice(&context.now_ms.to_be_bytes()));
-        self.chain.begin(config, Tip { header, hash, trie, sealed_ms: context.now_ms });
+        let first = Tip { header, hash, trie, sealed_ms: context.now_ms };
+        let newest = import_chain(tx, &config, first).map_err(|error| refused(&error))?;
+        self.chain.begin(config, newest);
         Ok(())
     }
 
@@ -171,6 +177,21 @@ impl Protocol for Ethereum {
         let ledger = Ledger { protocol: self.clone(), chain: self.chain.clone(), events: self.events.clone() };
         Arc::new(RpcService::new(ledger, handle, (self.options)()))
     }
+}
+
+/// Executes the blocks that a network begins with; gives the last.
+fn import_chain(tx: &mut Tx, config: &NetworkConfig, mut parent: Tip) -> Result<Tip, ImportError> {
+    let (codes, schedule) = (CodeCache::new(), ForkSchedule::new(config.genesis.config.clone()));
+    let mut rest = &config.chain[..];
+    while !rest.is_empty() {
+        let number = parent.header.number + 1;
+        let block = Block::<Envelope>::decode(&mut rest).map_err(|error| ImportError::Rlp { number, error })?;
+        let on = (&parent.header, parent.hash);
+        let sealed = import_block(tx, &codes, &schedule, on, parent.trie, &block)?;
+        write_block(tx, &sealed);
+        parent = Tip { header: sealed.header, hash: sealed.hash, trie: sealed.trie, sealed_ms: 0 };
+    }
+    Ok(parent)
 }
 
 /// The block's write-once records, and the new head.

@@ -17,8 +17,9 @@ use parking_lot::Mutex;
 use crate::block::BlockRecord;
 use crate::events::{Channel, Event, Keep};
 use crate::network::NetworkConfig;
+use crate::rpc::CommittedBlock;
 use crate::state::{ACCOUNT, Account, HistoricState, ReadState, STORAGE, UNDO, Undo, storage_key};
-use crate::testing::{Node, dev_key, invoke, sign, sign_hash, transfer};
+use crate::testing::{Node, context, dev_key, invoke, sign, sign_hash, transfer};
 
 const GWEI: u64 = 1_000_000_000;
 
@@ -95,6 +96,50 @@ fn two_blocks_in_one_second_share_their_timestamp_except_in_development() {
     node.block(7_100, &[sign(&dev_key(0), transfer(0, Address::ZERO, 0))]);
     node.block(7_200, &[sign(&dev_key(0), transfer(1, Address::ZERO, 0))]);
     assert_eq!(node.head().timestamp, 8);
+}
+
+#[test]
+fn a_network_can_begin_with_blocks_of_another_and_only_with_true_ones() {
+    let mut node = Node::dev();
+    for nonce in 0..3 {
+        let at_ms = 100 * (nonce + 1);
+        node.block(at_ms, &[sign(&dev_key(0), transfer(nonce, Address::repeat_byte(7), 5))])[0].as_ref().unwrap();
+    }
+    let rlp = |number: u64| {
+        let record = node.record(number);
+        let hash = keccak256(record.header_rlp());
+        CommittedBlock::decode(&record, hash, &node.ethereum.chain().network().schedule).unwrap().rlp()
+    };
+    let chain: Vec<u8> = (1..=3).flat_map(rlp).collect();
+    let found = |chain: &[u8]| {
+        let node = Node::empty();
+        let config = serde_json::json!({"genesis": development_genesis(), "chain": EvmBytes::copy_from_slice(chain),
+            "frozen": true});
+        let mut tx = node.store.begin();
+        let founded = node.ethereum.genesis(&mut tx, &config, &context(node.next(), 1));
+        founded.map(|()| (node, tx)).map_err(|error| error.to_string())
+    };
+    let (mut imported, tx) = found(&chain).unwrap();
+    imported.append(tx);
+    assert_eq!(imported.head(), node.head());
+    assert_eq!(imported.account(&Address::repeat_byte(7)).balance, U256::from(15));
+    let follower = Node::empty();
+    follower.ethereum.committed(&imported.batch(0), &follower.store.snapshot()).unwrap();
+
+    let mut pool = imported.ethereum.pool();
+    let waiting =
+        imported.ethereum.admit(sign(&dev_key(1), transfer(0, Address::ZERO, 1)), &Caller::Anonymous).unwrap();
+    pool.insert(waiting, &imported.store.newest_snapshot(), 2_000).unwrap();
+    assert_eq!((pool.len(), pool.ready(u64::MAX)), (1, Ready::Idle));
+
+    // The value of the first transfer, which the receipts do not show.
+    let at = chain.windows(22).position(|bytes| bytes[..20] == [7; 20] && bytes[20] == 5).unwrap();
+    let mut wrong = chain.clone();
+    wrong[at + 20] = 6;
+    let error = found(&wrong).err().unwrap();
+    assert!(error.starts_with("genesis of ethereum: block 1"), "{error}");
+    let cut = found(&chain[..chain.len() - 1]).err().unwrap();
+    assert!(cut.starts_with("genesis of ethereum: block 3"), "{cut}");
 }
 
 /// A network where a transaction may use as much gas as a block has: Prague, two billion.

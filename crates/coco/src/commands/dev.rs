@@ -1,5 +1,6 @@
 //! `coco dev`: a network of nodes on this machine, until Ctrl-C.
 
+use std::fs;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -7,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use alloy_genesis::Genesis;
 use anyhow::Context;
 use clap::Args;
 
@@ -46,6 +48,12 @@ pub struct Options {
     /// Base fee of every block; by default 1 gwei, and with one node what EIP-1559 makes of it
     #[arg(long, value_name = "WEI")]
     base_fee: Option<u64>,
+    /// Begin with this genesis file, as geth reads it, instead of funded accounts
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["chain_id", "gas_limit"])]
+    genesis: Option<PathBuf>,
+    /// Execute these blocks at the beginning, RLP as other clients export it, check every root, and only serve them
+    #[arg(long, value_name = "FILE", requires = "genesis")]
+    import: Option<PathBuf>,
     /// Funded accounts
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     accounts: u32,
@@ -95,8 +103,9 @@ pub fn run(options: &Options, output: Output) -> anyhow::Result<()> {
     let raise = stop.clone();
     signals::on_stop(move || raise.store(true, Ordering::Relaxed))?;
 
-    let state = State::open(options.state.as_deref(), options.network())?;
-    if state.reused && state.network != options.network() && !options.silent {
+    let wanted = options.network()?;
+    let state = State::open(options.state.as_deref(), wanted.clone())?;
+    if state.reused && state.network != wanted && !options.silent {
         output::tell(format_args!(
             "{} has a network already; it keeps the settings in its dev.json",
             state.folder.display()
@@ -121,13 +130,28 @@ pub fn run(options: &Options, output: Output) -> anyhow::Result<()> {
 }
 
 impl Options {
-    fn network(&self) -> Network {
+    fn network(&self) -> anyhow::Result<Network> {
+        let mut network = self.asked_for();
+        if let Some(path) = &self.genesis {
+            let text = fs::read(path).with_context(|| path.display().to_string())?;
+            let genesis: Genesis = serde_json::from_slice(&text).with_context(|| path.display().to_string())?;
+            (network.chain_id, network.gas_limit) = (genesis.config.chain_id, genesis.gas_limit);
+        }
+        let absolute = |path: &PathBuf| path.canonicalize().with_context(|| path.display().to_string());
+        network.genesis = self.genesis.as_ref().map(absolute).transpose()?;
+        network.import = self.import.as_ref().map(absolute).transpose()?;
+        Ok(network)
+    }
+
+    fn asked_for(&self) -> Network {
         Network {
             nodes: self.nodes,
             members: self.members,
             chain_id: self.chain_id,
             gas_limit: self.gas_limit,
             base_fee: self.base_fee,
+            genesis: None,
+            import: None,
             block_time_ms: self.block_time,
             instant: self.instant,
             accounts: self.accounts,

@@ -53,8 +53,25 @@ fn actor_keys(crypto: &dyn Crypto, name: &str, now_s: u64) -> anyhow::Result<(Si
     Ok((key, certificate))
 }
 
+/// The parameters of a network that begins with a genesis file of the user's own, and perhaps with blocks of another network; those
+/// it only serves, and makes no more.
+fn from_files(network: &Network, genesis: &Path) -> anyhow::Result<Value> {
+    let text = fs::read(genesis).with_context(|| genesis.display().to_string())?;
+    let mut config = NetworkConfig { base_fee: network.base_fee, dev: true, ..NetworkConfig::default() };
+    config.block_interval_ms = if network.instant { 0 } else { network.block_time_ms };
+    config.genesis = serde_json::from_slice(&text).with_context(|| genesis.display().to_string())?;
+    if let Some(import) = &network.import {
+        config.chain = fs::read(import).with_context(|| import.display().to_string())?.into();
+        (config.frozen, config.dev) = (true, false);
+    }
+    Ok(serde_json::to_value(config)?)
+}
+
 /// A development network's parameters with the accounts, limits and clock asked for.
 fn ethereum(network: &Network, accounts: &[Account], now_s: u64) -> anyhow::Result<Value> {
+    if let Some(genesis) = &network.genesis {
+        return from_files(network, genesis);
+    }
     let mut config = NetworkConfig::dev();
     config.block_interval_ms = if network.instant { 0 } else { network.block_time_ms };
     config.base_fee = network.fixed_base_fee();

@@ -35,6 +35,11 @@ pub struct Network {
     pub block_time_ms: u64,
     /// A block for every submission, at once.
     pub instant: bool,
+    /// A genesis file as geth reads it, instead of funded accounts, and blocks that follow it.
+    #[serde(default)]
+    pub genesis: Option<PathBuf>,
+    #[serde(default)]
+    pub import: Option<PathBuf>,
     pub accounts: u32,
     pub balance_ether: u64,
     pub mnemonic: String,
@@ -194,6 +199,8 @@ impl Network {
             chain_id: 31337,
             gas_limit: 30_000_000,
             base_fee: None,
+            genesis: None,
+            import: None,
             block_time_ms: 100,
             instant: false,
             accounts: 2,

@@ -17,6 +17,8 @@ use crate::trie::StateTrie;
 /// A block is not what execution makes of it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ImportError {
+    #[error("block {number}: {error}")]
+    Rlp { number: u64, error: alloy_rlp::Error },
     #[error("block {number}, transaction {index}: {error}")]
     Transaction { number: u64, index: usize, error: TransactionError },
     #[error("block {number}, {field}: expected {expected}, found {found}")]

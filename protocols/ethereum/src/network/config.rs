@@ -42,6 +42,12 @@ pub struct NetworkConfig {
     pub allow_unprotected: bool,
     /// The pool takes blob transactions, without their sidecars.
     pub allow_blobs: bool,
+    /// Blocks that follow block 0, as other clients export them: RLP, one after the other. They are executed and checked, root by root,
+    /// when the network is founded, in one ledger transaction.
+    #[serde(skip_serializing_if = "has_no_bytes")]
+    pub chain: Bytes,
+    /// No blocks are made: what is submitted stays in the pool.
+    pub frozen: bool,
     /// For development: funded accounts, and a timestamp that grows with each block, as test tools expect.
     pub dev: bool,
 }
@@ -70,6 +76,8 @@ impl Default for NetworkConfig {
             fee_cap_min: 0,
             allow_unprotected: false,
             allow_blobs: false,
+            chain: Bytes::new(),
+            frozen: false,
             dev: false,
         }
     }
@@ -135,6 +143,10 @@ impl NetworkConfig {
         let deployer = GenesisAccount::default().with_nonce(Some(1)).with_code(Some(CREATE2_DEPLOYER_CODE));
         self.genesis.alloc.insert(CREATE2_DEPLOYER, deployer);
     }
+}
+
+fn has_no_bytes(bytes: &Bytes) -> bool {
+    bytes.0.is_empty()
 }
 
 /// Everything up to Osaka from the first block on, with the contracts that these forks call.

@@ -29,6 +29,7 @@ pub fn write_genesis(state: &mut dyn State, config: &NetworkConfig) -> (Header, 
     // The accounts are in the tables now; what is kept of the file is its rules.
     let mut kept = config.clone();
     kept.genesis.alloc.clear();
+    kept.chain = Default::default();
     let json = serde_json::to_vec(&kept).expect("a configuration that was read can be written");
     state.set(&META, Bytes::from_static(META_CONFIG), Some(json.into()));
     state.set(&META, Bytes::from_static(META_HEAD), Some(rlp(&header)));

@@ -139,7 +139,7 @@ impl Pool for EthereumPool {
         if mining.interval_ms > 0 && self.can_build() {
             return Ready::At(self.chain.newest_sealed_ms().saturating_add(mining.interval_ms));
         }
-        if !mining.automine {
+        if !mining.automine || self.chain.network().config.frozen {
             return Ready::Idle;
         }
         let payable_ms = self.heads.fee_cap_max().and_then(|fee_cap| self.chain.payable_from_ms(fee_cap));

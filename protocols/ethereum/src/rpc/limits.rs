@@ -27,7 +27,7 @@ pub const LOGS_MAX: usize = 20_000;
 /// Code of one account override, bytes.
 pub const CODE_OVERRIDE_BYTES_MAX: usize = 256 << 10;
 /// How many blocks back the state trie can be rebuilt for a proof.
-pub const PROOF_BLOCKS_MAX: u64 = 1_024;
+pub const PROOF_BLOCKS_MAX: u64 = 50_000;
 /// How many blocks back state can be read. Its cost grows with the distance.
 pub const HISTORIC_STATE_BLOCKS_MAX: u64 = 50_000;
 /// Storage slots of one request.

@@ -171,9 +171,9 @@ impl Server {
         if wants != Wants::Hash {
             return;
         }
-        // Nobody knows when a developer asks for the next block.
+        // Nobody knows when a developer asks for the next block, or whether there ever is one.
         let mining = self.ledger.chain.mining();
-        if !mining.automine || mining.interval_ms > 0 {
+        if !mining.automine || mining.interval_ms > 0 || self.ledger.network().config.frozen {
             return self.waiters.answer(&hash, &Ok(Json::data(hash.as_slice())));
         }
         let (server, nonce) = (self.clone(), transaction.envelope.nonce());

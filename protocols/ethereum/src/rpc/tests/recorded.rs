@@ -8,8 +8,6 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use alloy_consensus::Block;
-use alloy_rlp::Decodable;
 use bytes::Bytes;
 use coco_kv::Store;
 use coco_protocol::{
@@ -23,12 +21,8 @@ use serde_json::Value;
 
 use super::{Options, counting};
 use crate::Ethereum;
-use crate::block::import_block;
-use crate::execute::CodeCache;
-use crate::network::{NetworkConfig, write_genesis};
-use crate::protocol::write_block;
-use crate::testing::{genesis_of_vectors, vector};
-use crate::transaction::Envelope;
+use crate::network::NetworkConfig;
+use crate::testing::{context, genesis_of_vectors, vector};
 
 /// How many of the 171 exchanges pass. It may only rise.
 const PASSING_MIN: usize = 171;
@@ -116,23 +110,11 @@ fn recorded() -> Option<Arc<dyn Service>> {
     let protocol = Arc::new(Ethereum::new(|| Options::new(counting())));
     let store = Store::new();
     let node = Recorded { history: Arc::default(), pool: Mutex::new(protocol.pool()), store };
-    let config = NetworkConfig { genesis, ..NetworkConfig::default() };
+    let config = NetworkConfig { genesis, chain: chain.into(), frozen: true, ..NetworkConfig::default() };
+    let config = serde_json::to_value(config).expect("a configuration has a JSON form");
     let mut tx = node.store.begin();
-    let (mut parent, mut parent_hash, mut trie) = write_genesis(&mut tx, &config);
-    let mut seqno = Seqno(1);
-    node.append(&*protocol, seqno, tx);
-    let (codes, network) = (CodeCache::new(), protocol.chain().network());
-    let mut rest = &chain[..];
-    while !rest.is_empty() {
-        let block = Block::<Envelope>::decode(&mut rest).expect("the chain decodes");
-        let mut tx = node.store.begin();
-        let on = (&parent, parent_hash);
-        let sealed = import_block(&mut tx, &codes, &network.schedule, on, trie, &block).unwrap();
-        write_block(&mut tx, &sealed);
-        seqno = seqno.next();
-        node.append(&*protocol, seqno, tx);
-        (parent, parent_hash, trie) = (sealed.header, sealed.hash, sealed.trie);
-    }
+    protocol.genesis(&mut tx, &config, &context(TxId::new(View(1), Seqno(1)), 1)).expect("the chain is what it says");
+    node.append(&*protocol, Seqno(1), tx);
     Some(protocol.serve(Arc::new(node)))
 }
 
