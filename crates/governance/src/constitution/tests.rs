@@ -149,6 +149,46 @@ fn a_ballot_sees_no_clock_no_time_zone_and_no_collector() {
 }
 
 #[test]
+fn the_object_that_constitutions_of_ccf_expect_is_there() {
+    for expression in [
+        "return ccf.bufToStr(ccf.strToBuf('käse €')) === 'käse €'",
+        "return ccf.bufToJsonCompatible(ccf.jsonCompatibleToBuf({ a: [1] })).a[0] === 1",
+        "return new Uint8Array(ccf.crypto.digest('SHA-256', ccf.strToBuf('abc')))[0] === 0xba",
+        "return ccf.crypto.digest('SHA-512', ccf.strToBuf('')).byteLength === 64 && ccf.digest === ccf.crypto.digest",
+        "return ccf.kv['public:ccf.gov.members.info'].size === 1 && !ccf.isValidX509CertBundle('x')",
+        "const root = ccf.kv['public:ccf.internal.signatures'].get(new ArrayBuffer(8));
+         return ccf.bufToJsonCompatible(root).root.length === 64",
+        "let seen = 0; ccf.kv['public:ccf.gov.members.certs'].forEach((pem, id, map) => {
+            seen += ccf.pemToId(ccf.bufToStr(pem)) === ccf.bufToStr(id) && map.has(id);
+         }); return seen === 1",
+        "return ccf.kv['public:ccf.gov.none'].get(ccf.strToBuf('x')) === undefined",
+        "return ccf.kv['public:ccf.gov.members.info'].getVersionOfPreviousWrite(ccf.strToBuf('x')) === undefined",
+        "return ccf.gov.validateConstitution(
+            'export function validate(a) {} export function resolve(a, b, c) {} export function apply(a, b) {}')",
+        "return typeof ccf.host === 'undefined' && typeof ccf.node === 'undefined' && typeof ccf.network === 'undefined'",
+        "console.log('seen', { a: 1 }); return true",
+    ] {
+        assert_eq!(ballot_of(expression), Ok(true), "{expression}");
+    }
+    for (expression, why) in [
+        ("ccf.strToBuf(7)", "takes a string"),
+        ("ccf.bufToStr('text')", "must be an ArrayBuffer"),
+        ("ccf.jsonCompatibleToBuf(undefined)", "has no JSON"),
+        ("ccf.crypto.digest('MD5', ccf.strToBuf(''))", "no digest MD5"),
+        ("ccf.crypto.generateRsaKeyPair(2048)", "not available in this version"),
+        (
+            "ccf.crypto.verifySignature({ name: 'RSA', hash: 'SHA-256' }, '', new ArrayBuffer(1), new ArrayBuffer(1))",
+            "not known",
+        ),
+        ("ccf.bufToStr(new Uint8Array([255]).buffer)", "not UTF-8"),
+        ("ccf.gov.validateConstitution('')", "no function validate"),
+    ] {
+        let failure = ballot_of(expression).unwrap_err();
+        assert!(failure.reason.contains(why), "{expression}: {failure:?}");
+    }
+}
+
+#[test]
 fn nothing_passes_from_one_call_to_the_next() {
     let session = Fixture::new().session();
     let budget = resolution_budget(&session.world);

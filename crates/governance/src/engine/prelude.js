@@ -187,7 +187,7 @@
     },
     crypto: {
       ...all("ccf.crypto", [
-        "sign", "generateRsaKeyPair", "generateEcdsaKeyPair", "generateEddsaKeyPair", "wrapKey", "unwrapKey",
+        "sign", "generateAesKey", "generateRsaKeyPair", "generateEcdsaKeyPair", "generateEddsaKeyPair", "wrapKey", "unwrapKey",
         "pubPemToJwk", "pemToJwk", "pubRsaPemToJwk", "rsaPemToJwk", "pubEddsaPemToJwk", "eddsaPemToJwk",
         "pubJwkToPem", "jwkToPem", "pubRsaJwkToPem", "rsaJwkToPem", "pubEddsaJwkToPem", "eddsaJwkToPem",
       ]),
@@ -202,6 +202,10 @@
       isValidX509CertChain: (chain, trusted) => native.isCertificateChain(String(chain), String(trusted)),
     },
   };
+  // Constitutions of CCF 2 find these here.
+  for (const name of ["digest", "verifySignature", "isValidX509CertBundle", "isValidX509CertChain", "wrapKey", "generateAesKey"]) {
+    globalThis.ccf[name] = globalThis.ccf.crypto[name];
+  }
   globalThis.snp_attestation = { verifySnpAttestation: absent("snp_attestation.verifySnpAttestation") };
 
   if (native.applies) {
