@@ -12,6 +12,24 @@ fn a_wrong_command_line_exits_with_2_and_a_failure_with_1() {
 }
 
 #[test]
+fn options_of_who_and_where_stand_after_every_proposal() {
+    let nowhere = "/nowhere/file.pem";
+    let id = "a".repeat(64);
+    for action in [
+        &["open", nowhere][..],
+        &["set-member", nowhere, "--name", "Bank"],
+        &["remove-member", &id],
+        &["set-voting-policy", "roles", "--of-role", "auditor=1"],
+        &["file", nowhere],
+    ] {
+        let options = ["--api", "https://127.0.0.1:1", "--service", nowhere, "--cert", nowhere, "--key", nowhere];
+        let output = coco(&[&["gov", "propose"], action, &options].concat());
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{action:?}: {error}");
+    }
+}
+
+#[test]
 fn an_error_is_one_line_with_a_hint_under_it() {
     let output = coco(&["receipt", "verify", &golden("receipt.cose"), "--service", "/nowhere/cert.pem"]);
     let error = String::from_utf8(output.stderr).unwrap();

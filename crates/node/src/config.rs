@@ -53,7 +53,13 @@ pub enum Start {
     /// Starts a new network of one node.
     New { genesis: PathBuf },
     /// Joins the network that these nodes' APIs belong to.
-    Join { targets: Vec<SocketAddr>, service_certificate: PathBuf },
+    Join {
+        targets: Vec<SocketAddr>,
+        service_certificate: PathBuf,
+        /// SHA-256 of the constitution that whoever runs this node has approved, in hex: under another the node does not join.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        constitution_digest: Option<String>,
+    },
 }
 
 /// Consensus timing. A wide-area network raises all of it in proportion.

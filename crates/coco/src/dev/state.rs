@@ -109,7 +109,11 @@ impl State {
         let start = if index == 0 {
             Start::New { genesis: self.folder.join(GENESIS_FILE) }
         } else {
-            Start::Join { targets: vec![self.addresses(0)?.api], service_certificate: self.service_certificate() }
+            Start::Join {
+                targets: vec![self.addresses(0)?.api],
+                service_certificate: self.service_certificate(),
+                constitution_digest: None,
+            }
         };
         Ok(NodeConfig {
             index,

@@ -5,6 +5,7 @@ use serde::Serialize;
 use super::Session;
 use crate::constitution;
 use crate::refusal::{Code, Refusal};
+use crate::tables;
 
 /// See [`Session::simulate`].
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
@@ -51,11 +52,19 @@ impl Session {
         }
         // A constitution need not have words.
         simulation.actions = constitution::describe(&self.world, &module, proposal).unwrap_or_default();
-        match constitution::apply(&self.world, &module, proposal, "") {
+        let id = self.id_of(proposal);
+        match constitution::apply(&self.world, &module, proposal, &id) {
             Ok(()) => simulation.changes = self.changes(),
             Err(failure) => simulation.failure = Some(failure.reason),
         }
         Ok(simulation)
+    }
+
+    /// The id of the proposal that has this text, so that it does not count as another one; nothing for one that is not made yet.
+    fn id_of(&self, proposal: &str) -> String {
+        let mut tx = self.world.tx.borrow_mut();
+        let found = tx.prefix(&tables::PROPOSALS, b"").find(|(_, text)| **text == *proposal.as_bytes());
+        found.map(|(id, _)| String::from_utf8_lossy(&id).into_owned()).unwrap_or_default()
     }
 
     fn changes(&self) -> Vec<Change> {

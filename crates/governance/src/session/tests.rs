@@ -434,6 +434,10 @@ fn a_simulation_says_what_would_change_and_changes_nothing() {
     let missing = json!([{"name": "set_member_data", "args": {"member_id": "a".repeat(64), "member_data": {}}}]);
     assert!(simulate(&text(missing)).failure.unwrap().contains("there is no member"));
     assert!(!simulate("{}").valid);
+    let rule = json!([{"name": "set_voting_policy", "args": {"policy": "unanimous"}}]);
+    consortium.proposed(&rule);
+    let maps: Vec<_> = simulate(&text(rule)).changes.into_iter().map(|change| change.map).collect();
+    assert_eq!(maps, ["public:ccf.gov.coco.voting_policy"], "a proposal does not drop itself");
     assert_eq!(consortium.store.newest(), consortium.store.committed());
 }
 

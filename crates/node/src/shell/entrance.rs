@@ -55,10 +55,10 @@ pub fn enter(config: &NodeConfig, disk: &dyn Disk, now_s: u64) -> Result<Entranc
     }
     let entrance = match &config.start {
         Start::New { genesis } => found(config, genesis, history_secret, now_s)?,
-        Start::Join { targets, service_certificate } => {
+        Start::Join { targets, service_certificate, constitution_digest } => {
             let pem = read(service_certificate)?;
             let service = Certificate::from_pem(&pem).map_err(|error| NodeError::Join(error.to_string()))?;
-            join_one_of(config, targets, &service, history_secret)?
+            join_one_of(config, targets, &service, constitution_digest.as_deref(), history_secret)?
         }
     };
     entrance.identity.store(disk, &sealing, &crypto)?;
@@ -161,6 +161,7 @@ fn join_one_of(
     config: &NodeConfig,
     targets: &[std::net::SocketAddr],
     service: &Certificate,
+    approved: Option<&str>,
     history_secret: SymmetricKey,
 ) -> Result<Entrance, NodeError> {
     let client = HttpsClient::new(service).map_err(|error| NodeError::Join(error.to_string()))?;
@@ -171,6 +172,18 @@ fn join_one_of(
             std::thread::sleep(JOIN_PAUSE);
         }
         for target in targets {
+            match approved.map_or(Ok(true), |digest| is_constitution(&client, *target, digest)) {
+                Ok(true) => {}
+                Ok(false) => {
+                    return Err(NodeError::Join(
+                        "the network has another constitution than the one approved".to_owned(),
+                    ));
+                }
+                Err(error) => {
+                    last_error = error;
+                    continue;
+                }
+            }
             match try_join(config, &client, *target, service, source.as_ref()) {
                 Ok((node_key, answer)) => return joined(node_key, answer, history_secret),
                 Err(error) => {
@@ -181,6 +194,13 @@ fn join_one_of(
         }
     }
     Err(NodeError::Join(last_error))
+}
+
+/// Whether the network is governed as whoever runs this node has approved. Asked before anything of the network is taken in.
+fn is_constitution(client: &HttpsClient, target: std::net::SocketAddr, approved: &str) -> Result<bool, String> {
+    let text = client.get(target, "/gov/service/constitution?api-version=2024-07-01");
+    let text = text.map_err(|error| error.to_string())?;
+    Ok(sha256(&text).to_string() == approved.to_ascii_lowercase())
 }
 
 fn try_join(

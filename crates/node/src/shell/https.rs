@@ -46,8 +46,17 @@ impl HttpsClient {
 
     /// `POST path` with a JSON body; the body of a 2xx answer.
     pub fn post(&self, address: SocketAddr, path: &str, body: &[u8]) -> Result<Vec<u8>, HttpsError> {
+        self.call(address, "POST", path, body)
+    }
+
+    /// `GET path`; the body of a 2xx answer.
+    pub fn get(&self, address: SocketAddr, path: &str) -> Result<Vec<u8>, HttpsError> {
+        self.call(address, "GET", path, b"")
+    }
+
+    fn call(&self, address: SocketAddr, method: &str, path: &str, body: &[u8]) -> Result<Vec<u8>, HttpsError> {
         let unreachable = |source| HttpsError::Unreachable { address, source };
-        let answer = self.exchange(address, path, body).map_err(unreachable)?;
+        let answer = self.exchange(address, method, path, body).map_err(unreachable)?;
         let not_http = || HttpsError::NotHttp { address };
         let head_end = answer.windows(4).position(|window| window == b"\r\n\r\n").ok_or_else(not_http)?;
         let (head, rest) = answer.split_at(head_end);
@@ -61,7 +70,7 @@ impl HttpsClient {
         Err(HttpsError::Status { address, status, body })
     }
 
-    fn exchange(&self, address: SocketAddr, path: &str, body: &[u8]) -> io::Result<Vec<u8>> {
+    fn exchange(&self, address: SocketAddr, method: &str, path: &str, body: &[u8]) -> io::Result<Vec<u8>> {
         let socket = TcpStream::connect_timeout(&address, TIMEOUT)?;
         socket.set_read_timeout(Some(TIMEOUT))?;
         socket.set_write_timeout(Some(TIMEOUT))?;
@@ -69,7 +78,7 @@ impl HttpsClient {
         let connection = ClientConnection::new(self.config.clone(), name).map_err(io::Error::other)?;
         let mut stream = StreamOwned::new(connection, socket);
         let head = format!(
-            "POST {path} HTTP/1.1\r\nhost: {address}\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
+            "{method} {path} HTTP/1.1\r\nhost: {address}\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
             body.len()
         );
         stream.write_all(head.as_bytes())?;

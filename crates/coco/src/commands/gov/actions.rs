@@ -18,7 +18,7 @@ pub enum Action {
     Open {
         /// The service's certificate
         #[arg(value_name = "CERT")]
-        service: PathBuf,
+        identity: PathBuf,
     },
     /// Add a member, or let one acknowledge the state anew
     SetMember {
@@ -135,8 +135,8 @@ impl Action {
     fn action(&self) -> anyhow::Result<(&'static str, Value)> {
         Ok(match self {
             Self::File { .. } => unreachable!("a file is the whole proposal"),
-            Self::Open { service } => {
-                ("transition_service_to_open", json!({ "next_service_identity": read_text(service)? }))
+            Self::Open { identity } => {
+                ("transition_service_to_open", json!({ "next_service_identity": read_text(identity)? }))
             }
             Self::SetMember { certificate, name, data, encryption_key } => {
                 let mut args = json!({ "cert": read_text(certificate)?, "member_data": described(name, data)? });

@@ -91,6 +91,9 @@ pub enum Command {
         /// Compare with this file
         #[arg(long, value_name = "FILE")]
         diff: Option<PathBuf>,
+        /// Print its SHA-256 only: what a node's configuration names as approved
+        #[arg(long, conflicts_with = "diff")]
+        digest: bool,
         #[command(flatten)]
         network: Network,
     },
@@ -179,7 +182,11 @@ pub fn run(command: &Command, output: Output) -> anyhow::Result<()> {
             output.print(&SimulationReport(network.gov(Some(&member))?.simulate(&action.proposal()?)?))
         }
         Command::Members { network } => members(&network.gov(None)?, output),
-        Command::Constitution { diff, network } => constitution(diff.as_ref(), &network.gov(None)?),
+        Command::Constitution { digest: true, network, .. } => {
+            let text = network.gov(None)?.text("service/constitution")?;
+            output::line(&coco_crypto::sha256(text.as_bytes()).to_string())
+        }
+        Command::Constitution { diff, network, .. } => constitution(diff.as_ref(), &network.gov(None)?),
         Command::Finish { prepared, signature, network } => {
             let prepared = Prepared::read(prepared)?;
             let message = prepared.finish(signature)?;
@@ -361,7 +368,7 @@ fn member_names(gov: &Gov) -> anyhow::Result<BTreeMap<String, String>> {
 
 fn constitution(diff: Option<&PathBuf>, gov: &Gov) -> anyhow::Result<()> {
     let in_force = gov.text("service/constitution")?;
-    let Some(other) = diff else { return output::line(in_force.trim_end()) };
+    let Some(other) = diff else { return output::line(in_force.strip_suffix('\n').unwrap_or(&in_force)) };
     let lines = difference(&in_force, &read_text(other)?);
     output::line(&if lines.is_empty() { "no difference".to_owned() } else { lines.join("\n") })
 }
