@@ -31,6 +31,7 @@ fn limits(tree: &Tree) -> anyhow::Result<String> {
     let sources = [
         ("Every node", "crates/types/src/limits.rs".to_owned()),
         ("Ethereum's JSON-RPC", format!("{ETHEREUM_RPC}limits.rs")),
+        ("Sawtooth", "protocols/sawtooth/src/limits.rs".to_owned()),
     ];
     for (title, path) in sources {
         let text = tree.text(&path).with_context(|| format!("there is no {path}"))?;

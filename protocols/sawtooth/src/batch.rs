@@ -1,5 +1,6 @@
 //! A batch that was handed in: decoded, and everything checked that needs no state.
 
+use crate::limits::{BATCH_BYTES_MAX, BATCH_TRANSACTIONS_MAX};
 use bytes::Bytes;
 use coco_crypto::sha512;
 use coco_protocol::{Rejection, RejectionReason};
@@ -10,18 +11,13 @@ use crate::messages::client::submit_status;
 use crate::messages::ledger::{Batch, BatchHeader, Transaction, TransactionHeader};
 use crate::signing;
 
-/// Bytes of a batch.
-pub const BATCH_BYTES_MAX: usize = 4 << 20;
-/// Transactions of a batch.
-pub const TRANSACTIONS_MAX: usize = 10_000;
-
 /// See the module's text. Headers are kept as they came: they are what was signed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SignedBatch {
     pub id: String,
     pub signer: String,
+    pub header_bytes: Bytes,
     pub raw: Bytes,
-    pub trace: bool,
     pub transactions: Vec<SignedTransaction>,
 }
 
@@ -50,8 +46,8 @@ impl SignedBatch {
         let undecodable = |_| invalid("the batch does not decode");
         let batch = Batch::decode(raw.clone()).map_err(undecodable)?;
         let header = BatchHeader::decode(batch.header.clone()).map_err(undecodable)?;
-        if batch.transactions.len() > TRANSACTIONS_MAX {
-            return Err(invalid(format!("a batch has at most {TRANSACTIONS_MAX} transactions")));
+        if batch.transactions.len() > BATCH_TRANSACTIONS_MAX {
+            return Err(invalid(format!("a batch has at most {BATCH_TRANSACTIONS_MAX} transactions")));
         }
         if !is_id(&batch.header_signature) {
             return Err(invalid("a batch's signature has 128 lower-case hex digits"));
@@ -68,12 +64,12 @@ impl SignedBatch {
         if ids.windows(2).any(|pair| pair[0] == pair[1]) {
             return Err(invalid("the batch holds a transaction twice"));
         }
-        Ok(Self { id: batch.header_signature, signer: header.signer_public_key, raw, trace: batch.trace, transactions })
+        let signer = header.signer_public_key;
+        Ok(Self { id: batch.header_signature, signer, header_bytes: batch.header, raw, transactions })
     }
 
     fn check_signatures(&self) -> Result<(), Rejection> {
-        let decoded = Batch::decode(self.raw.clone()).map_err(|_| invalid("the batch does not decode"))?;
-        if !signing::verify(&decoded.header, &self.id, &self.signer) {
+        if !signing::verify(&self.header_bytes, &self.id, &self.signer) {
             return Err(invalid(format!("batch {} is not signed by {}", self.id, self.signer)));
         }
         for transaction in &self.transactions {

@@ -13,7 +13,7 @@ use serde_json::json;
 use crate::Sawtooth;
 use crate::families::identity::{policy_address, role_address};
 use crate::families::intkey::address;
-use crate::messages::family::{Policy, PolicyEntry, PolicyList};
+use crate::messages::family::{Policy, PolicyEntry, PolicyList, SettingProposal, SettingsPayload};
 use crate::testing::{Draft, Signer, batch_id, first_transaction_id, intkey};
 
 pub(crate) fn sawtooth() -> Arc<Sawtooth> {
@@ -126,4 +126,27 @@ fn the_node_tells_families_about_blocks_when_it_is_asked_to() {
     let state = node.state();
     let known = |number| state[&crate::tables::STATE].contains_key(&crate::families::block_info::address(number).key());
     assert_eq!((known(0), known(1), known(2)), (true, true, false));
+}
+
+#[test]
+fn a_batch_that_replaces_too_much_is_invalid() {
+    let signer = Signer::new(1);
+    let large = "x".repeat(crate::limits::REPLACED_BYTES_MAX);
+    let settings = json!({ "sawtooth.settings.vote.authorized_keys": signer.public_hex(), "large": large });
+    let node = SingleNode::found(sawtooth(), &json!({ "settings": settings }), Arc::new(OpenGate));
+    let before = node.state()[&crate::tables::STATE].clone();
+    let proposal = SettingProposal { setting: "large".into(), value: "small".into(), nonce: String::new() };
+    let payload = SettingsPayload { action: 1, data: proposal.encode_to_vec().into() };
+    let everything = vec!["000000".to_owned()];
+    let draft = Draft {
+        family: "sawtooth_settings",
+        payload: payload.encode_to_vec().into(),
+        inputs: everything.clone(),
+        outputs: everything,
+        ..Draft::default()
+    };
+    node.submit_all(&[signer.single(&draft)]);
+    let state = node.state();
+    assert!(state[&crate::tables::STATE] == before);
+    assert_eq!(state[&crate::tables::INVALID].len(), 1);
 }

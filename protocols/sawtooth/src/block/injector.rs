@@ -44,7 +44,7 @@ pub fn block_info(key: &SignerKey, parent: &Tip, now_ms: u64) -> Arc<SignedBatch
     let batch_header: Bytes = batch_header.encode_to_vec().into();
     let batch_id = key.sign(&batch_header);
     let batch = Batch {
-        header: batch_header,
+        header: batch_header.clone(),
         header_signature: batch_id.clone(),
         transactions: vec![transaction],
         trace: false,
@@ -53,7 +53,7 @@ pub fn block_info(key: &SignerKey, parent: &Tip, now_ms: u64) -> Arc<SignedBatch
         id: batch_id,
         signer: key.public_hex().to_owned(),
         raw: batch.encode_to_vec().into(),
-        trace: false,
+        header_bytes: batch_header,
         transactions: vec![SignedTransaction { id, header, header_bytes, payload }],
     })
 }

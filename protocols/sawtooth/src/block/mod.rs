@@ -7,15 +7,13 @@ mod rules;
 pub use open::{OpenBlock, SealedBlock, Verdict, duplicate};
 pub use rules::Rules;
 
+pub use crate::limits::STATES_KEPT;
 use bytes::Bytes;
 use coco_kv::Tx;
 
 use crate::address::Address;
 use crate::execute::StateReader;
 use crate::tables::STATE;
-
-/// Blocks behind the newest whose state can still be read.
-pub const STATES_KEPT: u64 = 1_000;
 
 /// The state within a transaction of the store.
 pub struct TxState<'a>(pub &'a mut Tx);

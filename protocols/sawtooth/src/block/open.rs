@@ -1,5 +1,9 @@
 //! The block that is being filled.
 
+use crate::limits::{
+    BATCH_RECORD_BYTES_MAX, BLOCK_BYTES_MAX, BLOCK_TRANSACTIONS_MAX, INVALID_EXTENDED_DATA_BYTES_MAX, INVALID_KEPT_MAX,
+    INVALID_MESSAGE_CHARS_MAX, REPLACED_BYTES_MAX,
+};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -24,16 +28,6 @@ use crate::tables::{
     META_INVALID_COUNT, ROOT_OF_BLOCK, STATE, TRANSACTION, UNDO, committed_key, id_key, number_key, read_number,
 };
 
-/// Bytes of batches in one block.
-const BLOCK_BYTES_MAX: usize = 8 << 20;
-/// Transactions in one block: what one run may keep the executor busy with.
-const BLOCK_TRANSACTIONS_MAX: usize = 5_000;
-/// Statuses of invalid batches that are kept.
-const INVALID_KEPT_MAX: u64 = 100_000;
-/// Of what a processor says about an invalid transaction.
-const MESSAGE_CHARS_MAX: usize = 4_096;
-const EXTENDED_DATA_BYTES_MAX: usize = 64 << 10;
-
 /// See the module's text.
 pub struct OpenBlock {
     parent: Tip,
@@ -44,6 +38,7 @@ pub struct OpenBlock {
     of_family: BTreeMap<String, usize>,
     transactions: usize,
     bytes: usize,
+    replaced_bytes: usize,
     changes: BTreeMap<Address, Option<Bytes>>,
     /// What the changed addresses held before the block.
     before: BTreeMap<Address, Option<Bytes>>,
@@ -84,6 +79,7 @@ impl OpenBlock {
             of_family: BTreeMap::new(),
             transactions: 0,
             bytes: 0,
+            replaced_bytes: 0,
             changes: BTreeMap::new(),
             before: BTreeMap::new(),
         }
@@ -95,7 +91,8 @@ impl OpenBlock {
 
     /// Whether a batch still fits. One that fits into no block fits everywhere: executing it says what is wrong.
     pub fn has_room(&self, batch: &SignedBatch) -> bool {
-        let fits = self.bytes + batch.raw.len() <= BLOCK_BYTES_MAX
+        let fits = self.bytes <= BLOCK_BYTES_MAX
+            && self.replaced_bytes <= REPLACED_BYTES_MAX
             && self.transactions + batch.transactions.len() <= BLOCK_TRANSACTIONS_MAX;
         self.is_empty()
             || fits && self.rules.allow(self.batch_ids.len(), &self.of_family, batch)
@@ -114,10 +111,9 @@ impl OpenBlock {
         if tx.get(&COMMITTED, &committed_key(&batch.id)).is_some() {
             return Err(duplicate());
         }
-        let executed = match self.check(tx, batch) {
-            Ok(()) => self.run(tx, batch, prepared, context),
-            Err(failure) => Err(failure),
-        };
+        let checked = self.check(tx, batch).and_then(|()| self.run(tx, batch, prepared, context));
+        let executed = checked
+            .and_then(|(injected, executed)| self.check_size(tx, batch, &executed).map(|()| (injected, executed)));
         match executed {
             Ok((injected, executed)) => {
                 if let Some((batch, executed)) = injected {
@@ -194,6 +190,18 @@ impl OpenBlock {
         }
     }
 
+    /// Everything in a block is in one entry of the ledger, so each batch's part is bounded.
+    fn check_size(&self, tx: &mut Tx, batch: &SignedBatch, executed: &Executed) -> Result<(), Failure> {
+        let replaced = executed.changes.keys().filter(|address| !self.before.contains_key(*address));
+        let replaced = replaced.map(|address| tx.get(&STATE, &address.0).map_or(0, |value| value.len())).sum::<usize>();
+        if record_bytes(batch, executed) <= BATCH_RECORD_BYTES_MAX && replaced <= REPLACED_BYTES_MAX {
+            return Ok(());
+        }
+        let transaction_id = batch.transactions.first().map(|transaction| transaction.id.clone()).unwrap_or_default();
+        let message = "the batch writes or replaces too much at once".to_owned();
+        Err(Failure { transaction_id, message, extended_data: Bytes::new() })
+    }
+
     #[expect(
         clippy::type_complexity,
         reason = "a pair of what is included, in order, the first part only sometimes there"
@@ -233,9 +241,13 @@ impl OpenBlock {
     }
 
     fn include(&mut self, tx: &mut Tx, batch: &SignedBatch, executed: Executed) {
+        self.bytes += record_bytes(batch, &executed);
         for (address, value) in executed.changes {
-            let before = tx.get(&STATE, &address.0);
-            self.before.entry(address).or_insert(before);
+            self.before.entry(address).or_insert_with(|| {
+                let before = tx.get(&STATE, &address.0);
+                self.replaced_bytes += before.as_ref().map_or(0, Bytes::len);
+                before
+            });
             match &value {
                 Some(value) => tx.put(&STATE, address.key(), value.clone()),
                 None => tx.remove(&STATE, address.0),
@@ -259,8 +271,16 @@ impl OpenBlock {
         tx.put(&BATCH, id, Bytes::from(record.encode_to_vec()));
         self.batch_ids.push(batch.id.clone());
         self.transactions += batch.transactions.len();
-        self.bytes += batch.raw.len();
     }
+}
+
+/// About what a batch takes in the ledger.
+fn record_bytes(batch: &SignedBatch, executed: &Executed) -> usize {
+    /// A transaction's rows besides its receipt: names of maps are counted once, keys each time.
+    const ROWS_BYTES: usize = 256;
+    let changes = executed.changes.values().map(|value| 35 + value.as_ref().map_or(0, Bytes::len)).sum::<usize>();
+    let receipts = executed.receipts.iter().map(|receipt| receipt.encoded_len() + ROWS_BYTES).sum::<usize>();
+    batch.raw.len() + changes + receipts
 }
 
 /// Executes a batch of native families.
@@ -304,10 +324,10 @@ fn record_invalid(tx: &mut Tx, batch: &SignedBatch, failure: &Failure) {
 }
 
 fn shortened(mut failure: Failure) -> Failure {
-    if let Some((end, _)) = failure.message.char_indices().nth(MESSAGE_CHARS_MAX) {
+    if let Some((end, _)) = failure.message.char_indices().nth(INVALID_MESSAGE_CHARS_MAX) {
         failure.message.truncate(end);
     }
-    if failure.extended_data.len() > EXTENDED_DATA_BYTES_MAX {
+    if failure.extended_data.len() > INVALID_EXTENDED_DATA_BYTES_MAX {
         failure.extended_data = Bytes::new();
     }
     failure

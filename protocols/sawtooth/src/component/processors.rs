@@ -7,6 +7,10 @@
 //! An answer counts only if it comes from the connection that was asked, for the context that is open: what comes later, after a retry or a
 //! lost lead, is dropped and never becomes a verdict.
 
+use crate::limits::{
+    ATTEMPTS_MAX, CONNECTION_FAMILIES_MAX, OCCUPANCY, OCCUPANCY_MAX, PING_AFTER_MS, PINGS_MAX, PROCESS_WAIT_MS,
+    REGISTRATION_WAIT_MS, SILENT_MAX,
+};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
@@ -25,22 +29,6 @@ use crate::messages::processor::{Empty, HEADER_STYLE_RAW, TpProcessRequest, TpRe
 use crate::messages::{Envelope, kind};
 use crate::pool::Externals;
 use crate::protocol::Random;
-
-/// Transactions that one processor has at a time, unless it says otherwise; and at most.
-const OCCUPANCY: u32 = 10;
-const OCCUPANCY_MAX: u32 = 1_000;
-/// How long a batch waits for somebody to register for its family, milliseconds.
-const REGISTRATION_WAIT_MS: u64 = 30_000;
-/// How long a processor may take for one transaction, milliseconds.
-const PROCESS_WAIT_MS: u64 = 10_000;
-const ATTEMPTS_MAX: u32 = 3;
-/// A processor that was silent for so long is asked whether it is there, milliseconds; and so often before it counts as gone.
-const PING_AFTER_MS: u64 = 10_000;
-const PINGS_MAX: u32 = 3;
-/// Transactions in a row that a processor may fail to answer before it is dropped.
-const SILENT_MAX: u32 = 3;
-/// Families that one connection may register for.
-const FAMILIES_MAX: usize = 100;
 
 pub type ConnectionId = u64;
 /// A family and its version.
@@ -149,7 +137,7 @@ impl Processors {
         let registration = Registration { occupancy, raw_header: request.request_header_style == HEADER_STYLE_RAW };
         let mut inner = self.inner.lock();
         let Some(connection) = inner.connections.get_mut(&id) else { return false };
-        if connection.families.len() >= FAMILIES_MAX {
+        if connection.families.len() >= CONNECTION_FAMILIES_MAX {
             return false;
         }
         if connection.families.insert(family.clone(), registration).is_none() {

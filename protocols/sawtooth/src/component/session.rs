@@ -1,5 +1,6 @@
 //! One connection: its messages, answered by type.
 
+use crate::limits::EVENT_BLOCKS_MAX;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -26,8 +27,6 @@ use crate::messages::{Envelope, kind};
 use crate::network::NO_BLOCK;
 use crate::query::{Kind, Node};
 
-/// Blocks that one question about events may name.
-const EVENT_BLOCKS_MAX: usize = 1_000;
 /// The newest version of the processors' protocol that is spoken.
 const TP_PROTOCOL_VERSION: u32 = 1;
 

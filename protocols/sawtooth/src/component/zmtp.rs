@@ -8,16 +8,13 @@
 //!
 //! The identity that a ROUTER prepends is its own business and never on the wire: a connection is told from others by being one.
 
+use crate::limits::{COMMAND_BYTES_MAX, MESSAGE_BYTES_MAX};
 use std::sync::Arc;
 
 use bytes::{Buf, Bytes, BytesMut};
 use coco_protocol::{SocketClosed, Stream, StreamEnded};
 
-/// One message.
-const MESSAGE_BYTES_MAX: usize = 16 << 20;
 const GREETING_BYTES: usize = 64;
-/// A command other than READY is a few bytes.
-const COMMAND_BYTES_MAX: usize = 4 << 10;
 
 const MORE: u8 = 1;
 const LONG: u8 = 2;

@@ -1,15 +1,10 @@
 //! Which events a subscriber wants. Patterns are matched anywhere in a value, by an engine that takes linear time: look-around and
 //! back-references, which Python has, are refused.
 
+use crate::limits::{FILTERS_MAX, PATTERN_BYTES_MAX, PATTERN_COMPILED_BYTES_MAX, SUBSCRIPTIONS_MAX};
 use regex::{Regex, RegexBuilder};
 
 use crate::messages::ledger::{Event, EventSubscription, filter_type};
-
-const SUBSCRIPTIONS_MAX: usize = 100;
-const FILTERS_MAX: usize = 100;
-const PATTERN_BYTES_MAX: usize = 1_000;
-/// Bytes that a compiled pattern may take.
-const COMPILED_BYTES_MAX: usize = 1 << 20;
 
 /// Subscriptions that were understood.
 #[derive(Clone, Debug, Default)]
@@ -91,7 +86,7 @@ fn compile(pattern: &str) -> Result<Regex, InvalidFilter> {
     if pattern.len() > PATTERN_BYTES_MAX {
         return Err(InvalidFilter(format!("a pattern has at most {PATTERN_BYTES_MAX} bytes")));
     }
-    let compiled = RegexBuilder::new(pattern).size_limit(COMPILED_BYTES_MAX).build();
+    let compiled = RegexBuilder::new(pattern).size_limit(PATTERN_COMPILED_BYTES_MAX).build();
     compiled.map_err(|error| InvalidFilter(format!("Invalid regex: {error}")))
 }
 

@@ -3,6 +3,7 @@
 //! A subscriber takes blocks one after the other: those it missed from the history, the others as they come. It knows which
 //! is next, and what comes too early is left to [`Subscriber::catch_up`]: so each block is told exactly once.
 
+use crate::limits::STATUS_WAITS_MAX;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Weak};
 
@@ -11,16 +12,15 @@ use coco_protocol::{CommittedBatch, CommittedTransaction};
 use parking_lot::Mutex;
 use prost::Message as _;
 
-use super::BlockEvents;
+use super::{BlockEvents, Outstanding};
 use crate::messages::ledger::{Block, BlockHeader, TransactionReceipt};
 use crate::tables::{BATCH, BLOCK, BatchRecord, INVALID, id_key};
-
-/// Waits at a time; beyond it a wait ends at once.
-const WAITS_MAX: usize = 20_000;
 
 /// See the module's text.
 #[derive(Default)]
 pub struct Hub {
+    /// What this node handed in.
+    pub outstanding: Outstanding,
     waits: Mutex<Waits>,
     subscribers: Mutex<Vec<Weak<Subscriber>>>,
 }
@@ -54,7 +54,7 @@ impl Hub {
     /// Keeps a wait until its batches are decided; its number. Ends it at once if there are too many.
     pub fn wait(&self, wait: Wait) -> Option<u64> {
         let mut waits = self.waits.lock();
-        if waits.by_number.len() >= WAITS_MAX || wait.pending.is_empty() {
+        if waits.by_number.len() >= STATUS_WAITS_MAX || wait.pending.is_empty() {
             drop(waits);
             (wait.end)();
             return None;
@@ -126,6 +126,7 @@ impl Hub {
     }
 
     fn decided(&self, id: &Bytes) {
+        self.outstanding.forget(id);
         let numbers = self.waits.lock().by_id.get(id).cloned();
         for number in numbers.unwrap_or_default() {
             self.settle(number, std::slice::from_ref(id));

@@ -3,8 +3,10 @@
 mod block;
 mod filter;
 mod hub;
+mod outstanding;
 
 pub use block::{BLOCK_COMMIT, BlockEvents, STATE_DELTA};
 pub use filter::{InvalidFilter, Subscriptions};
 pub(crate) use hub::block_events as block_events_of;
 pub use hub::{Hub, Subscriber, Wait};
+pub use outstanding::Outstanding;

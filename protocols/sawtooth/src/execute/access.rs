@@ -3,15 +3,13 @@
 //! Reads see this transaction's writes, then what stands below. A transaction that removes a value reads nothing there
 //! afterwards; the original sometimes gives the old value.
 
+use crate::limits::TRANSACTION_WRITES_BYTES_MAX;
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
 use crate::address::{Address, prefix_from_hex};
 use crate::messages::ledger::{Event, StateChange, TransactionHeader, TransactionReceipt, state_change_kind};
-
-/// Bytes that one transaction may write, with its events and its receipt's data.
-const WRITES_BYTES_MAX: usize = 8 << 20;
 
 /// What stands below a transaction: earlier ones of its batch, then the state.
 pub trait StateReader {
@@ -37,7 +35,7 @@ pub struct Access {
 pub enum AccessError {
     #[error("Tried to access unauthorized address {0}")]
     Unauthorized(String),
-    #[error("the transaction writes more than {WRITES_BYTES_MAX} bytes")]
+    #[error("the transaction writes more than {TRANSACTION_WRITES_BYTES_MAX} bytes")]
     TooMuch,
 }
 
@@ -142,7 +140,7 @@ impl Access {
 
     fn grow(&mut self, bytes: usize) -> Result<(), AccessError> {
         self.bytes = self.bytes.saturating_add(bytes + 16);
-        if self.bytes > WRITES_BYTES_MAX { Err(AccessError::TooMuch) } else { Ok(()) }
+        if self.bytes > TRANSACTION_WRITES_BYTES_MAX { Err(AccessError::TooMuch) } else { Ok(()) }
     }
 }
 
@@ -210,6 +208,6 @@ mod tests {
     #[test]
     fn what_a_transaction_leaves_behind_is_bounded() {
         let mut access = access();
-        assert_eq!(access.add_data(vec![0; WRITES_BYTES_MAX].into()), Err(AccessError::TooMuch));
+        assert_eq!(access.add_data(vec![0; TRANSACTION_WRITES_BYTES_MAX].into()), Err(AccessError::TooMuch));
     }
 }

@@ -3,6 +3,7 @@
 //! A run knows nothing of where the state is: whoever drives it gives it a reader. A native family executes within [`Run::step`];
 //! where another has to, `step` says so, and the run waits with its [`Access`] open until [`Run::finish`].
 
+use crate::limits::BATCH_WRITES_BYTES_MAX;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -15,9 +16,6 @@ use crate::families::{self, Facts, Native};
 use crate::messages::client::InvalidTransaction;
 use crate::messages::ledger::TransactionReceipt;
 use crate::settings;
-
-/// Bytes that one batch may write, with its events and its receipts' data.
-const BATCH_WRITES_BYTES_MAX: usize = 12 << 20;
 
 /// See the module's text.
 pub struct Run {

@@ -1,6 +1,7 @@
 //! `block_info` 1.0: what families may know about earlier blocks. The node itself adds its transaction to each block when the
 //! setting `sawtooth.validator.batch_injectors` asks for it.
 
+use crate::limits::BLOCK_INFO_REMOVED_MAX;
 use prost::Message as _;
 
 use super::{Call, Facts, Invalid, invalid};
@@ -17,8 +18,6 @@ pub const CONFIG: Address = {
 };
 const TARGET_COUNT: u64 = 256;
 const SYNC_TOLERANCE_S: u64 = 300;
-/// Blocks that one transaction removes at most, when the target count was lowered.
-const REMOVED_MAX: u64 = 1_000;
 
 /// Where a block is.
 pub fn address(number: u64) -> Address {
@@ -60,7 +59,7 @@ pub fn apply(call: &mut Call<'_>, facts: &Facts) -> Result<(), Invalid> {
     config.target_count = or(payload.target_count, config.target_count);
     config.sync_tolerance = or(payload.sync_tolerance, config.sync_tolerance);
     let mut removed = 0;
-    while config.latest_block - config.oldest_block > config.target_count && removed < REMOVED_MAX {
+    while config.latest_block - config.oldest_block > config.target_count && removed < BLOCK_INFO_REMOVED_MAX {
         call.delete(&address(config.oldest_block))?;
         config.oldest_block += 1;
         removed += 1;

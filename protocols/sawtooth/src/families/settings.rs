@@ -1,5 +1,6 @@
 //! `sawtooth_settings` 1.0: settings proposed and voted on by the keys that a setting lists.
 
+use crate::limits::CANDIDATES_MAX;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
@@ -16,8 +17,6 @@ const PROPOSE: i32 = 1;
 const VOTE: i32 = 2;
 const ACCEPT: i32 = 1;
 const REJECT: i32 = 2;
-/// Proposals that may be open at once: the row is read and written whole by each vote.
-const CANDIDATES_MAX: usize = 1_000;
 
 pub fn apply(call: &mut Call<'_>, _facts: &Facts) -> Result<(), Invalid> {
     let payload: SettingsPayload = decode(call.payload, "payload")?;

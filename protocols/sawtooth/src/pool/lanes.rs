@@ -5,13 +5,11 @@
 //! writes where the other reads or writes. Then several run at once and come to what they would have come to one after the other; what
 //! slips through, as native families make no claims, is found when what was read is checked at the end.
 
+use crate::limits::PREPARED_PER_FAMILY_MAX;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use crate::batch::SignedBatch;
-
-/// Batches of one lane that have claimed.
-const CLAIMS_PER_LANE_MAX: usize = 128;
 
 /// A family and its version.
 pub type Lane = (String, String);
@@ -98,7 +96,7 @@ impl Lanes {
     fn fill(&mut self) {
         let lanes: Vec<Lane> = self.queues.keys().cloned().collect();
         for lane in lanes {
-            while self.claimed.get(&lane).is_none_or(|count| *count < CLAIMS_PER_LANE_MAX) {
+            while self.claimed.get(&lane).is_none_or(|count| *count < PREPARED_PER_FAMILY_MAX) {
                 let Some((order, batch)) = self.queues.get_mut(&lane).and_then(VecDeque::pop_front) else {
                     self.queues.remove(&lane);
                     break;

@@ -3,12 +3,8 @@
 use super::view::{Item, Kind, View};
 use super::{is_reversed, page_items};
 use crate::address::is_id;
+use crate::limits::{LIST_BLOCKS_MAX, LIST_IDS_MAX};
 use crate::messages::client::{ListRequest, ListResponse, PagingResponse, status};
-
-/// Blocks that one page looks at: a caller who may see little gets shorter pages.
-const BLOCKS_LOOKED_AT_MAX: usize = 10_000;
-/// Ids that one list may ask for.
-const IDS_MAX: usize = 1_000;
 
 impl View {
     pub fn list(&self, kind: Kind, request: &ListRequest) -> ListResponse {
@@ -24,7 +20,7 @@ impl View {
             "" => (newest.block_num, newest_id),
             id => (self.number_of_block(id).ok_or(status::NO_ROOT)?, id.to_owned()),
         };
-        if request.ids.len() > IDS_MAX || request.ids.iter().any(|id| !is_id(id)) {
+        if request.ids.len() > LIST_IDS_MAX || request.ids.iter().any(|id| !is_id(id)) {
             return Err(status::INVALID_ID);
         }
         let only_key = if kind == Kind::Block { "block_num" } else { "default" };
@@ -64,7 +60,7 @@ impl View {
         let numbers: Box<dyn Iterator<Item = u64>> =
             if reversed { Box::new(from..=head) } else { Box::new((0..=from).rev()) };
         let mut items: Vec<Item> = Vec::new();
-        for number in numbers.take(BLOCKS_LOOKED_AT_MAX) {
+        for number in numbers.take(LIST_BLOCKS_MAX) {
             let mut of_block = self.items_of_block(kind, number);
             if reversed {
                 of_block.reverse();

@@ -8,10 +8,7 @@ mod view;
 pub use node::Node;
 pub use view::{Kind, View};
 
-/// Items on a page, unless asked otherwise; and at most.
-pub const PAGE_ITEMS: usize = 100;
-pub const PAGE_ITEMS_MAX: usize = 1_000;
-
+pub use crate::limits::{PAGE_ITEMS, PAGE_ITEMS_MAX};
 use crate::messages::client::{PagingControls, SortControls};
 
 /// Items asked for.

@@ -1,5 +1,6 @@
 //! The node as clients see it: what cannot be answered at once is answered by callback.
 
+use crate::limits::{STATUS_ASK_AGAIN_MS, STATUS_WAIT_MS, SUBMISSION_BATCHES_MAX};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -16,13 +17,6 @@ use crate::messages::client::{
 };
 use crate::protocol::admitted;
 use crate::tables::id_key;
-
-/// How long a wait lasts if nothing else is asked for, milliseconds; and at most.
-const WAIT_MS: u64 = 300_000;
-/// Between two questions to the primary whether it still knows what is waited for.
-const ASK_AGAIN_MS: u64 = 5_000;
-/// Batches of one submission, and ids of one question.
-const BATCHES_MAX: usize = 10_000;
 
 /// See the module's text.
 pub struct Node {
@@ -48,8 +42,8 @@ impl Node {
 
     /// Checks batches and hands them to the primary's pool. Those that are known already count as taken.
     pub fn submit(&self, caller: &Caller, batches: Vec<Bytes>, reply: Box<dyn FnOnce(SubmitEnd) + Send>) {
-        if batches.len() > BATCHES_MAX {
-            return reply((submit_status::INVALID_BATCH, format!("at most {BATCHES_MAX} batches at once")));
+        if batches.len() > SUBMISSION_BATCHES_MAX {
+            return reply((submit_status::INVALID_BATCH, format!("at most {SUBMISSION_BATCHES_MAX} batches at once")));
         }
         let admit = |raw| SignedBatch::admit(raw).map(|batch| admitted(batch, caller.clone()));
         let checked: Result<Vec<_>, Rejection> = batches.into_iter().map(admit).collect();
@@ -57,7 +51,12 @@ impl Node {
             Err(rejection) => reply((submit_status::INVALID_BATCH, rejection.message)),
             Ok(batches) if batches.is_empty() => reply((submit_status::OK, String::new())),
             Ok(batches) => {
-                let end = move |answers: Vec<Submitted>| reply(submit_end(answers));
+                let (hub, now_ms, kept) = (Arc::clone(&self.hub), self.now_ms(), batches.clone());
+                let end = move |answers: Vec<Submitted>| {
+                    let taken = kept.into_iter().zip(&answers).filter(|(_, answer)| is_taken(answer));
+                    hub.outstanding.keep(taken.map(|(batch, _)| batch).collect(), now_ms);
+                    reply(submit_end(answers));
+                };
                 self.handle.submit(batches, Until::Accepted, Box::new(end));
             }
         }
@@ -72,15 +71,15 @@ impl Node {
     ) {
         let ids = &request.batch_ids;
         let failed = |status| BatchStatusResponse { status, batch_statuses: Vec::new() };
-        if ids.len() > BATCHES_MAX || ids.iter().any(|id| !is_id(id)) {
+        if ids.len() > SUBMISSION_BATCHES_MAX || ids.iter().any(|id| !is_id(id)) {
             return reply(failed(status::INVALID_ID));
         }
         if ids.is_empty() {
             return reply(failed(status::NO_RESOURCE));
         }
         let timeout_ms = match u64::from(request.timeout) * 1_000 {
-            0 => WAIT_MS,
-            asked => asked.min(WAIT_MS),
+            0 => STATUS_WAIT_MS,
+            asked => asked.min(STATUS_WAIT_MS),
         };
         let until_ms = request.wait.then(|| self.now_ms() + timeout_ms);
         let (node, caller, ids) = (Arc::clone(self), caller.clone(), ids.clone());
@@ -105,7 +104,7 @@ impl Node {
             move || reply(statuses(&node.view(&caller), &ids, &pending))
         };
         let Some(until_ms) = until_ms else { return end() };
-        let ask_ms = self.now_ms() + ASK_AGAIN_MS;
+        let ask_ms = self.now_ms() + STATUS_ASK_AGAIN_MS;
         let number = self.hub.wait(Wait { pending: waiting, until_ms, ask_ms, end: Box::new(end) });
         // What was decided in between is told to nobody any more.
         if let Some(number) = number {
@@ -117,7 +116,7 @@ impl Node {
 
     /// Time passes: ends waits, and tells subscribers what they missed.
     pub fn tick(self: &Arc<Self>) {
-        for (number, ids) in self.hub.tick(self.now_ms(), ASK_AGAIN_MS) {
+        for (number, ids) in self.hub.tick(self.now_ms(), STATUS_ASK_AGAIN_MS) {
             let hub = Arc::clone(&self.hub);
             let then = move |pending: BTreeMap<Bytes, bool>| {
                 let gone: Vec<Bytes> =
@@ -126,9 +125,38 @@ impl Node {
             };
             self.ask_pending(ids, Box::new(then));
         }
+        self.hand_in_again();
         for subscriber in self.hub.subscribers() {
             self.catch_up(&subscriber);
         }
+    }
+
+    /// What this node took in and a new primary does not know.
+    fn hand_in_again(self: &Arc<Self>) {
+        let ids = self.hub.outstanding.to_ask(self.now_ms());
+        let view = self.view(&Caller::Anonymous);
+        let (decided, open): (Vec<_>, Vec<_>) =
+            ids.into_iter().partition(|id| view.decided(&hex::encode(id)).is_some());
+        decided.iter().for_each(|id| self.hub.outstanding.forget(id));
+        let (node, in_order) = (Arc::clone(self), open.clone());
+        let then = move |pending: BTreeMap<Bytes, bool>| {
+            let gone: Vec<Bytes> = in_order.into_iter().filter(|id| pending.get(id) == Some(&false)).collect();
+            let batches = node.hub.outstanding.batches(&gone);
+            if batches.is_empty() {
+                return;
+            }
+            tracing::info!(
+                batches = batches.len(),
+                "the primary has lost batches that it had taken: handing them in again"
+            );
+            let (hub, ids) = (Arc::clone(&node.hub), batches.iter().map(|batch| batch.id.clone()).collect::<Vec<_>>());
+            let end = move |answers: Vec<Submitted>| {
+                let refused = ids.iter().zip(&answers).filter(|(_, answer)| is_refused(answer));
+                refused.for_each(|(id, _)| hub.outstanding.forget(id));
+            };
+            node.handle.submit(batches, Until::Accepted, Box::new(end));
+        };
+        self.ask_pending(open, Box::new(then));
     }
 
     /// A subscriber hears of blocks from now on, and of those that it missed.
@@ -189,6 +217,16 @@ fn statuses(view: &View, ids: &[String], pending: &BTreeMap<Bytes, bool>) -> Bat
         })
     };
     BatchStatusResponse { status: status::OK, batch_statuses: ids.iter().map(of).collect() }
+}
+
+/// Or may have been: then it is handed in again unless it turns up.
+fn is_taken(answer: &Submitted) -> bool {
+    matches!(answer, Submitted::Accepted | Submitted::Unknown(_))
+}
+
+/// For good: trying again would not help.
+fn is_refused(answer: &Submitted) -> bool {
+    matches!(answer, Submitted::Rejected(rejection) if rejection.reason != RejectionReason::Busy)
 }
 
 /// The worst of the answers: all batches of a submission share one.

@@ -8,6 +8,7 @@ mod subscriptions;
 #[cfg(test)]
 mod tests;
 
+use crate::limits::REST_BODY_BYTES_MAX;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -19,9 +20,6 @@ use crate::NAME;
 use crate::query::Node;
 
 pub use errors::ApiError;
-
-/// A submission's body: the original's limit.
-const BODY_BYTES_MAX: usize = 10_485_760;
 
 /// The REST API of one node.
 pub struct RestService {
@@ -40,7 +38,7 @@ impl Service for RestService {
     }
 
     fn body_bytes_max(&self) -> Option<usize> {
-        Some(BODY_BYTES_MAX)
+        Some(REST_BODY_BYTES_MAX)
     }
 
     fn call(&self, caller: Caller, request: Request<Bytes>, reply: Reply) {

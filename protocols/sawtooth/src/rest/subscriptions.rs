@@ -1,5 +1,6 @@
 //! `/subscriptions`: what each block changed in the state, over a WebSocket.
 
+use crate::limits::PREFIXES_MAX;
 use std::sync::Arc;
 
 use coco_protocol::{Caller, Socket, SocketSession};
@@ -10,9 +11,6 @@ use super::json;
 use crate::address::is_id;
 use crate::events::{BlockEvents, Subscriber};
 use crate::query::Node;
-
-/// Prefixes that one subscription may name.
-const PREFIXES_MAX: usize = 1_000;
 
 /// One client's connection.
 pub struct Session {

@@ -1,0 +1,124 @@
+//! Every limit of this ledger. Nothing in it queues, buffers or loops beyond one of these.
+
+/// Bytes of a batch.
+pub const BATCH_BYTES_MAX: usize = 4 << 20;
+
+/// Transactions of a batch.
+pub const BATCH_TRANSACTIONS_MAX: usize = 10_000;
+
+/// Bytes that one transaction may write, with its events and its receipt's data.
+pub const TRANSACTION_WRITES_BYTES_MAX: usize = 4 << 20;
+
+/// Bytes that one batch may write, with its events and its receipts' data.
+pub const BATCH_WRITES_BYTES_MAX: usize = 6 << 20;
+
+/// Bytes that one batch may take in the ledger: itself, what it writes, its receipts.
+pub const BATCH_RECORD_BYTES_MAX: usize = 12 << 20;
+
+/// Bytes that one batch may replace or remove; a block that has replaced so many takes in no more.
+pub const REPLACED_BYTES_MAX: usize = 4 << 20;
+
+/// Blocks behind the newest whose state can still be read.
+pub const STATES_KEPT: u64 = 1_000;
+
+/// Bytes that the batches of one block take in the ledger before it takes in no more. With a last batch, and what was replaced, a block stays below
+/// the ledger's largest entry (`ENTRY_BYTES_MAX`).
+pub const BLOCK_BYTES_MAX: usize = 8 << 20;
+
+/// Transactions in one block: what one run may keep the executor busy with.
+pub const BLOCK_TRANSACTIONS_MAX: usize = 5_000;
+
+/// Statuses of invalid batches that are kept.
+pub const INVALID_KEPT_MAX: u64 = 100_000;
+
+/// Kept of what a processor says about an invalid transaction; longer extended data is dropped.
+pub const INVALID_MESSAGE_CHARS_MAX: usize = 4_096;
+pub const INVALID_EXTENDED_DATA_BYTES_MAX: usize = 64 << 10;
+
+/// Batches of one family that are prepared, or wait for an earlier one of them, at a time.
+pub const PREPARED_PER_FAMILY_MAX: usize = 128;
+
+/// Clients waiting for batches' statuses; beyond it a wait ends at once.
+pub const STATUS_WAITS_MAX: usize = 20_000;
+
+/// Event subscriptions of one request, and filters in them.
+pub const SUBSCRIPTIONS_MAX: usize = 100;
+pub const FILTERS_MAX: usize = 100;
+
+/// Bytes of a pattern in an event filter.
+pub const PATTERN_BYTES_MAX: usize = 1_000;
+
+/// Bytes that a compiled pattern may take.
+pub const PATTERN_COMPILED_BYTES_MAX: usize = 1 << 20;
+
+/// Bytes of batches that a node keeps until they are decided; those beyond it are not handed in again to a new primary.
+pub const OUTSTANDING_BYTES_MAX: usize = 64 << 20;
+
+/// How long such a batch is kept, milliseconds: longer than it may wait for its dependencies.
+pub const OUTSTANDING_KEPT_MS: u64 = 600_000;
+
+/// Between two questions to the primary whether it still knows such a batch, milliseconds.
+pub const OUTSTANDING_ASK_AFTER_MS: u64 = 2_000;
+
+/// Items on a page, unless asked otherwise; and at most.
+pub const PAGE_ITEMS: usize = 100;
+pub const PAGE_ITEMS_MAX: usize = 1_000;
+
+/// Blocks that one page looks at: a caller who may see little gets shorter pages.
+pub const LIST_BLOCKS_MAX: usize = 10_000;
+
+/// Ids that one list may ask for.
+pub const LIST_IDS_MAX: usize = 1_000;
+
+/// How long a wait for batches' statuses lasts if nothing else is asked for, and at most, milliseconds.
+pub const STATUS_WAIT_MS: u64 = 300_000;
+
+/// Between two questions to the primary whether it still knows what a client waits for, milliseconds.
+pub const STATUS_ASK_AGAIN_MS: u64 = 5_000;
+
+/// Batches of one submission, and ids of one question.
+pub const SUBMISSION_BATCHES_MAX: usize = 10_000;
+
+/// Bytes of a REST request's body: the original's limit.
+pub const REST_BODY_BYTES_MAX: usize = 10_485_760;
+
+/// Address prefixes that one WebSocket subscription may name.
+pub const PREFIXES_MAX: usize = 1_000;
+
+/// Bytes of a message on the component endpoint.
+pub const MESSAGE_BYTES_MAX: usize = 16 << 20;
+
+/// Bytes of a command of its wire protocol.
+pub const COMMAND_BYTES_MAX: usize = 4 << 10;
+
+/// Blocks that one question about events may name.
+pub const EVENT_BLOCKS_MAX: usize = 1_000;
+
+/// Transactions that one processor has at a time, unless it says otherwise; and at most.
+pub const OCCUPANCY: u32 = 10;
+pub const OCCUPANCY_MAX: u32 = 1_000;
+
+/// How long a batch waits for somebody to register for its family, milliseconds.
+pub const REGISTRATION_WAIT_MS: u64 = 30_000;
+
+/// How long a processor may take for one transaction, milliseconds.
+pub const PROCESS_WAIT_MS: u64 = 10_000;
+
+/// Attempts at one transaction, on different processors where there are several.
+pub const ATTEMPTS_MAX: u32 = 3;
+
+/// A processor that was silent for so long is asked whether it is there, milliseconds; and so often before it counts as gone.
+pub const PING_AFTER_MS: u64 = 10_000;
+pub const PINGS_MAX: u32 = 3;
+
+/// Transactions in a row that a processor may fail to answer before it is dropped.
+pub const SILENT_MAX: u32 = 3;
+
+/// Families that one connection may register for.
+pub const CONNECTION_FAMILIES_MAX: usize = 100;
+
+/// Proposals of settings that may be open at once: the row is read and written whole by each vote.
+pub const CANDIDATES_MAX: usize = 1_000;
+
+/// Rows about blocks that one `block_info` transaction removes at most, when the target count was lowered.
+pub const BLOCK_INFO_REMOVED_MAX: u64 = 1_000;
