@@ -88,6 +88,16 @@ def test_what_was_sent_is_not_taken_twice_and_a_vote_not_changed(nodes, members)
     nodes[0].post(f"members/proposals/{identity}:withdraw", members[0].sign("withdrawal", b"", identity))
 
 
+def test_a_ballot_that_never_ends_costs_its_member_its_vote_and_nobody_a_heartbeat(nodes, members):
+    identity = members[0].propose(nodes[0], named(members[2], "nobody"))["proposalId"]
+    view = nodes[0].get_json("service/transactions/commit")["transactionId"].split(".")[0]
+    for member in members[:2]:
+        proposal = member.vote(nodes[0], identity, "export function vote() { while (true) {} }")
+        assert proposal["proposalState"] == "Open"
+    nodes[0].post(f"members/proposals/{identity}:withdraw", members[0].sign("withdrawal", b"", identity))
+    assert nodes[-1].get_json("service/transactions/commit")["transactionId"].split(".")[0] == view
+
+
 def test_bad_requests_meet_the_codes_that_ccf_gives(nodes, members):
     node = nodes[0]
     nobody = "0" * 64
