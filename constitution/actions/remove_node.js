@@ -3,6 +3,8 @@ actions.set("remove_node", {
   apply({ node_id }) {
     const info = readRow(NODE_INFO, textKey(node_id));
     if (info === undefined) return;
+    const others = rows(NODE_INFO).filter(([id, { status }]) => id !== node_id && status === "Trusted");
+    if (info.status === "Trusted" && others.length === 0) fail("no node would be left");
     if (info.status === "Pending") ccf.kv[NODE_INFO].delete(textKey(node_id));
     else writeRow(NODE_INFO, textKey(node_id), { ...info, status: "Retired" });
   },
