@@ -24,6 +24,7 @@ mod evidence;
 mod kind;
 pub mod platforms;
 pub mod policy;
+pub mod sources;
 mod time;
 mod trust;
 mod verify;

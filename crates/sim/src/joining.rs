@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use coco_attestation::TeeKind;
+use coco_attestation::collateral::CollateralItem;
 use coco_attestation::platforms::virtual_tee::VirtualTee;
+use coco_attestation::{EvidenceSource, TeeKind};
 use coco_crypto::{Curve, SigningKey};
-use coco_governance::attestation::{self, AttestationGenesis, BoundFacts};
+use coco_governance::attestation::{self, BoundFacts};
 use coco_governance::{Applicant, NodeInfo, NodeRow, NodeStatus};
 use coco_node::config::{Actor, Genesis};
 use coco_node::events::ExecutorEvent;
@@ -77,6 +78,33 @@ impl World {
         self.tell_executor(primary, ExecutorEvent::System { command, reply });
     }
 
+    /// Somebody brings newer collateral.
+    pub fn submit_collateral(&mut self, item: CollateralItem) {
+        let Some(primary) = self.primary() else { return };
+        let command: SystemCommand = Box::new(move |tx, context| {
+            attestation::submit_collateral(tx, &item, context.now_ms / 1000).map_err(refused)?;
+            Ok(Outcome::default())
+        });
+        let reply = self.reply(primary, Waiter::Nobody);
+        self.tell_executor(primary, ExecutorEvent::System { command, reply });
+    }
+
+    /// What the shell does when policy or collateral has changed, or a deadline has come.
+    pub fn reappraise(&mut self) -> Result<(), Violation> {
+        let Some(primary) = self.primary() else { return Ok(()) };
+        let failed = |error: coco_governance::Error| Violation(format!("re-appraisal: {error}"));
+        let machines = self.node(primary).machines.as_ref();
+        let machines = machines.ok_or_else(|| Violation("the primary is down".to_owned()))?;
+        let verified = attestation::verify_all(&mut machines.visible.state(), self.now_ms() / 1000).map_err(failed)?;
+        let command: SystemCommand = Box::new(move |tx, _| {
+            attestation::apply(tx, &verified).map_err(refused)?;
+            Ok(Outcome::default())
+        });
+        let reply = self.reply(primary, Waiter::Nobody);
+        self.tell_executor(primary, ExecutorEvent::System { command, reply });
+        Ok(())
+    }
+
     /// What governance says of a node, as another shows it.
     pub fn standing(&self, on: ReplicaId, node: NodeId) -> Option<NodeRow> {
         let machines = self.node(on).machines.as_ref()?;
@@ -129,7 +157,7 @@ impl World {
             members: vec![Actor { certificate: member.to_pem(), data: serde_json::Value::Null }],
             participants: Vec::new(),
             virtual_measurements: vec![MEASUREMENT.to_string()],
-            attestation: AttestationGenesis::default(),
+            attestation: self.setting.options.attestation.clone(),
             constitution: None,
             opens_at_once: true,
             chunk_bytes: self.setting.options.chunk_bytes,
@@ -165,9 +193,10 @@ impl World {
         let exchange = coco_crypto::ExchangeKey::generate(crypto);
         let nonce = join::challenge(crypto, &self.setting.ledger_secret, self.now_ms());
         let place = (node.index, node.addresses());
-        let tee = VirtualTee { measurement: MEASUREMENT };
+        let virtual_tee = VirtualTee { measurement: MEASUREMENT };
+        let tee = self.tees.get(&node.index).map_or(&virtual_tee as &dyn EvidenceSource, |tee| tee.as_ref());
         let service = self.setting.service_key.public_key();
-        let request = join::request(&tee, &node.identity.node_key, &exchange, service, place, Digest::ZERO, nonce)
+        let request = join::request(tee, &node.identity.node_key, &exchange, service, place, Digest::ZERO, nonce)
             .map_err(|error| failed(&error))?;
         let body = serde_json::to_vec(&request).map_err(|error| failed(&error))?;
         let applicant: Applicant =

@@ -11,6 +11,7 @@ use coco_crypto::{
 };
 use coco_disk::{Disk, MemoryDisk};
 use coco_governance::Addresses;
+use coco_governance::attestation::AttestationGenesis;
 use coco_ledger::MemoryHistory;
 use coco_node::archive::{ArchiveEvent, SnapshotLimits, Taken};
 use coco_node::events::ExecutorEvent;
@@ -37,12 +38,24 @@ pub struct Options {
     pub guards: Guards,
     /// Disks answer a sync without having done it.
     pub lying_disks: bool,
+    /// What the network is founded with about platforms.
+    pub attestation: AttestationGenesis,
+    /// When the world begins, milliseconds since 1970.
+    pub start_ms: u64,
 }
 
 impl Default for Options {
     fn default() -> Self {
         let snapshots = SnapshotLimits { ledger_bytes: 1, transactions: 1_000, piece_bytes: 3_000 };
-        Self { election_ticks: 6, chunk_bytes: 8_000, snapshots, guards: Guards::default(), lying_disks: false }
+        Self {
+            election_ticks: 6,
+            chunk_bytes: 8_000,
+            snapshots,
+            guards: Guards::default(),
+            lying_disks: false,
+            attestation: AttestationGenesis::default(),
+            start_ms: 1_000_000,
+        }
     }
 }
 
@@ -117,7 +130,7 @@ impl Setting {
         let service_certificate =
             self_signed_service_certificate(crypto.as_ref(), &service_key, "sim", VALIDITY, &[]).expect("a valid name");
         let ledger_secret = SymmetricKey::generate(crypto.as_ref());
-        let now_ms = Arc::new(Mutex::new(1_000_000));
+        let now_ms = Arc::new(Mutex::new(options.start_ms));
         Self { crypto, service_key, service_certificate, ledger_secret, now_ms, options }
     }
 

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use coco_attestation::EvidenceSource;
 use coco_consensus::{Membership, Role};
 use coco_crypto::Sha256;
 use coco_node::events::ExecutorEvent;
@@ -35,6 +36,8 @@ pub struct World {
     pub(crate) joiners: BTreeMap<u64, (ReplicaId, SimNode)>,
     /// Where a joiner gave up.
     pub(crate) places_to_fill: Vec<u32>,
+    /// The platforms of machines by their place; elsewhere it is the virtual one.
+    pub tees: BTreeMap<u32, Arc<dyn EvidenceSource>>,
     pub(crate) reads: Reads,
     next_number: u64,
     pub(crate) genesis: Vec<SystemCommand>,
@@ -99,6 +102,7 @@ impl World {
             answered: BTreeMap::new(),
             joiners: BTreeMap::new(),
             places_to_fill: Vec::new(),
+            tees: BTreeMap::new(),
             reads: Reads::default(),
             next_number: 1,
             genesis: Vec::new(),

@@ -5,8 +5,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use coco_attestation::EvidenceSource;
 use coco_attestation::platforms::virtual_tee::VirtualTee;
+use coco_attestation::{EvidenceSource, sources};
 use coco_crypto::{
     Certificate, Crypto, Curve, ExchangeKey, NodeCertificateRequest, PublicKey, SigningKey, SubjectAltName,
     SymmetricKey, SystemCrypto, Validity, issue_node_certificate, self_signed_service_certificate, sha256,
@@ -93,10 +93,17 @@ pub fn addresses(config: &NodeConfig) -> Addresses {
     Addresses { api: config.listen.api, peers: config.listen.peers }
 }
 
-/// The platform this node runs on. Only the virtual one exists so far: the measurement is the running file's hash.
-pub fn evidence_source() -> Result<Arc<dyn EvidenceSource>, NodeError> {
-    let measurement = own_measurement()?;
-    Ok(Arc::new(VirtualTee { measurement }))
+/// The platform this node runs on: what the machine offers, else the virtual one, whose measurement is the running file's hash. A
+/// development network is virtual everywhere. Whether the platform is acceptable is the network's decision, not this machine's.
+pub fn evidence_source(config: &NodeConfig) -> Result<Arc<dyn EvidenceSource>, NodeError> {
+    if !config.dev {
+        let found =
+            sources::detect(Box::new(sources::Machine)).map_err(|error| NodeError::Platform(error.to_string()))?;
+        if let Some(source) = found {
+            return Ok(source.into());
+        }
+    }
+    Ok(Arc::new(VirtualTee { measurement: own_measurement()? }))
 }
 
 /// SHA-256 of the running executable: what members vote for on the virtual platform.
@@ -125,7 +132,7 @@ fn found(config: &NodeConfig, genesis: &Path, history_secret: SymmetricKey, now_
 pub fn founding(config: &NodeConfig, genesis: Genesis, identity: &Identity) -> Result<(Genesis, Founding), NodeError> {
     let Identity { node_key, node_certificate, service, .. } = identity;
     let crypto = SystemCrypto;
-    let source = evidence_source()?;
+    let source = evidence_source(config)?;
     let exchange = ExchangeKey::generate(&crypto);
     let config_digest = config_digest(config);
     let bound =
@@ -165,7 +172,7 @@ fn join_one_of(
     history_secret: SymmetricKey,
 ) -> Result<Entrance, NodeError> {
     let client = HttpsClient::new(service).map_err(|error| NodeError::Join(error.to_string()))?;
-    let source = evidence_source()?;
+    let source = evidence_source(config)?;
     let mut last_error = "no targets are configured".to_owned();
     for attempt in 0..JOIN_ATTEMPTS {
         if attempt > 0 {

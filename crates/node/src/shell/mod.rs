@@ -47,6 +47,8 @@ pub enum NodeError {
     Join(String),
     #[error("the data folder: {0}")]
     Disk(#[from] io::Error),
+    #[error("this machine's platform: {0}")]
+    Platform(String),
     #[error("reading the running executable: {0}")]
     Executable(io::Error),
     #[error("the sealing key does not open what was sealed: the folder was damaged or mixed up")]

@@ -454,7 +454,7 @@ fn serve(serving: Serving<'_>) -> Result<Vec<Listener>, NodeError> {
         admission,
         node_id: identity.node_key.public_key().node_id(),
         certificate: identity.node_certificate.to_pem(),
-        evidence: entrance::evidence_source()?,
+        evidence: entrance::evidence_source(config)?,
         runtime: runtime.handle().clone(),
     });
     let mut on_api: Vec<Arc<dyn Service>> = vec![NodeEndpoints::new(api.clone()), GovEndpoints::new(governance)];

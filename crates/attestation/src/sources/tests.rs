@@ -1,0 +1,145 @@
+//! Machines that do not exist: the kernel's behaviour in memory.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use super::*;
+use crate::{Aux, ReportData, TeeKind};
+
+const DATA: ReportData = ReportData([0x42; 64]);
+
+#[derive(Default)]
+struct Fake {
+    /// Fixed files.
+    files: BTreeMap<PathBuf, Vec<u8>>,
+    provider: &'static str,
+    auxblob: Vec<u8>,
+    /// Reads of `generation` that meet another's write.
+    races: Mutex<usize>,
+    generation: Mutex<u32>,
+    folders: Mutex<Vec<PathBuf>>,
+    written: Mutex<Vec<u8>>,
+}
+
+impl Files for &'static Fake {
+    fn exists(&self, path: &Path) -> bool {
+        self.files.contains_key(path)
+    }
+
+    fn create_folder(&self, path: &Path) -> io::Result<()> {
+        self.folders.lock().unwrap().push(path.to_owned());
+        Ok(())
+    }
+
+    fn remove_folder(&self, path: &Path) -> io::Result<()> {
+        self.folders.lock().unwrap().retain(|folder| folder != path);
+        Ok(())
+    }
+
+    fn write(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        assert!(path.ends_with("inblob") || path.ends_with("user_report_data"));
+        *self.written.lock().unwrap() = bytes.to_vec();
+        *self.generation.lock().unwrap() += 1;
+        Ok(())
+    }
+
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        if let Some(fixed) = self.files.get(path) {
+            return Ok(fixed.clone());
+        }
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        match name {
+            "provider" => Ok(format!("{}\n", self.provider).into_bytes()),
+            "outblob" | "quote" => Ok([b"report of ", &self.written.lock().unwrap()[..]].concat()),
+            "auxblob" => Ok(self.auxblob.clone()),
+            "generation" => {
+                let mut races = self.races.lock().unwrap();
+                let mut generation = self.generation.lock().unwrap();
+                if *races > 0 {
+                    *races -= 1;
+                    *generation += 1;
+                }
+                Ok(generation.to_string().into_bytes())
+            }
+            _ => Err(io::ErrorKind::NotFound.into()),
+        }
+    }
+}
+
+fn machine(folder: &str, fake: Fake) -> &'static Fake {
+    let mut fake = fake;
+    fake.files.insert(folder.into(), Vec::new());
+    Box::leak(Box::new(fake))
+}
+
+fn source(fake: &'static Fake) -> Box<dyn EvidenceSource> {
+    detect(Box::new(fake)).unwrap().unwrap()
+}
+
+#[test]
+fn a_machine_without_a_device_has_no_platform() {
+    assert!(detect(Box::new(machine("/dev/null", Fake::default()))).unwrap().is_none());
+}
+
+#[test]
+fn configfs_tsm_is_asked_by_its_provider_and_left_as_it_was() {
+    for (provider, kind) in
+        [("sev_guest", TeeKind::SevSnp), ("tdx_guest", TeeKind::Tdx), ("arm-cca-guest", TeeKind::Cca)]
+    {
+        let fake = machine(tsm::FOLDER, Fake { provider, ..Fake::default() });
+        let evidence = source(fake).evidence(&DATA).unwrap();
+        assert_eq!((evidence.kind, evidence.raw), (kind, [&b"report of "[..], &DATA.0].concat()));
+        assert!(fake.folders.lock().unwrap().is_empty());
+    }
+    let unknown = detect(Box::new(machine(tsm::FOLDER, Fake { provider: "other", ..Fake::default() })));
+    assert!(matches!(unknown, Err(SourceError::Unsupported { .. })));
+}
+
+#[test]
+fn a_write_in_between_is_noticed_and_endless_ones_end_in_an_error() {
+    let fake =
+        |races| machine(tsm::FOLDER, Fake { provider: "tdx_guest", races: Mutex::new(races), ..Fake::default() });
+    assert!(source(fake(1)).evidence(&DATA).is_ok());
+    let endless = source(fake(1000)).evidence(&DATA);
+    assert!(matches!(endless, Err(SourceError::Answer { .. })), "{endless:?}");
+}
+
+#[test]
+fn the_host_s_table_of_certificates_becomes_pem_and_a_broken_one_an_error() {
+    let table = |offset: u32, end: usize| {
+        let mut table = [&[1; 16][..], &offset.to_le_bytes(), &6u32.to_le_bytes()].concat();
+        table.extend(vec![0; end]);
+        table.extend([0x30, 0x82, 0, 2, 1, 1]);
+        table
+    };
+    let ask = |auxblob: Vec<u8>| {
+        source(machine(tsm::FOLDER, Fake { provider: "sev_guest", auxblob, ..Fake::default() })).evidence(&DATA)
+    };
+    let evidence = ask(table(48, 24)).unwrap();
+    let pem = String::from_utf8(evidence.aux[&Aux::Certificates].clone()).unwrap();
+    assert_eq!(coco_crypto::decode_pem("CERTIFICATE", &pem).unwrap(), [0x30, 0x82, 0, 2, 1, 1]);
+    assert!(ask(table(4000, 24)).is_err());
+    assert!(ask(table(24, 0)).is_err(), "a table without an end");
+    assert!(ask(Vec::new()).unwrap().aux[&Aux::Certificates].is_empty());
+}
+
+#[test]
+fn gramine_quotes_by_dcap_only() {
+    let with_type = |kind: &str| {
+        let files = [(PathBuf::from("/dev/attestation/attestation_type"), kind.as_bytes().to_vec())];
+        machine(gramine::FOLDER, Fake { files: files.into(), ..Fake::default() })
+    };
+    let evidence = source(with_type("dcap\n")).evidence(&DATA).unwrap();
+    assert_eq!((evidence.kind, evidence.raw), (TeeKind::Sgx, [&b"report of "[..], &DATA.0].concat()));
+    assert!(matches!(detect(Box::new(with_type("none"))), Err(SourceError::Unsupported { .. })));
+}
+
+#[test]
+fn devices_that_need_an_ioctl_are_named() {
+    for path in ["/dev/nsm", "/dev/sev-guest"] {
+        let found = detect(Box::new(machine(path, Fake::default())));
+        assert!(matches!(found, Err(SourceError::Unsupported { .. })), "{path}");
+    }
+}

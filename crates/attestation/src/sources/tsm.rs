@@ -1,0 +1,118 @@
+//! configfs-tsm (Linux 6.7): one folder a request; write `inblob`, read `outblob`.
+//!
+//! `generation` counts writes to the folder's attributes: it must be the same before and after, else somebody wrote in between and the
+//! report may be another's. Read again then, a bounded number of times.
+
+use std::path::{Path, PathBuf};
+
+use coco_crypto::encode_pem;
+
+use super::{Files, answer, device};
+use crate::chain::{CERTIFICATE_BYTES_MAX, CHAIN_MAX};
+use crate::platforms::dcap::trimmed;
+use crate::{Aux, Evidence, EvidenceSource, ReportData, SourceError, TeeKind};
+
+pub const FOLDER: &str = "/sys/kernel/config/tsm/report";
+const ATTEMPTS_MAX: usize = 5;
+/// An entry of the table of certificates: GUID, offset, length.
+const TABLE_ENTRY_BYTES: usize = 24;
+
+pub struct Tsm {
+    files: Box<dyn Files>,
+    kind: TeeKind,
+}
+
+/// What one request gave.
+struct Blobs {
+    out: Vec<u8>,
+    aux: Vec<u8>,
+}
+
+impl Tsm {
+    /// Asks who answers.
+    pub fn open(files: Box<dyn Files>) -> Result<Self, SourceError> {
+        let folder = Path::new(FOLDER).join("coco-probe");
+        let provider = within(files.as_ref(), &folder, || read(files.as_ref(), &folder, "provider"))?;
+        let provider = String::from_utf8_lossy(provider.trim_ascii()).into_owned();
+        let kind = match provider.as_str() {
+            "sev_guest" => TeeKind::SevSnp,
+            "tdx_guest" => TeeKind::Tdx,
+            other if other.starts_with("arm-cca") || other.starts_with("arm_cca") => TeeKind::Cca,
+            other => return Err(SourceError::Unsupported { why: format!("configfs-tsm is provided by {other}") }),
+        };
+        Ok(Self { files, kind })
+    }
+
+    fn request(&self, folder: &Path, report_data: &ReportData) -> Result<Blobs, SourceError> {
+        let files = self.files.as_ref();
+        for _ in 0..ATTEMPTS_MAX {
+            let inblob = folder.join("inblob");
+            files.write(&inblob, &report_data.0).map_err(device(&inblob))?;
+            let before = read(files, folder, "generation")?;
+            let out = read(files, folder, "outblob")?;
+            // Absent where the host supplies nothing.
+            let aux = read(files, folder, "auxblob").unwrap_or_default();
+            if read(files, folder, "generation")? == before {
+                return Ok(Blobs { out, aux });
+            }
+        }
+        Err(answer("others keep writing to the same request"))
+    }
+}
+
+impl EvidenceSource for Tsm {
+    fn kind(&self) -> TeeKind {
+        self.kind
+    }
+
+    fn evidence(&self, report_data: &ReportData) -> Result<Evidence, SourceError> {
+        // Report data are a hash over a challenge: no two requests share a name.
+        let name: PathBuf =
+            format!("coco-{}", hex::encode(report_data.0.first_chunk::<16>().unwrap_or(&[0; 16]))).into();
+        let folder = Path::new(FOLDER).join(name);
+        let blobs = within(self.files.as_ref(), &folder, || self.request(&folder, report_data))?;
+        let bare = |raw| Evidence::bare(self.kind, raw);
+        Ok(match self.kind {
+            TeeKind::SevSnp => bare(blobs.out).with(Aux::Certificates, certificates(&blobs.aux)?.into_bytes()),
+            TeeKind::Tdx => bare(trimmed(blobs.out)),
+            _ => bare(blobs.out),
+        })
+    }
+}
+
+/// The folder exists while `work` runs, and not afterwards.
+fn within<T>(
+    files: &dyn Files,
+    folder: &Path,
+    work: impl FnOnce() -> Result<T, SourceError>,
+) -> Result<T, SourceError> {
+    files.create_folder(folder).map_err(device(folder))?;
+    let result = work();
+    files.remove_folder(folder).map_err(device(folder))?;
+    result
+}
+
+fn read(files: &dyn Files, folder: &Path, name: &str) -> Result<Vec<u8>, SourceError> {
+    let path = folder.join(name);
+    files.read(&path).map_err(device(&path))
+}
+
+/// The host's table of certificates (AMD 56421, GHCB), as PEM. Which certificate is which, the certificates themselves say.
+fn certificates(table: &[u8]) -> Result<String, SourceError> {
+    let mut pem = String::new();
+    for entry in table.chunks_exact(TABLE_ENTRY_BYTES).take(CHAIN_MAX + 1) {
+        let (guid, place) = entry.split_at(16);
+        if guid.iter().all(|byte| *byte == 0) {
+            return Ok(pem);
+        }
+        let word = |bytes: &[u8]| bytes.first_chunk().map_or(0, |bytes| u32::from_le_bytes(*bytes) as usize);
+        let (offset, len) = (word(place), word(place.get(4..).unwrap_or_default()));
+        let der = offset.checked_add(len).and_then(|end| table.get(offset..end));
+        let der = der.ok_or_else(|| answer("the table of certificates points outside itself"))?;
+        // Other entries are no certificates: a revocation list, an extension's data.
+        if len <= CERTIFICATE_BYTES_MAX && der.starts_with(&[0x30, 0x82]) {
+            pem.push_str(&encode_pem("CERTIFICATE", der));
+        }
+    }
+    if table.is_empty() { Ok(pem) } else { Err(answer("the table of certificates has no end")) }
+}
