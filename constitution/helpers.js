@@ -15,6 +15,8 @@ const CONSTITUTION = "public:ccf.gov.constitution";
 const PROPOSALS_INFO = "public:ccf.gov.proposals_info";
 const VOTING_POLICY = "public:ccf.gov.coco.voting_policy";
 const SIGNATURES = "public:ccf.internal.signatures";
+const ATTESTATION_POLICY = "public:ccf.gov.coco.attestation.policy";
+const ATTESTATION_ANCHORS = "public:ccf.gov.coco.attestation.anchors";
 const VIRTUAL_MEASUREMENTS = "public:ccf.gov.nodes.virtual.measurements";
 
 // --- Rows ---------------------------------------------------------------------------------------------------------------------------

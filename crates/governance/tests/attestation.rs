@@ -334,3 +334,18 @@ fn a_genesis_that_would_refuse_its_founder_founds_nothing() {
     let refused = ledger.commit(|tx| coco_governance::found(tx, &founding, AT));
     assert!(matches!(refused, Err(Error::Founding(why)) if why.contains("accepts no virtual nodes")));
 }
+
+#[test]
+fn the_action_that_sets_a_section_knows_exactly_the_fields_that_are_read() {
+    let script = include_str!("../../../constitution/actions/set_attestation_policy.js");
+    let serde_json::Value::Object(sections) = serde_json::to_value(Policy::default()).unwrap() else { panic!() };
+    for (section, fields) in sections {
+        let start = script.find(&format!("  {section}: [")).unwrap_or_else(|| panic!("{section} is missing"));
+        let listed = &script[start..start + script[start..].find(']').unwrap()];
+        let mut listed: Vec<&str> = listed.split('"').skip(1).step_by(2).collect();
+        listed.sort_unstable();
+        let mut known: Vec<&str> = fields.as_object().unwrap().keys().map(String::as_str).collect();
+        known.sort_unstable();
+        assert_eq!(listed, known, "{section}");
+    }
+}

@@ -1,7 +1,7 @@
 //! Evidence of what code runs where.
 
 use super::Exchange;
-use super::request::{invalid, json, parameter};
+use super::request::{content, invalid, json, parameter};
 use coco_protocol::ApiError;
 
 /// As much as every platform's report data can bind.
@@ -14,6 +14,15 @@ pub(crate) fn all(exchange: Exchange<'_>) {
 pub(crate) fn policy(exchange: Exchange<'_>) {
     let answered = exchange.node.attestation_policy(&exchange.caller).map(|policy| json(&policy));
     (exchange.reply)(answered.unwrap_or_else(ApiError::into_response));
+}
+
+pub(crate) fn submit(exchange: Exchange<'_>) {
+    let Exchange { node, caller, request, reply } = exchange;
+    let answer = move |answered: Result<_, ApiError>| {
+        let answered = answered.map(|body| content("application/json", body));
+        reply(answered.unwrap_or_else(ApiError::into_response));
+    };
+    node.submit_collateral(&caller, request.into_body(), Box::new(answer));
 }
 
 pub(crate) fn own(exchange: Exchange<'_>) {

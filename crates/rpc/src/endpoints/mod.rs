@@ -69,6 +69,14 @@ pub(crate) const ROUTES: &[Route] = &[
         handler: attestations::all,
     },
     Route {
+        method: Method::POST,
+        path: "/node/attestations/collateral",
+        summary: "Brings newer collateral, which its vendor signed",
+        query: &[],
+        answers: (JSON, "What it is about"),
+        handler: attestations::submit,
+    },
+    Route {
         method: Method::GET,
         path: "/node/attestations/policy",
         summary: "By what nodes are judged",
