@@ -284,6 +284,16 @@ impl Consensus {
         })
     }
 
+    /// Whether a majority of each active set, this replica counted, said something within two election timeouts. Assumed while it
+    /// has not run for so long.
+    pub fn hears_quorum(&self) -> bool {
+        let patience = 2 * self.config.election_ticks as u64;
+        let recent = |heard: &u64| self.ticks - heard <= patience;
+        let mut heard: BTreeSet<_> = self.heard.iter().filter(|(_, at)| recent(at)).map(|(id, _)| *id).collect();
+        heard.insert(self.config.id);
+        self.ticks <= patience || self.membership.has_quorum(&heard)
+    }
+
     /// Primary, and an entry of its own view is applied: only now does it know all that was committed before.
     pub fn ready_to_lead(&self) -> bool {
         self.raft().state == StateRole::Leader && self.raft().apply_to_current_term()
@@ -451,6 +461,7 @@ impl Consensus {
         // A change that the crate refuses is refused by every replica alike, and changes nothing.
         if let Ok(state) = self.raw.apply_conf_change(&change) {
             let membership = Membership::from_conf_state(&state);
+            debug_assert_eq!(membership, self.membership.after(&change), "a resume would count other voters");
             let gone: BTreeSet<_> = self.membership.ids().difference(&membership.ids()).copied().collect();
             self.membership = membership;
             for id in gone.into_iter().filter(|id| *id != self.config.id) {

@@ -5,9 +5,11 @@ use std::collections::BTreeSet;
 use coco_types::{ReplicaId, Seqno, View};
 use protobuf::Message as _;
 use raft::eraftpb::{ConfChangeSingle, ConfChangeTransition, ConfChangeType, ConfChangeV2, ConfState};
+use serde::{Deserialize, Serialize};
 
 /// A configuration. *Joint* while `voters_outgoing` is not empty: then both sets must agree to everything.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Membership {
     pub voters: BTreeSet<ReplicaId>,
     pub voters_outgoing: BTreeSet<ReplicaId>,
@@ -75,6 +77,41 @@ impl Membership {
     pub fn has_quorum(&self, granted: &BTreeSet<ReplicaId>) -> bool {
         let majority = |set: &BTreeSet<ReplicaId>| set.is_empty() || set.intersection(granted).count() > set.len() / 2;
         !self.voters.is_empty() && majority(&self.voters) && majority(&self.voters_outgoing)
+    }
+
+    /// The configuration after a change, as the raft crate computes it: a change that does not fit changes nothing.
+    pub(crate) fn after(&self, change: &ConfChangeV2) -> Self {
+        let mut next = self.clone();
+        let explicit = change.get_transition() == ConfChangeTransition::Explicit;
+        if self.is_joint() {
+            if !explicit && change.get_changes().is_empty() {
+                next.learners.extend(&self.learners_next);
+                next.learners_next.clear();
+                next.voters_outgoing.clear();
+            }
+            return next;
+        }
+        if explicit {
+            next.voters_outgoing.clone_from(&self.voters);
+        }
+        for single in change.get_changes() {
+            let id = ReplicaId(single.node_id);
+            next.learners.remove(&id);
+            match single.get_change_type() {
+                ConfChangeType::AddNode => drop(next.voters.insert(id)),
+                ConfChangeType::RemoveNode => drop(next.voters.remove(&id)),
+                ConfChangeType::AddLearnerNode => {
+                    next.voters.remove(&id);
+                    let outgoing = next.voters_outgoing.contains(&id);
+                    if outgoing {
+                        next.learners_next.insert(id)
+                    } else {
+                        next.learners.insert(id)
+                    };
+                }
+            }
+        }
+        if next.voters.is_empty() { self.clone() } else { next }
     }
 
     /// What the raft crate can start from: it panics on anything else.

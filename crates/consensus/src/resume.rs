@@ -5,6 +5,9 @@
 //!                                                                              │ durable, no vote
 //!                                         only after all q have confirmed ──▶ Consensus::open, first tick
 //! ```
+//! Which replicas are enough is [`Resumption::of`]: configurations may have changed in entries that nobody here knows to be
+//! committed, so all that the best log leads to must agree.
+//!
 //! Electing without copying first loses committed data when a disk was rolled back: the two replicas with short logs are a
 //! majority as soon as the best one is cut off. A cut in the middle starts again from the exchange. The nonces, the seals
 //! and the exchange itself are the node's.
@@ -15,6 +18,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use coco_disk::Disk;
 use coco_types::{ReplicaId, View};
+use serde::{Deserialize, Serialize};
 
 use crate::log::{Content, RaftLog, State};
 use crate::membership::parse_conf_change;
@@ -27,7 +31,8 @@ pub struct Resume {
 }
 
 /// What replicas tell each other.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct ResumeState {
     pub id: ReplicaId,
     pub view: View,
@@ -35,14 +40,18 @@ pub struct ResumeState {
     pub last_index: u64,
     pub last_view: View,
     pub commit: u64,
-    /// As of the applied index. Check the quorum against every participant's.
+    /// As of the applied index.
     pub membership: Membership,
+    pub applied: u64,
+    /// The configurations that the membership entries above the applied index lead to, with their entries.
+    pub changes: Vec<(u64, Membership)>,
     /// The log's views. Two logs that agree on the view of an entry agree up to there.
     pub runs: Vec<TermRun>,
 }
 
 /// Entries from `first_index` to the next run's, all of one view. The first run begins at the log's start point.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct TermRun {
     pub first_index: u64,
     pub view: View,
@@ -62,11 +71,65 @@ impl ResumeState {
         states.iter().max_by_key(|state| (state.last_view, state.last_index, std::cmp::Reverse(state.id)))
     }
 
+    /// Every configuration that may have decided something that the log does not show: the one in force at `commit`, and all that
+    /// the log leads to beyond.
+    pub fn configurations(&self, commit: u64) -> Vec<&Membership> {
+        let known = self.changes.iter().rev().find(|(index, _)| *index <= commit);
+        let in_force = known.map_or(&self.membership, |(_, membership)| membership);
+        let later = self.changes.iter().filter(|(index, _)| *index > commit).map(|(_, membership)| membership);
+        std::iter::once(in_force).chain(later).collect()
+    }
+
+    /// The last entry that this log has in common with another: copying begins behind it. `None` if the other begins
+    /// behind the end of this one, or was cut from under it.
+    pub fn common_with(&self, other: &Self) -> Option<u64> {
+        let first = self.runs.first()?.first_index.max(other.runs.first()?.first_index);
+        let last = self.last_index.min(other.last_index);
+        // Agreement is monotonous: all entries up to a common one are common.
+        let (mut low, mut high) = (first, last);
+        if low > high || self.view_at(low) != other.view_at(low) {
+            return None;
+        }
+        while low < high {
+            let middle = low + (high - low).div_ceil(2);
+            if self.view_at(middle) == other.view_at(middle) { low = middle } else { high = middle - 1 }
+        }
+        Some(low)
+    }
+
     fn view_at(&self, index: u64) -> Option<View> {
         if index > self.last_index {
             return None;
         }
         self.runs.iter().rev().find(|run| run.first_index <= index).map(|run| run.view)
+    }
+}
+
+/// What a set of replicas that do not run may do together.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Resumption {
+    /// Whose log all adopt.
+    pub best: ReplicaId,
+    /// The view that all adopt, higher than any that one of them knows.
+    pub view: View,
+    /// Every voter of the configurations that had to be asked.
+    pub voters: BTreeSet<ReplicaId>,
+}
+
+impl Resumption {
+    /// `None` if too few of them are there, should up to `rolled_back` of their disks show an old state, or if one cannot copy the
+    /// best log.
+    pub fn of(states: &[ResumeState], rolled_back: usize) -> Option<Self> {
+        let best = ResumeState::best(states)?;
+        let view = states.iter().map(|state| state.view.max(state.last_view)).max()?;
+        let commit = states.iter().map(|state| state.commit).max()?;
+        let present = states.iter().map(|state| state.id).collect();
+        let configurations = best.configurations(commit);
+        let enough = configurations.iter().all(|membership| membership.may_resume(&present, rolled_back));
+        let copied = states.iter().all(|state| state.common_with(best).is_some());
+        let voters =
+            configurations.into_iter().flat_map(|all| all.voters.union(&all.voters_outgoing)).copied().collect();
+        (enough && copied).then_some(Self { best: best.id, view: View(view.0 + 1), voters })
     }
 }
 
@@ -97,25 +160,15 @@ impl Resume {
             last_view: self.log.last_view(),
             commit: state.commit,
             membership: state.membership.clone(),
+            applied: state.applied,
+            changes: self.changes(),
             runs: self.runs(),
         }
     }
 
-    /// The last entry that this log has in common with another: copying begins behind it. `None` if the other begins
-    /// behind the end of this one, or was cut from under it.
+    /// See [`ResumeState::common_with`].
     pub fn common_with(&self, other: &ResumeState) -> Option<u64> {
-        let first = self.log.start().index.max(other.runs.first()?.first_index);
-        let last = self.log.last_index().min(other.last_index);
-        // Agreement is monotonous: all entries up to a common one are common.
-        let (mut low, mut high) = (first, last);
-        if low > high || self.log.view_at(low) != other.view_at(low) {
-            return None;
-        }
-        while low < high {
-            let middle = low + (high - low).div_ceil(2);
-            if self.log.view_at(middle) == other.view_at(middle) { low = middle } else { high = middle - 1 }
-        }
-        Some(low)
+        self.state().common_with(other)
     }
 
     /// Entries from `first_index` on, at least one if there is one, up to about `bytes_max`.
@@ -171,6 +224,15 @@ impl Resume {
         Ok(self.log.sync()?)
     }
 
+    /// Gives the log to a fresh replica, which has voted for nobody and is in no configuration yet: the way of a swap. The
+    /// entries stay; what of them was never committed is cut as in any backup. The view stays too: it may be the only memory of
+    /// an election.
+    pub fn hand_to_fresh_replica(&mut self) -> Result<(), Error> {
+        let view = self.log.state().view.max(self.log.last_view());
+        self.log.set_state(State { view, vote: 0, was_member: false, ..self.log.state().clone() });
+        Ok(self.log.sync()?)
+    }
+
     /// Done: [`crate::Consensus::open`] over the same disk goes on.
     pub fn close(self) -> Box<dyn BatchStore> {
         self.log.into_batches()
@@ -198,6 +260,19 @@ impl Resume {
             }
         };
         Ok(self.log.append(last_index + 1, view, content)?)
+    }
+
+    fn changes(&self) -> Vec<(u64, Membership)> {
+        let mut membership = self.log.state().membership.clone();
+        let mut changes = Vec::new();
+        for index in self.log.state().applied + 1..=self.log.last_index() {
+            let Some(change) = self.log.membership_at(index).and_then(|bytes| parse_conf_change(bytes)) else {
+                continue;
+            };
+            membership = membership.after(&change);
+            changes.push((index, membership.clone()));
+        }
+        changes
     }
 
     fn runs(&self) -> Vec<TermRun> {

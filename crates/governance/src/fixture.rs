@@ -9,7 +9,8 @@ use coco_crypto::{self_signed_certificate, self_signed_service_certificate, sha2
 use coco_kv::Store;
 use coco_types::{Digest, ReplicaId, Seqno};
 
-use crate::{Addresses, Facts, Founding, FoundingActor, Network, NodeInfo, NodeRow, NodeStatus, Session};
+use crate::{Addresses, Facts, Founding, FoundingActor, Network, NodeInfo, NodeRow, NodeStatus};
+use crate::{ResumePolicy, Session};
 
 /// Long before any test's present.
 pub const VALIDITY: Validity = Validity { not_before: 0, not_after: 4_000_000_000 };
@@ -43,7 +44,13 @@ pub fn founded(crypto: &SeededCrypto, members: &[&Actor], constitution: &str) ->
     let actor =
         |actor: &&Actor| FoundingActor { certificate: actor.certificate.to_pem(), data: serde_json::Value::Null };
     let founding = Founding {
-        network: Network { name: "test".to_owned(), chunk_bytes: 1 << 20, ledgers: Vec::new() },
+        network: Network {
+            name: "test".to_owned(),
+            chunk_bytes: 1 << 20,
+            ledgers: Vec::new(),
+            resume: ResumePolicy::default(),
+            swap_interval_ms: 0,
+        },
         members: members.iter().map(actor).collect(),
         participants: Vec::new(),
         virtual_measurements: vec![measurement],
@@ -61,6 +68,8 @@ pub fn founded(crypto: &SeededCrypto, members: &[&Actor], constitution: &str) ->
                 quote_info: VirtualTee { measurement }.evidence(&ReportData([0; 64])).unwrap(),
                 replaces: None,
                 retired_committed: false,
+                role: Default::default(),
+                admitted_ms: 0,
             },
         },
         node_certificate: node.certificate.to_pem(),

@@ -17,6 +17,7 @@ mod founding;
 mod message;
 mod proposals;
 mod refusal;
+mod resume;
 mod rows;
 mod service;
 mod session;
@@ -31,7 +32,11 @@ pub use founding::{Founding, FoundingActor, found, open};
 pub use message::Message;
 pub use proposals::{Proposal, ProposalInfo, ProposalState};
 pub use refusal::{Code, Refusal};
-pub use rows::{Addresses, MemberInfo, Network, NodeInfo, NodeRow, NodeStatus, ServiceInfo, ServiceStatus, UserInfo};
+pub use resume::record_resume;
+pub use rows::{
+    Addresses, MemberInfo, Network, NodeInfo, NodeRole, NodeRow, NodeStatus, ResumePolicy, ResumeRow, ServiceInfo,
+    ServiceStatus, UserInfo,
+};
 pub use service::{CERTIFICATE_DAYS_MAX, ServiceConfig};
 pub use session::{Ack, Answer, Change, Operation, Request, Session, Simulation};
 pub use tables::Read;

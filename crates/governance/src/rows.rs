@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use coco_attestation::Evidence;
 use coco_crypto::Certificate;
-use coco_types::{Digest, MemberId, NodeId, ReplicaId};
+use coco_types::{Digest, MemberId, NodeId, ReplicaId, View, limits};
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
@@ -53,6 +53,50 @@ pub struct Network {
     pub chunk_bytes: u64,
     /// The hosted ledgers.
     pub ledgers: Vec<String>,
+    #[serde(default)]
+    pub resume: ResumePolicy,
+    /// Between two admissions at the same place, milliseconds of ledger time.
+    #[serde(default = "swap_interval_ms")]
+    pub swap_interval_ms: u64,
+}
+
+/// Whether replicas may go on by themselves after no majority of them was alive.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ResumePolicy {
+    pub allowed: bool,
+    /// So many disks may show an old state between two completed resumes: as many more voters must be there.
+    pub rolled_back_disks: u32,
+}
+
+impl Default for ResumePolicy {
+    fn default() -> Self {
+        Self { allowed: true, rolled_back_disks: 0 }
+    }
+}
+
+impl ResumePolicy {
+    /// Tolerated rollbacks; `None` if resuming is forbidden.
+    pub fn rolled_back(&self) -> Option<usize> {
+        self.allowed.then(|| usize::try_from(self.rolled_back_disks).unwrap_or(usize::MAX))
+    }
+}
+
+/// That replicas resumed, and who.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ResumeRow {
+    /// The view that all adopted.
+    pub view: View,
+    /// Those that exchanged their states.
+    pub replicas: Vec<ReplicaId>,
+    /// Whose log all adopted.
+    pub adopted: ReplicaId,
+    /// What was tolerated then.
+    pub rolled_back_disks: u32,
+}
+
+fn swap_interval_ms() -> u64 {
+    limits::SWAP_INTERVAL_MS
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -81,6 +125,22 @@ pub struct NodeInfo {
     pub replaces: Option<NodeId>,
     #[serde(default)]
     pub retired_committed: bool,
+    #[serde(default)]
+    pub role: NodeRole,
+    /// When it was admitted, ledger time.
+    #[serde(default)]
+    pub admitted_ms: u64,
+}
+
+/// What a node is for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NodeRole {
+    /// Votes once it has caught up.
+    #[default]
+    Voter,
+    /// Keeps the ledger and serves reads for ever, and is never counted.
+    Reader,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]

@@ -46,6 +46,8 @@ pub const SERVICE_INFO: MapName = MapName::from_static("public:ccf.gov.service.i
 pub const NETWORK: MapName = MapName::from_static("public:ccf.gov.coco.network");
 /// One row: the newest replica id given out, a JSON number.
 pub const LAST_REPLICA: MapName = MapName::from_static("public:ccf.gov.coco.last_replica");
+/// View adopted → [`crate::ResumeRow`].
+pub const RESUMES: MapName = MapName::from_static("public:ccf.gov.coco.resumes");
 
 /// The key of a map with one row.
 pub const SINGLETON: [u8; 8] = [0; 8];

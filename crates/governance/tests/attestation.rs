@@ -8,8 +8,8 @@ use coco_governance::attestation::{
     self, Appraisal, AppraisalState, Audited, BoundFacts, PublicState, Reappraised, VerifiedApplicant,
 };
 use coco_governance::{
-    Addresses, Applicant, Error, Founding, FoundingActor, Network, NodeInfo, NodeRow, NodeStatus, Standing,
-    current_nodes,
+    Addresses, Applicant, Error, Founding, FoundingActor, Network, NodeInfo, NodeRole, NodeRow, NodeStatus,
+    ResumePolicy, Standing, current_nodes,
 };
 use coco_kv::{Store, Tx};
 use coco_testpki::Minted;
@@ -75,10 +75,18 @@ impl Ledger {
             quote_info: VirtualTee { measurement: VIRTUAL }.evidence(&report_data).unwrap(),
             replaces: None,
             retired_committed: false,
+            role: NodeRole::Voter,
+            admitted_ms: 0,
         };
         let member = SigningKey::generate(&self.crypto, Curve::P384);
         Founding {
-            network: Network { name: "test".to_owned(), chunk_bytes: 1 << 20, ledgers: Vec::new() },
+            network: Network {
+                name: "test".to_owned(),
+                chunk_bytes: 1 << 20,
+                ledgers: Vec::new(),
+                resume: ResumePolicy::default(),
+                swap_interval_ms: 0,
+            },
             members: vec![FoundingActor { certificate: certificate(&member), data: serde_json::Value::Null }],
             participants: Vec::new(),
             virtual_measurements: Vec::new(),
@@ -138,6 +146,8 @@ impl Ledger {
             addresses: addresses(),
             config: Digest::ZERO,
             nonce,
+            swaps: None,
+            role: NodeRole::Voter,
         }
     }
 
@@ -149,7 +159,7 @@ impl Ledger {
         let key = SigningKey::generate(&self.crypto, Curve::P256);
         let applicant = self.applicant(self.source(kind, machine).as_ref(), &key, index);
         let verified = self.verify(&applicant, AT + u64::from(index))?;
-        let _: Standing = self.commit(|tx| coco_governance::admit(tx, &applicant, &verified, "pem"))?;
+        let _: Standing = self.commit(|tx| coco_governance::admit(tx, &applicant, &verified, "pem", 0))?;
         Ok((key, applicant.public_key.node_id()))
     }
 
@@ -248,7 +258,7 @@ fn evidence_that_was_verified_before_a_vote_does_not_admit_after_it() {
     let verified = ledger.verify(&applicant, AT).unwrap();
     let newer = ledger.intel.collateral(&ledger.intel.publication(AT))[4].clone();
     ledger.submit(&newer, AT);
-    let late = ledger.commit(|tx| coco_governance::admit(tx, &applicant, &verified, "pem"));
+    let late = ledger.commit(|tx| coco_governance::admit(tx, &applicant, &verified, "pem", 0));
     assert!(matches!(late, Err(Error::NotAdmitted(why)) if why.contains("changed meanwhile")));
     let other_service = SigningKey::generate(&ledger.crypto, Curve::P384);
     let state = &mut ledger.store.snapshot();

@@ -171,6 +171,15 @@ impl SignatureTransaction {
         Ok(Some(signature))
     }
 
+    /// Checks the service's signature over `root`, which the caller computed from the transactions themselves. It covers all of
+    /// them; who the node was is not looked at.
+    pub fn verify_service(&self, service: &PublicKey, root: &Digest) -> Result<(), Error> {
+        if self.node.root != *root {
+            return Err(Error::RootMismatch { txid: self.txid, signed: self.node.root, computed: *root });
+        }
+        verify_service_signature(&self.cose, service, self.txid, root)
+    }
+
     fn check_consistent(&self) -> Result<(), &'static str> {
         if (self.node.view, self.node.seqno) != (self.txid.view, self.txid.seqno) {
             return Err("the node signed another transaction");

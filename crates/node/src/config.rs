@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use coco_governance::attestation::AttestationGenesis;
+use coco_governance::{NodeRole, ResumePolicy};
 use coco_types::limits;
 use serde::{Deserialize, Serialize};
 
@@ -18,6 +19,9 @@ pub struct NodeConfig {
     pub data: PathBuf,
     pub listen: Listen,
     pub start: Start,
+    /// `voter`, or `reader`: a node that keeps the ledger and serves reads, and is never counted.
+    #[serde(default)]
+    pub role: NodeRole,
     #[serde(default)]
     pub timing: Timing,
     /// A snapshot of the state is taken when the ledger has grown by this much, at the end of a chunk. Bytes.
@@ -104,6 +108,12 @@ pub struct Genesis {
     pub opens_at_once: bool,
     #[serde(default = "chunk_bytes")]
     pub chunk_bytes: u64,
+    /// Whether replicas may go on by themselves after no majority of them was alive, and despite how many old disks.
+    #[serde(default)]
+    pub resume: ResumePolicy,
+    /// Between two swaps at the same place, milliseconds.
+    #[serde(default = "swap_interval_ms")]
+    pub swap_interval_ms: u64,
     /// Genesis of each hosted ledger by name, in the protocol's own form.
     pub ledgers: BTreeMap<String, serde_json::Value>,
 }
@@ -123,4 +133,8 @@ fn snapshot_bytes() -> u64 {
 
 fn chunk_bytes() -> u64 {
     limits::CHUNK_BYTES
+}
+
+fn swap_interval_ms() -> u64 {
+    limits::SWAP_INTERVAL_MS
 }

@@ -41,6 +41,10 @@ pub enum ReplicaEvent {
         seqno: Seqno,
         reply: Box<dyn FnOnce(bool) + Send>,
     },
+    /// A replica that comes back found no primary here.
+    AskedByReturning,
+    /// A member ends the whole network: nobody is left to hand over to.
+    StopNetwork,
     /// Hand over the lead if this is the primary, then stop.
     Stop,
 }

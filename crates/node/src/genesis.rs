@@ -31,6 +31,8 @@ pub fn founding(genesis: &Genesis, founder: Founder) -> Result<Founding, String>
             name: genesis.name.clone(),
             chunk_bytes: genesis.chunk_bytes,
             ledgers: genesis.ledgers.keys().cloned().collect(),
+            resume: genesis.resume,
+            swap_interval_ms: genesis.swap_interval_ms,
         },
         members: genesis.members.iter().map(actor).collect(),
         participants: genesis.participants.iter().map(actor).collect(),

@@ -15,6 +15,7 @@ use coco_types::{ReplicaId, TxId, View};
 use crossbeam_channel::{Sender, TrySendError};
 use parking_lot::RwLock;
 
+use crate::comeback::Plan;
 use crate::events::{ExecutorEvent, ReplicaEvent};
 use crate::front::Visible;
 use crate::history::NodeHistory;
@@ -41,6 +42,8 @@ pub struct Standing {
     pub primary: Option<ReplicaId>,
     pub is_primary: bool,
     pub voters: BTreeSet<ReplicaId>,
+    /// Votes; a reader listens.
+    pub in_place: bool,
     /// Replicas that the primary has heard of lately; empty on a backup.
     pub answering: BTreeSet<ReplicaId>,
     /// Index of each replica's node in the network.
@@ -62,6 +65,8 @@ pub struct Shared {
     pub executor: Sender<ExecutorEvent>,
     pub replica: Sender<ReplicaEvent>,
     pub peers: Arc<dyn Peers>,
+    /// How this replica came back, if by a resume.
+    pub resumed: Option<Plan>,
     pub clock: Arc<dyn Fn() -> u64 + Send + Sync>,
 }
 

@@ -17,6 +17,9 @@ pub struct Identity {
     pub node_key: SigningKey,
     pub node_certificate: Certificate,
     pub service: ServiceSecrets,
+    /// It has a consensus log, and may have spoken. From then on it never starts without that log as if it were new: it would vote
+    /// twice, or found a second network.
+    pub begun: bool,
 }
 
 /// What every trusted node holds.
@@ -45,6 +48,7 @@ struct Stored {
     node_key: String,
     node_certificate: String,
     service: StoredService,
+    begun: bool,
 }
 
 /// The service's secrets in the form in which they travel (sealed) to a joining node.
@@ -62,6 +66,7 @@ impl Identity {
             node_key: hex::encode(&*self.node_key.to_pkcs8_der()),
             node_certificate: self.node_certificate.to_pem(),
             service: self.service.to_stored(),
+            begun: self.begun,
         };
         let plain = Zeroizing::new(serde_json::to_vec(&stored).expect("an identity has only string keys"));
         let mut nonce = Nonce([0; 12]);
@@ -84,6 +89,7 @@ impl Identity {
             node_key: signing_key(&stored.node_key)?,
             node_certificate: Certificate::from_pem(&stored.node_certificate).map_err(unreadable)?,
             service: ServiceSecrets::from_stored(&stored.service)?,
+            begun: stored.begun,
         }))
     }
 }
@@ -161,6 +167,7 @@ mod tests {
             node_certificate: certificate.clone(),
             node_key,
             service: ServiceSecrets { key: service_key, certificate, ledger_secret: SymmetricKey::generate(crypto) },
+            begun: false,
         }
     }
 

@@ -16,8 +16,8 @@ use coco_crypto::{
     Crypto, Domain, EXCHANGE_KEY_BYTES, ExchangeKey, PublicKey, SigningKey, SymmetricKey, constant_time_eq,
     hkdf_sha256, hmac_sha256, sha256,
 };
-use coco_governance::{Addresses, Applicant};
-use coco_types::{Digest, ReplicaId};
+use coco_governance::{Addresses, Applicant, NodeRole};
+use coco_types::{Digest, NodeId, ReplicaId};
 use serde::{Deserialize, Serialize};
 
 /// A challenge is good for this long.
@@ -45,6 +45,20 @@ pub struct JoinRequest {
     pub config: Digest,
     pub nonce: Digest,
     pub evidence: Evidence,
+    /// The node that it was until now, and whose folder it keeps.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub swaps: Option<NodeId>,
+    #[serde(default)]
+    pub role: NodeRole,
+}
+
+/// What a joining node says about itself besides its keys.
+#[derive(Clone, Copy, Debug)]
+pub struct Place {
+    pub index: u32,
+    pub addresses: Addresses,
+    pub swaps: Option<NodeId>,
+    pub role: NodeRole,
 }
 
 /// The answer: a [`JoinAnswer`] sealed to the exchange key, hex.
@@ -110,7 +124,7 @@ pub fn request(
     node_key: &SigningKey,
     exchange: &ExchangeKey,
     service: &PublicKey,
-    place: (u32, Addresses),
+    place: Place,
     config: Digest,
     nonce: Digest,
 ) -> Result<JoinRequest, JoinError> {
@@ -123,7 +137,7 @@ pub fn request(
         nonce: Some(nonce.0),
     };
     let evidence = source.evidence(&binding.report_data()).map_err(|error| JoinError::Refused(error.to_string()))?;
-    let (index, addresses) = place;
+    let Place { index, addresses, swaps, role } = place;
     let exchange_key = hex::encode(exchange.public());
     Ok(JoinRequest {
         public_key: node_key.public_key().to_pem(),
@@ -133,6 +147,8 @@ pub fn request(
         config,
         nonce,
         evidence,
+        swaps,
+        role,
     })
 }
 
@@ -154,6 +170,8 @@ pub fn applicant(body: &[u8], ledger_secret: &SymmetricKey, now_ms: u64) -> Resu
         config: request.config,
         nonce: request.nonce.0,
         evidence: request.evidence,
+        swaps: request.swaps,
+        role: request.role,
     })
 }
 
@@ -207,8 +225,8 @@ mod tests {
         let addresses = Addresses { api: "127.0.0.1:8000".parse().unwrap(), peers: "127.0.0.1:8100".parse().unwrap() };
         let tee = VirtualTee { measurement: Digest([7; 32]) };
         let nonce = challenge(&crypto, &secret, 0);
-        let request =
-            request(&tee, &node_key, &exchange, service.public_key(), (1, addresses), Digest::ZERO, nonce).unwrap();
+        let place = Place { index: 1, addresses, swaps: None, role: NodeRole::Reader };
+        let request = request(&tee, &node_key, &exchange, service.public_key(), place, Digest::ZERO, nonce).unwrap();
         let applicant = applicant(&serde_json::to_vec(&request).unwrap(), &secret, 0).unwrap();
         let mut state = coco_kv::Store::new().snapshot();
         let mut verify = |service: &SigningKey| {

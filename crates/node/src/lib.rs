@@ -1,6 +1,7 @@
 //! One node: its synchronous machines, and the shell that runs them.
 
 pub mod archive;
+pub mod comeback;
 pub mod config;
 pub mod events;
 pub mod executor;
@@ -11,11 +12,13 @@ pub mod handle;
 pub mod history;
 pub mod identity;
 pub mod join;
+pub mod known;
 pub mod ledger;
 pub mod machines;
 pub mod preparation;
 mod reconciler;
 pub mod replica;
+pub mod reuse;
 pub mod shell;
 mod submissions;
 pub mod wire;

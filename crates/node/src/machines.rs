@@ -92,18 +92,12 @@ impl Machines {
     /// Opens a node's folder. A folder without a log is a new replica: the first of its network, or a joiner.
     pub fn open(parts: Parts<'_>) -> Result<Self, OpenError> {
         let service = parts.identity.service.certificate.public_key();
-        archive::install(
-            &parts.snapshot_disk,
-            &parts.ledger_disk,
-            &parts.log_disk,
-            &entry_keys(parts.identity),
-            service,
-            parts.identity.replica,
-        )?;
+        install_received(&parts.snapshot_disk, &parts.ledger_disk, &parts.log_disk, parts.identity)?;
         let ledger_disk = parts.ledger_disk.clone();
+        let durable = coco_consensus::durable_seqno(parts.log_disk.as_ref())?.unwrap_or(Seqno::ZERO);
         let (ledger, _report) = NodeLedger::open(
             parts.ledger_disk,
-            Seqno::ZERO,
+            durable,
             parts.identity,
             parts.crypto.clone(),
             parts.chunk_bytes,
@@ -146,6 +140,17 @@ impl Machines {
         }
         Ok(Self { replica, executor, front, archive, visible, ledger, history, store, restored_from: at })
     }
+}
+
+/// Begins anew at a snapshot that was received before the process ended, if one was.
+pub fn install_received(
+    snapshots: &Arc<dyn Disk>,
+    ledger: &Arc<dyn Disk>,
+    log: &Arc<dyn Disk>,
+    identity: &Identity,
+) -> Result<(), OpenError> {
+    let service = identity.service.certificate.public_key();
+    archive::install(snapshots, ledger, log, &entry_keys(identity), service, identity.replica)
 }
 
 fn open_consensus(
@@ -257,7 +262,7 @@ mod tests {
         let certificate = self_signed_service_certificate(crypto, &key, "test", validity, &[]).unwrap();
         let ledger_secret = SymmetricKey::generate(crypto);
         let service = ServiceSecrets { key, certificate: certificate.clone(), ledger_secret };
-        Identity { replica: ReplicaId(1), node_key, node_certificate: certificate, service }
+        Identity { replica: ReplicaId(1), node_key, node_certificate: certificate, service, begun: false }
     }
 
     #[test]

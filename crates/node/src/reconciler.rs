@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use coco_consensus::{Consensus, Membership, MembershipChange, PeerProgress};
-use coco_governance::{NodeRow, NodeStatus};
+use coco_governance::{NodeRole, NodeRow, NodeStatus};
 use coco_types::{NodeId, ReplicaId};
 
 /// One step towards what governance wants.
@@ -18,14 +18,33 @@ pub enum Step {
     Gone(NodeId),
 }
 
-/// What the primary should do next, given every node that ever was; `None` if all is as it should be, or must wait.
-pub fn next_step(consensus: &Consensus, own: ReplicaId, nodes: &[NodeRow]) -> Option<Step> {
+/// What the primary should do next, given every node that ever was; `None` if all is as it should be, or must wait. A joiner that
+/// is silent for `patience_ticks` has failed.
+pub fn next_step(consensus: &Consensus, own: ReplicaId, nodes: &[NodeRow], patience_ticks: u64) -> Option<Step> {
     let membership = consensus.membership();
     if membership.is_joint() {
         let leaving = !membership.voters.contains(&own);
         return Some(if leaving { Step::HandOver(heir(consensus)?) } else { Step::LeaveJoint });
     }
-    plan(membership, &consensus.progress(), nodes)
+    let peers = consensus.progress();
+    failed_joiner(membership, &peers, nodes, patience_ticks).or_else(|| plan(membership, &peers, nodes))
+}
+
+/// Admitted in the place of a voter that still answers, and never heard of since: whoever asked for it has gone, and its key with it.
+fn failed_joiner(membership: &Membership, peers: &[PeerProgress], nodes: &[NodeRow], patience: u64) -> Option<Step> {
+    let peer = |replica| peers.iter().find(|peer| peer.id == replica);
+    let answers = |replica| peer(replica).is_none_or(|peer| peer.recent_active);
+    let place_is_kept = |joiner: &NodeRow| {
+        let replaced = replaced_by(joiner, nodes);
+        let mut voters = nodes.iter().filter(|node| membership.voters.contains(&node.info.replica));
+        voters.any(|node| replaced.contains(&node.id) && answers(node.info.replica))
+    };
+    let failed = |node: &&NodeRow| {
+        let silent = peer(node.info.replica).is_some_and(|peer| peer.silent_ticks >= patience);
+        let joins = node.info.status == NodeStatus::Trusted && membership.learners.contains(&node.info.replica);
+        joins && silent && place_is_kept(node)
+    };
+    nodes.iter().find(failed).map(|node| Step::Gone(node.id))
 }
 
 /// The voter that has most of the log and answers: who should lead next.
@@ -38,7 +57,11 @@ pub fn heir(consensus: &Consensus) -> Option<ReplicaId> {
 
 fn plan(membership: &Membership, peers: &[PeerProgress], nodes: &[NodeRow]) -> Option<Step> {
     let is_voter = |node: &&NodeRow| membership.voters.contains(&node.info.replica);
-    let replaced: BTreeSet<NodeId> = nodes.iter().filter(is_voter).flat_map(|node| replaced_by(node, nodes)).collect();
+    // A reader is in its place as soon as it listens.
+    let listens =
+        |node: &&NodeRow| node.info.role == NodeRole::Reader && membership.learners.contains(&node.info.replica);
+    let in_place = |node: &&NodeRow| is_voter(node) || listens(node);
+    let replaced: BTreeSet<NodeId> = nodes.iter().filter(in_place).flat_map(|node| replaced_by(node, nodes)).collect();
     let must_leave = |node: &&NodeRow| match node.info.status {
         NodeStatus::Pending => false,
         NodeStatus::Trusted => replaced.contains(&node.id),
@@ -55,7 +78,9 @@ fn plan(membership: &Membership, peers: &[PeerProgress], nodes: &[NodeRow]) -> O
     if let Some(newcomer) = wanted.iter().find(|id| !membership.contains(**id)) {
         return Some(Step::Change(MembershipChange::AddLearner(*newcomer)));
     }
-    let promote = caught_up_learner(membership, peers, &wanted);
+    let votes = |node: &&NodeRow| stays(node) && node.info.role == NodeRole::Voter;
+    let voting: BTreeSet<ReplicaId> = nodes.iter().filter(votes).map(|node| node.info.replica).collect();
+    let promote = caught_up_learner(membership, peers, &voting);
     let mut remove: BTreeSet<ReplicaId> = membership.voters.difference(&wanted).copied().collect();
     if let Some(taker) = nodes.iter().find(|node| Some(node.info.replica) == promote) {
         let taken = replaced_by(taker, nodes);
@@ -129,6 +154,35 @@ mod tests {
     }
 
     #[test]
+    fn a_reader_stays_a_learner_and_takes_the_place_of_the_one_before_it() {
+        let reader = |replica, replaces| {
+            let node = node(replica, replaces);
+            NodeRow { info: NodeInfo { role: NodeRole::Reader, ..node.info }, ..node }
+        };
+        let nodes = [node(1, None), node(2, None), node(3, None), reader(4, None)];
+        assert_eq!(step(&[1, 2, 3], &[], &nodes), Some(Step::Change(MembershipChange::AddLearner(ReplicaId(4)))));
+        assert_eq!(step(&[1, 2, 3], &[4], &nodes), None);
+        let nodes = [node(1, None), node(2, None), node(3, None), reader(4, None), reader(5, Some(4))];
+        assert_eq!(step(&[1, 2, 3], &[4], &nodes), Some(Step::Change(MembershipChange::AddLearner(ReplicaId(5)))));
+        assert_eq!(
+            step(&[1, 2, 3], &[4, 5], &nodes),
+            Some(Step::Change(MembershipChange::RemoveLearner(ReplicaId(4))))
+        );
+        assert_eq!(step(&[1, 2, 3], &[5], &nodes), Some(Step::Gone(nodes[3].id)));
+    }
+
+    #[test]
+    fn a_joiner_that_never_comes_gives_the_place_back_to_a_voter_that_answers() {
+        let nodes = [node(1, None), node(2, None), node(3, None), node(4, Some(1))];
+        let silent = PeerProgress { silent_ticks: 100, ..peer(4, false) };
+        let members = membership(&[1, 2, 3], &[4]);
+        let failed = |peers: &[PeerProgress], patience| failed_joiner(&members, peers, &nodes, patience);
+        assert_eq!(failed(&[silent, peer(1, true)], 100), Some(Step::Gone(nodes[3].id)));
+        assert_eq!(failed(&[silent, peer(1, true)], 101), None);
+        assert_eq!(failed(&[silent, peer(1, false)], 100), None, "whoever held the place is silent too");
+    }
+
+    #[test]
     fn a_retired_node_leaves_and_is_then_marked_as_gone_once() {
         let nodes = [retired(1, false), node(2, None), node(3, None)];
         assert_eq!(step(&[1, 2, 3], &[], &nodes), Some(joint(&[], &[1])));
@@ -174,6 +228,8 @@ mod tests {
             quote_info: evidence.expect("virtual evidence is always to be had"),
             replaces: replaces.map(node_id),
             retired_committed: false,
+            role: Default::default(),
+            admitted_ms: 0,
         };
         NodeRow { id: node_id(replica), info }
     }

@@ -24,7 +24,7 @@ use coco_governance::NodeRow;
 use coco_kv::{Snapshot, Store};
 use coco_ledger::{SnapshotHead, SnapshotPlace};
 use coco_protocol::{CommittedBatch, CommittedTransaction};
-use coco_types::{ReplicaId, Seqno, TxId, View, WriteSet};
+use coco_types::{ReplicaId, Seqno, TxId, View, WriteSet, limits};
 
 use crate::archive::{Kept, SnapshotJob, SnapshotPlan, Taken, start_point};
 use crate::executor::ExecutedBatch;
@@ -251,6 +251,12 @@ impl Replica {
         self.turn()
     }
 
+    /// Stands for election now, if nothing speaks against it.
+    pub fn campaign(&mut self) -> Result<(), Fault> {
+        self.consensus.campaign();
+        self.turn()
+    }
+
     pub fn take_effects(&mut self) -> Vec<Effect> {
         std::mem::take(&mut self.effects)
     }
@@ -417,8 +423,11 @@ impl Replica {
         if !self.is_leading() || self.committed == TxId::default() {
             return Ok(());
         }
-        let nodes = NodeRow::all(&mut self.store.snapshot())?;
-        match reconciler::next_step(&self.consensus, self.id, &nodes) {
+        let mut state = self.store.snapshot();
+        let nodes = NodeRow::all(&mut state)?;
+        let interval_ms = coco_governance::Network::read(&mut state)?.map_or(0, |network| network.swap_interval_ms);
+        let patience_ticks = interval_ms.saturating_mul(JOINER_PATIENCE_INTERVALS) / limits::TICK_MS;
+        match reconciler::next_step(&self.consensus, self.id, &nodes, patience_ticks) {
             None => return Ok(()),
             // Refusals are transient (a change is in progress): the next tick tries again.
             Some(Step::Change(change)) => drop(self.consensus.propose_membership(&change)),
@@ -435,6 +444,8 @@ impl Replica {
     }
 }
 
+/// A joiner may be silent for so many swap intervals: it reads its folder before it answers.
+const JOINER_PATIENCE_INTERVALS: u64 = 5;
 /// Batches on their way to the front; beyond it, applying waits and the primary's flow control sees a slow peer.
 const UNDELIVERED_MAX: usize = 256;
 

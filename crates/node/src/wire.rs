@@ -21,6 +21,10 @@ pub mod kind {
     pub const GOVERN: u16 = 5;
     /// [`super::PieceRequest`], answered by a [`super::PieceAnswer`], or by nothing if the file is not there.
     pub const PIECE: u16 = 6;
+    /// A question of a replica that comes back: see [`crate::comeback`].
+    pub const RETURNING: u16 = 7;
+    /// The network ends; answered by nothing.
+    pub const STOP: u16 = 8;
 }
 
 /// Bytes that are not what was expected.

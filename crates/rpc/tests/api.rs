@@ -11,6 +11,7 @@ use coco_crypto::{Certificate, Curve, SigningKey, SystemCrypto, Validity, self_s
 use coco_protocol::{ApiError, Caller, Identity as Proved, TransactionStatus};
 use coco_rpc::endpoints::{
     Attestation, NetworkInfo, NodeApi, NodeEndpoints, NodeEntry, NodeInfo, NodeStateInfo, Receipt, ReceiptAnswer,
+    StoppedNetwork,
 };
 use coco_rpc::tls::{Identity, api_config};
 use coco_rpc::{Listener, ListenerLimits};
@@ -114,6 +115,12 @@ impl NodeApi for Node {
             "caller": caller, "certificate": certificate.map_or(0, |der| der.len()), "body": body.len(),
         });
         reply(Ok(Bytes::from(body.to_string())));
+    }
+
+    fn stop_network(&self, caller: &Caller, reply: Box<dyn FnOnce(Result<StoppedNetwork, ApiError>) + Send>) {
+        let refused = ApiError::new(StatusCode::FORBIDDEN, "AuthorizationFailed", "members only");
+        let stopped = StoppedNetwork { stopping: vec![0], silent: vec![1] };
+        reply(if *caller == Caller::Anonymous { Err(refused) } else { Ok(stopped) });
     }
 }
 

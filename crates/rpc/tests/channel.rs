@@ -264,20 +264,39 @@ async fn a_rotated_service_is_trusted_once_the_owner_says_so() {
 }
 
 #[tokio::test]
+async fn who_looks_for_another_replica_is_told_and_ends_no_connection() {
+    let service = Service::new();
+    let (a, b) = (start(1, &service.issue(VALIDITY), &service), start(2, &service.issue(VALIDITY), &service));
+    a.dial(&[(2, b.channels.address()), (3, b.channels.address())]);
+    a.until_up(2).await;
+    let mut mistaken = dial_raw(&b, &service).await;
+    mistaken.write_all(&sized(&hello(1, 3))).await.expect("open");
+    let mut read = Vec::new();
+    let ended = tokio::time::timeout(PATIENCE, mistaken.read_to_end(&mut read)).await.expect("ended in time");
+    assert!(ended.is_err() || read == sized(&hello(2, 1)), "it learns who is here");
+    a.until_up(2).await;
+}
+
+fn hello(replica: u64, to: u64) -> Frame {
+    Frame::Hello { own: Hello { replica: ReplicaId(replica), node: 0 }, to: ReplicaId(to) }
+}
+
+#[tokio::test]
 async fn an_oversized_frame_or_one_out_of_place_ends_the_connection() {
     let service = Service::new();
     let target = start(1, &service.issue(VALIDITY), &service);
-    let hello = |replica| sized(&Frame::Hello(Hello { replica: ReplicaId(replica), node: 0 }));
+    let hello = |replica, to| sized(&hello(replica, to));
     let large = u32::try_from(limits::NODE_FRAME_BYTES_MAX + 1).expect("fits").to_le_bytes().to_vec();
     let no_response_is_owed = sized(&Frame::Response { id: 1, body: None });
     let nested = sized(&Frame::Part { last: true, bytes: Frame::Part { last: true, bytes: Bytes::new() }.encode() });
-    for (replica, bad) in [(2, large), (3, no_response_is_owed), (4, nested), (5, vec![1, 0, 0, 0, 99]), (6, hello(6))]
+    for (replica, bad) in
+        [(2, large), (3, no_response_is_owed), (4, nested), (5, vec![1, 0, 0, 0, 99]), (6, hello(6, 1))]
     {
         let mut stream = dial_raw(&target, &service).await;
-        stream.write_all(&[hello(replica), bad].concat()).await.expect("open");
+        stream.write_all(&[hello(replica, 1), bad].concat()).await.expect("open");
         let mut read = Vec::new();
         let ended = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut read)).await.expect("ended in time");
-        assert!(ended.is_err() || read == hello(1), "nothing but its hello");
+        assert!(ended.is_err() || read == hello(1, replica), "nothing but its hello");
     }
     let mut silent = dial_raw(&target, &service).await;
     silent.write_all(&sized(&Frame::Raft(Bytes::from_static(b"no hello")))).await.expect("open");

@@ -61,7 +61,7 @@ impl World {
                     // As the shell does: what was written stays, the machines are made anew.
                     self.node_mut(id).stop();
                     self.joiners_lose(id);
-                    self.start(id)?;
+                    self.run_machines(id)?;
                 }
             }
             ArchiveEffect::Whole => self.note(|| format!("{id} has the ledger before its snapshot")),

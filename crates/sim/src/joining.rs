@@ -7,12 +7,13 @@ use coco_attestation::platforms::virtual_tee::VirtualTee;
 use coco_attestation::{EvidenceSource, TeeKind};
 use coco_crypto::{Curve, SigningKey};
 use coco_governance::attestation::{self, BoundFacts};
-use coco_governance::{Applicant, NodeInfo, NodeRow, NodeStatus};
+use coco_governance::{Applicant, NodeInfo, NodeRole, NodeRow, NodeStatus, ResumePolicy};
 use coco_node::config::{Actor, Genesis};
 use coco_node::events::ExecutorEvent;
 use coco_node::executor::SystemCommand;
 use coco_node::genesis::{self, Founder};
-use coco_node::join;
+use coco_node::join::{self, Place};
+use coco_node::reuse::check_signed_roots;
 use coco_protocol::{Outcome, Protocol, Rejection, RejectionReason, Submitted};
 use coco_types::{Digest, NodeId, ReplicaId, TxId};
 
@@ -20,6 +21,18 @@ use crate::counter::Counter;
 use crate::invariants::Violation;
 use crate::node::{MEASUREMENT, Options, SimNode, VALIDITY};
 use crate::world::{Log, Waiter, World};
+
+/// Short, so that a run sees many.
+const SWAP_INTERVAL_MS: u64 = 500;
+
+/// Waits for its admission.
+pub struct Joiner {
+    /// The primary that it asked.
+    asked: ReplicaId,
+    node: SimNode,
+    /// The returning replica whose folder it keeps, and which ends with its admission.
+    keeps: Option<ReplicaId>,
+}
 
 /// Simulated time within which a quiet network must admit one more node.
 const ADMISSION_MS: u64 = 30_000;
@@ -52,15 +65,49 @@ impl World {
     /// Asks the primary to admit a fresh node at this place; if a node is there, the fresh one takes its place. It starts once it
     /// is admitted. Without a primary, its host has to try again.
     pub fn admit(&mut self, index: u32) -> Result<(), Violation> {
+        self.admit_as(index, NodeRole::Voter)
+    }
+
+    /// The same, in this role.
+    pub fn admit_as(&mut self, index: u32, role: NodeRole) -> Result<(), Violation> {
         let Some(primary) = self.primary() else {
             self.places_to_fill.push(index);
             return Ok(());
         };
         let seed = self.random.next();
-        let node = self.setting.node(ReplicaId(0), index, seed);
-        let command = self.admission(&node)?;
+        let mut node = self.setting.node(ReplicaId(0), index, seed);
+        node.role = role;
+        let command = self.admission(&node, None)?;
         let number = self.number();
-        self.joiners.insert(number, (primary, node));
+        self.joiners.insert(number, Joiner { asked: primary, node, keeps: None });
+        let reply = self.reply(primary, Waiter::Joiner(number));
+        self.tell_executor(primary, ExecutorEvent::System { command, reply });
+        Ok(())
+    }
+
+    /// A returning replica asks the primary to admit it as a fresh one, in its own place.
+    pub(crate) fn swap(&mut self, old: ReplicaId, now_ms: u64) -> Result<(), Violation> {
+        let refuse = |world: &mut Self| {
+            let returning = world.node_mut(old).returning.as_mut();
+            returning.into_iter().for_each(|returning| returning.swap_refused(now_ms));
+        };
+        let Some(primary) = self.primary().filter(|primary| self.is_heard_by(old, *primary)) else {
+            refuse(self);
+            return Ok(());
+        };
+        let service = self.setting.service_key.public_key();
+        let checked = self.nodes[&old].resting_ledger().and_then(|ledger| check_signed_roots(&ledger, service));
+        if let Err(error) = checked {
+            self.stop(old, &error.to_string());
+            return Ok(());
+        }
+        let seed = self.random.next();
+        let mut node = self.setting.node(ReplicaId(0), self.nodes[&old].index, seed);
+        node.take_folder_of(&self.nodes[&old]);
+        let command = self.admission(&node, Some(self.nodes[&old].node_id()))?;
+        let number = self.number();
+        self.node_mut(old).joining = Some(number);
+        self.joiners.insert(number, Joiner { asked: primary, node, keeps: Some(old) });
         let reply = self.reply(primary, Waiter::Joiner(number));
         self.tell_executor(primary, ExecutorEvent::System { command, reply });
         Ok(())
@@ -113,23 +160,72 @@ impl World {
 
     /// A joiner that was not told that it is admitted gives up, and its key with it. Its host tries again with another.
     pub(crate) fn joiner_is_answered(&mut self, number: u64, answer: &Submitted) -> Result<(), Violation> {
-        let Some((_, node)) = self.joiners.remove(&number) else { return Ok(()) };
+        let Some(Joiner { node, keeps, .. }) = self.joiners.remove(&number) else { return Ok(()) };
+        if let Some(old) = keeps {
+            return self.swap_is_answered(old, number, node, answer);
+        }
         let Submitted::Committed { response, .. } = answer else {
             self.note(|| format!("a joiner gives up: {answer:?}"));
             self.places_to_fill.push(node.index);
             return Ok(());
         };
-        let id = response.first_chunk().map(|bytes| ReplicaId(u64::from_be_bytes(*bytes)));
-        let id = id.ok_or_else(|| Violation("an admission was answered without a replica id".to_owned()))?;
+        let id = admitted_id(response)?;
         self.note(|| format!("{id} joins at place {}", node.index));
-        self.nodes.insert(id, node.admitted_as(id));
+        let mut node = node.admitted_as(id);
+        // The answer names the others.
+        node.known = self.members();
+        self.nodes.insert(id, node);
         self.start(id)
+    }
+
+    /// The process that asked may be gone: then nobody has the fresh replica's keys.
+    fn swap_is_answered(
+        &mut self,
+        old: ReplicaId,
+        number: u64,
+        node: SimNode,
+        answer: &Submitted,
+    ) -> Result<(), Violation> {
+        if self.nodes[&old].joining != Some(number) {
+            return Ok(());
+        }
+        let now_ms = self.now_ms();
+        let returning = &mut self.node_mut(old).returning;
+        let Submitted::Committed { response, .. } = answer else {
+            returning.iter_mut().for_each(|returning| returning.swap_refused(now_ms));
+            self.node_mut(old).joining = None;
+            return Ok(());
+        };
+        let id = admitted_id(response)?;
+        self.note(|| format!("{old} comes back as {id}"));
+        self.node_mut(old).stop();
+        self.node_mut(old).removed = true;
+        let node = node.admitted_as(id);
+        let failed = |error: &dyn std::fmt::Display| Violation(format!("{old} cannot come back as {id}: {error}"));
+        let mut log = node.resting_log().map_err(|error| failed(&error))?;
+        log.hand_to_fresh_replica().map_err(|error| failed(&error))?;
+        drop(log);
+        self.nodes.insert(id, node);
+        self.counts.came_back += 1;
+        self.swapping.insert(id);
+        self.run_machines(id)
     }
 
     /// The node that these joiners asked is gone, and its answer with it.
     pub(crate) fn joiners_lose(&mut self, asked: ReplicaId) {
-        let lost = self.joiners.extract_if(.., |_, (primary, _)| *primary == asked);
-        self.places_to_fill.extend(lost.map(|(_, (_, node))| node.index));
+        let now_ms = self.now_ms();
+        let lost: Vec<_> = self.joiners.extract_if(.., |_, joiner| joiner.asked == asked).collect();
+        for (number, Joiner { node, keeps, .. }) in lost {
+            let Some(old) = keeps else {
+                self.places_to_fill.push(node.index);
+                continue;
+            };
+            let old = self.node_mut(old);
+            if old.joining == Some(number) {
+                old.joining = None;
+                old.returning.iter_mut().for_each(|returning| returning.swap_refused(now_ms));
+            }
+        }
     }
 
     /// What the shell does about [`coco_node::replica::Effect::Gone`].
@@ -161,6 +257,8 @@ impl World {
             constitution: None,
             opens_at_once: true,
             chunk_bytes: self.setting.options.chunk_bytes,
+            resume: ResumePolicy { allowed: true, rolled_back_disks: self.setting.options.rolled_back_disks },
+            swap_interval_ms: SWAP_INTERVAL_MS,
             ledgers: [("counter".to_owned(), serde_json::Value::Null)].into(),
         };
         let bound = BoundFacts { exchange_key: Vec::new(), service: None, config: Digest::ZERO, nonce: None };
@@ -174,6 +272,8 @@ impl World {
             quote_info: first.evidence(&report_data),
             replaces: None,
             retired_committed: false,
+            role: Default::default(),
+            admitted_ms: 0,
         };
         let founder = Founder {
             node: NodeRow { id: first.node_id(), info },
@@ -187,12 +287,12 @@ impl World {
     }
 
     /// What a node's join request leads to on the primary.
-    fn admission(&self, node: &SimNode) -> Result<SystemCommand, Violation> {
+    fn admission(&self, node: &SimNode, swaps: Option<NodeId>) -> Result<SystemCommand, Violation> {
         let failed = |error: &dyn std::fmt::Display| Violation(format!("admission: {error}"));
         let crypto = self.setting.crypto.as_ref();
         let exchange = coco_crypto::ExchangeKey::generate(crypto);
         let nonce = join::challenge(crypto, &self.setting.ledger_secret, self.now_ms());
-        let place = (node.index, node.addresses());
+        let place = Place { index: node.index, addresses: node.addresses(), swaps, role: node.role };
         let virtual_tee = VirtualTee { measurement: MEASUREMENT };
         let tee = self.tees.get(&node.index).map_or(&virtual_tee as &dyn EvidenceSource, |tee| tee.as_ref());
         let service = self.setting.service_key.public_key();
@@ -207,11 +307,17 @@ impl World {
         let verified = attestation::verify_applicant(state, &applicant, service, self.now_ms() / 1000)
             .map_err(|error| failed(&error))?;
         let certificate = node.identity.node_certificate.to_pem();
-        Ok(Box::new(move |tx, _| {
-            let standing = coco_governance::admit(tx, &applicant, &verified, &certificate).map_err(refused)?;
+        Ok(Box::new(move |tx, context| {
+            let standing =
+                coco_governance::admit(tx, &applicant, &verified, &certificate, context.now_ms).map_err(refused)?;
             Ok(Outcome { claims: None, response: standing.replica.0.to_be_bytes().to_vec().into() })
         }))
     }
+}
+
+fn admitted_id(response: &[u8]) -> Result<ReplicaId, Violation> {
+    let id = response.first_chunk().map(|bytes| ReplicaId(u64::from_be_bytes(*bytes)));
+    id.ok_or_else(|| Violation("an admission was answered without a replica id".to_owned()))
 }
 
 fn refused(error: impl std::fmt::Display) -> Rejection {

@@ -16,6 +16,7 @@ mod model;
 mod network;
 mod node;
 mod random;
+mod returning;
 mod run;
 mod status;
 mod step;

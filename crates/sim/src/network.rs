@@ -21,7 +21,16 @@ pub struct Network {
 pub struct Envelope {
     pub from: ReplicaId,
     pub to: ReplicaId,
+    pub kind: Kind,
     pub message: Bytes,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Consensus,
+    /// Of a replica that returns, and what it is answered.
+    Question,
+    Answer,
 }
 
 impl Network {

@@ -1,23 +1,26 @@
 //! One simulated node: real machines over simulated disks, and what waits for each of them.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use coco_attestation::platforms::virtual_tee::VirtualTee;
 use coco_attestation::{Evidence, EvidenceSource, ReportData};
-use coco_consensus::{Config, Guards, Persist};
+use coco_consensus::{Config, Guards, Persist, Resume};
 use coco_crypto::{
     Certificate, Crypto, Curve, NodeCertificateRequest, SeededCrypto, SigningKey, SymmetricKey, Validity,
     issue_node_certificate, self_signed_service_certificate,
 };
 use coco_disk::{Disk, MemoryDisk};
-use coco_governance::Addresses;
 use coco_governance::attestation::AttestationGenesis;
+use coco_governance::{Addresses, NodeRole};
 use coco_ledger::MemoryHistory;
 use coco_node::archive::{ArchiveEvent, SnapshotLimits, Taken};
+use coco_node::comeback::{Plan, Returning};
 use coco_node::events::ExecutorEvent;
 use coco_node::executor::{BatchLimits, ExecutedBatch};
 use coco_node::identity::{Identity, ServiceSecrets};
-use coco_node::machines::{Machines, OpenError, Parts};
+use coco_node::ledger::NodeLedger;
+use coco_node::machines::{self, Machines, OpenError, Parts};
 use coco_node::replica::Delivery;
 use coco_types::{Digest, NodeId, ReplicaId, Seqno, TxId};
 use parking_lot::Mutex;
@@ -42,6 +45,12 @@ pub struct Options {
     pub attestation: AttestationGenesis,
     /// When the world begins, milliseconds since 1970.
     pub start_ms: u64,
+    /// A restarted replica asks before it acts. Off: it goes on from its disk.
+    pub ask_before_acting: bool,
+    /// What the members chose to tolerate: disks that show an old state, between two completed resumes.
+    pub rolled_back_disks: u32,
+    /// So many are put back, if the trouble is random.
+    pub disks_put_back: usize,
 }
 
 impl Default for Options {
@@ -55,6 +64,9 @@ impl Default for Options {
             lying_disks: false,
             attestation: AttestationGenesis::default(),
             start_ms: 1_000_000,
+            ask_before_acting: true,
+            rolled_back_disks: 0,
+            disks_put_back: 0,
         }
     }
 }
@@ -74,7 +86,9 @@ pub struct SimNode {
     pub id: ReplicaId,
     /// Position in the network, from 0.
     pub index: u32,
+    pub role: NodeRole,
     pub identity: Identity,
+    chunk_bytes: u64,
     pub ledger_disk: MemoryDisk,
     pub log_disk: MemoryDisk,
     pub snapshot_disk: MemoryDisk,
@@ -83,9 +97,21 @@ pub struct SimNode {
     /// Syncs take as long as this is set.
     pub disk_hangs: bool,
     history_secret: SymmetricKey,
-    crypto: Arc<dyn Crypto>,
+    pub crypto: Arc<dyn Crypto>,
     clock: Arc<dyn Fn() -> u64 + Send + Sync>,
     pub machines: Option<Machines>,
+    /// Restarted, and asking how to come back.
+    pub returning: Option<Returning>,
+    /// The admission that it waits for, while returning by a swap.
+    pub joining: Option<u64>,
+    /// How it came back this time, if by a resume.
+    pub resumed: Option<Plan>,
+    /// The others, as it last knew them.
+    pub known: BTreeSet<ReplicaId>,
+    /// When a returning replica asked it last.
+    pub asked_ms: Option<u64>,
+    /// An old state of its disks.
+    pub image: Option<[MemoryDisk; 3]>,
     pub syncing: Inbox<Syncing>,
     pub for_executor: Inbox<ExecutorEvent>,
     pub for_front: Inbox<Delivery>,
@@ -162,7 +188,9 @@ impl Setting {
         SimNode {
             id,
             index,
-            identity: Identity { replica: id, node_key, node_certificate: certificate, service },
+            role: NodeRole::Voter,
+            identity: Identity { replica: id, node_key, node_certificate: certificate, service, begun: false },
+            chunk_bytes: self.options.chunk_bytes,
             ledger_disk: MemoryDisk::new(),
             log_disk: MemoryDisk::new(),
             snapshot_disk: MemoryDisk::new(),
@@ -172,6 +200,12 @@ impl Setting {
             crypto,
             clock: Arc::new(move || *now_ms.lock()),
             machines: None,
+            returning: None,
+            joining: None,
+            resumed: None,
+            known: BTreeSet::new(),
+            asked_ms: None,
+            image: None,
             syncing: Inbox::default(),
             for_executor: Inbox::default(),
             for_front: Inbox::default(),
@@ -231,9 +265,44 @@ impl SimNode {
         Ok(())
     }
 
+    /// The folder of a node that was here before, for a fresh replica.
+    pub fn take_folder_of(&mut self, old: &Self) {
+        self.ledger_disk = old.ledger_disk.clone();
+        self.log_disk = old.log_disk.clone();
+        self.snapshot_disk = old.snapshot_disk.clone();
+        self.history = old.history.clone();
+        self.history_secret = old.history_secret.clone();
+        self.known = old.known.clone();
+        self.role = old.role;
+    }
+
+    pub fn runs(&self) -> bool {
+        self.machines.is_some() || self.returning.is_some()
+    }
+
+    /// The log, while nothing runs on it.
+    pub fn resting_log(&self) -> Result<Resume, OpenError> {
+        let ledger = self.resting_ledger()?;
+        Ok(Resume::open(self.id, Arc::new(self.log_disk.clone()), ledger.batch_store())?)
+    }
+
+    pub fn resting_ledger(&self) -> Result<Arc<NodeLedger>, OpenError> {
+        let disks = [&self.snapshot_disk, &self.ledger_disk, &self.log_disk];
+        let [snapshots, ledger, log] = disks.map(|disk| -> Arc<dyn Disk> { Arc::new(disk.clone()) });
+        machines::install_received(&snapshots, &ledger, &log, &self.identity)?;
+        let durable = coco_consensus::durable_seqno(&self.log_disk)?.unwrap_or_default();
+        let disk = Arc::new(self.ledger_disk.clone());
+        let (crypto, clock) = (self.crypto.clone(), self.clock.clone());
+        Ok(NodeLedger::open(disk, durable, &self.identity, crypto, self.chunk_bytes, clock)?.0)
+    }
+
     /// The process ends, and with it all that was in memory. What was written but not synced stays, as after a kill.
     pub fn stop(&mut self) {
         self.machines = None;
+        self.returning = None;
+        self.joining = None;
+        self.resumed = None;
+        self.asked_ms = None;
         self.syncing.clear();
         self.for_executor.clear();
         self.for_front.clear();

@@ -1,6 +1,9 @@
 //! One seed from beginning to end: three nodes, trouble of every kind, then quiet, in which everything must be well again.
 
+use std::collections::BTreeSet;
+
 use coco_disk::Disk;
+use coco_governance::NodeRole;
 use coco_types::{Digest, ReplicaId, Seqno, TxId, View};
 
 use crate::faults::Faults;
@@ -72,11 +75,18 @@ impl World {
     fn make_trouble(&mut self) -> Result<(), Violation> {
         let members: Vec<ReplicaId> = self.members().into_iter().collect();
         let any = members[usize::try_from(self.random.below(members.len() as u64)).unwrap_or(0)];
-        if self.faults.crashes(&mut self.random) {
+        let may_crash = self.may_crash();
+        if self.faults.crashes(&mut self.random) && may_crash {
             if self.random.one_in(3) { self.kill(any) } else { self.crash(any) }
         }
-        if self.nodes[&any].machines.is_none() && self.random.one_in(60) {
+        if !self.nodes[&any].runs() && self.random.one_in(60) {
+            if self.put_back.len() < self.setting.options.disks_put_back && self.random.one_in(2) {
+                self.put_back(any);
+            }
             self.start(any)?;
+        }
+        if self.random.one_in(100) {
+            self.keep_image(any);
         }
         if self.faults.partitions(&mut self.random) {
             self.note(|| format!("{any} is cut off"));
@@ -92,10 +102,11 @@ impl World {
         if self.faults.hands_over(&mut self.random) {
             self.hand_over()?;
         }
-        if members.len() < NODES_MAX && self.joiners.is_empty() && self.faults.swaps(&mut self.random) {
+        let tolerant = self.setting.options.rolled_back_disks > 0;
+        if !tolerant && members.len() < NODES_MAX && self.joiners.is_empty() && self.faults.swaps(&mut self.random) {
             self.change_members(any)?;
         }
-        if self.faults.cuts_the_power(&mut self.random) {
+        if self.faults.cuts_the_power(&mut self.random) && may_crash {
             members.iter().for_each(|id| self.crash(*id));
         }
         if self.random.one_in(20) {
@@ -110,6 +121,16 @@ impl World {
             self.ask_status(any)?;
         }
         Ok(())
+    }
+
+    /// A network that tolerates old disks needs all its voters to resume: it does not survive a power cut while one of them is being
+    /// replaced, and is spared it.
+    fn may_crash(&mut self) -> bool {
+        if let Some(primary) = self.primary() {
+            let membership = self.membership(primary);
+            self.swapping.retain(|id| membership.is_joint() || !membership.voters.contains(id));
+        }
+        self.setting.options.rolled_back_disks == 0 || (self.swapping.is_empty() && self.joiners.is_empty())
     }
 
     /// Replaces a node, or adds one at a fourth place, or votes one out if there are four.
@@ -174,7 +195,7 @@ impl World {
         self.faults = Faults::none();
         self.network.heal();
         for id in self.members() {
-            if self.nodes[&id].machines.is_none() {
+            if !self.nodes[&id].runs() {
                 self.start(id)?;
             }
         }
@@ -207,8 +228,11 @@ impl World {
         let membership = self.membership(primary);
         let Some(machines) = &self.nodes[&primary].machines else { return false };
         let Ok(nodes) = coco_governance::current_nodes(&mut machines.visible.state()) else { return false };
-        let wanted = nodes.iter().map(|node| node.info.replica).collect();
-        !membership.is_joint() && membership.learners.is_empty() && membership.voters == wanted
+        let wanted = |role| -> BTreeSet<ReplicaId> {
+            nodes.iter().filter(|node| node.info.role == role).map(|node| node.info.replica).collect()
+        };
+        let settled = membership.voters == wanted(NodeRole::Voter) && membership.learners == wanted(NodeRole::Reader);
+        settled && !membership.is_joint()
     }
 
     /// Every member of the primary's configuration shows the same newest transaction.

@@ -31,6 +31,7 @@ impl SimNode {
             executor: bounded(0).0,
             replica: bounded(0).0,
             peers: Arc::new(NoPeers),
+            resumed: None,
             clock: Arc::new(|| 0),
         };
         Some(shared.transaction_status(txid))

@@ -8,6 +8,7 @@
 
 use coco_consensus::ReadOutcome;
 use coco_node::archive::ArchiveEvent;
+use coco_node::comeback;
 use coco_node::events::ExecutorEvent;
 use coco_node::machines::Machines;
 use coco_node::replica::{Delivery, Effect, Fault};
@@ -15,7 +16,7 @@ use coco_protocol::Submitted;
 use coco_types::{ReplicaId, View, limits};
 
 use crate::invariants::{Violation, holds};
-use crate::network::Envelope;
+use crate::network::{Envelope, Kind};
 use crate::node::{Note, SimNode, Syncing};
 use crate::world::{ReadEnd, Waiter, World};
 
@@ -25,16 +26,25 @@ impl World {
         let now_ms = self.advance();
         self.counts.events += 1;
         while let Some(envelope) = self.network.arrive(now_ms) {
-            self.with(envelope.to, |machines| {
-                // What is refused is the sender's fault, and changes nothing.
-                machines.replica.message(envelope.from, &envelope.message).map(|_refused| ())
-            });
-            self.act(envelope.to)?;
+            self.deliver(envelope)?;
         }
         for id in self.ids() {
             self.step_node(id, now_ms)?;
         }
         self.collect_answers()
+    }
+
+    fn deliver(&mut self, envelope: Envelope) -> Result<(), Violation> {
+        let Envelope { from, to, kind, message } = envelope;
+        match kind {
+            Kind::Consensus => {
+                // What is refused is the sender's fault, and changes nothing.
+                self.with(to, |machines| machines.replica.message(from, &message).map(|_refused| ()));
+                self.act(to)
+            }
+            Kind::Question => self.question(from, to, &message),
+            Kind::Answer => self.answer_arrives(from, to, message),
+        }
     }
 
     fn advance(&mut self) -> u64 {
@@ -46,6 +56,9 @@ impl World {
     }
 
     fn step_node(&mut self, id: ReplicaId, now_ms: u64) -> Result<(), Violation> {
+        if self.nodes[&id].returning.is_some() {
+            return self.step_returning(id, now_ms);
+        }
         self.sync(id, now_ms);
         let batches = self.with(id, |machines| Ok(machines.executor.turn(now_ms))).unwrap_or_default();
         for batch in batches {
@@ -70,6 +83,7 @@ impl World {
         if now_ms >= node.next_tick_ms {
             node.next_tick_ms = now_ms + limits::TICK_MS;
             self.with(id, |machines| machines.replica.tick());
+            self.return_if_needed(id, now_ms)?;
         }
         self.act(id)?;
         self.end_reads(id)
@@ -100,7 +114,7 @@ impl World {
         }
     }
 
-    fn stop(&mut self, id: ReplicaId, why: &str) {
+    pub(crate) fn stop(&mut self, id: ReplicaId, why: &str) {
         self.note(|| format!("{id} stops: {why}"));
         let node = self.node_mut(id);
         node.stop();
@@ -164,7 +178,12 @@ impl World {
         match effect {
             Effect::Send { to, message } => {
                 self.trace.update(&message);
-                self.network.send(Envelope { from: id, to, message }, now_ms, &self.faults, &mut self.random);
+                self.network.send(
+                    Envelope { from: id, to, kind: Kind::Consensus, message },
+                    now_ms,
+                    &self.faults,
+                    &mut self.random,
+                );
             }
             Effect::Persist(persist) => {
                 let at = now_ms + self.faults.sync_ms(&mut self.random);
@@ -209,6 +228,11 @@ impl World {
         let behind = !self.nodes[&id].for_front.is_empty();
         holds(!behind, || format!("{id} leads view {view} before its front has caught up"))?;
         self.tell_executor(id, ExecutorEvent::Lead { view });
+        if let Some(plan) = self.nodes[&id].resumed.as_ref().filter(|_| self.genesis.is_empty()) {
+            let command = comeback::record(plan);
+            let reply = self.reply(id, Waiter::Nobody);
+            self.tell_executor(id, ExecutorEvent::System { command, reply });
+        }
         for command in std::mem::take(&mut self.genesis) {
             let reply = self.reply(id, Waiter::Nobody);
             self.tell_executor(id, ExecutorEvent::System { command, reply });

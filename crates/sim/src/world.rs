@@ -9,6 +9,7 @@ use std::sync::Arc;
 use coco_attestation::EvidenceSource;
 use coco_consensus::{Membership, Role};
 use coco_crypto::Sha256;
+use coco_disk::Disk;
 use coco_node::events::ExecutorEvent;
 use coco_node::executor::SystemCommand;
 use coco_protocol::{Caller, Protocol, Submitted, Until};
@@ -18,6 +19,7 @@ use parking_lot::Mutex;
 use crate::counter::{Counter, submission};
 use crate::faults::Faults;
 use crate::invariants::{Invariants, Violation, holds};
+use crate::joining::Joiner;
 use crate::network::Network;
 use crate::node::{Options, Setting, SimNode};
 use crate::random::Random;
@@ -32,8 +34,8 @@ pub struct World {
     pub(crate) invariants: Invariants,
     pub(crate) answers: Arc<Mutex<Vec<(ReplicaId, Waiter, Submitted)>>>,
     pub(crate) answered: BTreeMap<u64, Submitted>,
-    /// Waiting for their admission, by number, with the primary that they asked.
-    pub(crate) joiners: BTreeMap<u64, (ReplicaId, SimNode)>,
+    /// Waiting for their admission, by number.
+    pub(crate) joiners: BTreeMap<u64, Joiner>,
     /// Where a joiner gave up.
     pub(crate) places_to_fill: Vec<u32>,
     /// The platforms of machines by their place; elsewhere it is the virtual one.
@@ -41,6 +43,12 @@ pub struct World {
     pub(crate) reads: Reads,
     next_number: u64,
     pub(crate) genesis: Vec<SystemCommand>,
+    /// Plans that anybody went on by.
+    pub(crate) resumes: BTreeSet<Digest>,
+    /// Fresh replicas that do not vote yet.
+    pub(crate) swapping: BTreeSet<ReplicaId>,
+    /// Whose disks were put back since the last of them.
+    pub(crate) put_back: BTreeSet<u32>,
     pub(crate) counts: Counts,
     pub(crate) trace: Sha256,
     log: Option<Log>,
@@ -55,6 +63,9 @@ pub struct Counts {
     pub events: u64,
     pub crashes: u64,
     pub swaps: u64,
+    /// Completed by a replica that came back as a fresh one, and by a whole network.
+    pub came_back: u64,
+    pub resumes: u64,
     pub reads: u64,
     pub snapshots: u64,
     /// Starts from a snapshot.
@@ -106,6 +117,9 @@ impl World {
             reads: Reads::default(),
             next_number: 1,
             genesis: Vec::new(),
+            resumes: BTreeSet::new(),
+            swapping: BTreeSet::new(),
+            put_back: BTreeSet::new(),
             counts: Counts::default(),
             trace: Sha256::new(),
             log,
@@ -189,7 +203,13 @@ impl World {
         self.network.heal();
     }
 
+    /// Starts a node: for the first time, or again, and then it asks first how to come back.
     pub fn start(&mut self, id: ReplicaId) -> Result<(), Violation> {
+        let fresh = !self.nodes[&id].log_disk.exists(coco_consensus::LOG_FILE).unwrap_or(true);
+        if fresh || !self.setting.options.ask_before_acting { self.run_machines(id) } else { self.come_back(id) }
+    }
+
+    pub(crate) fn run_machines(&mut self, id: ReplicaId) -> Result<(), Violation> {
         let now_ms = self.now_ms();
         let node = self.nodes.get_mut(&id).expect("a known node");
         node.start(now_ms, &self.setting.options)
@@ -214,7 +234,7 @@ impl World {
 
     /// The process of one node is killed: its disks keep what was written.
     pub fn kill(&mut self, id: ReplicaId) {
-        if self.nodes[&id].machines.is_some() {
+        if self.nodes[&id].runs() {
             self.counts.crashes += 1;
             self.node_mut(id).stop();
             self.note(|| format!("{id} is killed"));

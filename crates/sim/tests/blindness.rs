@@ -7,6 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use coco_consensus::Guards;
 use coco_sim::{Length, Options, Violation, World};
+use coco_types::ReplicaId;
 
 #[test]
 fn disks_that_lie_about_syncs_are_found_out() {
@@ -15,7 +16,26 @@ fn disks_that_lie_about_syncs_are_found_out() {
 
 #[test]
 fn replicas_that_refuse_strangers_are_found_out() {
-    assert!(is_found_by_seeds(&without(|guards| guards.accept_strangers = false)));
+    assert!(!breaks(&Options::default(), stale_configuration));
+    assert!(breaks(&without(|guards| guards.accept_strangers = false), stale_configuration));
+}
+
+/// A node is replaced while another hears nothing of it, and then those two are the majority.
+fn stale_configuration(options: &Options) -> Result<(), Violation> {
+    let mut world = World::quiet(1, 3, options.clone())?;
+    let primary = world.primary().expect("a primary");
+    let backups: Vec<_> = world.ids().into_iter().filter(|id| *id != primary).collect();
+    let [stale, replaced] = backups.as_slice() else { panic!("three nodes") };
+    world.isolate(*stale);
+    let index = world.node(*replaced).index;
+    world.admit(index)?;
+    world.run_until(10_000, "the change", |world| {
+        let membership = world.membership(primary);
+        membership.voters.contains(&ReplicaId(4)) && !membership.is_joint()
+    })?;
+    world.heal();
+    world.isolate(primary);
+    world.run_until(10_000, "another primary", |world| world.primary().is_some_and(|id| id != primary))
 }
 
 #[test]

@@ -4,22 +4,22 @@ use coco_sim::{Length, World};
 
 #[test]
 fn short_seeds_keep_every_promise_1() {
-    run(1..=55);
+    run(1..=51);
 }
 
 #[test]
 fn short_seeds_keep_every_promise_2() {
-    run(1001..=1055);
+    run(1001..=1051);
 }
 
 #[test]
 fn short_seeds_keep_every_promise_3() {
-    run(2001..=2055);
+    run(2001..=2051);
 }
 
 #[test]
 fn short_seeds_keep_every_promise_4() {
-    run(3001..=3055);
+    run(3001..=3051);
 }
 
 #[test]

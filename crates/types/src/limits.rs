@@ -25,6 +25,23 @@ pub const HEARTBEAT_MS: u64 = 100;
 /// One consensus tick, milliseconds. The election timeout is a whole number of ticks.
 pub const TICK_MS: u64 = 50;
 
+/// Between two questions of a returning replica to each other, milliseconds.
+pub const COMEBACK_ASK_MS: u64 = 100;
+/// What another replica said counts for so long while returning, milliseconds.
+pub const COMEBACK_FRESH_MS: u64 = 1_000;
+/// How long enough returning voters wait for the rest, milliseconds.
+pub const COMEBACK_GRACE_MS: u64 = 1_000;
+/// How long a replica that has adopted a log waits for a silent coordinator, milliseconds.
+pub const COMEBACK_PLAN_MS: u64 = 5_000;
+/// How long the coordinator goes on telling that a resume is complete, milliseconds.
+pub const COMEBACK_LINGER_MS: u64 = 1_000;
+/// Entries copied in one answer while resuming, bytes; a larger one travels alone.
+pub const COMEBACK_COPY_BYTES: usize = 4 << 20;
+/// Until a swap that was refused is tried again, milliseconds.
+pub const SWAP_RETRY_MS: u64 = 250;
+/// Between two swaps at the same place, milliseconds of ledger time. *Configurable network parameter.*
+pub const SWAP_INTERVAL_MS: u64 = 60_000;
+
 /// A complete ledger chunk's size, above which the next batch flags a cut, bytes. *Configurable network parameter.*
 pub const CHUNK_BYTES: u64 = 64 << 20;
 /// One ledger entry, bytes. Larger lengths in a file are damage.

@@ -222,6 +222,10 @@ fn watch(state: &State, nodes: &mut Nodes, mut console: Option<&mut Console>, st
                 ));
             }
         }
+        if nodes.0.iter().all(Node::ended_well) {
+            output::tell(format_args!("the network has ended"));
+            return Ok(());
+        }
         thread::sleep(WATCH);
     }
     Ok(())

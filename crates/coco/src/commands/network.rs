@@ -1,14 +1,19 @@
-//! `coco network …`: asks running nodes about their network.
+//! `coco network …`: asks running nodes about their network, and ends it.
 
 use std::fmt;
+use std::fs;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
 use clap::{Args, Subcommand};
-use serde::Serialize;
+use coco_crypto::SigningKey;
+use rustls::ClientConfig;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::dev;
 use crate::http::{Connection, Url};
 use crate::output::Output;
 use crate::tls;
@@ -19,6 +24,27 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 pub enum Command {
     /// Ask nodes how they see their network; fails if one does not answer
     Status(Status),
+    /// End a whole network: every node that answers stops cleanly
+    Stop(Stop),
+}
+
+#[derive(Args, Debug)]
+pub struct Stop {
+    /// The folder of a network that `coco dev --state` keeps: everything below is found there
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["api", "service", "cert", "key"], required_unless_present = "api")]
+    state: Option<PathBuf>,
+    /// The API of any node; it tells the others
+    #[arg(long, value_name = "URL", requires_all = ["service", "cert", "key"])]
+    api: Option<Url>,
+    /// The service's certificate
+    #[arg(long, value_name = "CERT")]
+    service: Option<PathBuf>,
+    /// A member's certificate
+    #[arg(long, value_name = "FILE")]
+    cert: Option<PathBuf>,
+    /// The member's private key
+    #[arg(long, value_name = "FILE")]
+    key: Option<PathBuf>,
 }
 
 #[derive(Args, Debug)]
@@ -34,6 +60,52 @@ pub struct Status {
 pub fn run(command: &Command, output: Output) -> anyhow::Result<()> {
     match command {
         Command::Status(options) => status(options, output),
+        Command::Stop(options) => stop(options, output),
+    }
+}
+
+fn stop(options: &Stop, output: Output) -> anyhow::Result<()> {
+    let given = |path: &Option<PathBuf>| path.clone().context("a file is missing");
+    let (apis, service, cert, key) = match (&options.state, &options.api) {
+        (Some(folder), _) => {
+            let (apis, service) = dev::state::kept(folder)?;
+            (apis, service, folder.join("member0_cert.pem"), folder.join("member0_privk.pem"))
+        }
+        (None, Some(api)) => (vec![api.clone()], given(&options.service)?, given(&options.cert)?, given(&options.key)?),
+        (None, None) => bail!("neither --state nor --api"),
+    };
+    let own = tls::read_certificate(&cert)?;
+    let key = fs::read_to_string(&key).with_context(|| key.display().to_string())?;
+    let key = SigningKey::from_pem(&key).context("the member's key")?;
+    let tls = tls::as_client(&tls::read_certificate(&service)?, &own, &key)?;
+    let mut last_error = None;
+    for api in &apis {
+        match ask_to_stop(api, &tls) {
+            Ok(stopped) => return output.print(&stopped),
+            Err(error) => last_error = Some(error),
+        }
+    }
+    Err(last_error.context("the network has no nodes")?)
+}
+
+fn ask_to_stop(api: &Url, tls: &Arc<ClientConfig>) -> anyhow::Result<Stopped> {
+    let answer =
+        Connection::open(api, Some(tls), TIMEOUT)?.call("POST", &api.at("/node/network:stop").path, &[], b"{}")?;
+    let body = String::from_utf8_lossy(&answer.body);
+    ensure!(answer.status == 200, "{api}: HTTP status {}: {body}", answer.status);
+    serde_json::from_str(&body).context("malformed answer")
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Stopped {
+    stopping: Vec<u32>,
+    silent: Vec<u32>,
+}
+
+impl fmt::Display for Stopped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ending nodes {:?}", self.stopping)?;
+        if self.silent.is_empty() { Ok(()) } else { write!(f, "; no answer from {:?}", self.silent) }
     }
 }
 

@@ -17,6 +17,8 @@ use super::state::{BASE_FEE, Network, write_secret};
 use crate::accounts::Account;
 use crate::protocols;
 
+/// Whoever develops kills and starts nodes all the time.
+const SWAP_INTERVAL_MS: u64 = 5_000;
 /// Certificates of a development network are valid for this long.
 const YEARS: u64 = 10;
 const YEAR_SECONDS: u64 = 365 * 24 * 3600;
@@ -41,6 +43,8 @@ pub fn create(folder: &Path, network: &Network, accounts: &[Account]) -> anyhow:
         constitution: None,
         opens_at_once: false,
         chunk_bytes: limits::CHUNK_BYTES,
+        resume: Default::default(),
+        swap_interval_ms: SWAP_INTERVAL_MS,
         ledgers: protocols::genesis(ethereum(network, accounts, now_s)?, sawtooth(network)?),
     })
 }

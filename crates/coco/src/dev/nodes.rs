@@ -46,6 +46,11 @@ impl Node {
         Ok(Self { index, pid: child.id(), child, ended: None })
     }
 
+    /// It ended without an error, as far as was noticed.
+    pub fn ended_well(&self) -> bool {
+        self.ended.as_deref() == Some("exit status: 0")
+    }
+
     /// How the process ended, the first time that this is asked after it did.
     pub fn newly_ended(&mut self) -> anyhow::Result<Option<String>> {
         if self.ended.is_some() {

@@ -16,6 +16,7 @@ use super::genesis;
 use super::plan::{Addresses, Ports};
 use crate::accounts::{self, Account};
 use crate::governance::Member;
+use crate::http::Url;
 use crate::protocols::{self, EthereumSettings};
 
 const NETWORK_FILE: &str = "dev.json";
@@ -125,6 +126,7 @@ impl State {
                 ledgers: protocols::listeners(&addresses),
             },
             start,
+            role: Default::default(),
             timing: Timing::default(),
             snapshot_bytes: coco_types::limits::SNAPSHOT_LEDGER_BYTES,
             dev: true,
@@ -180,6 +182,16 @@ impl State {
     pub fn service_certificate(&self) -> PathBuf {
         self.data(0).join("service_certificate.pem")
     }
+}
+
+/// The APIs of the nodes of a network that is kept in this folder, and its service certificate.
+pub fn kept(folder: &Path) -> anyhow::Result<(Vec<Url>, PathBuf)> {
+    let network: Network = read(&folder.join(NETWORK_FILE))?;
+    let api = |index| -> anyhow::Result<Url> {
+        format!("https://{}", network.ports.of_node(index, network.host)?.api).parse()
+    };
+    let apis = (0..network.nodes).map(api).collect::<anyhow::Result<_>>()?;
+    Ok((apis, folder.join("node0").join("service_certificate.pem")))
 }
 
 /// Writes a file that only its owner may read.

@@ -7,6 +7,7 @@
 
 mod cache;
 mod compaction;
+mod durable;
 mod record;
 mod recovery;
 mod storage;
@@ -25,6 +26,7 @@ use crate::{BatchError, BatchSpan, BatchStore, EntryKind, SnapshotMark, StartPoi
 use cache::Cache;
 use record::{EntryRecord, Payload, Record};
 
+pub use durable::durable_seqno;
 pub(crate) use record::State;
 
 /// The name of the log's file on the consensus disk.

@@ -222,7 +222,7 @@ pub(super) struct Scan {
     /// Where the last good record ends.
     len: u64,
     /// The file was durable up to here, at least.
-    synced: u64,
+    pub(super) synced: u64,
 }
 
 pub(super) fn scan(file: &[u8]) -> Result<Scan, Error> {

@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use coco_consensus::{Consensus, Error, Membership, MembershipChange, Resume, ResumeEntry, ResumeState};
+use coco_consensus::{
+    Consensus, Error, Membership, MembershipChange, Resume, ResumeEntry, ResumeState, Resumption, durable_seqno,
+};
 use coco_disk::MemoryDisk;
 use coco_types::{ReplicaId, View};
 
@@ -252,4 +254,71 @@ fn a_rolled_back_disk_is_an_image_and_opens() {
     let now = open(&network, 1).state().last_index;
     network.replicas.get_mut(&1).unwrap().disk = image;
     assert!(open(&network, 1).state().last_index < now);
+}
+
+#[test]
+fn configurations_that_only_the_best_log_knows_count_too() {
+    let mut network = Network::new(3, 6);
+    network.elect_this(1);
+    network.commit(b"one");
+    network.settle();
+    network.join_learner(4, 3);
+    network.change(&MembershipChange::AddLearner(id(4)));
+    network.settle();
+    for id in 1..=4 {
+        network.crash(id);
+    }
+    let mut states: Vec<ResumeState> = [1, 2, 3].map(|id| open(&network, id).state()).into();
+    assert_eq!(Resumption::of(&states, 1).map(|all| all.voters), Some(ids(&[1, 2, 3])));
+    assert_eq!(Resumption::of(&states[..2], 1), None);
+    let view = states[0].view;
+    assert_eq!(Resumption::of(&states[..2], 0).map(|all| (all.best, all.view)), Some((id(1), View(view.0 + 1))));
+    // A change whose commit nobody here knows of: its configuration may have decided things that replica 4 knows.
+    let joint = Membership { voters: ids(&[1, 4, 5]), voters_outgoing: ids(&[1, 2, 3]), ..Membership::default() };
+    let last = states[0].last_index;
+    states[0].last_index = last + 1;
+    states[0].changes.push((last + 1, joint));
+    assert_eq!(Resumption::of(&states, 0), None);
+    states.push(ResumeState { id: id(4), ..states[1].clone() });
+    assert_eq!(Resumption::of(&states, 0).map(|all| all.voters), Some(ids(&[1, 2, 3, 4, 5])));
+    // Once it is known to be committed, what it replaced counts no more; what it is still counts.
+    states[1].commit = last + 1;
+    states[0].changes.push((last + 2, Membership { voters: ids(&[4]), ..Membership::default() }));
+    assert_eq!(Resumption::of(&states[..3], 0), None);
+}
+
+#[test]
+fn a_fresh_replica_takes_over_the_log_and_no_vote() {
+    let mut network = Network::new(3, 7);
+    network.elect_this(1);
+    network.commit(b"one");
+    network.settle();
+    network.stop(2);
+    let mut log = open(&network, 2);
+    let before = log.state();
+    assert!(before.vote.is_some());
+    log.hand_to_fresh_replica().unwrap();
+    network.replicas[&2].disk.crash(|_| None);
+    let after = open(&network, 2).state();
+    assert_eq!(after, ResumeState { vote: None, ..before });
+    let disk = network.replicas[&2].disk.clone();
+    let batches = Box::new(FileBatches::open(disk.clone()));
+    let fresh = Consensus::open(crate::network::config(7), Arc::new(disk), batches, Box::new(|| 0)).unwrap();
+    assert_eq!(fresh.role(), coco_consensus::Role::Learner);
+}
+
+#[test]
+fn the_log_tells_what_of_the_ledger_was_durable() {
+    let mut network = Network::new(1, 8);
+    assert_eq!(durable_seqno(&MemoryDisk::new()).unwrap(), None);
+    let mut known = coco_types::Seqno::ZERO;
+    for number in 0..5_u64 {
+        network.commit(&number.to_le_bytes());
+        let durable = durable_seqno(&network.replicas[&1].disk).unwrap().unwrap();
+        assert!(durable >= known, "{durable} after {known}");
+        known = durable;
+    }
+    network.stop(1);
+    let held = FileBatches::open(network.replicas[&1].disk.clone());
+    assert!(known.0 > 0 && known <= coco_consensus::BatchStore::last(&held));
 }

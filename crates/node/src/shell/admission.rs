@@ -129,9 +129,9 @@ impl Admission {
 }
 
 fn admit_command(applicant: Applicant, verified: VerifiedApplicant, certificate_pem: String) -> SystemCommand {
-    Box::new(move |tx, _| {
+    Box::new(move |tx, context| {
         let refused = |error: String| Rejection::new(RejectionReason::Refused, 0, error);
-        let standing = coco_governance::admit(tx, &applicant, &verified, &certificate_pem)
+        let standing = coco_governance::admit(tx, &applicant, &verified, &certificate_pem, context.now_ms)
             .map_err(|error| refused(error.to_string()))?;
         let response = serde_json::to_vec(&standing).map_err(|error| refused(error.to_string()))?;
         Ok(Outcome { claims: None, response: response.into() })

@@ -15,7 +15,7 @@ use coco_protocol::{
 use coco_rpc::CallerLookup;
 use coco_rpc::admin::{Component, Health};
 use coco_rpc::endpoints::{
-    Attestation, NetworkInfo, NodeApi, NodeEntry, NodeInfo, NodeStateInfo, Receipt, ReceiptAnswer,
+    Attestation, NetworkInfo, NodeApi, NodeEntry, NodeInfo, NodeStateInfo, Receipt, ReceiptAnswer, StoppedNetwork,
 };
 use coco_types::{Digest, MapName, NodeId, Seqno, TxId};
 use http::StatusCode;
@@ -26,6 +26,7 @@ use crate::executor::SystemCommand;
 use crate::front::Visible;
 use crate::handle::{Shared, submit_here};
 use crate::shell::admission::Admission;
+use crate::shell::stopping;
 
 /// `/node/…`, and the operator's pages.
 pub struct Api {
@@ -121,7 +122,7 @@ impl NodeApi for Api {
     }
 
     fn state(&self, _caller: &Caller) -> NodeStateInfo {
-        let voter = self.shared.standing.read().voters.contains(&self.shared.replica_id);
+        let voter = self.shared.standing.read().in_place;
         NodeStateInfo {
             node_id: self.node_id,
             state: if voter { "PartOfNetwork" } else { "Pending" }.to_owned(),
@@ -245,16 +246,27 @@ impl NodeApi for Api {
         let refused = |error| ApiError::new(StatusCode::FORBIDDEN, "NotAdmitted", error);
         self.admission.join(body, Box::new(move |result| reply(result.map_err(refused))));
     }
+
+    fn stop_network(&self, caller: &Caller, reply: Box<dyn FnOnce(Result<StoppedNetwork, ApiError>) + Send>) {
+        let is_member = |proved: &Proved| matches!(proved, Proved::Member(_));
+        let member = matches!(caller, Caller::Identified(all) if all.iter().any(is_member));
+        if !member {
+            let why = "only a member may end the network: show a member's certificate";
+            return reply(Err(ApiError::new(StatusCode::FORBIDDEN, "AuthorizationFailed", why)));
+        }
+        let answer = |(stopping, silent)| reply(Ok(StoppedNetwork { stopping, silent }));
+        stopping::stop_network(&self.shared, Box::new(answer));
+    }
 }
 
 impl Health for Api {
     fn components(&self) -> BTreeMap<&'static str, Component> {
         let standing = self.shared.standing.read();
-        let joined = standing.voters.contains(&self.shared.replica_id);
+        let joined = standing.in_place;
         let component =
             |ready: bool, yes: &str, no: &str| Component { ready, detail: if ready { yes } else { no }.to_owned() };
         [
-            ("joined", component(joined, "votes in the consensus", "not a voter yet")),
+            ("joined", component(joined, "takes part in the consensus", "not in the consensus yet")),
             ("primary", component(standing.primary.is_some(), "follows a primary", "knows no primary")),
             ("caught_up", component(standing.caught_up, "applied all it knows to be committed", "is catching up")),
         ]

@@ -13,13 +13,14 @@ use coco_crypto::{
 };
 use coco_disk::Disk;
 use coco_governance::attestation::BoundFacts;
-use coco_governance::{Addresses, Founding, NodeInfo, NodeRow, NodeStatus};
-use coco_types::{Digest, ReplicaId};
+use coco_governance::{Addresses, Founding, NodeInfo, NodeRole, NodeRow, NodeStatus, ResumePolicy};
+use coco_types::{Digest, NodeId, ReplicaId};
 
 use crate::config::{Genesis, NodeConfig, Start};
 use crate::genesis::{self, Founder};
 use crate::identity::{Identity, ServiceSecrets};
 use crate::join::{self, JoinAnswer};
+use crate::known::{Known, KnownNode};
 use crate::shell::NodeError;
 use crate::shell::https::HttpsClient;
 
@@ -32,6 +33,17 @@ pub struct Entrance {
     pub founding: Option<(Genesis, Founding)>,
     /// Where others listened when this node joined; afterwards governance knows better.
     pub peers: Vec<(ReplicaId, Addresses)>,
+    /// What an earlier life knew of the network.
+    pub known: Known,
+    pub sealing: SymmetricKey,
+}
+
+impl Entrance {
+    /// On disk, before it is used.
+    pub fn keep(&self, disk: &dyn Disk) -> Result<(), NodeError> {
+        self.known.store(disk, &self.sealing, &SystemCrypto)?;
+        Ok(self.identity.store(disk, &self.sealing, &SystemCrypto)?)
+    }
 }
 
 /// A node's certificate, and a service's, hold for this long.
@@ -50,19 +62,67 @@ pub fn enter(config: &NodeConfig, disk: &dyn Disk, now_s: u64) -> Result<Entranc
     let crypto = SystemCrypto;
     let sealing = sealing_key(disk, &crypto)?;
     let history_secret = history_secret(disk, &sealing, &crypto)?;
-    if let Some(identity) = Identity::load(disk, &sealing)? {
-        return Ok(Entrance { identity, history_secret, founding: None, peers: Vec::new() });
+    let secrets = Secrets { sealing, history: history_secret };
+    if let Some(identity) = Identity::load(disk, &secrets.sealing)? {
+        // A joiner that never began starts over: nobody but the service has heard of it.
+        if identity.begun || identity.replica == FOUNDER {
+            let known = Known::load(disk, &secrets.sealing)?;
+            return Ok(secrets.entrance(identity, known));
+        }
     }
     let entrance = match &config.start {
-        Start::New { genesis } => found(config, genesis, history_secret, now_s)?,
+        Start::New { genesis } => found(config, genesis, secrets, now_s)?,
         Start::Join { targets, service_certificate, constitution_digest } => {
             let pem = read(service_certificate)?;
             let service = Certificate::from_pem(&pem).map_err(|error| NodeError::Join(error.to_string()))?;
-            join_one_of(config, targets, &service, constitution_digest.as_deref(), history_secret)?
+            join_one_of(config, targets, &service, constitution_digest.as_deref(), secrets)?
         }
     };
-    entrance.identity.store(disk, &sealing, &crypto)?;
+    entrance.keep(disk)?;
     Ok(entrance)
+}
+
+/// Joins as a fresh replica in the place of the one that this node was, and keeps its folder.
+pub fn swap(config: &NodeConfig, before: &Entrance, targets: &[std::net::SocketAddr]) -> Result<Entrance, NodeError> {
+    let service = &before.identity.service.certificate;
+    let client = HttpsClient::new(service).map_err(|error| NodeError::Join(error.to_string()))?;
+    let source = evidence_source(config)?;
+    let swaps = Some(before.identity.node_key.public_key().node_id());
+    let mut last_error = "no other node is known".to_owned();
+    for target in targets {
+        match try_join(config, &client, *target, service, source.as_ref(), swaps) {
+            Ok((node_key, answer)) => {
+                let secrets = Secrets { sealing: before.sealing.clone(), history: before.history_secret.clone() };
+                return joined(config, node_key, answer, secrets, before.known.resume);
+            }
+            Err(error) => last_error = error,
+        }
+    }
+    Err(NodeError::Join(last_error))
+}
+
+/// A node that listens elsewhere than its certificate says gives its key another one: it holds the service's.
+pub fn rename_if_moved(config: &NodeConfig, entrance: &mut Entrance, now_s: u64) -> Result<(), NodeError> {
+    let identity = &mut entrance.identity;
+    let own = entrance.known.nodes.iter().find(|node| node.replica == identity.replica);
+    if own.is_some_and(|node| node.addresses != addresses(config)) {
+        let public_key = identity.node_key.public_key().clone();
+        identity.node_certificate = certify(&identity.service, &public_key, config.index, &addresses(config), now_s)?;
+    }
+    Ok(())
+}
+
+/// A node's own secrets, whatever replica it is.
+struct Secrets {
+    sealing: SymmetricKey,
+    history: SymmetricKey,
+}
+
+impl Secrets {
+    fn entrance(self, identity: Identity, known: Known) -> Entrance {
+        let Self { sealing, history: history_secret } = self;
+        Entrance { identity, history_secret, founding: None, peers: Vec::new(), known, sealing }
+    }
 }
 
 /// Issues a certificate to a node of this service.
@@ -86,7 +146,11 @@ pub fn certify(
 
 /// The configuration that evidence covers: what would change who a node trusts.
 pub fn config_digest(config: &NodeConfig) -> Digest {
-    sha256(format!("coco.node.config.v1 dev={} index={}", config.dev, config.index).as_bytes())
+    let role = match config.role {
+        NodeRole::Voter => "",
+        NodeRole::Reader => " role=reader",
+    };
+    sha256(format!("coco.node.config.v1 dev={} index={}{role}", config.dev, config.index).as_bytes())
 }
 
 pub fn addresses(config: &NodeConfig) -> Addresses {
@@ -113,7 +177,7 @@ pub fn own_measurement() -> Result<Digest, NodeError> {
     Ok(sha256(&bytes))
 }
 
-fn found(config: &NodeConfig, genesis: &Path, history_secret: SymmetricKey, now_s: u64) -> Result<Entrance, NodeError> {
+fn found(config: &NodeConfig, genesis: &Path, secrets: Secrets, now_s: u64) -> Result<Entrance, NodeError> {
     let genesis = read_genesis(genesis)?;
     let crypto = SystemCrypto;
     let service_key = SigningKey::generate(&crypto, Curve::P384);
@@ -122,9 +186,10 @@ fn found(config: &NodeConfig, genesis: &Path, history_secret: SymmetricKey, now_
     let service = ServiceSecrets { key: service_key, certificate, ledger_secret: SymmetricKey::generate(&crypto) };
     let node_key = SigningKey::generate(&crypto, Curve::P256);
     let node_certificate = certify(&service, node_key.public_key(), config.index, &addresses(config), now_s)?;
-    let identity = Identity { replica: FOUNDER, node_key, node_certificate, service };
+    let identity = Identity { replica: FOUNDER, node_key, node_certificate, service, begun: false };
+    let known = Known { resume: genesis.resume, nodes: Vec::new() };
     let founding = founding(config, genesis, &identity)?;
-    Ok(Entrance { identity, history_secret, founding: Some(founding), peers: Vec::new() })
+    Ok(Entrance { founding: Some(founding), ..secrets.entrance(identity, known) })
 }
 
 /// The founding facts of a network whose first transaction this node is to write: at its first start, and again if it stopped
@@ -148,6 +213,8 @@ pub fn founding(config: &NodeConfig, genesis: Genesis, identity: &Identity) -> R
         quote_info,
         replaces: None,
         retired_committed: false,
+        role: Default::default(),
+        admitted_ms: 0,
     };
     let founder = Founder {
         node: NodeRow { id: node_key.public_key().node_id(), info },
@@ -169,7 +236,7 @@ fn join_one_of(
     targets: &[std::net::SocketAddr],
     service: &Certificate,
     approved: Option<&str>,
-    history_secret: SymmetricKey,
+    secrets: Secrets,
 ) -> Result<Entrance, NodeError> {
     let client = HttpsClient::new(service).map_err(|error| NodeError::Join(error.to_string()))?;
     let source = evidence_source(config)?;
@@ -191,8 +258,8 @@ fn join_one_of(
                     continue;
                 }
             }
-            match try_join(config, &client, *target, service, source.as_ref()) {
-                Ok((node_key, answer)) => return joined(node_key, answer, history_secret),
+            match try_join(config, &client, *target, service, source.as_ref(), None) {
+                Ok((node_key, answer)) => return joined(config, node_key, answer, secrets, ResumePolicy::default()),
                 Err(error) => {
                     tracing::debug!(%target, %error, "join");
                     last_error = error;
@@ -216,12 +283,13 @@ fn try_join(
     target: std::net::SocketAddr,
     service: &Certificate,
     source: &dyn EvidenceSource,
+    swaps: Option<NodeId>,
 ) -> Result<(SigningKey, JoinAnswer), String> {
     let challenge = client.post(target, "/node/join:challenge", b"{}").map_err(|error| error.to_string())?;
     let nonce = serde_json::from_slice::<join::Challenge>(&challenge).map_err(|error| error.to_string())?.nonce;
     let node_key = SigningKey::generate(&SystemCrypto, Curve::P256);
     let exchange = ExchangeKey::generate(&SystemCrypto);
-    let place = (config.index, addresses(config));
+    let place = join::Place { index: config.index, addresses: addresses(config), swaps, role: config.role };
     let request =
         join::request(source, &node_key, &exchange, service.public_key(), place, config_digest(config), nonce)
             .map_err(|error| error.to_string())?;
@@ -231,7 +299,13 @@ fn try_join(
     Ok((node_key, answer))
 }
 
-fn joined(node_key: SigningKey, mut answer: JoinAnswer, history_secret: SymmetricKey) -> Result<Entrance, NodeError> {
+fn joined(
+    config: &NodeConfig,
+    node_key: SigningKey,
+    mut answer: JoinAnswer,
+    own: Secrets,
+    resume: ResumePolicy,
+) -> Result<Entrance, NodeError> {
     let join = |error: &dyn std::fmt::Display| NodeError::Join(error.to_string());
     let secrets = zeroize::Zeroizing::new(hex::decode(&answer.secrets).map_err(|error| join(&error))?);
     let identity = Identity {
@@ -239,8 +313,17 @@ fn joined(node_key: SigningKey, mut answer: JoinAnswer, history_secret: Symmetri
         node_key,
         node_certificate: Certificate::from_pem(&answer.certificate).map_err(|error| join(&error))?,
         service: ServiceSecrets::from_bytes(&secrets)?,
+        begun: false,
     };
-    Ok(Entrance { identity, history_secret, founding: None, peers: std::mem::take(&mut answer.peers) })
+    let peers = std::mem::take(&mut answer.peers);
+    // Where the others are in the network will be read from the ledger.
+    let other = |(replica, addresses): &(ReplicaId, Addresses)| KnownNode {
+        replica: *replica,
+        index: if *addresses == self::addresses(config) { config.index } else { u32::MAX },
+        addresses: *addresses,
+    };
+    let known = Known { resume, nodes: peers.iter().map(other).collect() };
+    Ok(Entrance { peers, ..own.entrance(identity, known) })
 }
 
 /// The virtual platform's sealing key is a file beside what it seals: no protection, as for everything virtual.
@@ -309,6 +392,7 @@ mod tests {
             data: folder.to_owned(),
             listen: Listen { api: address, peers: address, admin: address, ledgers: BTreeMap::new() },
             start: Start::New { genesis },
+            role: NodeRole::Voter,
             timing: Timing::default(),
             snapshot_bytes: coco_types::limits::SNAPSHOT_LEDGER_BYTES,
             dev: true,

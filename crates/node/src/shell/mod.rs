@@ -12,6 +12,7 @@ mod admission;
 mod api;
 mod archive_thread;
 mod clock;
+mod comeback;
 mod disk;
 mod entrance;
 mod governance;
@@ -24,6 +25,7 @@ mod reads;
 mod reappraisal;
 mod replica_thread;
 mod run;
+mod stopping;
 mod threads;
 
 use std::io;
@@ -65,6 +67,15 @@ pub enum NodeError {
     Tls(String),
     #[error("the network removed this node")]
     Removed,
+    #[error(
+        "the network has another node in this one's place, or retired it: to take part again, let it join with an empty folder"
+    )]
+    Replaced,
+    #[error(
+        "{folder}: the consensus log of this node is missing, and it has spoken with it: put the log back, or let the node join \
+         a network with an empty folder (how = \"join\")"
+    )]
+    LogLost { folder: PathBuf },
     #[error("{0}")]
     Failed(String),
 }

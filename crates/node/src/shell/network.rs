@@ -12,6 +12,7 @@ use coco_rpc::channel::{Answer, Channels, Hello, Inbound, Lane, NoAnswer, Respon
 use coco_types::{NodeId, ReplicaId};
 
 use crate::archive::Files;
+use crate::comeback::{self, Running};
 use crate::events::{ExecutorEvent, ReplicaEvent};
 use crate::handle::{Peers, Shared, ask_replica, submit_here, unavailable};
 use crate::shell::admission::Admission;
@@ -82,7 +83,7 @@ impl Inbound for Arrivals {
         let _ = self.shared.replica.try_send(ReplicaEvent::Message { from, message });
     }
 
-    fn request(&self, _from: ReplicaId, kind: u16, body: Bytes, respond: Respond) {
+    fn request(&self, from: ReplicaId, kind: u16, body: Bytes, respond: Respond) {
         match kind {
             kind::SUBMIT => self.submit(body, respond),
             kind::ASK => match wire::decode_question(body) {
@@ -98,6 +99,11 @@ impl Inbound for Arrivals {
                 }
             }
             kind::READ_INDEX => self.read_index(respond),
+            kind::STOP => {
+                respond(Bytes::new());
+                let _ = self.shared.replica.try_send(ReplicaEvent::StopNetwork);
+            }
+            kind::RETURNING => self.returning(from, &body, respond),
             kind::JOIN => {
                 let reply = Box::new(move |result: Result<Bytes, String>| {
                     let result = result.map_err(|message| Rejection::new(RejectionReason::Refused, 0, message));
@@ -126,6 +132,24 @@ impl Arrivals {
                 submit_here(&self.shared, ExecutorEvent::Submit { ledger, admitted, until, reply });
             }
             Err(rejection) => respond(wire::encode_answers(&vec![Submitted::Rejected(rejection); count])),
+        }
+    }
+
+    /// A replica that comes back asks how things stand.
+    fn returning(&self, from: ReplicaId, ask: &[u8], respond: Respond) {
+        let nodes = NodeRow::all(&mut self.shared.visible.state()).unwrap_or_default();
+        let running = Running {
+            primary: self.shared.standing.read().primary,
+            resumed: self.shared.resumed.as_ref().map(|plan| plan.id),
+            you: comeback::place_of(&nodes, from),
+        };
+        if comeback::is_of_returning(ask) {
+            let _ = self.shared.replica.try_send(ReplicaEvent::AskedByReturning);
+        }
+        match comeback::running_reply(from, ask, running) {
+            Ok(Some(reply)) => respond(reply),
+            Ok(None) => {}
+            Err(error) => tracing::warn!(%from, %error, "refused a question"),
         }
     }
 

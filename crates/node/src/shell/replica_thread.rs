@@ -5,17 +5,21 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use coco_consensus::{Persist, ReadOutcome, Role};
-use coco_governance::{NodeRow, NodeStatus};
+use coco_consensus::{Consensus, Persist, ReadOutcome, Role};
+use coco_crypto::{SymmetricKey, SystemCrypto};
+use coco_disk::Disk;
+use coco_governance::{Network, NodeRole, NodeRow, NodeStatus};
 use coco_protocol::Submitted;
 use coco_rpc::channel::NoAnswer;
-use coco_types::{ReplicaId, Seqno, limits};
+use coco_types::{ReplicaId, Seqno, TxId, limits};
 use crossbeam_channel::{RecvTimeoutError, Sender};
 
 use crate::archive::ArchiveEvent;
+use crate::comeback;
 use crate::events::{ExecutorEvent, ReplicaEvent};
 use crate::executor::SystemCommand;
 use crate::handle::{Shared, Standing, ask_replica};
+use crate::known::Known;
 use crate::replica::{Delivery, Effect, Fault, Replica};
 use crate::shell::mailbox::Mailbox;
 use crate::shell::reads::{ReadReply, Reads};
@@ -30,6 +34,8 @@ pub enum Ended {
     Removed,
     /// A snapshot has come that is ahead of this node: it begins anew there.
     Received,
+    /// No majority answers, and others that come back need this replica's log.
+    MustReturn,
     Failed(String),
 }
 
@@ -48,14 +54,58 @@ pub struct ReplicaThread {
     pub genesis: Vec<SystemCommand>,
     /// Where others listened when this node joined, until governance says it.
     pub first_peers: BTreeMap<ReplicaId, SocketAddr>,
+    /// Where others said that they listen when they came back together, until governance says it.
+    pub moved: BTreeMap<ReplicaId, SocketAddr>,
+    /// What this node knows of the others, for its next start.
+    pub memory: Memory,
+    /// Others that come back asked for this replica's log lately: until then.
+    pub asked_until: Option<Instant>,
+    /// The whole network ends.
+    pub stop_at: Option<Instant>,
     /// The network removed this replica; it goes on answering until then.
     pub leaving_until: Option<Instant>,
+}
+
+/// This replica is in the configuration as what it was admitted for.
+fn in_place(consensus: &Consensus, nodes: &[NodeRow]) -> bool {
+    let (own, membership) = (consensus.id(), consensus.membership());
+    let reads = |node: &NodeRow| node.info.replica == own && node.info.role == NodeRole::Reader;
+    membership.voters.contains(&own) || (membership.learners.contains(&own) && nodes.iter().any(reads))
+}
+
+/// Keeps [`Known`] on disk as the committed rows change.
+pub struct Memory {
+    disk: Arc<dyn Disk>,
+    sealing: SymmetricKey,
+    kept: Known,
+}
+
+impl Memory {
+    pub fn new(disk: Arc<dyn Disk>, sealing: SymmetricKey, kept: Known) -> Self {
+        Self { disk, sealing, kept }
+    }
+
+    fn keep(&mut self, known: Known) {
+        if known == self.kept || known.nodes.is_empty() {
+            return;
+        }
+        match known.store(self.disk.as_ref(), &self.sealing, &SystemCrypto) {
+            Ok(()) => self.kept = known,
+            Err(error) => tracing::warn!(%error, "cannot keep what is known of the other nodes"),
+        }
+    }
 }
 
 /// Events handled before effects are acted on: bounds how long a message waits for its batch-mates.
 const EVENTS_A_TURN: usize = 256;
 /// For so long a removed replica still answers: several elections of those that stay.
 const LEAVING: Duration = Duration::from_millis(10 * limits::ELECTION_TIMEOUT_MS);
+/// For so long after it asked, a replica that comes back is taken to wait.
+const ASKED: Duration = Duration::from_millis(limits::COMEBACK_FRESH_MS);
+/// Answers leave, and what is under way is committed, before a node ends with its network.
+const STOP_DELAY: Duration = Duration::from_millis(300);
+/// Ticks between two attempts of a resumed network's first candidate.
+const HURRY_TICKS: u32 = 4;
 /// How long the primary may take to say how far a read must have come.
 const ASK_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -70,6 +120,7 @@ impl ReplicaThread {
     fn serve(&mut self, reads: &mut Reads) -> Result<Ended, Fault> {
         let tick = Duration::from_millis(limits::TICK_MS);
         let mut next_tick = Instant::now() + tick;
+        let mut ticks = 0;
         let mut stopping_until: Option<Instant> = None;
         loop {
             match self.events.wait(next_tick.saturating_duration_since(Instant::now())) {
@@ -90,6 +141,7 @@ impl ReplicaThread {
             // A process that was suspended does not make up for lost ticks: that would start needless elections.
             let ticked = Instant::now() >= next_tick;
             if ticked {
+                self.hurry(&mut ticks)?;
                 self.replica.tick()?;
                 reads.expire(Instant::now());
                 next_tick = (next_tick + tick).max(Instant::now());
@@ -100,6 +152,13 @@ impl ReplicaThread {
             }
             if self.leaving_until.is_some_and(|until| Instant::now() >= until) {
                 return Ok(Ended::Removed);
+            }
+            if self.stop_at.is_some_and(|at| Instant::now() >= at) {
+                return Ok(Ended::Stopped);
+            }
+            let needed = self.asked_until.is_some_and(|until| Instant::now() < until);
+            if ticked && needed && stopping_until.is_none() && comeback::must_return(self.replica.consensus()) {
+                return Ok(Ended::MustReturn);
             }
             if stopping_until
                 .is_some_and(|until| self.replica.consensus().role() != Role::Primary || Instant::now() >= until)
@@ -152,6 +211,11 @@ impl ReplicaThread {
             ReplicaEvent::ReadUpTo { seqno, reply } => {
                 reads.wait(Instant::now(), seqno, self.shared.visible.txid().seqno, reply);
             }
+            ReplicaEvent::StopNetwork => {
+                tracing::info!("a member ends the network");
+                self.stop_at.get_or_insert(Instant::now() + STOP_DELAY);
+            }
+            ReplicaEvent::AskedByReturning => self.asked_until = Some(Instant::now() + ASKED),
             ReplicaEvent::Stop => {
                 self.replica.hand_over()?;
                 let patience = Duration::from_millis(limits::ELECTION_TIMEOUT_MS);
@@ -159,6 +223,25 @@ impl ReplicaThread {
             }
         }
         Ok(None)
+    }
+
+    /// All that resumed have the same log: one of them need not wait for silence to stand for election.
+    fn hurry(&mut self, ticks: &mut u32) -> Result<(), Fault> {
+        *ticks = ticks.saturating_add(1);
+        let patience = limits::ELECTION_TIMEOUT_MS / limits::TICK_MS;
+        let first = self.shared.resumed.as_ref().is_some_and(|plan| plan.coordinator == self.replica.id());
+        let quiet = self.replica.consensus().primary().is_none();
+        if first && quiet && u64::from(*ticks) <= patience && *ticks % HURRY_TICKS == 1 {
+            self.replica.campaign()?;
+        }
+        Ok(())
+    }
+
+    /// The ledger says that its network resumed.
+    fn record_resume(&self) {
+        let Some(plan) = &self.shared.resumed else { return };
+        let reply = Box::new(|answers: Vec<Submitted>| tracing::info!(?answers, "recorded the resume"));
+        let _ = self.executor.send(ExecutorEvent::System { command: comeback::record(plan), reply });
     }
 
     /// A primary asks its quorum; a backup asks the primary how far it must have come.
@@ -194,6 +277,9 @@ impl ReplicaThread {
                 Effect::Lead { view } => {
                     tracing::info!(%view, "leading");
                     let _ = self.executor.send(ExecutorEvent::Lead { view });
+                    if self.genesis.is_empty() {
+                        self.record_resume();
+                    }
                     for command in std::mem::take(&mut self.genesis) {
                         let own = self.own.clone();
                         let reply = Box::new(move |answers: Vec<Submitted>| {
@@ -255,22 +341,29 @@ impl ReplicaThread {
             || told.view != consensus.view()
     }
 
-    fn publish_standing(&self) -> Result<(), Fault> {
+    fn publish_standing(&mut self) -> Result<(), Fault> {
+        let mut state = self.shared.visible.state();
+        let nodes = NodeRow::all(&mut state)?;
+        self.memory.keep(Known::of(Network::read(&mut state)?.as_ref(), &nodes));
         let consensus = self.replica.consensus();
-        let nodes = NodeRow::all(&mut self.shared.visible.state())?;
         let index_of: BTreeMap<_, _> = nodes.iter().map(|node| (node.info.replica, node.info.index)).collect();
         let mut peers = self.first_peers.clone();
         let trusted = nodes.iter().filter(|node| node.info.status == NodeStatus::Trusted);
         peers.extend(trusted.map(|node| (node.info.replica, node.info.addresses.peers)));
+        let recorded = |id: &ReplicaId, address: &SocketAddr| peers.get(id) == Some(address);
+        self.moved.retain(|id, address| !recorded(id, address));
+        peers.extend(&self.moved);
         self.shared.peers.connect(&peers);
         let standing = Standing {
             view: consensus.view(),
             primary: consensus.primary(),
             is_primary: self.replica.is_leading(),
             voters: consensus.membership().voters.clone(),
+            in_place: in_place(consensus, &nodes),
             answering: consensus.progress().iter().filter(|peer| peer.recent_active).map(|peer| peer.id).collect(),
             index_of,
-            caught_up: self.shared.visible.txid() == self.replica.committed(),
+            caught_up: self.replica.committed() != TxId::default()
+                && self.shared.visible.txid() == self.replica.committed(),
         };
         *self.shared.standing.write() = standing;
         Ok(())

@@ -1,6 +1,7 @@
 //! A node's life, from its configuration file to its last sync.
 
 use std::any::Any;
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc;
@@ -11,18 +12,18 @@ use std::time::Duration;
 use coco_consensus::{Config, Persist};
 use coco_crypto::{Crypto, SystemCrypto};
 use coco_disk::Disk;
-use coco_ledger::HistoryStore;
 use coco_protocol::{Mount, OpenGate, Protocol, Service};
 use coco_rpc::admin::AdminService;
 use coco_rpc::channel::{Channels, Hello};
 use coco_rpc::endpoints::{GovEndpoints, NodeEndpoints};
 use coco_rpc::metrics::Metrics;
 use coco_rpc::{Listener, ListenerLimits, Server, tls};
-use coco_types::{Seqno, limits};
+use coco_types::{ReplicaId, Seqno, limits};
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use parking_lot::RwLock;
 
 use crate::archive::{ArchiveEvent, SnapshotLimits};
+use crate::comeback::Plan;
 use crate::config::{NodeConfig, Start};
 use crate::events::{ExecutorEvent, ReplicaEvent};
 use crate::executor::{BatchLimits, Executor, SystemCommand};
@@ -36,13 +37,14 @@ use crate::shell::admission::Admission;
 use crate::shell::api::{self, Api};
 use crate::shell::archive_thread::ArchiveThread;
 use crate::shell::clock::Clock;
+use crate::shell::comeback::{self, CameBack};
 use crate::shell::entrance::{self, Entrance};
 use crate::shell::governance::{self, Governance, GovernorEvent};
 use crate::shell::history_store::FolderHistory;
 use crate::shell::mailbox::Mailbox;
 use crate::shell::metrics::{self, NodeMetrics};
 use crate::shell::network::{Arrivals, Network};
-use crate::shell::replica_thread::{Ended, ReplicaThread};
+use crate::shell::replica_thread::{Ended, Memory, ReplicaThread};
 use crate::shell::{FolderDisk, NodeError, reappraisal, threads};
 
 /// Messages of other replicas that may wait for the replica; beyond it they are dropped, which consensus tolerates.
@@ -59,24 +61,65 @@ const SERVICE_CERTIFICATE_FILE: &str = "service_certificate.pem";
 /// Runs a node until `stop` says so, or until it must stop by itself.
 pub fn run(config: NodeConfig, protocols: Vec<Arc<dyn Protocol>>, stop: &mpsc::Receiver<()>) -> Result<(), NodeError> {
     let root: Arc<dyn Disk> = Arc::new(FolderDisk::open(&config.data)?);
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    let history: Arc<dyn HistoryStore> = Arc::new(
-        FolderHistory::open(&config.data.join("history")).map_err(|error| NodeError::History(error.to_string()))?,
-    );
+    let clock = Clock::new();
+    let clock: Arc<dyn Fn() -> u64 + Send + Sync> = Arc::new(move || clock.now_ms());
+    // Its lock keeps a second process out of the whole folder.
+    let history = FolderHistory::open(&config.data.join("history"));
+    let history = Arc::new(history.map_err(|error| NodeError::History(error.to_string()))?);
+    let mut received = false;
     loop {
-        let clock = Clock::new();
-        let entrance = entrance::enter(&config, root.as_ref(), clock.now_ms() / 1000)?;
+        let mut entrance = entrance::enter(&config, root.as_ref(), clock() / 1000)?;
         let certificate = entrance.identity.service.certificate.to_pem();
         root.replace(SERVICE_CERTIFICATE_FILE, certificate.as_bytes())?;
-        let running = Running::start(&config, entrance, clock, &protocols, history.clone(), &runtime)?;
+        let mut resumed = None;
+        if entrance.identity.begun && !std::mem::take(&mut received) {
+            let runtime = runtime()?;
+            let way = comeback::come_back(&config, root.as_ref(), &entrance, &runtime, stop)?;
+            runtime.shutdown_timeout(DRAIN_PATIENCE);
+            match way {
+                CameBack::Stopped => return Ok(()),
+                CameBack::Swapped(fresh) => entrance = *fresh,
+                CameBack::Resumed(plan) => {
+                    entrance.peers = comeback::peers_after(&entrance, &plan);
+                    entrance::rename_if_moved(&config, &mut entrance, clock() / 1000)?;
+                    resumed = Some(plan);
+                }
+            }
+        }
+        let place = Place { config: &config, root: &root, history: &history, clock: &clock, protocols: &protocols };
+        let runtime = runtime()?;
+        let running = Running::start(&place, entrance, resumed, &runtime)?;
         tracing::info!(node = config.index, replica = %running.shared.replica_id, "started");
-        match running.wait(stop, &runtime) {
+        let ended = running.wait(stop, &runtime);
+        runtime.shutdown_timeout(DRAIN_PATIENCE);
+        match ended {
             Ended::Stopped => return Ok(()),
-            Ended::Received => tracing::info!("beginning anew at the snapshot that was received"),
+            Ended::Received => {
+                tracing::info!("beginning anew at the snapshot that was received");
+                // It never ended: what it has said is on its disk.
+                received = true;
+            }
             Ended::Removed => return Err(NodeError::Removed),
             Ended::Failed(error) => return Err(NodeError::Failed(error)),
+            Ended::MustReturn => {
+                tracing::warn!("no majority answers, and others come back: this node comes back with them")
+            }
         }
     }
+}
+
+/// Of one life: with it every socket goes, and the next life listens at the same addresses.
+fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()
+}
+
+/// What a node runs on, however often it comes back.
+struct Place<'a> {
+    config: &'a NodeConfig,
+    root: &'a Arc<dyn Disk>,
+    history: &'a Arc<FolderHistory>,
+    clock: &'a Arc<dyn Fn() -> u64 + Send + Sync>,
+    protocols: &'a [Arc<dyn Protocol>],
 }
 
 /// The threads and listeners of a running node.
@@ -91,16 +134,17 @@ struct Running {
 
 impl Running {
     fn start(
-        config: &NodeConfig,
+        place: &Place<'_>,
         mut entrance: Entrance,
-        clock: Clock,
-        protocols: &[Arc<dyn Protocol>],
-        history: Arc<dyn HistoryStore>,
+        resumed: Option<Plan>,
         runtime: &tokio::runtime::Runtime,
     ) -> Result<Self, NodeError> {
-        let clock: Arc<dyn Fn() -> u64 + Send + Sync> = Arc::new(move || clock.now_ms());
+        let Place { config, clock, protocols, .. } = *place;
         let log_disk: Arc<dyn Disk> = Arc::new(FolderDisk::open(&config.data.join("consensus"))?);
-        let machines = open_machines(config, &entrance, protocols, history, &log_disk, &clock)?;
+        let machines = open_machines(place, &entrance, &log_disk)?;
+        // Nothing has left this node yet; from here on, its log is what it has said.
+        entrance.identity.begun = true;
+        entrance.keep(place.root.as_ref())?;
         found_again(config, &mut entrance, &machines)?;
         let (to_executor, executor_events) = Mailbox::new(EXECUTOR_QUEUE_MAX);
         let (to_replica, replica_events) = Mailbox::new(REPLICA_QUEUE_MAX);
@@ -117,6 +161,7 @@ impl Running {
             executor: to_executor.requests,
             replica: to_replica.requests,
             peers: network.clone(),
+            resumed,
             clock: clock.clone(),
         });
         let metrics = Metrics::new();
@@ -165,6 +210,10 @@ impl Running {
             archive: archive_to.clone(),
             genesis,
             first_peers,
+            moved: moved(&shared),
+            memory: Memory::new(place.root.clone(), entrance.sealing.clone(), entrance.known.clone()),
+            asked_until: None,
+            stop_at: None,
             leaving_until: None,
         };
         let (running, until) = bounded(0);
@@ -242,14 +291,13 @@ impl Running {
     }
 }
 
-fn open_machines(
-    config: &NodeConfig,
-    entrance: &Entrance,
-    protocols: &[Arc<dyn Protocol>],
-    history: Arc<dyn HistoryStore>,
-    log_disk: &Arc<dyn Disk>,
-    clock: &Arc<dyn Fn() -> u64 + Send + Sync>,
-) -> Result<Machines, NodeError> {
+fn moved(shared: &Shared) -> BTreeMap<ReplicaId, SocketAddr> {
+    let participants = shared.resumed.iter().flat_map(|plan| &plan.participants);
+    participants.map(|one| (one.replica, one.addresses.peers)).collect()
+}
+
+fn open_machines(place: &Place<'_>, entrance: &Entrance, log_disk: &Arc<dyn Disk>) -> Result<Machines, NodeError> {
+    let Place { config, clock, protocols, history, .. } = *place;
     let mut consensus = Config::new(entrance.identity.replica);
     let ticks = |ms: u64| usize::try_from(ms / limits::TICK_MS).unwrap_or(usize::MAX).max(1);
     consensus.election_ticks = ticks(config.timing.election_timeout_ms);
@@ -261,7 +309,7 @@ fn open_machines(
         ledger_disk: Arc::new(FolderDisk::open(&config.data.join("ledger"))?),
         log_disk: log_disk.clone(),
         snapshot_disk: Arc::new(FolderDisk::open(&config.data.join("snapshots"))?),
-        history,
+        history: history.clone(),
         history_secret: &entrance.history_secret,
         protocols: protocols.to_vec(),
         crypto,

@@ -46,8 +46,13 @@ pub(crate) async fn accept(socket: TcpListener, acceptor: TlsAcceptor, shared: A
                 Ok((stream, address)) => {
                     let (accepted, acceptor) = (Arc::clone(&accepted), acceptor.clone());
                     connections.spawn(async move {
-                        if let Err(error) = serve(stream, acceptor, &accepted).await {
-                            tracing::warn!(%address, %error, "a node's connection ended");
+                        match serve(stream, acceptor, &accepted).await {
+                            Ok(()) => {}
+                            // It will learn who is here now.
+                            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                                tracing::debug!(%address, %error, "a node's connection ended");
+                            }
+                            Err(error) => tracing::warn!(%address, %error, "a node's connection ended"),
                         }
                     });
                 }
@@ -88,12 +93,18 @@ async fn open(
     let node = node_of(stream.get_ref().1.peer_certificates());
     let (read, mut write) = tokio::io::split(stream);
     let mut reader = Reader::new(read);
-    let hello = reader.hello().await?;
+    let (hello, to) = reader.hello().await?;
+    // It is told who is here, and does not end the connection that it keeps to this replica already.
+    if to != shared.own.replica {
+        write_hello(&mut write, shared.own, hello.replica).await?;
+        let message = format!("replica {} looks for replica {to}, and this is {}", hello.replica, shared.own.replica);
+        return Err(io::Error::new(io::ErrorKind::NotFound, message));
+    }
     if !node.is_some_and(|node| shared.inbound.admits(node, hello)) {
         let message = format!("the node is not to be replica {}", hello.replica);
         return Err(io::Error::new(io::ErrorKind::PermissionDenied, message));
     }
-    write_hello(&mut write, shared.own).await?;
+    write_hello(&mut write, shared.own, hello.replica).await?;
     Ok((hello, reader, write))
 }
 

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! frame    = length u32 (of what follows, at most NODE_FRAME_BYTES_MAX) | kind u8 | fields
-//! Hello    = 0 | version u16 = 1 | replica u64 | node u32
+//! Hello    = 0 | version u16 = 1 | replica u64 | node u32 | to u64: whom the sender takes the other for
 //! Raft     = 1 | message
 //! Request  = 2 | id u64 | kind u16 | body
 //! Response = 3 | id u64 | answered u8 (0, 1) | body (empty if not answered)
@@ -24,7 +24,11 @@ pub struct Hello {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Frame {
-    Hello(Hello),
+    /// `to` is whom the sender takes the other for: at an address, another replica may have come in the place of that one.
+    Hello {
+        own: Hello,
+        to: ReplicaId,
+    },
     Raft(Bytes),
     Request {
         id: u64,
@@ -66,10 +70,11 @@ impl Frame {
     /// Kind and fields, without the length.
     pub fn encode(&self) -> Bytes {
         match self {
-            Self::Hello(hello) => fields(0, 14, &[], |out| {
+            Self::Hello { own, to } => fields(0, 22, &[], |out| {
                 out.put_u16_le(VERSION);
-                out.put_u64_le(hello.replica.0);
-                out.put_u32_le(hello.node);
+                out.put_u64_le(own.replica.0);
+                out.put_u32_le(own.node);
+                out.put_u64_le(to.0);
             }),
             Self::Raft(message) => fields(1, 0, message, |_| ()),
             Self::Request { id, kind, body } => fields(2, 10, body, |out| {
@@ -98,7 +103,9 @@ impl Frame {
                 }
                 let replica = ReplicaId(bytes.try_get_u64_le().map_err(short)?);
                 let node = bytes.try_get_u32_le().map_err(short)?;
-                bytes.is_empty().then_some(Self::Hello(Hello { replica, node })).ok_or(FrameError::TrailingBytes)
+                let to = ReplicaId(bytes.try_get_u64_le().map_err(short)?);
+                let hello = Self::Hello { own: Hello { replica, node }, to };
+                bytes.is_empty().then_some(hello).ok_or(FrameError::TrailingBytes)
             }
             1 => Ok(Self::Raft(bytes)),
             2 => {
@@ -144,7 +151,10 @@ mod tests {
     fn frames() -> Vec<(Frame, &'static str)> {
         let body = Bytes::from_static(b"ab");
         vec![
-            (Frame::Hello(Hello { replica: ReplicaId(7), node: 2 }), "000100070000000000000002000000"),
+            (
+                Frame::Hello { own: Hello { replica: ReplicaId(7), node: 2 }, to: ReplicaId(9) },
+                "0001000700000000000000020000000900000000000000",
+            ),
             (Frame::Raft(body.clone()), "016162"),
             (Frame::Request { id: 1, kind: 0x0203, body: body.clone() }, "02010000000000000003026162"),
             (Frame::Response { id: 1, body: Some(body.clone()) }, "030100000000000000016162"),
@@ -171,7 +181,8 @@ mod tests {
         assert_eq!(decode(&[4, 2]), Err(FrameError::NotAFlag));
         assert_eq!(decode(&[0, 2, 0]), Err(FrameError::UnknownVersion(2)));
         assert_eq!(decode(&[3, 1, 0, 0, 0, 0, 0, 0, 0, 0, 9]), Err(FrameError::TrailingBytes));
-        assert_eq!(decode(&[0, 1, 0, 7, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 9]), Err(FrameError::TrailingBytes));
+        let hello = [&[0, 1, 0, 7, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0][..], &[1; 8], &[9]].concat();
+        assert_eq!(Frame::decode(hello.into()), Err(FrameError::TrailingBytes));
         let bytes = limits::NODE_FRAME_BYTES_MAX + 1;
         assert_eq!(Frame::decode(Bytes::from(vec![1; bytes])), Err(FrameError::TooLarge { bytes }));
     }

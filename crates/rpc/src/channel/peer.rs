@@ -166,9 +166,9 @@ impl Peer {
         let stream = self.shared.connector.connect(name, socket).await?;
         let node = node_of(stream.get_ref().1.peer_certificates());
         let (read, mut write) = tokio::io::split(stream);
-        write_hello(&mut write, self.shared.own).await?;
+        write_hello(&mut write, self.shared.own, self.id).await?;
         let mut reader = Reader::new(read);
-        let hello = reader.hello().await?;
+        let (hello, _) = reader.hello().await?;
         if hello.replica != self.id {
             let message = format!("replica {} answers in place of replica {}", hello.replica, self.id);
             return Err(io::Error::new(io::ErrorKind::InvalidData, message));

@@ -3,7 +3,7 @@
 use std::io;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
-use coco_types::limits;
+use coco_types::{ReplicaId, limits};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use super::frame::{Frame, FrameError, Hello};
@@ -24,9 +24,10 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         Self { stream, unread: BytesMut::new(), parts: BytesMut::new() }
     }
 
-    pub(crate) async fn hello(&mut self) -> io::Result<Hello> {
+    /// Who speaks, and whom it takes this end for.
+    pub(crate) async fn hello(&mut self) -> io::Result<(Hello, ReplicaId)> {
         match self.next().await? {
-            Frame::Hello(hello) => Ok(hello),
+            Frame::Hello { own, to } => Ok((own, to)),
             _ => Err(io::Error::new(io::ErrorKind::InvalidData, "the first frame is no hello")),
         }
     }
@@ -74,9 +75,9 @@ impl<R: AsyncRead + Unpin> Reader<R> {
     }
 }
 
-pub(crate) async fn write_hello<W: AsyncWrite + Unpin>(stream: &mut W, hello: Hello) -> io::Result<()> {
+pub(crate) async fn write_hello<W: AsyncWrite + Unpin>(stream: &mut W, own: Hello, to: ReplicaId) -> io::Result<()> {
     let mut out = BytesMut::new();
-    put(&mut out, &Frame::Hello(hello).encode());
+    put(&mut out, &Frame::Hello { own, to }.encode());
     stream.write_all(&out).await?;
     stream.flush().await
 }

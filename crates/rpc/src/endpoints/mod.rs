@@ -21,7 +21,9 @@ use http::header::{ALLOW, HeaderValue};
 use http::{Method, Request, StatusCode};
 
 pub use gov::{GovApi, GovEndpoints, Governed};
-pub use node_api::{Attestation, NetworkInfo, NodeApi, NodeEntry, NodeInfo, NodeStateInfo, Receipt, ReceiptAnswer};
+pub use node_api::{
+    Attestation, NetworkInfo, NodeApi, NodeEntry, NodeInfo, NodeStateInfo, Receipt, ReceiptAnswer, StoppedNetwork,
+};
 
 /// Serves `/node`.
 pub struct NodeEndpoints {
@@ -131,6 +133,14 @@ pub(crate) const ROUTES: &[Route] = &[
         query: &[],
         answers: (JSON, "The nodes"),
         handler: network::nodes,
+    },
+    Route {
+        method: Method::POST,
+        path: "/node/network:stop",
+        summary: "Ends the whole network; for members, who show their certificate",
+        query: &[],
+        answers: (JSON, "The nodes that end, and those that did not answer"),
+        handler: network::stop,
     },
     Route {
         method: Method::GET,

@@ -4,13 +4,21 @@ use bytes::Bytes;
 use coco_protocol::ApiError;
 use http::{Response, StatusCode};
 
-use super::Exchange;
 use super::request::{json, with_transaction_id};
+use super::{Exchange, StoppedNetwork};
 
 pub(crate) fn network(exchange: Exchange<'_>) {
     let committed = exchange.node.committed(&exchange.caller);
     let response = json(&exchange.node.network(&exchange.caller));
     (exchange.reply)(with_transaction_id(response, committed));
+}
+
+pub(crate) fn stop(exchange: Exchange<'_>) {
+    let Exchange { node, caller, reply, .. } = exchange;
+    let answer = move |stopped: Result<StoppedNetwork, ApiError>| {
+        reply(stopped.map(|stopped| json(&stopped)).unwrap_or_else(ApiError::into_response));
+    };
+    node.stop_network(&caller, Box::new(answer));
 }
 
 pub(crate) fn nodes(exchange: Exchange<'_>) {

@@ -50,6 +50,17 @@ pub trait NodeApi: Send + Sync {
         body: Bytes,
         reply: Box<dyn FnOnce(Result<Bytes, ApiError>) + Send>,
     );
+
+    /// Ends every node that answers, this one last; for members only.
+    fn stop_network(&self, caller: &Caller, reply: Box<dyn FnOnce(Result<StoppedNetwork, ApiError>) + Send>);
+}
+
+/// `POST /node/network:stop`: the nodes' places in the network.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct StoppedNetwork {
+    pub stopping: Vec<u32>,
+    /// They did not answer: they were down already, or go on.
+    pub silent: Vec<u32>,
 }
 
 /// `GET /node/network`.

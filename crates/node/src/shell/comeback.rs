@@ -1,0 +1,321 @@
+//! A restarted node, until it runs again: it asks the others over the usual channels, and resumes or swaps.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use coco_consensus::Resume;
+use coco_crypto::{Crypto, SystemCrypto};
+use coco_disk::Disk;
+use coco_governance::Addresses;
+use coco_rpc::channel::{Channels, Hello, Inbound, NoAnswer, Respond};
+use coco_rpc::tls;
+use coco_types::{Digest, NodeId, ReplicaId, limits};
+use parking_lot::Mutex;
+
+use crate::comeback::{Origin, Plan, Returning, Way};
+use crate::config::{NodeConfig, Start};
+use crate::ledger::NodeLedger;
+use crate::machines::{self, OpenError};
+use crate::reuse;
+use crate::shell::entrance::{self, Entrance};
+use crate::shell::{FolderDisk, NodeError};
+use crate::wire::kind;
+
+/// How a restarted node goes on.
+pub enum CameBack {
+    /// As the replica that it was.
+    Resumed(Plan),
+    /// As a fresh one.
+    Swapped(Box<Entrance>),
+    /// It was told to stop first.
+    Stopped,
+}
+
+/// Between two looks at what has changed.
+const LOOK: Duration = Duration::from_millis(10);
+/// Until a question has its answer, or will have none.
+const ASK_TIMEOUT: Duration = Duration::from_millis(limits::COMEBACK_FRESH_MS);
+/// Between two lines that say what this node waits for.
+const TELL: Duration = Duration::from_secs(5);
+/// Folders that hold what a lost log leaves unusable.
+const FOLDERS: [&str; 3] = ["ledger", "consensus", "snapshots"];
+
+/// See the module's text.
+pub fn come_back(
+    config: &NodeConfig,
+    root: &dyn Disk,
+    entrance: &Entrance,
+    runtime: &tokio::runtime::Runtime,
+    stop: &mpsc::Receiver<()>,
+) -> Result<CameBack, NodeError> {
+    let folder = Folder::open(config, entrance)?;
+    let others: Vec<ReplicaId> = entrance.known.nodes.iter().map(|node| node.replica).collect();
+    let own = entrance.identity.replica;
+    if folder.log.is_none() && !others.iter().any(|id| *id != own) {
+        return Err(NodeError::LogLost { folder: config.data.join("consensus") });
+    }
+    let origin = Origin {
+        replica: own,
+        addresses: entrance::addresses(config),
+        log: folder.log,
+        rolled_back: entrance.known.resume.rolled_back(),
+        others,
+    };
+    let asking = Asking::start(config, entrance, Returning::new(origin, Box::new(nonce)), runtime)?;
+    let mut swap = Swap { config, root, entrance, ledger: folder.ledger, checked: false, told: None };
+    let mut tell_at = Instant::now() + LOOK * 20;
+    loop {
+        if !matches!(stop.try_recv(), Err(mpsc::TryRecvError::Empty)) {
+            return Ok(CameBack::Stopped);
+        }
+        match asking.turn()? {
+            None => {}
+            Some(Way::Gone) => return Err(NodeError::Replaced),
+            Some(Way::Resume(plan)) => {
+                tracing::info!(view = %plan.view, replicas = plan.participants.len(), adopted = %plan.best, "resumes");
+                return Ok(CameBack::Resumed(plan));
+            }
+            Some(Way::Swap) => {
+                if let Some(fresh) = swap.attempt(&asking)? {
+                    tracing::info!(from = %own, to = %fresh.identity.replica, "comes back as a fresh replica");
+                    let log = asking.end();
+                    swap.prepare(log)?;
+                    return Ok(CameBack::Swapped(Box::new(fresh)));
+                }
+            }
+        }
+        if Instant::now() >= tell_at {
+            tracing::info!(state = asking.waits_for(), "coming back");
+            tell_at = Instant::now() + TELL;
+        }
+        std::thread::sleep(LOOK);
+    }
+}
+
+/// What is left of an earlier life.
+struct Folder {
+    ledger: Option<Arc<NodeLedger>>,
+    log: Option<Resume>,
+}
+
+impl Folder {
+    fn open(config: &NodeConfig, entrance: &Entrance) -> Result<Self, NodeError> {
+        let log_disk: Arc<dyn Disk> = Arc::new(FolderDisk::open(&config.data.join("consensus"))?);
+        let disk: Arc<dyn Disk> = Arc::new(FolderDisk::open(&config.data.join("ledger"))?);
+        let snapshots: Arc<dyn Disk> = Arc::new(FolderDisk::open(&config.data.join("snapshots"))?);
+        if log_disk.exists(coco_consensus::LOG_FILE)? {
+            machines::install_received(&snapshots, &disk, &log_disk, &entrance.identity)?;
+        }
+        let Some(durable) = coco_consensus::durable_seqno(log_disk.as_ref()).map_err(OpenError::from)? else {
+            return Ok(Self { ledger: None, log: None });
+        };
+        let crypto: Arc<dyn Crypto> = Arc::new(SystemCrypto);
+        let opened = NodeLedger::open(disk, durable, &entrance.identity, crypto, limits::CHUNK_BYTES, Arc::new(|| 0));
+        let (ledger, _) = opened.map_err(OpenError::from)?;
+        let log = Resume::open(entrance.identity.replica, log_disk, ledger.batch_store()).map_err(OpenError::from)?;
+        Ok(Self { ledger: Some(ledger), log: Some(log) })
+    }
+}
+
+/// The machine, and the channels that it asks over.
+struct Asking {
+    returning: Arc<Mutex<Option<Returning>>>,
+    channels: Channels,
+    /// Where the others listened last.
+    known: BTreeMap<ReplicaId, SocketAddr>,
+    began: Instant,
+}
+
+/// What others ask of a returning replica.
+struct Door {
+    returning: Arc<Mutex<Option<Returning>>>,
+    began: Instant,
+}
+
+impl Asking {
+    fn start(
+        config: &NodeConfig,
+        entrance: &Entrance,
+        returning: Returning,
+        runtime: &tokio::runtime::Runtime,
+    ) -> Result<Self, NodeError> {
+        let identity = &entrance.identity;
+        let returning = Arc::new(Mutex::new(Some(returning)));
+        let began = Instant::now();
+        let chain = [identity.node_certificate.clone(), identity.service.certificate.clone()];
+        let channels = Channels::start(
+            runtime.handle(),
+            config.listen.peers,
+            tls::Identity::new(&chain, &identity.node_key)?,
+            identity.service.certificate.clone(),
+            Hello { replica: identity.replica, node: config.index },
+            Arc::new(Door { returning: returning.clone(), began }),
+        )?;
+        let known = entrance.known.nodes.iter().map(|node| (node.replica, node.addresses.peers)).collect();
+        Ok(Self { returning, channels, known, began })
+    }
+
+    /// Asks what is to be asked; the way back, once it is clear.
+    fn turn(&self) -> Result<Option<Way>, NodeError> {
+        let now_ms = since(self.began);
+        let mut locked = self.returning.lock();
+        let Some(returning) = locked.as_mut() else { return Ok(None) };
+        let asks = returning.turn(now_ms).map_err(OpenError::from)?;
+        let way = returning.way(now_ms).cloned();
+        let mut peers = self.known.clone();
+        peers.extend(returning.announced().into_iter().map(|(id, addresses)| (id, addresses.peers)));
+        drop(locked);
+        self.channels.set_peers(&peers);
+        for (to, ask) in asks {
+            let (returning, began) = (self.returning.clone(), self.began);
+            let answered = move |body: Result<Bytes, NoAnswer>| {
+                if let (Ok(body), Some(returning)) = (body, returning.lock().as_mut())
+                    && let Err(error) = returning.answered(to, body, since(began))
+                {
+                    tracing::warn!(from = %to, %error, "refused an answer");
+                }
+            };
+            self.channels.request(to, kind::RETURNING, ask, ASK_TIMEOUT, Box::new(answered));
+        }
+        Ok(way)
+    }
+
+    fn primary(&self) -> Option<ReplicaId> {
+        self.returning.lock().as_ref().and_then(|returning| returning.primary(since(self.began)))
+    }
+
+    fn swap_refused(&self) {
+        self.returning.lock().iter_mut().for_each(|returning| returning.swap_refused(since(self.began)));
+    }
+
+    fn waits_for(&self) -> String {
+        self.returning.lock().as_ref().map(|returning| returning.waits_for(since(self.began))).unwrap_or_default()
+    }
+
+    /// Nobody is answered any more.
+    fn end(&self) -> Option<Resume> {
+        self.returning.lock().take().and_then(Returning::into_log)
+    }
+}
+
+impl Inbound for Door {
+    /// The service endorsed its certificate; what it asks for is given to every such node.
+    fn admits(&self, _node: NodeId, _hello: Hello) -> bool {
+        true
+    }
+
+    fn raft(&self, _from: ReplicaId, _message: Bytes) {}
+
+    fn request(&self, from: ReplicaId, kind: u16, body: Bytes, respond: Respond) {
+        if kind != kind::RETURNING {
+            return;
+        }
+        let answer = match self.returning.lock().as_mut() {
+            Some(returning) => returning.asked(from, &body, since(self.began)),
+            None => Ok(None),
+        };
+        match answer {
+            Ok(Some(answer)) => respond(answer),
+            Ok(None) => {}
+            Err(error) => tracing::warn!(%from, %error, "refused a question"),
+        }
+    }
+}
+
+/// Joining as a fresh replica that keeps this folder.
+struct Swap<'a> {
+    config: &'a NodeConfig,
+    root: &'a dyn Disk,
+    entrance: &'a Entrance,
+    ledger: Option<Arc<NodeLedger>>,
+    /// The folder was checked against the signed roots.
+    checked: bool,
+    /// The last refusal that was logged.
+    told: Option<String>,
+}
+
+impl Swap<'_> {
+    /// `None` if it was refused for now.
+    fn attempt(&mut self, asking: &Asking) -> Result<Option<Entrance>, NodeError> {
+        if let Some(ledger) = self.ledger.as_ref().filter(|_| !self.checked) {
+            reuse::check_signed_roots(ledger, self.entrance.identity.service.certificate.public_key())?;
+            self.checked = true;
+        }
+        match entrance::swap(self.config, self.entrance, &self.targets(asking.primary())) {
+            Ok(fresh) => {
+                fresh.keep(self.root)?;
+                Ok(Some(fresh))
+            }
+            Err(error) => {
+                let error = error.to_string();
+                if self.told.as_ref() != Some(&error) {
+                    tracing::warn!(%error, "cannot come back as a fresh replica yet");
+                    self.told = Some(error);
+                }
+                asking.swap_refused();
+                Ok(None)
+            }
+        }
+    }
+
+    /// The primary's API, then others that may know it.
+    fn targets(&self, primary: Option<ReplicaId>) -> Vec<SocketAddr> {
+        let nodes = &self.entrance.known.nodes;
+        let leads = nodes.iter().filter(|node| Some(node.replica) == primary).map(|node| node.addresses.api);
+        let configured = match &self.config.start {
+            Start::Join { targets, .. } => targets.clone(),
+            Start::New { .. } => Vec::new(),
+        };
+        let rest = nodes.iter().filter(|node| node.index != self.config.index).map(|node| node.addresses.api);
+        let mut targets: Vec<SocketAddr> = leads.collect();
+        for target in rest.chain(configured) {
+            if !targets.contains(&target) && target != self.config.listen.api {
+                targets.push(target);
+            }
+        }
+        targets
+    }
+
+    /// Hands the log to the fresh replica. Without one, nothing tells which of the ledger's transactions were committed: what is
+    /// there is set aside.
+    fn prepare(&mut self, log: Option<Resume>) -> Result<(), NodeError> {
+        match log {
+            Some(mut log) => Ok(log.hand_to_fresh_replica().map_err(OpenError::from)?),
+            None => set_aside(&self.config.data, self.entrance.identity.replica),
+        }
+    }
+}
+
+fn set_aside(data: &Path, replica: ReplicaId) -> Result<(), NodeError> {
+    for folder in FOLDERS {
+        let (from, to) = (data.join(folder), data.join(format!("{folder}.of-replica-{replica}")));
+        if from.exists() {
+            tracing::warn!(from = %from.display(), to = %to.display(), "set aside: its consensus log is missing");
+            std::fs::rename(from, to)?;
+        }
+    }
+    Ok(())
+}
+
+/// Where the participants of a plan listen, and everybody else did.
+pub fn peers_after(known: &Entrance, plan: &Plan) -> Vec<(ReplicaId, Addresses)> {
+    let mut peers: BTreeMap<ReplicaId, Addresses> =
+        known.known.nodes.iter().map(|node| (node.replica, node.addresses)).collect();
+    peers.extend(plan.participants.iter().map(|one| (one.replica, one.addresses)));
+    peers.into_iter().collect()
+}
+
+fn since(began: Instant) -> u64 {
+    u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX)
+}
+
+fn nonce() -> Digest {
+    let mut nonce = Digest::ZERO;
+    SystemCrypto.fill(&mut nonce.0);
+    nonce
+}

@@ -1,0 +1,170 @@
+//! Restarted nodes: what they ask, what they are answered, and how they go on.
+
+use bytes::Bytes;
+use coco_disk::MemoryDisk;
+use coco_governance::NodeRow;
+use coco_node::comeback::{self, Origin, Returning, Running, Way};
+use coco_types::{Digest, ReplicaId};
+
+use crate::invariants::Violation;
+use crate::network::{Envelope, Kind};
+use crate::node::SimNode;
+use crate::world::World;
+
+/// A question counts for so long when a node decides whether others need it.
+const ASKED_LATELY_MS: u64 = 1_000;
+
+impl World {
+    /// A process starts over a folder that was used before.
+    pub(crate) fn come_back(&mut self, id: ReplicaId) -> Result<(), Violation> {
+        let rolled_back = Some(self.setting.options.rolled_back_disks as usize);
+        let node = self.nodes.get_mut(&id).expect("a known node");
+        node.stop();
+        node.stopped_by = None;
+        let log = node.resting_log().map_err(|error| Violation(format!("node {id} does not start again: {error}")))?;
+        let others = node.known.iter().copied().collect();
+        let origin = Origin { replica: id, addresses: node.addresses(), log: Some(log), rolled_back, others };
+        let crypto = node.crypto.clone();
+        let nonces = move || {
+            let mut nonce = Digest::ZERO;
+            crypto.fill(&mut nonce.0);
+            nonce
+        };
+        node.returning = Some(Returning::new(origin, Box::new(nonces)));
+        self.note(|| format!("{id} asks how to come back"));
+        Ok(())
+    }
+
+    /// An old state of this node's disks is put back, while it does not run. It is kept until then.
+    pub fn put_back(&mut self, id: ReplicaId) {
+        let node = self.node_mut(id);
+        if let Some([ledger, log, snapshots]) = &node.image
+            && !node.runs()
+        {
+            (node.ledger_disk, node.log_disk) = (ledger.image(), log.image());
+            node.snapshot_disk = snapshots.image();
+            let index = node.index;
+            self.put_back.insert(index);
+            self.note(|| format!("the disks of {id} are put back"));
+        }
+    }
+
+    /// Keeps a copy of this node's disks as they are now.
+    pub fn keep_image(&mut self, id: ReplicaId) {
+        let node = self.node_mut(id);
+        node.image = Some([&node.ledger_disk, &node.log_disk, &node.snapshot_disk].map(MemoryDisk::image));
+    }
+
+    pub fn runs(&self, id: ReplicaId) -> bool {
+        self.nodes[&id].runs()
+    }
+
+    /// Whether it was started again and asks how to come back.
+    pub fn returns(&self, id: ReplicaId) -> bool {
+        self.nodes[&id].returning.is_some()
+    }
+
+    /// Whether a message of `from` would reach `to` now.
+    pub(crate) fn is_heard_by(&self, from: ReplicaId, to: ReplicaId) -> bool {
+        !self.network.is_cut(from, to) && !self.network.is_cut(to, from)
+    }
+
+    pub(crate) fn step_returning(&mut self, id: ReplicaId, now_ms: u64) -> Result<(), Violation> {
+        let Some(returning) = &mut self.node_mut(id).returning else { return Ok(()) };
+        let asks = match returning.turn(now_ms) {
+            Ok(asks) => asks,
+            Err(error) => {
+                self.stop(id, &error.to_string());
+                return Ok(());
+            }
+        };
+        let way = returning.way(now_ms).cloned();
+        for (to, message) in asks {
+            let envelope = Envelope { from: id, to, kind: Kind::Question, message };
+            self.network.send(envelope, now_ms, &self.faults, &mut self.random);
+        }
+        match way {
+            None => Ok(()),
+            Some(Way::Swap) if self.nodes[&id].joining.is_some() => Ok(()),
+            Some(Way::Swap) => self.swap(id, now_ms),
+            Some(Way::Gone) => {
+                self.stop(id, "the network has another replica in its place");
+                self.node_mut(id).removed = true;
+                Ok(())
+            }
+            Some(Way::Resume(plan)) => {
+                self.note(|| format!("{id} resumes with {:?} in view {}", plan.participants.len(), plan.view));
+                if self.resumes.insert(plan.id) {
+                    self.counts.resumes += 1;
+                    self.put_back.clear();
+                }
+                self.node_mut(id).returning = None;
+                self.node_mut(id).resumed = Some(plan);
+                self.run_machines(id)
+            }
+        }
+    }
+
+    pub(crate) fn question(&mut self, from: ReplicaId, to: ReplicaId, message: &[u8]) -> Result<(), Violation> {
+        let now_ms = self.now_ms();
+        let Some(node) = self.nodes.get_mut(&to) else { return Ok(()) };
+        let answer = match &mut node.returning {
+            Some(returning) => returning.asked(from, message, now_ms),
+            None => {
+                let Some(running) = node.running(from) else { return Ok(()) };
+                if comeback::is_of_returning(message) {
+                    node.asked_ms = Some(now_ms);
+                }
+                comeback::running_reply(from, message, running)
+            }
+        };
+        let answer = answer.map_err(|error| Violation(format!("{from} asks {to}: {error}")))?;
+        if let Some(message) = answer {
+            let envelope = Envelope { from: to, to: from, kind: Kind::Answer, message };
+            self.network.send(envelope, now_ms, &self.faults, &mut self.random);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn answer_arrives(&mut self, from: ReplicaId, to: ReplicaId, message: Bytes) -> Result<(), Violation> {
+        let now_ms = self.now_ms();
+        let returning = self.nodes.get_mut(&to).and_then(|node| node.returning.as_mut());
+        let taken = returning.map_or(Ok(()), |returning| returning.answered(from, message, now_ms));
+        taken.map_err(|error| Violation(format!("{from} answers {to}: {error}")))
+    }
+
+    /// Stops a node that hears no majority while others that return need it.
+    pub(crate) fn return_if_needed(&mut self, id: ReplicaId, now_ms: u64) -> Result<(), Violation> {
+        let node = self.node_mut(id);
+        node.remember();
+        let asked = node.asked_ms.is_some_and(|at| now_ms <= at + ASKED_LATELY_MS);
+        let must = node.machines.as_ref().is_some_and(|machines| comeback::must_return(machines.replica.consensus()));
+        if asked && must {
+            self.joiners_lose(id);
+            return self.come_back(id);
+        }
+        Ok(())
+    }
+}
+
+impl SimNode {
+    /// What the shell keeps in a sealed file: who the others are.
+    fn remember(&mut self) {
+        let Some(machines) = &self.machines else { return };
+        let rows = NodeRow::all(&mut machines.visible.state()).unwrap_or_default();
+        if !rows.is_empty() {
+            self.known = rows.iter().map(|node| node.info.replica).collect();
+        }
+    }
+
+    /// `None` if it does not run.
+    fn running(&self, asker: ReplicaId) -> Option<Running> {
+        let machines = self.machines.as_ref()?;
+        let rows = NodeRow::all(&mut machines.visible.state()).unwrap_or_default();
+        Some(Running {
+            primary: machines.replica.consensus().primary(),
+            resumed: self.resumed.as_ref().map(|plan| plan.id),
+            you: comeback::place_of(&rows, asker),
+        })
+    }
+}

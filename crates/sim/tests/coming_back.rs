@@ -1,0 +1,328 @@
+//! Whole nodes that are started again: by swap, by resume, on old disks, and with the exchange cut in the middle.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use coco_governance::{NodeRole, ResumeRow, tables};
+use coco_sim::{Faults, Length, Options, Violation, World};
+use coco_types::ReplicaId;
+
+/// Simulated milliseconds in which anything that needs an election or two must have happened.
+const SOON_MS: u64 = 10_000;
+
+#[test]
+fn a_restarted_node_comes_back_as_a_fresh_replica_however_old_its_disk_is() {
+    for (seed, old_disk) in [(1, false), (2, true)] {
+        let mut world = quiet(seed, Options::default());
+        let old = backup(&world);
+        world.keep_image(old);
+        acknowledge(&mut world, 10);
+        world.crash(old);
+        acknowledge(&mut world, 3);
+        if old_disk {
+            world.put_back(old);
+        }
+        let index = world.node(old).index;
+        world.start(old).unwrap();
+        until(&mut world, "its swap", |world| voters(world).contains(&ReplicaId(4)));
+        settle(&mut world);
+        assert_eq!(world.node(ReplicaId(4)).index, index);
+        assert!(!voters(&world).contains(&old) && voters(&world).len() == 3);
+        acknowledge(&mut world, 2);
+        world.check_end().unwrap();
+    }
+}
+
+#[test]
+fn the_primary_comes_back_as_a_fresh_replica_too() {
+    let mut world = quiet(3, Options::default());
+    acknowledge(&mut world, 3);
+    let old = world.primary().unwrap();
+    world.kill(old);
+    world.start(old).unwrap();
+    until(&mut world, "its swap", |world| voters(world).contains(&ReplicaId(4)));
+    settle(&mut world);
+    assert!(!voters(&world).contains(&old));
+}
+
+#[test]
+fn a_network_that_lost_power_resumes_with_its_replicas_and_its_ledger_says_so() {
+    for seed in 4..=6 {
+        let mut world = quiet(seed, Options::default());
+        acknowledge(&mut world, 5);
+        let before = voters(&world);
+        crash_all(&mut world);
+        start_all(&mut world);
+        acknowledge(&mut world, 2);
+        settle(&mut world);
+        assert_eq!(voters(&world), before, "nobody came as a fresh replica");
+        let rows = resumes(&world);
+        let [row] = rows.as_slice() else { panic!("{rows:?}") };
+        assert_eq!(row.replicas, before.iter().copied().collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn one_node_alone_resumes() {
+    let mut world = World::quiet(7, 1, Options::default()).unwrap();
+    acknowledge(&mut world, 3);
+    for _ in 0..3 {
+        world.crash(ReplicaId(1));
+        world.start(ReplicaId(1)).unwrap();
+        acknowledge(&mut world, 2);
+    }
+    world.check_end().unwrap();
+    assert_eq!(resumes(&world).len(), 3);
+}
+
+#[test]
+fn enough_replicas_resume_without_the_rest_and_a_late_one_comes_back_by_a_swap() {
+    let mut world = quiet(8, Options::default());
+    acknowledge(&mut world, 5);
+    crash_all(&mut world);
+    for id in [1, 3].map(ReplicaId) {
+        world.start(id).unwrap();
+    }
+    acknowledge(&mut world, 2);
+    world.start(ReplicaId(2)).unwrap();
+    until(&mut world, "its swap", |world| voters(world).contains(&ReplicaId(4)));
+    settle(&mut world);
+    assert!(!voters(&world).contains(&ReplicaId(2)));
+}
+
+#[test]
+fn one_replica_too_few_waits() {
+    let mut world = quiet(9, tolerant());
+    acknowledge(&mut world, 5);
+    crash_all(&mut world);
+    for id in [1, 2].map(ReplicaId) {
+        world.start(id).unwrap();
+    }
+    world.run_for(SOON_MS).unwrap();
+    assert!(world.returns(ReplicaId(1)) && world.returns(ReplicaId(2)) && world.primary().is_none());
+    world.start(ReplicaId(3)).unwrap();
+    acknowledge(&mut world, 1);
+    settle(&mut world);
+}
+
+#[test]
+fn a_replica_that_runs_without_a_majority_returns_when_others_need_it() {
+    let mut world = quiet(10, Options::default());
+    acknowledge(&mut world, 5);
+    let (left, one) = (ReplicaId(1), ReplicaId(2));
+    world.crash(one);
+    world.crash(ReplicaId(3));
+    world.run_for(SOON_MS).unwrap();
+    world.start(one).unwrap();
+    acknowledge(&mut world, 2);
+    assert!(resumes(&world).iter().any(|row| row.replicas == [left, one]));
+    world.start(ReplicaId(3)).unwrap();
+    settle(&mut world);
+}
+
+#[test]
+fn an_exchange_that_is_interrupted_at_any_moment_starts_again_and_loses_nothing() {
+    for seed in 11..=22 {
+        let mut world = quiet(seed, tolerant());
+        acknowledge(&mut world, 4);
+        old_disks_resume(&mut world, seed).unwrap();
+        settle(&mut world);
+    }
+}
+
+#[test]
+fn a_node_whose_place_was_taken_ends() {
+    let mut world = quiet(23, Options::default());
+    let old = backup(&world);
+    world.crash(old);
+    let index = world.node(old).index;
+    world.admit(index).unwrap();
+    settle(&mut world);
+    world.start(old).unwrap();
+    until(&mut world, "its end", |world| world.node(old).removed);
+    assert!(world.node(old).stopped_by.as_ref().is_some_and(|why| why.contains("in its place")));
+    settle(&mut world);
+}
+
+#[test]
+fn a_reader_follows_for_ever_comes_back_as_a_reader_and_is_never_counted() {
+    let mut world = quiet(25, Options::default());
+    world.admit_as(3, NodeRole::Reader).unwrap();
+    settle(&mut world);
+    let reader = ReplicaId(4);
+    assert_eq!(voters(&world), [1, 2, 3].map(ReplicaId).into());
+    acknowledge(&mut world, 3);
+    until(&mut world, "the same state", |world| world.visible(reader) == world.visible(world.primary().unwrap()));
+    world.crash(reader);
+    world.start(reader).unwrap();
+    until(&mut world, "its swap", |world| world.ids().contains(&ReplicaId(5)));
+    settle(&mut world);
+    assert_eq!(voters(&world), [1, 2, 3].map(ReplicaId).into());
+    // Two voters down of three: the reader is no majority with the third.
+    let gone: Vec<_> = voters(&world).into_iter().filter(|id| Some(*id) != world.primary()).collect();
+    gone.iter().for_each(|id| world.crash(*id));
+    world.run_for(SOON_MS).unwrap();
+    assert!(world.primary().is_none());
+}
+
+#[test]
+fn a_place_is_swapped_once_in_an_interval() {
+    let mut world = quiet(24, Options::default());
+    let mut id = backup(&world);
+    for fresh in [4, 5].map(ReplicaId) {
+        world.crash(id);
+        let at = world.now_ms();
+        world.start(id).unwrap();
+        until(&mut world, "its swap", |world| world.ids().contains(&fresh));
+        let waited = world.now_ms() - at;
+        assert_eq!(waited > 400, fresh == ReplicaId(5), "{waited} ms");
+        until(&mut world, "its vote", |world| voters(world).contains(&fresh));
+        id = fresh;
+    }
+    settle(&mut world);
+}
+
+#[test]
+fn without_asking_first_an_old_disk_loses_what_was_acknowledged_and_that_is_noticed() {
+    let careless = Options { ask_before_acting: false, ..Options::default() };
+    assert!((1..=10).any(|seed| loses(seed, &careless)));
+}
+
+#[test]
+fn with_one_replica_too_few_a_resume_loses_what_was_acknowledged_and_that_is_noticed() {
+    // The members said that no disk is rolled back, and one is.
+    assert!((1..=10).any(|seed| loses(seed, &Options::default())));
+    assert!((1..=10).all(|seed| !loses(seed, &tolerant())));
+}
+
+#[test]
+fn short_seeds_with_old_disks_keep_every_promise() {
+    for seed in 4001..=4030 {
+        let options = Options { disks_put_back: 1, ..tolerant() };
+        if let Err(violation) = World::run_with(seed, Length::SHORT, options, None) {
+            panic!("seed {seed}: {violation}");
+        }
+    }
+}
+
+/// Two backups hold everything, one of them forgets it, and the primary comes late.
+fn loses(seed: u64, options: &Options) -> bool {
+    let scenario = || -> Result<(), Violation> {
+        let mut world = World::quiet(seed, 3, options.clone())?;
+        try_acknowledge(&mut world, 2)?;
+        let primary = world.primary().expect("a quiet network has one");
+        let backups: Vec<_> = world.ids().into_iter().filter(|id| *id != primary).collect();
+        let [forgetful, absent] = backups.as_slice() else { panic!("three nodes") };
+        world.keep_image(*forgetful);
+        world.isolate(*absent);
+        try_acknowledge(&mut world, 5)?;
+        crash_all(&mut world);
+        world.heal();
+        world.put_back(*forgetful);
+        for id in &backups {
+            world.start(*id)?;
+        }
+        world.run_for(5_000)?;
+        world.start(primary)?;
+        try_acknowledge(&mut world, 2)?;
+        world.run_until(3 * SOON_MS, "quiet", |world| world.membership_is_settled() && world.members_agree())?;
+        world.check_end()
+    };
+    !matches!(catch_unwind(AssertUnwindSafe(scenario)), Ok(Ok(())))
+}
+
+/// Four power cuts, each with another disk put back to an old state, and with nodes that fail while they return.
+fn old_disks_resume(world: &mut World, seed: u64) -> Result<(), Violation> {
+    for round in 0..4 {
+        world.set_faults(Faults { lose_one_in: 20, ..Faults::none() });
+        let ids: Vec<ReplicaId> = world.members().into_iter().collect();
+        let old = ids[usize::try_from((seed + round) % 3).unwrap_or(0)];
+        world.keep_image(old);
+        try_acknowledge(world, 3)?;
+        crash_all(world);
+        world.put_back(old);
+        for moment in 0..3 {
+            start_all(world);
+            world.run_for(1 + (seed * 7 + round * 31 + moment * 113) % 400)?;
+            let fails = ids[usize::try_from((seed + moment) % 3).unwrap_or(0)];
+            if world.returns(fails) {
+                world.crash(fails);
+            }
+        }
+        start_all(world);
+        try_acknowledge(world, 2)?;
+        world.set_faults(Faults::none());
+        world.run_until(3 * SOON_MS, "quiet", |world| world.membership_is_settled() && world.members_agree())?;
+        world.check_end()?;
+    }
+    Ok(())
+}
+
+fn quiet(seed: u64, options: Options) -> World {
+    World::quiet(seed, 3, options).unwrap()
+}
+
+fn tolerant() -> Options {
+    Options { rolled_back_disks: 1, ..Options::default() }
+}
+
+fn crash_all(world: &mut World) {
+    world.members().into_iter().for_each(|id| world.crash(id));
+}
+
+fn start_all(world: &mut World) {
+    for id in world.members() {
+        if !world.runs(id) {
+            world.start(id).unwrap();
+        }
+    }
+}
+
+fn backup(world: &World) -> ReplicaId {
+    let primary = world.primary();
+    world.members().into_iter().find(|id| Some(*id) != primary).expect("more than one member")
+}
+
+fn voters(world: &World) -> std::collections::BTreeSet<ReplicaId> {
+    let membership = world.primary().map(|id| world.membership(id)).unwrap_or_default();
+    if membership.is_joint() { Default::default() } else { membership.voters }
+}
+
+/// What the ledger says about resumes, oldest first.
+fn resumes(world: &World) -> Vec<ResumeRow> {
+    let primary = world.primary().expect("a primary");
+    let state = world.node(primary).machines.as_ref().expect("it runs").visible.state();
+    let rows = state.iter(&tables::RESUMES).map(|(_, value)| serde_json::from_slice(&value).expect("a row"));
+    let mut rows: Vec<ResumeRow> = rows.collect();
+    rows.sort_by_key(|row| row.view);
+    rows
+}
+
+fn until(world: &mut World, what: &str, done: impl Fn(&World) -> bool) {
+    world.run_until(SOON_MS, what, done).unwrap();
+}
+
+fn acknowledge(world: &mut World, count: usize) {
+    try_acknowledge(world, count).unwrap();
+}
+
+/// Submits until so many more are acknowledged.
+fn try_acknowledge(world: &mut World, count: usize) -> Result<(), Violation> {
+    let wanted = world.invariants().acknowledged_count() + count;
+    let until = world.now_ms() + 3 * SOON_MS;
+    while world.invariants().acknowledged_count() < wanted {
+        if world.now_ms() > until {
+            return Err(Violation("no progress".to_owned()));
+        }
+        if let Some(primary) = world.primary() {
+            world.submit(primary, "counter");
+        }
+        world.run_for(20)?;
+    }
+    Ok(())
+}
+
+fn settle(world: &mut World) {
+    world.set_faults(Faults::none());
+    world.run_until(3 * SOON_MS, "quiet", |world| world.membership_is_settled() && world.members_agree()).unwrap();
+    world.check_end().unwrap();
+}
