@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use coco_kv::Tx;
-use coco_protocol::{Context, Rejection};
+use coco_protocol::{Context, Rejection, RejectionReason};
 use serde::{Deserialize, Serialize};
 
 use super::operate::refused;
@@ -57,7 +57,7 @@ pub(super) fn revert(
     context: &Context<'_>,
 ) -> Result<(Tip, Settings), Rejection> {
     if head.hash != revert.head {
-        return Err(refused("the chain has moved meanwhile: try again"));
+        return Err(Rejection::new(RejectionReason::Busy, -32005, "the chain has moved meanwhile: try again"));
     }
     let kept = match revert.then {
         AfterRevert::Snapshot(id) => {

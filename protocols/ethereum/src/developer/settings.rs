@@ -90,6 +90,16 @@ impl Settings {
         (now_ms / 1_000).saturating_add_signed(self.offset_s)
     }
 
+    /// The timestamp of the block after one of `parent_s`, if it is made now.
+    pub fn timestamp_after(&self, parent_s: u64, now_ms: u64) -> u64 {
+        let timestamp = match (self.next_timestamp_s, self.timestamp_interval_s) {
+            (Some(next), _) => next,
+            (None, Some(interval_s)) => parent_s.saturating_add(interval_s),
+            (None, None) => self.now_s(now_ms),
+        };
+        timestamp.max(parent_s + 1)
+    }
+
     /// Makes the developer's clock show `time_s`.
     pub(super) fn set_time(&mut self, time_s: u64, now_ms: u64) {
         self.offset_s = i64::try_from(i128::from(time_s) - i128::from(now_ms / 1_000)).unwrap_or(i64::MAX);
@@ -104,15 +114,10 @@ impl Settings {
         context: &Context<'_>,
     ) {
         let before = self.clone();
-        let earliest = parent_s + 1;
-        attributes.timestamp = match (self.next_timestamp_s.take(), self.timestamp_interval_s) {
-            (Some(next), _) => {
-                self.set_time(next, context.now_ms);
-                next.max(earliest)
-            }
-            (None, Some(interval_s)) => parent_s.saturating_add(interval_s).max(earliest),
-            (None, None) => self.now_s(context.now_ms).max(earliest),
-        };
+        attributes.timestamp = self.timestamp_after(parent_s, context.now_ms);
+        if let Some(next) = self.next_timestamp_s.take() {
+            self.set_time(next, context.now_ms);
+        }
         attributes.gas_limit = self.gas_limit.unwrap_or(attributes.gas_limit);
         attributes.beneficiary = self.coinbase.unwrap_or(attributes.beneficiary);
         attributes.base_fee = self.next_base_fee.take().or(attributes.base_fee);

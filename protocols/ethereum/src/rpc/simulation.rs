@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use alloy_consensus::Header;
 use alloy_primitives::{Address, Bytes, U256, keccak256};
 use revm::context::TxEnv;
 use revm::context::result::{ExecutionResult, HaltReason, InvalidTransaction};
@@ -12,6 +13,7 @@ use super::call_request::{AccountOverride, BlockOverrides, CallRequest, StateOve
 use super::error::RpcError;
 use super::limits::{CALL_GAS_MAX, CODE_OVERRIDE_BYTES_MAX, READ_MS_MAX, SLOTS_MAX};
 use super::values::{BlockParam, Hex};
+use crate::developer::Settings;
 use crate::execute::{CodeCache, Environment, ExecuteError, call as execute_call, refusal};
 use crate::state::{ACCOUNT, Account, Overlay, ReadState, STORAGE, State, Undo, set_account, set_code, set_slot};
 
@@ -41,6 +43,10 @@ impl Simulation {
         let number = chain.number(block.unwrap_or(BlockParam::Latest))?.ok_or_else(RpcError::header_not_found)?;
         let header = chain.header(number)?.ok_or_else(RpcError::header_not_found)?;
         let mut environment = Environment::new(&call.server.ledger.network().schedule, &header);
+        let is_next = block == Some(BlockParam::Pending) && call.server.ledger.chain.is_developers();
+        if is_next {
+            make_next(call, &mut environment, &header);
+        }
         let cfg = &mut environment.cfg;
         cfg.disable_nonce_check = true;
         cfg.disable_eip3607 = true;
@@ -155,6 +161,17 @@ impl Simulation {
             blob.blob_gasprice = fee;
         }
     }
+}
+
+/// The rules of the block that a developer's transaction would be in: with the time and the fee recipient that were set for it.
+fn make_next(call: &Call<'_>, environment: &mut Environment, head: &Header) {
+    let settings = Settings::committed(call.reader().state() as &dyn ReadState);
+    let block = &mut environment.block;
+    block.number = U256::from(head.number + 1);
+    block.timestamp = U256::from(settings.timestamp_after(head.timestamp, call.server.handle.now_ms()));
+    block.beneficiary = settings.coinbase.unwrap_or(block.beneficiary);
+    block.gas_limit = settings.gas_limit.unwrap_or(block.gas_limit);
+    block.prevrandao = settings.next_prevrandao.or(block.prevrandao);
 }
 
 /// Makes an account what the caller says. `undo` notes the rows that changed.

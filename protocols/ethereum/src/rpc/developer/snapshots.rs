@@ -1,19 +1,22 @@
 //! Going back, and carrying a state from one chain to another.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use alloy_primitives::{Address, B256, Bytes, U256, hex};
+use coco_protocol::{Caller, Submitted, Until};
 use serde::{Deserialize, Serialize};
 
-use super::{operate, operate_and};
+use super::operate;
 use crate::block::BlockRecord;
 use crate::developer::{AfterRevert, LoadedAccount, Operation, Revert, Snapshot};
 use crate::rpc::call::{Call, Method};
-use crate::rpc::error::RpcError;
+use crate::rpc::error::{RpcError, accepted};
 use crate::rpc::json::Json;
-use crate::rpc::limits::RESPONSE_BYTES_MAX;
+use crate::rpc::limits::{READ_MS_MAX, RESPONSE_BYTES_MAX};
 use crate::rpc::params::Params;
 use crate::rpc::reply::{Answer, Responder};
+use crate::rpc::server::Server;
 use crate::rpc::values::{Hex, Loose};
 use crate::state::{ACCOUNT, Account, BLOCK, ReadState, STORAGE, UNDO, Undo};
 
@@ -30,6 +33,9 @@ pub const METHODS: &[Method] = &[
     Method::later("hardhat_loadState", load).for_developers(),
     Method::later("anvil_loadState", load).for_developers(),
 ];
+
+/// How often the way back is looked up while blocks are being made.
+const ATTEMPTS_MAX: u32 = 20;
 
 fn snapshot(call: &Call<'_>, _: &Params<'_>, responder: Responder) {
     operate(call, Ok(vec![Operation::Snapshot]), responder);
@@ -77,8 +83,31 @@ fn rollback(call: &Call<'_>, params: &Params<'_>, responder: Responder) {
 }
 
 fn go_back(call: &Call<'_>, number: u64, then: AfterRevert, responder: Responder) {
-    let operation = way_back(call, number, then).map(|revert| vec![Operation::Revert(Box::new(revert))]);
-    operate_and(call, operation, responder, |_| Ok(Json::bool(true)));
+    attempt(call.server.clone(), call.caller.clone(), (number, then), ATTEMPTS_MAX, responder);
+}
+
+/// Blocks may be made while the way back is looked up: then it is looked up again.
+fn attempt(server: Arc<Server>, caller: Caller, to: (u64, AfterRevert), attempts: u32, responder: Responder) {
+    let holds = Default::default();
+    let found = way_back(&Call::new(&server, &caller, None, &holds, READ_MS_MAX), to.0, to.1);
+    let revert = match found {
+        Ok(revert) => Operation::Revert(Box::new(revert)),
+        Err(error) => return responder.send(Err(error)),
+    };
+    let admitted = vec![revert.admitted(server.fresh_id().into(), caller.clone())];
+    let again = server.clone();
+    let reply = move |answers: Vec<Submitted>| match answers.into_iter().next().map_or(Ok(()), accepted) {
+        Ok(()) => responder.send(Ok(Json::bool(true))),
+        Err(error) if error.is_limit() && attempts > 1 => {
+            // What is executed before this, which changes nothing, is committed and readable once this is.
+            let nothing = Operation::Load(BTreeMap::new()).admitted(again.fresh_id().into(), caller.clone());
+            let handle = again.handle.clone();
+            let then = move |_: Vec<Submitted>| attempt(again, caller, to, attempts - 1, responder);
+            handle.submit(vec![nothing], Until::Committed, Box::new(then));
+        }
+        Err(error) => responder.send(Err(error)),
+    };
+    server.handle.submit(admitted, Until::Committed, Box::new(reply));
 }
 
 /// What the history knows of the way back to a block.

@@ -29,19 +29,23 @@ const CALL_STIPEND: u64 = 2_300;
 /// An estimate may be this much too high, in thousandths.
 const ESTIMATE_TOLERANCE_PERMILLE: u128 = 15;
 
-fn simulation(call: &Call<'_>, params: &Params<'_>) -> Result<(Simulation, CallRequest), RpcError> {
+fn simulation(
+    call: &Call<'_>,
+    params: &Params<'_>,
+    default: BlockParam,
+) -> Result<(Simulation, CallRequest), RpcError> {
     let request: CallRequest = params.required(0)?;
-    let block: Option<BlockParam> = params.optional(1)?;
+    let block: BlockParam = params.optional(1)?.unwrap_or(default);
     let state: Option<StateOverrides> = params.optional(2)?;
     let overrides: Option<BlockOverrides> = params.optional(3)?;
     if !call.chain().discloses_call(&request.sender(), request.to.as_ref().map(|Hex(to)| to)) {
         return Err(RpcError::new(4100, "unauthorized"));
     }
-    Ok((Simulation::new(call, block, state, overrides)?, request))
+    Ok((Simulation::new(call, Some(block), state, overrides)?, request))
 }
 
 fn call(call: &Call<'_>, params: &Params<'_>) -> Answer {
-    let (mut simulation, request) = simulation(call, params)?;
+    let (mut simulation, request) = simulation(call, params, BlockParam::Latest)?;
     simulation.environment.console = call.server.ledger.chain.is_developers();
     let gas = simulation.gas_for_call(&request)?;
     let tx = simulation.env(&request, gas)?;
@@ -61,7 +65,7 @@ fn failure(result: &ExecutionResult) -> RpcError {
 }
 
 fn estimate_gas(call: &Call<'_>, params: &Params<'_>) -> Answer {
-    let (mut simulation, request) = simulation(call, params)?;
+    let (mut simulation, request) = simulation(call, params, BlockParam::Pending)?;
     estimate(&mut simulation, &request).map(Json::quantity)
 }
 
@@ -143,7 +147,7 @@ fn beyond(allowance: u64) -> RpcError {
 
 /// Executes again and again with the list that the last run needed, until it needs no other.
 fn create_access_list(call: &Call<'_>, params: &Params<'_>) -> Answer {
-    let (mut simulation, request) = simulation(call, params)?;
+    let (mut simulation, request) = simulation(call, params, BlockParam::Latest)?;
     let gas = simulation.gas_for_call(&request)?;
     let mut tx = simulation.env(&request, gas)?;
     tx.tx_type = tx.tx_type.max(1);

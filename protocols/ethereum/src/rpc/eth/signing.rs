@@ -144,7 +144,7 @@ fn signed(
 fn fill(call: &Call<'_>, request: &CallRequest) -> Result<Filled, RpcError> {
     let gas = match request.gas {
         Some(Hex(gas)) => gas,
-        None => estimate(&mut Simulation::new(call, Some(BlockParam::Latest), None, None)?, request)?,
+        None => estimate(&mut Simulation::new(call, Some(BlockParam::Pending), None, None)?, request)?,
     };
     Ok(Filled {
         chain_id: call.server.ledger.chain_id(),

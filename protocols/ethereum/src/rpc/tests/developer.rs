@@ -168,6 +168,25 @@ fn the_clock_goes_where_it_is_put() {
 }
 
 #[test]
+fn what_is_tried_on_the_pending_block_sees_its_time() {
+    let client = Client::new();
+    // TIMESTAMP, PUSH0, MSTORE, PUSH1 32, PUSH0, RETURN
+    client.ask("hardhat_setCode", json!([SOMEBODY, "0x425f5260205ff3"]));
+    let seen = |tag: Value| {
+        let word = client.ask("eth_call", json!([{"to": SOMEBODY}, tag]));
+        u64::from_str_radix(&word.as_str().unwrap()[50..], 16).unwrap()
+    };
+    let now = quantity(&client.latest()["timestamp"]);
+    let later = seen(json!("pending")) + 5_000;
+    client.ask("evm_setNextBlockTimestamp", json!([later]));
+    assert_eq!((seen(json!("latest")), seen(json!("pending"))), (now, later));
+    client.ask("evm_mine", json!([]));
+    assert_eq!(seen(json!("latest")), later);
+    client.ask("evm_increaseTime", json!([700]));
+    assert!(seen(json!("pending")) >= later + 700);
+}
+
+#[test]
 fn the_next_block_is_what_it_was_set_to_be_and_only_that_one() {
     let client = Client::new();
     client.ask("hardhat_setNextBlockBaseFeePerGas", json!(["0x3b9aca07"]));
