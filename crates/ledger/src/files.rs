@@ -31,6 +31,7 @@ use parking_lot::RwLock;
 use crate::error::disk_error;
 use crate::{EntryHead, Error, FLAG_CHUNK_AFTER, MerkleTree, merkle};
 
+pub(crate) use base::Base;
 pub use earlier::{CheckedChunk, Earlier};
 pub(crate) use frame::ChunkFrame;
 pub use name::ChunkName;

@@ -14,7 +14,8 @@ use coco_types::{Digest, NodeId, Seqno, TxId, WriteSet, limits};
 use serde::Deserialize;
 
 use crate::error::disk_error;
-use crate::files::{ChunkFrame, EntryScanner, check_follows};
+use crate::files::{Base, ChunkFrame, EntryScanner, check_follows};
+use crate::signature::verify_service_signature;
 use crate::tables::{K0, NODES_ENDORSED_CERTIFICATES, NODES_INFO, SERVICE_INFO};
 use crate::{Entry, EntryKeys, Error, Frontier, Primary, SignatureTransaction, SignatureVerifier};
 
@@ -48,6 +49,8 @@ pub struct FolderReport {
     pub signatures: u64,
     /// Transactions whose sealed part was opened.
     pub opened: u64,
+    /// The folder begins later than with transaction 1: it is verified behind this signature transaction.
+    pub from: Option<TxId>,
     /// The last transaction in the files; after `signed` it is covered by nothing.
     pub last: TxId,
     /// The last signature transaction.
@@ -71,14 +74,15 @@ pub struct Damage {
     pub source: Box<Error>,
 }
 
-/// Verifies a folder that begins with transaction 1.
+/// Verifies a folder. One that begins later than with transaction 1 is verified from its first signature on, or from the snapshot
+/// that it began with, under the service that the caller names: who the nodes are, it does not say.
 pub fn verify_folder(
     disk: &Arc<dyn Disk>,
     options: &VerifyOptions,
     progress: &mut dyn FnMut(Progress<'_>),
 ) -> Result<FolderReport, Damage> {
     let mut audit = Audit::new(options);
-    let chunks = ChunkFrame::all(disk.as_ref()).map_err(|source| audit.damage("", 0, source))?;
+    let chunks = audit.begin(disk.as_ref()).map_err(|source| audit.damage("", 0, source))?;
     let mut total = Progress { file: "", txid: TxId::default(), bytes_done: 0, bytes_total: 0 };
     total.bytes_total = chunks.iter().map(|chunk| chunk.file_bytes).sum();
     for (at, chunk) in chunks.iter().enumerate() {
@@ -86,8 +90,11 @@ pub fn verify_folder(
         audit.chunk(disk, chunk, is_last, total, progress)?;
         total.bytes_done += chunk.file_bytes;
     }
+    if audit.resuming && audit.report.transactions > 0 {
+        return Err(audit.damage("", 0, Error::NotSigned { txid: audit.last }));
+    }
     if let Some(pinned) = &options.service
-        && audit.service().is_none_or(|certificate| certificate.public_key() != pinned)
+        && audit.service().map_or(!audit.late, |certificate| certificate.public_key() != pinned)
     {
         let source = Error::ServiceSignature { txid: audit.report.signed, why: "not the expected service" };
         return Err(audit.damage("", 0, source));
@@ -100,6 +107,10 @@ struct Audit<'a> {
     options: &'a VerifyOptions,
     frontier: Frontier,
     last: TxId,
+    /// The folder begins later than with transaction 1.
+    late: bool,
+    /// And what its tree is before its first signature is not known.
+    resuming: bool,
     primary: Option<Primary>,
     /// Entries of the genesis batch before its primary is known.
     unopened: Vec<Vec<u8>>,
@@ -129,11 +140,27 @@ impl<'a> Audit<'a> {
             options,
             frontier: Frontier::new(),
             last: TxId::default(),
+            late: false,
+            resuming: false,
             primary: None,
             unopened: Vec::new(),
             nodes: BTreeMap::new(),
             report: FolderReport::default(),
         }
+    }
+
+    /// The chunks to be verified, and where they begin.
+    fn begin(&mut self, disk: &dyn Disk) -> Result<Vec<ChunkFrame>, Error> {
+        let mut chunks = ChunkFrame::all(disk)?;
+        if let Some(base) = Base::read(disk)? {
+            chunks.retain(|chunk| chunk.name.first > base.txid.seqno);
+            (self.late, self.last, self.frontier) = (true, base.txid, base.frontier);
+            self.report.from = Some(base.txid);
+        } else if let Some(first) = chunks.first().map(|chunk| chunk.name.first).filter(|first| *first > Seqno(1)) {
+            (self.late, self.resuming) = (true, true);
+            self.last.seqno = Seqno(first.0 - 1);
+        }
+        Ok(chunks)
     }
 
     fn damage(&self, file: &str, offset: u64, source: Error) -> Damage {
@@ -222,6 +249,9 @@ impl<'a> Audit<'a> {
 
     fn entry(&mut self, entry: &Entry<'_>) -> Result<(), Error> {
         let txid = entry.txid();
+        if self.resuming && self.report.transactions == 0 {
+            self.last.view = txid.view;
+        }
         check_follows(self.last, txid)?;
         let writes = entry.public_writes()?;
         let signature = SignatureTransaction::from_writes(txid, &writes)?;
@@ -237,12 +267,18 @@ impl<'a> Audit<'a> {
         }
         self.open(entry)?;
         if let Some(signature) = signature {
+            if std::mem::take(&mut self.resuming) {
+                self.frontier = signature.frontier.clone();
+                self.report.from = Some(txid);
+            }
             self.signature(&signature, &self.frontier.root())?;
         } else if entry.head().flags != 0 {
             return Err(Error::MalformedEntry { why: "it ends a chunk without a signature" });
         }
         self.governance(txid, &writes)?;
-        self.frontier.append(entry.leaf_digest());
+        if !self.resuming {
+            self.frontier.append(entry.leaf_digest());
+        }
         self.last = txid;
         (self.report.last, self.report.transactions) = (txid, self.report.transactions + 1);
         Ok(())
@@ -251,7 +287,10 @@ impl<'a> Audit<'a> {
     /// Opens the sealed part, if its secret is held.
     fn open(&mut self, entry: &Entry<'_>) -> Result<(), Error> {
         let txid = entry.txid();
-        let Some(primary) = self.primary else { return self.open_later(entry) };
+        let Some(primary) = self.primary else {
+            // Who leads the view that a late folder begins within is not in it.
+            return if self.late { Ok(()) } else { self.open_later(entry) };
+        };
         for raw in std::mem::take(&mut self.unopened) {
             let (earlier, _) = Entry::split_first(&raw)?;
             self.open(&earlier)?;
@@ -281,14 +320,27 @@ impl<'a> Audit<'a> {
 
     fn signature(&mut self, signature: &SignatureTransaction, root: &Digest) -> Result<(), Error> {
         let txid = signature.txid;
-        let service =
-            self.service().ok_or(Error::ServiceSignature { txid, why: "no service certificate before it" })?;
+        let pinned = self.options.service.as_ref().filter(|_| self.late);
+        let service = self.service().map(Certificate::public_key).or(pinned);
+        let service = service.ok_or(Error::ServiceSignature {
+            txid,
+            why: if self.late {
+                "the folder begins later: name the service"
+            } else {
+                "no service certificate before it"
+            },
+        })?;
         let bad_node = |why| Error::NodeSignature { txid, why };
         let node = self.nodes.get(&signature.node.node).filter(|node| !node.pending);
-        let node = node.ok_or(bad_node("the node is not trusted"))?;
-        let certificate = node.certificate.as_ref().ok_or(bad_node("the node has no endorsed certificate"))?;
-        let verifier = SignatureVerifier { service: service.public_key(), node: certificate.public_key() };
-        verifier.verify(signature, root)?;
+        match node.map(|node| node.certificate.as_ref()) {
+            Some(Some(certificate)) => {
+                SignatureVerifier { service, node: certificate.public_key() }.verify(signature, root)?;
+            }
+            // The node was admitted before the folder begins.
+            _ if self.late => verify_service_signature(&signature.cose, service, txid, root)?,
+            Some(None) => return Err(bad_node("the node has no endorsed certificate")),
+            None => return Err(bad_node("the node is not trusted")),
+        }
         if signature.committed < self.report.committed {
             return Err(Error::MalformedSignature { txid, why: "less is committed than before" });
         }
@@ -322,6 +374,9 @@ impl<'a> Audit<'a> {
                 self.nodes.entry(id).and_modify(|node| node.certificate = None);
                 continue;
             };
+            if self.late && self.service().is_none() {
+                continue;
+            }
             let certificate = Some(self.endorsed(id, pem).map_err(malformed)?);
             // A certificate alone makes no node: it may not sign before its info says that it is trusted.
             self.nodes.entry(id).or_insert(Node { pending: true, certificate: None }).certificate = certificate;

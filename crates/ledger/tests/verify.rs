@@ -41,6 +41,33 @@ fn a_whole_folder_verifies_with_and_without_secrets() {
 }
 
 #[test]
+fn a_folder_that_begins_later_is_verified_from_its_first_signature_or_its_snapshot_under_the_service_that_is_named() {
+    let service = service();
+    let late = service.disk.image();
+    late.remove("ledger_1-6.committed").unwrap();
+    let pinned = Some(service.service_certificate.public_key().clone());
+    let options = VerifyOptions { service: pinned, keys: service.keys.clone(), ..VerifyOptions::default() };
+    let unnamed = verify(&late, &VerifyOptions::default()).unwrap_err();
+    assert!(matches!(*unnamed.source, Error::ServiceSignature { .. }));
+    let other = Some(Service::new(2).service_certificate.public_key().clone());
+    assert!(verify(&late, &VerifyOptions { service: other, ..VerifyOptions::default() }).is_err());
+    let report = verify(&late, &options).unwrap();
+    assert_eq!((report.from, report.transactions), (Some("3.7".parse().unwrap()), 6));
+    let signature = service.files.reader().read(Seqno(6), Seqno(6)).unwrap();
+    coco_ledger::LedgerFiles::begin_after(&late, &signature).unwrap();
+    let report = verify(&late, &options).unwrap();
+    assert_eq!(report.from, Some("2.6".parse().unwrap()));
+    // What lies before the snapshot does not count until it is all there.
+    late.write("ledger_1-6.committed", 0, &service.disk.read_all("ledger_1-6.committed").unwrap()).unwrap();
+    assert_eq!(verify(&late, &options).unwrap().transactions, 6);
+    for at in (8..late.len("ledger_7-10.committed").unwrap()).step_by(13) {
+        let image = late.image();
+        image.flip("ledger_7-10.committed", at, 1).unwrap();
+        assert!(verify(&image, &options).is_err(), "byte {at}");
+    }
+}
+
+#[test]
 fn another_service_or_secret_than_expected_is_refused() {
     let (service, other) = (service(), Service::new(2));
     let pinned = Some(other.service_certificate.public_key().clone());

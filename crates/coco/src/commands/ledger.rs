@@ -9,7 +9,7 @@ use anyhow::{Context, anyhow};
 use clap::{Args, Subcommand};
 use coco_crypto::SymmetricKey;
 use coco_disk::Disk;
-use coco_ledger::{DecodedTransaction, EntryKeys, FolderReport, VerifyOptions};
+use coco_ledger::{DecodedTransaction, EntryKeys, FolderReport, SnapshotName, SnapshotReader, VerifyOptions};
 use coco_types::{Seqno, TxId, WriteSet};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
@@ -23,7 +23,7 @@ use crate::tls;
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Check every entry, root and signature of a folder
+    /// Check every entry, root and signature of a folder, and the snapshots in it
     Verify(Verify),
     /// Print transactions
     Show(Show),
@@ -100,15 +100,20 @@ fn verify(options: &Verify, output: Output) -> anyhow::Result<()> {
     });
     bar.finish_and_clear();
     let report = report.with_context(|| options.folder.display().to_string())?;
+    let snapshots = snapshots(&disk, &verify).with_context(|| options.folder.display().to_string())?;
+    if report.transactions == 0 && !snapshots.is_empty() {
+        return output.print(&Verified { snapshots, ..Verified::from(report) });
+    }
     if report.transactions == 0 {
         return Err(Hinted::error(
             format!("{} holds no ledger", options.folder.display()),
             "name the folder with the files ledger_1-….committed: <data>/ledger of a node",
         ));
     }
-    let mut verified = Verified::from(report);
+    let mut verified = Verified { snapshots, ..Verified::from(report) };
     // A torn end was reported; what is before it can still be replayed only by reading past it.
-    if verified.torn.is_none() {
+    // Neither can what began before the folder.
+    if verified.torn.is_none() && verified.from.is_none() {
         verified.governance = audit::replay(disk, &mut |_| Ok(()))?;
     }
     output.print(&verified)?;
@@ -129,13 +134,28 @@ struct Verified {
     signatures: u64,
     /// Sealed parts that the given secrets opened.
     opened: u64,
+    /// The folder begins later than with transaction 1: it is verified from here on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    from: Option<TxId>,
     last: TxId,
     signed: TxId,
     committed: TxId,
+    /// Snapshot files whose digest is right, and which were opened.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    snapshots: Vec<SnapshotFile>,
     services: Vec<Service>,
     governance: Summary,
     #[serde(skip_serializing_if = "Option::is_none")]
     torn: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct SnapshotFile {
+    file: String,
+    /// The state is as of here.
+    at: TxId,
+    /// The given secrets opened it, and all of its content is in order.
+    opened: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -156,6 +176,8 @@ impl From<FolderReport> for Verified {
             transactions: report.transactions,
             signatures: report.signatures,
             opened: report.opened,
+            from: report.from,
+            snapshots: Vec::new(),
             last: report.last,
             signed: report.signed,
             committed: report.committed,
@@ -173,6 +195,16 @@ impl fmt::Display for Verified {
             "verified: {} transactions in {} files, {} signatures",
             self.transactions, self.files, self.signatures
         )?;
+        for SnapshotFile { file, at, opened } in &self.snapshots {
+            let opened = if *opened { "opened, in order" } else { "its digest is right" };
+            writeln!(f, "{file}: the state at {at}, {opened}")?;
+        }
+        if let Some(from) = self.from {
+            writeln!(
+                f,
+                "the folder begins later than with transaction 1: verified behind {from}, without its governance"
+            )?;
+        }
         writeln!(f, "committed to {}, signed to {}, ends at {}", self.committed, self.signed, self.last)?;
         for service in &self.services {
             writeln!(f, "service since {}: certificate {}", service.since, service.fingerprint)?;
@@ -188,6 +220,28 @@ impl fmt::Display for Verified {
             opened => write!(f, "sealed parts: {opened} opened"),
         }
     }
+}
+
+/// The snapshot files of a folder: each one's digest; its seals and the service's signature too, if the keys are given.
+fn snapshots(disk: &Arc<dyn Disk>, options: &VerifyOptions) -> anyhow::Result<Vec<SnapshotFile>> {
+    let mut found = Vec::new();
+    for name in disk.names()?.iter().filter_map(|name| SnapshotName::parse(name)) {
+        let file = name.to_string();
+        let at = coco_ledger::check_snapshot(disk, &file).with_context(|| file.clone())?.txid;
+        let opened = match SnapshotReader::open(disk.clone(), &file, &options.keys) {
+            Err(coco_ledger::Error::NoSecret { .. }) => false,
+            reader => {
+                let mut reader = reader.with_context(|| file.clone())?;
+                if let Some(service) = &options.service {
+                    reader.head().verify(service).with_context(|| file.clone())?;
+                }
+                while reader.next_record().with_context(|| file.clone())?.is_some() {}
+                true
+            }
+        };
+        found.push(SnapshotFile { file, at, opened });
+    }
+    Ok(found)
 }
 
 fn show(options: &Show, output: Output) -> anyhow::Result<()> {
