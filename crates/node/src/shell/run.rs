@@ -68,8 +68,6 @@ pub fn run(config: NodeConfig, protocols: Vec<Arc<dyn Protocol>>, stop: &mpsc::R
     let history = Arc::new(history.map_err(|error| NodeError::History(error.to_string()))?);
     let mut received = false;
     loop {
-        // Of one life: with it every socket goes, and the next life listens at the same addresses.
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
         let mut entrance = entrance::enter(&config, root.as_ref(), clock() / 1000)?;
         let certificate = entrance.identity.service.certificate.to_pem();
         root.replace(SERVICE_CERTIFICATE_FILE, certificate.as_bytes())?;
