@@ -17,7 +17,7 @@ use crate::shell::metrics::NodeMetrics;
 
 /// Events handled between two turns of the executor.
 const EVENTS_A_TURN: usize = 1024;
-/// The executor looks at its pools at least this often.
+/// The executor looks at its pools, and the disk at what was written unasked, at least this often.
 const IDLE: Duration = Duration::from_secs(1);
 
 pub fn run_executor(
@@ -105,7 +105,8 @@ pub fn run_front(
     }
 }
 
-/// Syncs what it is asked to, several requests at once if they have piled up: one sync covers all before it.
+/// Syncs what it is asked to, several requests at once if they have piled up: one sync covers all before it. When nothing is asked
+/// for, what was written since is synced all the same: a chunk is renamed only after the sync that follows its completion.
 pub fn run_disk(
     requests: &Receiver<Persist>,
     log_disk: &Arc<dyn Disk>,
@@ -113,7 +114,15 @@ pub fn run_disk(
     replica: &Sender<ReplicaEvent>,
     metrics: &NodeMetrics,
 ) {
-    for first in requests {
+    loop {
+        let first = match requests.recv_timeout(IDLE) {
+            Ok(first) => first,
+            Err(RecvTimeoutError::Timeout) => match ledger.sync() {
+                Ok(()) => continue,
+                Err(error) => return drop(replica.send(ReplicaEvent::DiskFailed(error.to_string()))),
+            },
+            Err(RecvTimeoutError::Disconnected) => return,
+        };
         let mut last = first;
         let mut batches = first.batches;
         for next in requests.try_iter() {
