@@ -28,6 +28,7 @@ def members(nodes) -> list[Member]:
 
 
 def named(member: Member, name: str) -> list:
+    # Each check has a name of its own: the same proposal by the same member in the same second is a replay.
     return [{"name": "set_member_data", "args": {"member_id": member.id, "member_data": {"name": name}}}]
 
 
@@ -67,7 +68,7 @@ def test_a_majority_against_it_rejects_a_proposal(nodes, members):
 
 
 def test_a_proposal_is_withdrawn_by_its_proposer_only(nodes, members):
-    identity = members[0].propose(nodes[0], named(members[2], "nobody"))["proposalId"]
+    identity = members[0].propose(nodes[0], named(members[2], "no one"))["proposalId"]
     path = f"members/proposals/{identity}:withdraw"
     with pytest.raises(Refused, match="AuthorizationFailed"):
         nodes[0].post(path, members[1].sign("withdrawal", b"", identity))
@@ -77,7 +78,7 @@ def test_a_proposal_is_withdrawn_by_its_proposer_only(nodes, members):
 
 
 def test_what_was_sent_is_not_taken_twice_and_a_vote_not_changed(nodes, members):
-    content = json.dumps({"actions": named(members[2], "nobody")}).encode()
+    content = json.dumps({"actions": named(members[2], "not anybody")}).encode()
     signed = members[0].sign("proposal", content)
     identity = nodes[0].post("members/proposals:create", signed)["proposalId"]
     with pytest.raises(Refused, match="400 ProposalReplay"):
@@ -89,7 +90,7 @@ def test_what_was_sent_is_not_taken_twice_and_a_vote_not_changed(nodes, members)
 
 
 def test_a_ballot_that_never_ends_costs_its_member_its_vote_and_nobody_a_heartbeat(nodes, members):
-    identity = members[0].propose(nodes[0], named(members[2], "nobody"))["proposalId"]
+    identity = members[0].propose(nodes[0], named(members[2], "never anybody"))["proposalId"]
     view = nodes[0].get_json("service/transactions/commit")["transactionId"].split(".")[0]
     for member in members[:2]:
         proposal = member.vote(nodes[0], identity, "export function vote() { while (true) {} }")

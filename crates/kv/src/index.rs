@@ -16,6 +16,7 @@ use crate::cell::Cell;
 use crate::entry::{Entry, Record};
 use crate::interval::Interval;
 use crate::leaf::{LEAF_ENTRIES_MAX, Leaf};
+use crate::prune::Write;
 use crate::separator::Separator;
 
 /// Entries examined under one hold of a map's lock, visible or not.
@@ -39,13 +40,6 @@ pub(crate) struct Size {
     pub older: usize,
     /// Bytes of key and value of all versions.
     pub bytes: usize,
-}
-
-/// A write that the index took.
-pub(crate) struct Written {
-    pub cell: Cell,
-    /// The version it stands above, if any: that can go once this one is committed.
-    pub superseded: Option<Seqno>,
 }
 
 /// Part of a scan.
@@ -82,7 +76,7 @@ impl Index {
     }
 
     /// Writes the next version of a key. `None`: there was nothing to remove.
-    pub fn write(&mut self, key: &[u8], version: Seqno, value: Option<&[u8]>) -> Option<Written> {
+    pub fn write(&mut self, key: &[u8], version: Seqno, value: Option<&[u8]>) -> Option<Write> {
         let leaf = self.leaf_mut(key);
         let position = leaf.position(key);
         let previous = position.ok().map(|at| leaf.entries()[at].newest());
@@ -109,7 +103,7 @@ impl Index {
         self.size.bytes += cell.length();
         self.size.keys = self.size.keys + usize::from(value.is_some()) - usize::from(had_value);
         self.last_write = version;
-        Some(Written { cell, superseded })
+        Some(Write { cell, superseded })
     }
 
     /// Makes `value` the only version of a key: for filling a new index.

@@ -1,8 +1,9 @@
 //! Dropping versions that nobody can see any more.
 //!
-//! Each write that supersedes an earlier version leaves one item here once it is committed. A snapshot sees the superseded
-//! version if it lies between the two. Then the item waits with the newest such snapshot, because the oldest usually goes
-//! first, and is looked at again when that one is gone. Nothing is ever searched: work is in proportion to what was written.
+//! What a version wrote to a map comes here once it is committed. A snapshot sees the version that a write superseded if it lies
+//! between the two. Then the write waits with the newest such snapshot, because the oldest usually goes first, and is looked
+//! at again when that one is gone. Nothing is ever searched: work is in proportion to what was written. Writes are kept in runs
+//! that share a version, a map and a fate, so that each costs no more than its cell.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,17 +13,23 @@ use coco_types::Seqno;
 use crate::cell::Cell;
 use crate::map::Map;
 
-/// Items looked at under one hold of a map's lock.
-const ITEMS_PER_LOCK: usize = 128;
-/// Items left by dropped snapshots that one commit looks at, beyond as many as it brings itself: letting go of an old
+/// Writes looked at under one hold of a map's lock.
+const WRITES_PER_LOCK: usize = 128;
+/// Writes left by dropped snapshots that one commit looks at, beyond as many as it brings itself: letting go of an old
 /// snapshot must not make one commit long.
-const BACKLOG_ITEMS_PER_COMMIT: usize = 2048;
+const BACKLOG_WRITES_PER_COMMIT: usize = 2048;
 
-/// What a version wrote to a key.
+/// What a version wrote to some keys of one map.
 pub(crate) struct Touched {
     pub version: Seqno,
     pub map: Arc<Map>,
+    pub writes: Vec<Write>,
+}
+
+/// One of them: the key is in the cell.
+pub(crate) struct Write {
     pub cell: Cell,
+    /// The version it stands above, if any: that can go once this one is committed.
     pub superseded: Option<Seqno>,
 }
 
@@ -31,7 +38,7 @@ pub(crate) struct Pruner {
     /// By the snapshot that keeps them.
     kept: BTreeMap<Seqno, Vec<Touched>>,
     /// Of snapshots that are gone.
-    backlog: Vec<Vec<Touched>>,
+    backlog: Vec<Touched>,
 }
 
 impl Pruner {
@@ -39,41 +46,64 @@ impl Pruner {
     /// these versions were committed; no later snapshot sees what they superseded.
     pub fn run(&mut self, committed: Vec<Touched>, live: &[Seqno]) {
         self.collect_from_dropped(live);
-        let mut allowance = committed.len() + BACKLOG_ITEMS_PER_COMMIT;
-        self.examine(committed, live);
+        let brought: usize = committed.iter().map(|touched| touched.writes.len()).sum();
+        let mut allowance = brought + BACKLOG_WRITES_PER_COMMIT;
+        for touched in committed {
+            self.examine(touched, live);
+        }
         while allowance > 0 {
-            let Some(items) = self.backlog.last_mut() else { break };
-            let from = items.len().saturating_sub(allowance);
-            let some = items.split_off(from);
-            if items.is_empty() {
+            let Some(touched) = self.backlog.last_mut() else { break };
+            let from = touched.writes.len().saturating_sub(allowance);
+            let some = Touched {
+                version: touched.version,
+                map: Arc::clone(&touched.map),
+                writes: touched.writes.split_off(from),
+            };
+            if touched.writes.is_empty() {
                 self.backlog.pop();
             }
-            allowance -= some.len();
+            allowance -= some.writes.len();
             self.examine(some, live);
         }
     }
 
     fn collect_from_dropped(&mut self, live: &[Seqno]) {
         let dropped = self.kept.extract_if(.., |snapshot, _| live.binary_search(snapshot).is_err());
-        self.backlog.extend(dropped.map(|(_, items)| items));
+        self.backlog.extend(dropped.flat_map(|(_, touched)| touched));
     }
 
-    fn examine(&mut self, items: Vec<Touched>, live: &[Seqno]) {
-        let mut unseen = Vec::with_capacity(items.len());
-        for item in items {
-            let Some(superseded) = item.superseded else { continue };
-            match newest_between(live, superseded, item.version) {
-                Some(snapshot) => self.kept.entry(snapshot).or_default().push(item),
-                None => unseen.push((item, superseded)),
-            }
-        }
-        let mut unseen = unseen.into_iter().peekable();
-        while let Some((first, _)) = unseen.peek() {
-            let map = Arc::clone(&first.map);
-            let mut index = map.index.write();
-            for _ in 0..ITEMS_PER_LOCK {
-                let Some((item, superseded)) = unseen.next_if(|(item, _)| Arc::ptr_eq(&item.map, &map)) else { break };
-                index.drop_superseded(item.cell.key(), superseded);
+    fn examine(&mut self, touched: Touched, live: &[Seqno]) {
+        let Touched { version, map, writes } = touched;
+        let mut writes = writes.into_iter().peekable();
+        while let Some(first) = writes.peek() {
+            let Some(superseded) = first.superseded else {
+                writes.next();
+                continue;
+            };
+            // Neighbours mostly share their fate.
+            match newest_between(live, superseded, version) {
+                Some(snapshot) => {
+                    let shared = |write: &Write| {
+                        let between = |superseded| newest_between(live, superseded, version) == Some(snapshot);
+                        write.superseded.is_some_and(between)
+                    };
+                    let kept = std::iter::from_fn(|| writes.next_if(shared)).collect();
+                    let kept = Touched { version, map: Arc::clone(&map), writes: kept };
+                    self.kept.entry(snapshot).or_default().push(kept);
+                }
+                None => {
+                    let mut index = map.index.write();
+                    for _ in 0..WRITES_PER_LOCK {
+                        let unseen = |write: &Write| {
+                            let unseen = |superseded| newest_between(live, superseded, version).is_none();
+                            write.superseded.is_some_and(unseen)
+                        };
+                        let Some(write) = writes.next_if(unseen) else { break };
+                        if let Some(superseded) = write.superseded {
+                            index.drop_superseded(write.cell.key(), superseded);
+                        }
+                    }
+                }
             }
         }
     }

@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 
 use crate::entry::Entry;
 use crate::error::{Conflict, Error};
-use crate::index::{Index, Size, Written};
+use crate::index::{Index, Size};
 use crate::interval::Interval;
 use crate::map::{Map, Maps};
 use crate::prune::{Pruner, Touched};
@@ -153,16 +153,17 @@ impl Store {
             let removes_only = map_writes.values().all(Option::is_none);
             let map = if removes_only { self.shared.map(name) } else { Some(self.shared.map_or_new(name)) };
             let Some(map) = map else { continue };
+            let mut touched = Vec::with_capacity(map_writes.len());
             let mut rest = map_writes.iter().peekable();
             while rest.peek().is_some() {
                 // Readers that come in between do not see this version yet.
                 let mut index = map.index.write();
                 for (key, value) in rest.by_ref().take(KEYS_PER_LOCK) {
                     let Some(written) = index.write(key, version, value.as_deref()) else { continue };
-                    let Written { cell, superseded } = written;
-                    writer.uncommitted.push_back(Touched { version, map: Arc::clone(&map), cell, superseded });
+                    touched.push(written);
                 }
             }
+            writer.uncommitted.push_back(Touched { version, map, writes: touched });
         }
         self.shared.state.lock().newest = version;
         Ok(())
@@ -187,9 +188,7 @@ impl Store {
                 state.committed
             };
             while let Some(touched) = writer.uncommitted.pop_front_if(|touched| touched.version <= committed) {
-                if touched.superseded.is_some() {
-                    superseding.push(touched);
-                }
+                superseding.push(touched);
             }
         }
         pruner.run(superseding, &live);
@@ -205,7 +204,10 @@ impl Store {
             state.committed
         };
         while let Some(touched) = writer.uncommitted.pop_back() {
-            touched.map.index.write().withdraw(touched.cell.key(), touched.version);
+            for writes in touched.writes.rchunks(KEYS_PER_LOCK) {
+                let mut index = touched.map.index.write();
+                writes.iter().rev().for_each(|write| index.withdraw(write.cell.key(), touched.version));
+            }
         }
         committed
     }
