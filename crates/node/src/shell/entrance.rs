@@ -1,6 +1,7 @@
 //! How a node comes to its identity: it founds a network, joins one, or finds the identity that it sealed before.
 
 use std::fs;
+use std::io::{self, Read};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,7 +9,7 @@ use std::time::Duration;
 use coco_attestation::platforms::virtual_tee::VirtualTee;
 use coco_attestation::{EvidenceSource, sources};
 use coco_crypto::{
-    Certificate, Crypto, Curve, ExchangeKey, NodeCertificateRequest, PublicKey, SigningKey, SubjectAltName,
+    Certificate, Crypto, Curve, ExchangeKey, NodeCertificateRequest, PublicKey, Sha256, SigningKey, SubjectAltName,
     SymmetricKey, SystemCrypto, Validity, issue_node_certificate, self_signed_service_certificate, sha256,
 };
 use coco_disk::Disk;
@@ -172,9 +173,21 @@ pub fn evidence_source(config: &NodeConfig) -> Result<Arc<dyn EvidenceSource>, N
 
 /// SHA-256 of the running executable: what members vote for on the virtual platform.
 pub fn own_measurement() -> Result<Digest, NodeError> {
-    let file = std::env::current_exe().map_err(NodeError::Executable)?;
-    let bytes = fs::read(file).map_err(NodeError::Executable)?;
-    Ok(sha256(&bytes))
+    let file = std::env::current_exe().and_then(fs::File::open).map_err(NodeError::Executable)?;
+    measure(file).map_err(NodeError::Executable)
+}
+
+/// In pieces: the executable is larger than all else that a starting node holds.
+fn measure(mut file: impl Read) -> io::Result<Digest> {
+    let mut hash = Sha256::new();
+    let mut piece = vec![0; 1 << 20];
+    loop {
+        let length = file.read(&mut piece)?;
+        if length == 0 {
+            return Ok(hash.finish());
+        }
+        hash.update(&piece[..length]);
+    }
 }
 
 fn found(config: &NodeConfig, genesis: &Path, secrets: Secrets, now_s: u64) -> Result<Entrance, NodeError> {
@@ -381,6 +394,13 @@ mod tests {
 
     use super::*;
     use crate::config::{Listen, Timing};
+
+    #[test]
+    fn an_executable_is_measured_whole_however_it_is_read() {
+        let bytes: Vec<u8> = (0..(3 << 20) + 7).map(|i: u32| i.to_le_bytes()[1]).collect();
+        assert_eq!(measure(bytes.as_slice()).unwrap(), sha256(&bytes));
+        assert_eq!(measure(io::empty()).unwrap(), sha256(b""));
+    }
 
     fn config(folder: &Path) -> NodeConfig {
         let address = ([127, 0, 0, 1], 0).into();
