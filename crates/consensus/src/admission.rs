@@ -86,11 +86,12 @@ impl Consensus {
     fn check_batches(&self, before: u64, entries: &[Entry]) -> Result<(), Refused> {
         let refuse = |reason: &str| Refused::Batch { reason: reason.to_owned() };
         let mut last = self.log().seqno_at(before).ok_or(Refused::Gap)?;
-        let mut known = true;
+        let (mut known, mut held, mut new) = (true, last, Vec::new());
         for entry in entries {
             known = known && self.log().view_at(entry.index) == Some(View(entry.term));
             if known {
                 last = self.log().seqno_at(entry.index).ok_or(Refused::Gap)?;
+                held = last;
             } else if entry.get_entry_type() == EntryType::EntryNormal && !entry.data.is_empty() {
                 let span = self.log().check_batch(&entry.data).map_err(|error| refuse(&error.reason))?;
                 if span.view != View(entry.term) {
@@ -100,9 +101,13 @@ impl Consensus {
                     return Err(refuse("it does not continue the ledger"));
                 }
                 last = span.last;
+                new.push(entry.data.as_ref());
             }
         }
-        Ok(())
+        match self.log().misrooted(held, &new).map_err(|error| refuse(&error.reason))? {
+            Some(span) => Err(Refused::Root { view: span.view, seqno: span.last }),
+            None => Ok(()),
+        }
     }
 
     fn check_heartbeat(&self, message: &Message) -> Result<(), Refused> {

@@ -31,6 +31,9 @@ pub trait BatchStore: Send {
     /// What a batch claims to hold, without writing. `Err`: not well-formed, and the message that carried it is refused.
     /// Need not compare with what is stored; consensus checks the span against its neighbours.
     fn check(&self, batch: &[u8]) -> Result<BatchSpan, BatchError>;
+    /// Of batches that follow one another and `after`, the first that signs another Merkle root than the ledger gives with it. Its
+    /// primary is not to be trusted.
+    fn misrooted(&self, after: Seqno, batches: &[&[u8]]) -> Result<Option<BatchSpan>, BatchError>;
     /// Appends one batch behind the last. The span is the one that [`BatchStore::check`] gives.
     fn append(&mut self, batch: &[u8]) -> io::Result<BatchSpan>;
     /// The bytes of one batch, exactly as appended.

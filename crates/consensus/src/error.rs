@@ -48,6 +48,8 @@ pub enum Refused {
     EntryKind,
     #[error("a batch is refused: {reason}")]
     Batch { reason: String },
+    #[error("the batch that ends with {view}.{seqno} signs another root than the ledger gives")]
+    Root { view: View, seqno: Seqno },
     #[error("{claimed} speaks as primary of view {view}, which {known} leads")]
     SecondPrimary { view: View, known: ReplicaId, claimed: ReplicaId },
     #[error("only the primary may ask to take over")]

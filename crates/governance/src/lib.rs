@@ -5,6 +5,7 @@
 //! who may join, and how members decide: the constitution in a JavaScript sandbox, proposals and ballots.
 
 mod admission;
+mod alarm;
 pub mod attestation;
 mod audit;
 pub mod constitution;
@@ -24,6 +25,7 @@ mod session;
 pub mod tables;
 
 pub use admission::{Applicant, Standing, admit, current_nodes, mark_gone, retire};
+pub use alarm::record_alarm;
 pub use audit::{Auditor, Decision, Event};
 pub use draft::Draft;
 pub use engine::{Facts, Failure};
@@ -34,8 +36,8 @@ pub use proposals::{Proposal, ProposalInfo, ProposalState};
 pub use refusal::{Code, Refusal};
 pub use resume::record_resume;
 pub use rows::{
-    Addresses, MemberInfo, Network, NodeInfo, NodeRole, NodeRow, NodeStatus, ResumePolicy, ResumeRow, ServiceInfo,
-    ServiceStatus, UserInfo,
+    Addresses, AlarmRow, MemberInfo, Network, NodeInfo, NodeRole, NodeRow, NodeStatus, ResumePolicy, ResumeRow,
+    ServiceInfo, ServiceStatus, UserInfo,
 };
 pub use service::{CERTIFICATE_DAYS_MAX, ServiceConfig};
 pub use session::{Ack, Answer, Change, Operation, Request, Session, Simulation};

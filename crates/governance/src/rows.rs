@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use coco_attestation::Evidence;
 use coco_crypto::Certificate;
-use coco_types::{Digest, MemberId, NodeId, ReplicaId, View, limits};
+use coco_types::{Digest, MemberId, NodeId, ReplicaId, TxId, View, limits};
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
@@ -93,6 +93,16 @@ pub struct ResumeRow {
     pub adopted: ReplicaId,
     /// What was tolerated then.
     pub rolled_back_disks: u32,
+}
+
+/// That a primary wrote what other replicas contradict.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct AlarmRow {
+    pub primary: ReplicaId,
+    /// Where its batch ends.
+    pub txid: TxId,
+    pub why: String,
+    pub reported_by: ReplicaId,
 }
 
 fn swap_interval_ms() -> u64 {

@@ -49,6 +49,9 @@ pub const LAST_REPLICA: MapName = MapName::from_static("public:ccf.gov.coco.last
 /// View adopted → [`crate::ResumeRow`].
 pub const RESUMES: MapName = MapName::from_static("public:ccf.gov.coco.resumes");
 
+/// View → [`crate::AlarmRow`].
+pub const ALARMS: MapName = MapName::from_static("public:ccf.gov.coco.alarms");
+
 /// The key of a map with one row.
 pub const SINGLETON: [u8; 8] = [0; 8];
 

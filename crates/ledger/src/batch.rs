@@ -12,7 +12,7 @@ use crate::entry::{EntryFields, append_entry};
 use crate::leaf::leaf_digest;
 use crate::signature::SignatureContent;
 use crate::tables::COSE_SIGNATURES;
-use crate::{Entry, EntryKeys, Error, FLAG_CHUNK_AFTER, MerkleTree, Primary};
+use crate::{Entry, EntryKeys, Error, FLAG_CHUNK_AFTER, Frontier, MerkleTree, Primary};
 use crate::{SignatureTransaction, SignatureVerifier, Signer};
 
 /// The first batch of a network opens its view and holds the genesis transactions: before them no signer is known.
@@ -236,6 +236,15 @@ impl<'a> Batch<'a> {
         tree.append(last.leaf_digest());
         tree.flush()?;
         Ok(VerifiedBatch { first: self.first(), last: last.txid(), root })
+    }
+
+    /// Appends the batch's leaves. Whether it signs the root that they and all before them give.
+    pub fn signs_its_root(&self, tree: &mut Frontier) -> bool {
+        let (last, others) = self.entries.split_last().expect("a parsed batch is not empty");
+        others.iter().for_each(|entry| tree.append(entry.leaf_digest()));
+        let signs = tree.leaves() == last.txid().seqno.0 && tree.root() == self.signature.node.root;
+        tree.append(last.leaf_digest());
+        signs
     }
 
     /// All transactions' writes, public and private. Checks seals and commit evidence.

@@ -256,6 +256,16 @@ impl MerkleReader {
         self.fold_from(0, leaves)
     }
 
+    /// What the first `leaves` leaves leave to continue from.
+    pub fn frontier(&self, leaves: u64) -> Result<Frontier, Error> {
+        let flushed = self.leaves.read();
+        if leaves == 0 || leaves > *flushed {
+            return Err(Error::MissingTreeNode { level: 0, index: leaves });
+        }
+        let peaks = peaks_of(leaves).map(|(level, index)| self.node(level, index)).collect::<Result<_, _>>()?;
+        Ok(Frontier { leaves, peaks })
+    }
+
     /// The node at `level` that covers leaf `index << level` in a tree of `leaves`; incomplete at its right edge.
     fn subtree(&self, level: u32, index: u64, leaves: u64) -> Result<Digest, Error> {
         if (index + 1) << level <= leaves { self.node(level, index) } else { self.fold_from(index << level, leaves) }

@@ -50,6 +50,21 @@ fn a_backup_accepts_a_primarys_batch_and_opens_the_same_writes() {
 }
 
 #[test]
+fn a_batch_signs_its_root_on_the_ledger_that_it_was_sealed_for_and_on_no_other() {
+    let mut service = Service::new(1);
+    let mut tree = backup_tree(&service);
+    let sealed = service.batch_of(3, true);
+    let batch = Batch::parse(&sealed.bytes).unwrap();
+    let mut frontier = tree.reader().frontier(sealed.first.0).unwrap();
+    assert!(batch.signs_its_root(&mut frontier));
+    assert_eq!(&frontier, service.tree.frontier());
+    tree.truncate(sealed.first.0 - 1).unwrap();
+    tree.append(Digest([7; 32]));
+    tree.flush().unwrap();
+    assert!(!batch.signs_its_root(&mut tree.reader().frontier(sealed.first.0).unwrap()));
+}
+
+#[test]
 fn every_flipped_byte_of_a_batch_is_refused_and_leaves_the_tree_as_it_was() {
     let mut service = Service::new(1);
     let tree = backup_tree(&service);

@@ -8,6 +8,7 @@ use coco_types::{ReplicaId, Seqno, View};
 use crate::archive::Taken;
 use crate::executor::{ExecutedBatch, SystemCommand};
 use crate::handle::unavailable;
+use crate::signatures::Alarm;
 use crate::wire::Question;
 
 /// Wakes the replica.
@@ -26,6 +27,8 @@ pub enum ReplicaEvent {
     Executed(ExecutedBatch),
     ExecutorStopped,
     FrontReached(Seqno),
+    /// A batch's signatures are not its primary's.
+    Alarmed(Alarm),
     SnapshotTaken(Box<Taken>),
     SnapshotFailed(String),
     SnapshotReceived(SnapshotHead),

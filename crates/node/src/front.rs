@@ -14,6 +14,7 @@ use parking_lot::RwLock;
 
 use crate::history::NodeHistory;
 use crate::replica::Delivery;
+use crate::signatures::{Alarm, SignatureChecker};
 
 /// The committed state that readers get. Shared.
 pub struct Visible {
@@ -27,6 +28,14 @@ pub struct Front {
     protocols: Vec<Arc<dyn Protocol>>,
     history: Arc<NodeHistory>,
     visible: Arc<Visible>,
+    checker: SignatureChecker,
+}
+
+/// What became readable.
+pub struct Delivered {
+    pub last: Seqno,
+    /// It is committed all the same; who signed it is not to be trusted.
+    pub alarm: Option<Alarm>,
 }
 
 impl Visible {
@@ -61,12 +70,13 @@ impl Visible {
 
 impl Front {
     pub fn new(protocols: Vec<Arc<dyn Protocol>>, history: Arc<NodeHistory>, visible: Arc<Visible>) -> Self {
-        Self { protocols, history, visible }
+        Self { protocols, history, visible, checker: SignatureChecker::default() }
     }
 
     /// Takes in one batch. An error means that this node and its primary disagree about derived data.
-    pub fn deliver(&mut self, delivery: Delivery) -> Result<Seqno, Integrity> {
-        let Delivery { batch, state, last } = delivery;
+    pub fn deliver(&mut self, delivery: Delivery) -> Result<Delivered, Integrity> {
+        let Delivery { batch, mut state, last, signed } = delivery;
+        let alarm = signed.and_then(|signed| self.checker.check(&signed, &mut state).err());
         self.history.record_batch(&batch);
         for protocol in &self.protocols {
             protocol.committed(&batch, &state)?;
@@ -75,6 +85,6 @@ impl Front {
         for protocol in &self.protocols {
             protocol.published(&batch);
         }
-        Ok(last.seqno)
+        Ok(Delivered { last: last.seqno, alarm })
     }
 }

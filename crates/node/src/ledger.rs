@@ -11,7 +11,8 @@ use coco_crypto::{Certificate, Crypto, SigningKey};
 use coco_disk::Disk;
 use coco_ledger::{
     Batch, BatchSealer, ChunkName, Claims, Closing, Container, Earlier, EntryKeys, LedgerFiles, LedgerReader,
-    MerkleReader, MerkleTree, NodeSignature, OpenReport, Primary, SealedBatch, Signer, SnapshotHead, SnapshotPlace,
+    MerkleReader, MerkleTree, NodeSignature, OpenReport, Primary, SealedBatch, SignatureTransaction, Signer,
+    SnapshotHead, SnapshotPlace,
 };
 use coco_protocol::CommittedTransaction;
 use coco_types::{Digest, ReplicaId, Seqno, TxId, View};
@@ -33,6 +34,13 @@ pub enum LedgerError {
 pub struct ReceiptForms {
     pub cose: Bytes,
     pub json: serde_json::Value,
+}
+
+/// The signatures of another primary's batch, over the root that this ledger gives.
+#[derive(Clone, Debug)]
+pub struct Signed {
+    pub signature: SignatureTransaction,
+    pub primary: ReplicaId,
 }
 
 /// See the module's text.
@@ -164,6 +172,14 @@ impl NodeLedger {
     pub fn open_batch(&self, span: BatchSpan) -> Result<Vec<CommittedTransaction>, LedgerError> {
         let bytes = self.reader.read(span.first, span.last)?;
         self.open_parsed(&Batch::parse(&bytes)?)
+    }
+
+    /// The same, and what is to be checked of the batch.
+    pub fn open_signed(&self, span: BatchSpan) -> Result<(Vec<CommittedTransaction>, Signed), LedgerError> {
+        let bytes = self.reader.read(span.first, span.last)?;
+        let batch = Batch::parse(&bytes)?;
+        let signed = Signed { signature: batch.signature().clone(), primary: self.primary_of(&batch)? };
+        Ok((self.open_parsed(&batch)?, signed))
     }
 
     /// The same of a batch that is read already.
@@ -352,7 +368,22 @@ struct Batches {
 impl BatchStore for Batches {
     fn check(&self, batch: &[u8]) -> Result<BatchSpan, BatchError> {
         let batch = Batch::parse(batch).map_err(|error| BatchError { reason: error.to_string() })?;
-        Ok(BatchSpan { first: batch.first(), last: batch.last().seqno, view: batch.last().view })
+        Ok(span_of(&batch))
+    }
+
+    fn misrooted(&self, after: Seqno, batches: &[&[u8]]) -> Result<Option<BatchSpan>, BatchError> {
+        if batches.is_empty() {
+            return Ok(None);
+        }
+        let failed = |error: coco_ledger::Error| BatchError { reason: error.to_string() };
+        let mut frontier = self.ledger.tree.frontier(after.next().0).map_err(failed)?;
+        for batch in batches {
+            let batch = Batch::parse(batch).map_err(failed)?;
+            if !batch.signs_its_root(&mut frontier) {
+                return Ok(Some(span_of(&batch)));
+            }
+        }
+        Ok(None)
     }
 
     fn append(&mut self, bytes: &[u8]) -> io::Result<BatchSpan> {
@@ -366,7 +397,7 @@ impl BatchStore for Batches {
             append_leaves(&mut state.tree, &batch)?;
         }
         state.files.append(bytes).map_err(io::Error::other)?;
-        Ok(BatchSpan { first: batch.first(), last: batch.last().seqno, view: batch.last().view })
+        Ok(span_of(&batch))
     }
 
     fn read(&self, span: BatchSpan) -> io::Result<Bytes> {
@@ -386,6 +417,10 @@ impl BatchStore for Batches {
     fn sync(&mut self) -> io::Result<()> {
         self.ledger.sync()
     }
+}
+
+fn span_of(batch: &Batch<'_>) -> BatchSpan {
+    BatchSpan { first: batch.first(), last: batch.last().seqno, view: batch.last().view }
 }
 
 /// A backup's own tree must give the root that the primary signed.

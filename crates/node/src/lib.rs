@@ -20,6 +20,7 @@ mod reconciler;
 pub mod replica;
 pub mod reuse;
 pub mod shell;
+pub mod signatures;
 mod submissions;
 pub mod wire;
 

@@ -18,7 +18,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use coco_consensus::{
-    Committed, Consensus, EntryKind, NotPrimary, Output, Persist, ReadOutcome, Role, SnapshotMark, SnapshotOffered,
+    BatchSpan, Committed, Consensus, EntryKind, NotPrimary, Output, Persist, ReadOutcome, Refused, Role, SnapshotMark,
+    SnapshotOffered,
 };
 use coco_governance::NodeRow;
 use coco_kv::{Snapshot, Store};
@@ -28,8 +29,9 @@ use coco_types::{ReplicaId, Seqno, TxId, View, WriteSet, limits};
 
 use crate::archive::{Kept, SnapshotJob, SnapshotPlan, Taken, start_point};
 use crate::executor::ExecutedBatch;
-use crate::ledger::{LedgerError, NodeLedger};
+use crate::ledger::{LedgerError, NodeLedger, Signed};
 use crate::reconciler::{self, Step};
+use crate::signatures::Alarm;
 use crate::wire::SnapshotNote;
 
 /// What the replica wants done.
@@ -55,6 +57,10 @@ pub enum Effect {
     Read(ReadOutcome),
     /// A node was replaced or retired and has left the consensus: governance should say so.
     Gone(coco_types::NodeId),
+    /// A primary contradicts this replica: for whoever watches.
+    Alarm(Alarm),
+    /// This replica leads, and knows of an alarm: the ledger should say so.
+    RecordAlarm(Alarm),
     /// These replicas lag behind what this one can serve, and there is no snapshot for them yet.
     NeedsSnapshot(Vec<ReplicaId>),
     /// This replica was removed from the network.
@@ -66,6 +72,8 @@ pub struct Delivery {
     pub batch: CommittedBatch,
     pub state: Snapshot,
     pub last: TxId,
+    /// What is left to be checked of another primary's batch.
+    pub signed: Option<Signed>,
 }
 
 /// Damage or a contradiction: the node stops and says so.
@@ -106,6 +114,8 @@ pub struct Replica {
     undelivered: usize,
     committed: TxId,
     gone_reported: Vec<coco_types::NodeId>,
+    /// Raised here, oldest first, and whether this reign has reported it.
+    alarms: VecDeque<(Alarm, bool)>,
     plan: SnapshotPlan,
     effects: Vec<Effect>,
 }
@@ -137,6 +147,7 @@ impl Replica {
             undelivered: 0,
             committed,
             gone_reported: Vec::new(),
+            alarms: VecDeque::new(),
             plan,
             effects: Vec::new(),
             store,
@@ -170,8 +181,34 @@ impl Replica {
     /// A message of another replica. What is refused is the sender's fault and changes nothing.
     pub fn message(&mut self, from: ReplicaId, message: &[u8]) -> Result<Result<(), coco_consensus::Refused>, Fault> {
         let taken = self.consensus.step(from, message);
+        if let Err(refused @ Refused::Root { view, seqno }) = &taken {
+            let txid = TxId::new(*view, *seqno);
+            self.doubt(Alarm { view: *view, primary: from, txid, why: refused.to_string() });
+        }
         self.turn()?;
         Ok(taken)
+    }
+
+    /// A primary contradicts what this replica knows: for the rest of its view it is not acknowledged here, and the alarm goes onto
+    /// the ledger as soon as this replica leads. It takes a majority that sees the same to end the view.
+    pub fn alarmed(&mut self, alarm: Alarm) -> Result<(), Fault> {
+        self.doubt(alarm);
+        self.turn()
+    }
+
+    fn doubt(&mut self, alarm: Alarm) {
+        if self.alarms.iter().any(|(known, _)| known.view == alarm.view) {
+            return;
+        }
+        if (self.consensus.view(), self.consensus.primary()) == (alarm.view, Some(alarm.primary)) {
+            self.consensus.distrust_primary();
+            self.consensus.campaign();
+        }
+        self.effects.push(Effect::Alarm(alarm.clone()));
+        if self.alarms.len() == ALARMS_MAX {
+            self.alarms.pop_front();
+        }
+        self.alarms.push_back((alarm, false));
     }
 
     /// The files named by a [`Persist`] are on disk.
@@ -340,9 +377,9 @@ impl Replica {
             let Some(entry) = self.held.pop_front() else { break };
             if let EntryKind::Batch(span) = entry.kind {
                 let last = TxId::new(span.view, span.last);
-                let transactions = match self.in_flight.front() {
+                let (transactions, signed) = match self.in_flight.front() {
                     Some(own) if own.last == last => {
-                        self.in_flight.pop_front().map(|own| own.transactions).unwrap_or_default()
+                        (self.in_flight.pop_front().map(|own| own.transactions).unwrap_or_default(), None)
                     }
                     _ => self.apply_foreign(span)?,
                 };
@@ -351,7 +388,8 @@ impl Replica {
                 self.committed = last;
                 let state = self.store.snapshot();
                 self.undelivered += 1;
-                self.effects.push(Effect::Deliver(Delivery { batch: CommittedBatch { transactions }, state, last }));
+                let batch = CommittedBatch { transactions };
+                self.effects.push(Effect::Deliver(Delivery { batch, state, last, signed }));
             }
             self.consensus.applied(entry.index);
             applied = true;
@@ -379,12 +417,13 @@ impl Replica {
         self.phase != Phase::Stopping || !self.held.front().is_some_and(is_batch)
     }
 
-    fn apply_foreign(&mut self, span: coco_consensus::BatchSpan) -> Result<Vec<CommittedTransaction>, Fault> {
-        let transactions = self.ledger.open_batch(span)?;
+    fn apply_foreign(&mut self, span: BatchSpan) -> Result<(Vec<CommittedTransaction>, Option<Signed>), Fault> {
+        let (transactions, signed) = self.ledger.open_signed(span)?;
         for transaction in &transactions {
             self.store.apply(transaction.txid.seqno, &transaction.writes)?;
         }
-        Ok(transactions)
+        // A batch of its own that it reads back is an earlier reign's.
+        Ok((transactions, Some(signed).filter(|signed| signed.primary != self.id)))
     }
 
     /// Takes the lead once everything committed is applied and derived: seals the view's first batch, a signature alone.
@@ -397,6 +436,7 @@ impl Replica {
         self.phase = Phase::Leading { view: slot.view };
         // What an earlier reign reported may have been dropped with it.
         self.gone_reported.clear();
+        self.alarms.iter_mut().for_each(|(_, reported)| *reported = false);
         let newest = self.store.committed();
         if let Some(network) = coco_governance::Network::read(&mut self.store.snapshot())? {
             self.ledger.set_chunk_bytes(network.chunk_bytes);
@@ -423,6 +463,10 @@ impl Replica {
         if !self.is_leading() || self.committed == TxId::default() {
             return Ok(());
         }
+        for (alarm, reported) in self.alarms.iter_mut().filter(|(_, reported)| !reported) {
+            *reported = true;
+            self.effects.push(Effect::RecordAlarm(alarm.clone()));
+        }
         let mut state = self.store.snapshot();
         let nodes = NodeRow::all(&mut state)?;
         let interval_ms = coco_governance::Network::read(&mut state)?.map_or(0, |network| network.swap_interval_ms);
@@ -446,6 +490,8 @@ impl Replica {
 
 /// A joiner may be silent for so many swap intervals: it reads its folder before it answers.
 const JOINER_PATIENCE_INTERVALS: u64 = 5;
+/// Alarms remembered, one a view.
+const ALARMS_MAX: usize = 16;
 /// Batches on their way to the front; beyond it, applying waits and the primary's flow control sees a slow peer.
 const UNDELIVERED_MAX: usize = 256;
 

@@ -22,6 +22,7 @@ use coco_node::identity::{Identity, ServiceSecrets};
 use coco_node::ledger::NodeLedger;
 use coco_node::machines::{self, Machines, OpenError, Parts};
 use coco_node::replica::Delivery;
+use coco_node::signatures::Alarm;
 use coco_types::{Digest, NodeId, ReplicaId, Seqno, TxId};
 use parking_lot::Mutex;
 
@@ -51,6 +52,8 @@ pub struct Options {
     pub rolled_back_disks: u32,
     /// So many are put back, if the trouble is random.
     pub disks_put_back: usize,
+    /// This replica signs with keys that are not the network's: a machine that broke, or was broken.
+    pub forger: Option<ReplicaId>,
 }
 
 impl Default for Options {
@@ -67,6 +70,7 @@ impl Default for Options {
             ask_before_acting: true,
             rolled_back_disks: 0,
             disks_put_back: 0,
+            forger: None,
         }
     }
 }
@@ -141,6 +145,7 @@ pub enum Note {
     Executed(ExecutedBatch),
     ExecutorStopped,
     FrontReached(Seqno),
+    Alarmed(Alarm),
     SnapshotTaken(Box<Taken>),
     SnapshotFailed,
 }
@@ -235,6 +240,9 @@ impl SimNode {
 
     /// Starts, or starts again, over what is on the disks.
     pub fn start(&mut self, now_ms: u64, options: &Options) -> Result<(), OpenError> {
+        if options.forger == Some(self.id) {
+            self.identity.service.key = SigningKey::generate(self.crypto.as_ref(), Curve::P384);
+        }
         let mut consensus = Config::new(self.id);
         consensus.election_ticks = options.election_ticks;
         consensus.heartbeat_ticks = (options.election_ticks / 5).max(1);

@@ -12,6 +12,7 @@ use coco_node::comeback;
 use coco_node::events::ExecutorEvent;
 use coco_node::machines::Machines;
 use coco_node::replica::{Delivery, Effect, Fault};
+use coco_node::signatures;
 use coco_protocol::Submitted;
 use coco_types::{ReplicaId, View, limits};
 
@@ -72,6 +73,7 @@ impl World {
                 Note::Executed(batch) => machines.replica.executed(batch),
                 Note::ExecutorStopped => machines.replica.executor_stopped(),
                 Note::FrontReached(seqno) => machines.replica.front_reached(seqno),
+                Note::Alarmed(alarm) => machines.replica.alarmed(alarm),
                 Note::SnapshotTaken(taken) => machines.replica.snapshot_taken(&taken),
                 Note::SnapshotFailed => {
                     machines.replica.snapshot_failed();
@@ -152,9 +154,12 @@ impl World {
     fn run_front(&mut self, id: ReplicaId, now_ms: u64) -> Result<(), Violation> {
         while let Some(delivery) = self.node_mut(id).for_front.take(now_ms) {
             let Some(machines) = &mut self.node_mut(id).machines else { return Ok(()) };
-            let reached = machines.front.deliver(delivery).map_err(|error| Violation(error.to_string()))?;
-            self.tell_executor(id, ExecutorEvent::Visible(reached));
-            self.tell_replica(id, Note::FrontReached(reached));
+            let delivered = machines.front.deliver(delivery).map_err(|error| Violation(error.to_string()))?;
+            self.tell_executor(id, ExecutorEvent::Visible(delivered.last));
+            self.tell_replica(id, Note::FrontReached(delivered.last));
+            if let Some(alarm) = delivered.alarm {
+                self.tell_replica(id, Note::Alarmed(alarm));
+            }
         }
         Ok(())
     }
@@ -207,6 +212,15 @@ impl World {
             Effect::Read(ReadOutcome::Lost { token }) => {
                 self.reads.asked.remove(&token);
                 self.reads.outcomes.insert(token, ReadEnd::Lost);
+            }
+            Effect::Alarm(alarm) => {
+                let named = self.setting.options.forger.is_some_and(|forger| alarm.primary == forger);
+                holds(named, || format!("{id} accuses an honest {}: {}", alarm.primary, alarm.why))?;
+                self.note(|| format!("{id} distrusts {}: {}", alarm.primary, alarm.why));
+            }
+            Effect::RecordAlarm(alarm) => {
+                let reply = self.reply(id, Waiter::Nobody);
+                self.tell_executor(id, ExecutorEvent::System { command: signatures::record(&alarm, id), reply });
             }
             Effect::Gone(node) => self.retire_gone(id, node),
             Effect::NeedsSnapshot(behind) => {

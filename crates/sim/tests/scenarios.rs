@@ -2,6 +2,7 @@
 
 use coco_consensus::Role;
 use coco_disk::Disk;
+use coco_governance::{AlarmRow, tables};
 use coco_protocol::{Submitted, TransactionStatus};
 use coco_sim::{Faults, Options, ReadEnd, World};
 use coco_types::{ReplicaId, TxId, limits};
@@ -443,4 +444,31 @@ fn unknown(world: &World, id: u64) -> TxId {
         Some(Submitted::Unknown(Some(txid))) => *txid,
         other => panic!("submission {id} was answered {other:?}"),
     }
+}
+
+#[test]
+fn a_primary_whose_signatures_are_not_the_services_loses_its_view_and_is_named_on_the_ledger() {
+    let forger = ReplicaId(2);
+    let mut world = World::quiet(11, 3, Options { forger: Some(forger), ..Options::default() }).unwrap();
+    for _ in 0..10 {
+        world.hand_over().unwrap();
+        world.run_until(SOON_MS, "a primary", |world| world.primary().is_some()).unwrap();
+        world.run_for(500).unwrap();
+        if !alarms(&world).is_empty() {
+            break;
+        }
+    }
+    world.run_until(SOON_MS, "the alarm on the ledger", |world| !alarms(world).is_empty()).unwrap();
+    assert_ne!(world.primary(), Some(forger), "its view ended");
+    let rows = alarms(&world);
+    assert!(rows.iter().all(|row| row.primary == forger && row.reported_by != forger), "{rows:?}");
+    acknowledge(&mut world, 3);
+}
+
+/// What the ledger says of primaries that contradicted others.
+fn alarms(world: &World) -> Vec<AlarmRow> {
+    let machines = world.primary().and_then(|id| world.node(id).machines.as_ref());
+    let Some(machines) = machines else { return Vec::new() };
+    let state = machines.visible.state();
+    state.iter(&tables::ALARMS).map(|(_, row)| serde_json::from_slice(&row).expect("a row")).collect()
 }

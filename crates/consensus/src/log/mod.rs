@@ -140,6 +140,10 @@ impl RaftLog {
         self.batches.check(bytes)
     }
 
+    pub(crate) fn misrooted(&self, after: Seqno, batches: &[&[u8]]) -> Result<Option<BatchSpan>, BatchError> {
+        self.batches.misrooted(after, batches)
+    }
+
     /// Appends an entry directly behind `index - 1`; what was at or above `index` is void.
     pub(crate) fn append(&mut self, index: u64, view: View, content: Content) -> io::Result<()> {
         if index <= self.last_index() {

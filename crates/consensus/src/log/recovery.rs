@@ -296,6 +296,10 @@ mod tests {
             Err(BatchError { reason: "not asked here".to_owned() })
         }
 
+        fn misrooted(&self, _: Seqno, _: &[&[u8]]) -> Result<Option<BatchSpan>, BatchError> {
+            Err(BatchError { reason: "not asked here".to_owned() })
+        }
+
         fn append(&mut self, _: &[u8]) -> io::Result<BatchSpan> {
             Err(io::ErrorKind::Unsupported.into())
         }

@@ -10,6 +10,7 @@ use coco_disk::{Disk, MemoryDisk};
 use coco_types::{Seqno, View};
 
 pub const LEDGER_FILE: &str = "ledger";
+pub const FORGED: &[u8] = b"forged";
 const HEADER_BYTES: usize = 20;
 
 /// Clones share the ledger, so that a test can look at what a replica stores.
@@ -112,6 +113,12 @@ impl BatchStore for FileBatches {
             at += len;
         }
         Ok(BatchSpan { first, last, view })
+    }
+
+    /// These batches have no roots: those that hold [`FORGED`] stand for wrong ones.
+    fn misrooted(&self, _after: Seqno, batches: &[&[u8]]) -> Result<Option<BatchSpan>, BatchError> {
+        let forged = |batch: &&&[u8]| batch.windows(FORGED.len()).any(|window| window == FORGED);
+        batches.iter().find(forged).map(|batch| self.check(batch)).transpose()
     }
 
     fn append(&mut self, batch: &[u8]) -> io::Result<BatchSpan> {

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use coco_consensus::{EntryKind, Guards, NotPrimary, ReadOutcome, Refused, Role, Slot};
 use coco_types::{Seqno, View};
 
-use crate::batches::seal;
+use crate::batches::{FORGED, seal};
 use crate::network::{Faults, Network, id};
 
 #[test]
@@ -261,6 +261,29 @@ fn a_view_whose_primary_a_majority_distrusts_ends() {
         network
             .run_until(200, |network| { network.primary().is_some_and(|primary| network.core(primary).view() > view) })
     );
+    network.commit(b"after");
+    network.settle();
+}
+
+#[test]
+fn a_batch_that_signs_another_root_enters_no_other_log() {
+    let mut network = Network::new(3, 17);
+    network.elect_this(1);
+    network.settle();
+    let before = network.core(2).last_index();
+    let view = network.core(1).view();
+    network.propose(1, FORGED).unwrap();
+    network.run(30);
+    let refused = |id| network.refused.iter().any(|(by, why)| *by == id && matches!(why, Refused::Root { .. }));
+    assert!(refused(2) && refused(3));
+    assert_eq!([2, 3].map(|id| network.core(id).last_index()), [before, before]);
+    for id in [2, 3] {
+        network.core(id).distrust_primary();
+    }
+    let elected = |network: &mut Network| {
+        network.primary().is_some_and(|primary| primary != 1 && network.core(primary).view() > view)
+    };
+    assert!(network.run_until(200, elected));
     network.commit(b"after");
     network.settle();
 }

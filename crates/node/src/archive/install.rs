@@ -63,6 +63,10 @@ impl BatchStore for Unread {
         Err(BatchError { reason: "nothing is received yet".to_owned() })
     }
 
+    fn misrooted(&self, _after: Seqno, _batches: &[&[u8]]) -> Result<Option<BatchSpan>, BatchError> {
+        Err(BatchError { reason: "nothing is received yet".to_owned() })
+    }
+
     fn append(&mut self, _batch: &[u8]) -> std::io::Result<BatchSpan> {
         Err(std::io::ErrorKind::Unsupported.into())
     }

@@ -15,6 +15,7 @@ pub struct NodeMetrics {
     pub sync_seconds: Arc<Histogram>,
     pub batch_transactions: Arc<Histogram>,
     pub transactions: Arc<Counter>,
+    pub alarms: Arc<Counter>,
 }
 
 impl NodeMetrics {
@@ -33,6 +34,7 @@ impl NodeMetrics {
                 Scale::Count,
             ),
             transactions: metrics.counter("coco_transactions_committed", "Transactions made visible here.", &[]),
+            alarms: metrics.counter("coco_alarms", "Views whose primary contradicted this replica.", &[]),
         }
     }
 

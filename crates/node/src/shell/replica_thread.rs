@@ -11,6 +11,7 @@ use coco_disk::Disk;
 use coco_governance::{Network, NodeRole, NodeRow, NodeStatus};
 use coco_protocol::Submitted;
 use coco_rpc::channel::NoAnswer;
+use coco_rpc::metrics::Counter;
 use coco_types::{ReplicaId, Seqno, TxId, limits};
 use crossbeam_channel::{RecvTimeoutError, Sender};
 
@@ -23,6 +24,7 @@ use crate::known::Known;
 use crate::replica::{Delivery, Effect, Fault, Replica};
 use crate::shell::mailbox::Mailbox;
 use crate::shell::reads::{ReadReply, Reads};
+use crate::signatures::{self, Alarm};
 use crate::wire;
 
 /// Why the replica's thread ended.
@@ -50,6 +52,7 @@ pub struct ReplicaThread {
     pub disk: Sender<Persist>,
     pub front: Sender<Delivery>,
     pub archive: Sender<ArchiveEvent>,
+    pub alarms: Arc<Counter>,
     /// The commands of a new network's first batch.
     pub genesis: Vec<SystemCommand>,
     /// Where others listened when this node joined, until governance says it.
@@ -190,6 +193,7 @@ impl ReplicaThread {
                 self.replica.front_reached(seqno)?;
                 reads.reached(seqno);
             }
+            ReplicaEvent::Alarmed(alarm) => self.replica.alarmed(alarm)?,
             ReplicaEvent::FrontFailed(error) => {
                 return Ok(Some(Ended::Failed(format!("this node and its primary disagree: {error}"))));
             }
@@ -300,6 +304,11 @@ impl ReplicaThread {
                     reads.confirmed(token, committed, self.shared.visible.txid().seqno);
                 }
                 Effect::Read(ReadOutcome::Lost { token }) => reads.lost(token),
+                Effect::Alarm(Alarm { primary, txid, why, .. }) => {
+                    self.alarms.add(1);
+                    tracing::error!(%primary, %txid, why, "the primary is not to be trusted: its view is not acknowledged here");
+                }
+                Effect::RecordAlarm(alarm) => self.record_alarm(&alarm),
                 Effect::Gone(node) => self.retire(node),
                 Effect::NeedsSnapshot(replicas) => {
                     tracing::warn!(
@@ -330,6 +339,12 @@ impl ReplicaThread {
             Ok(coco_protocol::Outcome::default())
         });
         let reply = Box::new(move |answers: Vec<Submitted>| tracing::info!(%node, ?answers, "retired"));
+        let _ = self.executor.send(ExecutorEvent::System { command, reply });
+    }
+
+    fn record_alarm(&self, alarm: &Alarm) {
+        let reply = Box::new(|answers: Vec<Submitted>| tracing::info!(?answers, "recorded the alarm"));
+        let command = signatures::record(alarm, self.replica.id());
         let _ = self.executor.send(ExecutorEvent::System { command, reply });
     }
 

@@ -208,6 +208,7 @@ impl Running {
             disk: syncs_to,
             front: deliveries_to,
             archive: archive_to.clone(),
+            alarms: node_metrics.alarms.clone(),
             genesis,
             first_peers,
             moved: moved(&shared),

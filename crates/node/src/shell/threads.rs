@@ -9,7 +9,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 
 use crate::events::{ExecutorEvent, ReplicaEvent};
 use crate::executor::Executor;
-use crate::front::Front;
+use crate::front::{Delivered, Front};
 use crate::ledger::NodeLedger;
 use crate::replica::Delivery;
 use crate::shell::mailbox::Mailbox;
@@ -92,10 +92,13 @@ pub fn run_front(
     for delivery in deliveries {
         let transactions = delivery.batch.transactions.len();
         match front.deliver(delivery) {
-            Ok(seqno) => {
+            Ok(Delivered { last, alarm }) => {
                 metrics.note_batch(transactions);
-                let _ = executor.send(ExecutorEvent::Visible(seqno));
-                let _ = replica.send(ReplicaEvent::FrontReached(seqno));
+                let _ = executor.send(ExecutorEvent::Visible(last));
+                let _ = replica.send(ReplicaEvent::FrontReached(last));
+                if let Some(alarm) = alarm {
+                    let _ = replica.send(ReplicaEvent::Alarmed(alarm));
+                }
             }
             Err(integrity) => {
                 let _ = replica.send(ReplicaEvent::FrontFailed(integrity.to_string()));
