@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{self, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -72,7 +72,10 @@ pub fn enter(config: &NodeConfig, disk: &dyn Disk, now_s: u64) -> Result<Entranc
         }
     }
     let entrance = match &config.start {
-        Start::New { genesis } => found(config, genesis, secrets, now_s)?,
+        Start::New { genesis } => {
+            check_not_founded(genesis)?;
+            found(config, genesis, secrets, now_s)?
+        }
         Start::Join { targets, service_certificate, constitution_digest } => {
             let pem = read(service_certificate)?;
             let service = Certificate::from_pem(&pem).map_err(|error| NodeError::Join(error.to_string()))?;
@@ -80,7 +83,36 @@ pub fn enter(config: &NodeConfig, disk: &dyn Disk, now_s: u64) -> Result<Entranc
         }
     };
     entrance.keep(disk)?;
+    if let Start::New { genesis } = &config.start {
+        mark_founded(genesis, &entrance.identity.service.certificate);
+    }
     Ok(entrance)
+}
+
+/// Beside the genesis lies the certificate of the network that it founded: an emptied data folder must not found another unnoticed.
+fn founded_mark(genesis: &Path) -> PathBuf {
+    let mut name = genesis.as_os_str().to_owned();
+    name.push(".founded");
+    name.into()
+}
+
+fn check_not_founded(genesis: &Path) -> Result<(), NodeError> {
+    let mark = founded_mark(genesis);
+    if !mark.exists() {
+        return Ok(());
+    }
+    let (genesis, mark) = (genesis.display(), mark.display());
+    Err(NodeError::Genesis(format!(
+        "{genesis} has founded a network already, and this data folder is not of it: to come back to it, start with how = \"join\", the other \
+         nodes as targets and service_certificate = \"{mark}\"; to found another network, remove {mark}"
+    )))
+}
+
+fn mark_founded(genesis: &Path, service: &Certificate) {
+    let mark = founded_mark(genesis);
+    if let Err(error) = fs::write(&mark, service.to_pem()) {
+        tracing::warn!(%error, mark = %mark.display(), "cannot write down that this genesis has founded its network");
+    }
 }
 
 /// Joins as a fresh replica in the place of the one that this node was, and keeps its folder.
@@ -418,6 +450,19 @@ mod tests {
             dev: true,
             ledgers: BTreeMap::new(),
         }
+    }
+
+    #[test]
+    fn an_emptied_folder_does_not_found_a_second_network_unnoticed() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = config(folder.path());
+        let first = enter(&config, &MemoryDisk::new(), 1_000).unwrap();
+        let refused = enter(&config, &MemoryDisk::new(), 2_000).err().unwrap().to_string();
+        assert!(refused.contains("has founded a network already"), "{refused}");
+        let mark = folder.path().join("genesis.json.founded");
+        assert_eq!(fs::read_to_string(&mark).unwrap(), first.identity.service.certificate.to_pem());
+        fs::remove_file(mark).unwrap();
+        enter(&config, &MemoryDisk::new(), 3_000).unwrap();
     }
 
     #[test]
