@@ -18,6 +18,11 @@ const SIGNATURES = "public:ccf.internal.signatures";
 const ATTESTATION_POLICY = "public:ccf.gov.coco.attestation.policy";
 const ATTESTATION_ANCHORS = "public:ccf.gov.coco.attestation.anchors";
 const VIRTUAL_MEASUREMENTS = "public:ccf.gov.nodes.virtual.measurements";
+const SNP_MEASUREMENTS = "public:ccf.gov.nodes.snp.measurements";
+const SNP_HOST_DATA = "public:ccf.gov.nodes.snp.host_data";
+const SNP_UVM_ENDORSEMENTS = "public:ccf.gov.nodes.snp.uvm_endorsements";
+const SNP_TCB_VERSIONS = "public:ccf.gov.nodes.snp.tcb_versions";
+const SGX_MEASUREMENTS = "public:ccf.gov.nodes.code_ids";
 
 // --- Rows ---------------------------------------------------------------------------------------------------------------------------
 
@@ -97,11 +102,21 @@ const is = {
     (Number.isInteger(value) && value >= least && value <= most) ||
     fail(`${field} must be a whole number from ${least} to ${most}`),
   oneOf: (choices) => (value, field) => choices.includes(value) || fail(`${field} must be one of ${choices.join(", ")}`),
+  hex: (bytes) => (value, field) =>
+    (typeof value === "string" && value.length === 2 * bytes && /^[0-9a-fA-F]+$/.test(value)) ||
+    fail(`${field} must be ${2 * bytes} hexadecimal digits`),
+  cpuid: (value, field) =>
+    (typeof value === "string" && /^[0-9a-f]{8}$/.test(value)) || fail(`${field} must be 8 lower-case hexadecimal digits`),
   id: (value, field) =>
     (typeof value === "string" && /^[0-9a-fA-F]{64}$/.test(value)) || fail(`${field} must be 64 hexadecimal digits`),
   certificate: (value, field) =>
     ccf.crypto.isValidX509CertBundle(value) || fail(`${field} must be an X.509 certificate in PEM`),
 };
+
+function hexDigest(text) {
+  const bytes = new Uint8Array(ccf.crypto.digest("SHA-256", ccf.strToBuf(text)));
+  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
+}
 
 // --- Words --------------------------------------------------------------------------------------------------------------------------
 

@@ -188,6 +188,8 @@ pub struct AzureClaims {
     pub hardware: Details,
     /// PCR index and value, hex, of the SHA-256 bank.
     pub pcrs: std::collections::BTreeMap<u8, String>,
+    /// What was measured into PCRs 0 to 9 in order, hex, if the boot log came too.
+    pub boot_events: Option<std::collections::BTreeMap<u8, Vec<String>>>,
     pub secure_boot: Option<bool>,
     pub console_enabled: Option<bool>,
     pub tpm_persisted: Option<bool>,

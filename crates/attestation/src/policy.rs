@@ -144,8 +144,10 @@ pub struct SgxSigner {
 pub struct AzurePolicy {
     pub snp: SnpPolicy,
     pub tdx: TdxPolicy,
-    /// Each: PCR index and value; one of them must match in full.
+    /// Each: PCR index and value; one of them must match in full, unless events are listed instead.
     pub boots: Vec<BTreeMap<u8, String>>,
+    /// By PCR, 0 to 9: digests of all that may be measured into it. The boot log must be there then.
+    pub events: BTreeMap<u8, BTreeSet<String>>,
     pub require_secure_boot: bool,
     pub forbid_console: bool,
 }

@@ -99,6 +99,17 @@ impl Intel {
     }
 
     pub fn mint(&self, platform: &Platform, guest: &Guest, report_data: &ReportData) -> Evidence {
+        self.mint_changed(platform, guest, report_data, |_| {})
+    }
+
+    /// The same, of a guest whose report was changed before it was signed.
+    pub fn mint_changed(
+        &self,
+        platform: &Platform,
+        guest: &Guest,
+        report_data: &ReportData,
+        change: impl Fn(&mut Vec<u8>),
+    ) -> Evidence {
         let (kind, version, tee) = match guest {
             Guest::Td { version, .. } => (TeeKind::Tdx, *version, 0x81u32),
             Guest::Enclave { .. } => (TeeKind::Sgx, 3, 0),
@@ -106,7 +117,8 @@ impl Intel {
         let mut quote = [&version.to_le_bytes()[..], &2u16.to_le_bytes(), &tee.to_le_bytes(), &[0; 4]].concat();
         quote.extend(hex::decode(VENDOR).expect("the vendor's id is hex"));
         quote.extend([0; 20]);
-        let body = body(guest, report_data);
+        let mut body = body(guest, report_data);
+        change(&mut body);
         if version == 5 {
             quote.extend(3u16.to_le_bytes());
             quote.extend((body.len() as u32).to_le_bytes());

@@ -27,13 +27,18 @@ impl Nitro {
 
     /// A document of `at`, whose leaf lives three hours. `image` is PCR 0; all zeros mean debug mode.
     pub fn mint(&self, image: [u8; 48], report_data: &ReportData, at: u64) -> Evidence {
+        self.mint_stamped(image, report_data, at, at * 1000)
+    }
+
+    /// The same, that says another time.
+    pub fn mint_stamped(&self, image: [u8; 48], report_data: &ReportData, at: u64, timestamp_ms: u64) -> Evidence {
         let leaf = self.zone.issue(&Spec::leaf("TEST enclave", at - 1, at + 3 * 3600), Key::p384());
         let ok = "a vector takes any bytes";
         let mut payload = Vec::new();
         let mut document = Encoder::new(&mut payload);
         document.map(9).expect(ok).str("module_id").expect(ok).str("i-test-enc").expect(ok);
         document.str("digest").expect(ok).str("SHA384").expect(ok);
-        document.str("timestamp").expect(ok).u64(at * 1000).expect(ok);
+        document.str("timestamp").expect(ok).u64(timestamp_ms).expect(ok);
         document.str("pcrs").expect(ok).map(3).expect(ok);
         for index in 0..3 {
             document.u8(index).expect(ok).bytes(&image).expect(ok);

@@ -11,6 +11,7 @@ use crate::certificate::{Issued, Spec};
 use crate::der;
 use crate::key::Key;
 
+const PS384: i64 = -38;
 const PREFIX: &str = "1.3.6.1.4.1.3704.1";
 const USAGE: &str = "1.3.6.1.4.1.311.76.59.1.2";
 
@@ -36,6 +37,8 @@ pub struct Endorser {
     pub root: Issued,
     pub leaf: Issued,
     pub did: String,
+    /// The signature is always this algorithm's; a header may say otherwise.
+    pub algorithm: i64,
 }
 
 /// One report, before it is signed.
@@ -208,7 +211,7 @@ impl Endorser {
         let usage = der::sequence(&[&der::oid(USAGE)]);
         let leaf = root.issue(&Spec::leaf("TEST UVM signer", from, to).with("2.5.29.37", usage), Key::rsa());
         let fingerprint = URL_SAFE_NO_PAD.encode(sha256(&root.der).0);
-        Self { root, leaf, did: format!("did:x509:0:sha256:{fingerprint}::eku:{USAGE}") }
+        Self { root, leaf, algorithm: PS384, did: format!("did:x509:0:sha256:{fingerprint}::eku:{USAGE}") }
     }
 
     /// A word for a measurement.
@@ -216,7 +219,7 @@ impl Endorser {
         let ok = "a vector takes any bytes";
         let mut protected = Vec::new();
         let mut header = Encoder::new(&mut protected);
-        header.map(6).expect(ok).u8(1).expect(ok).i64(-38).expect(ok);
+        header.map(6).expect(ok).u8(1).expect(ok).i64(self.algorithm).expect(ok);
         header.u8(3).expect(ok).str("application/json").expect(ok);
         header.u8(33).expect(ok).array(2).expect(ok);
         header.bytes(&self.leaf.der).expect(ok).bytes(&self.root.der).expect(ok);

@@ -8,8 +8,21 @@ use crate::{AzureClaims, CcaClaims, NitroClaims, TeeKind, VbsClaims, VbsModule};
 
 impl Judge {
     pub(super) fn azure(&mut self, claims: &AzureClaims, policy: &AzurePolicy) {
-        let accepted = policy.boots.iter().any(|boot| matches(boot, &claims.pcrs));
-        self.check(accepted, "what booted is accepted", || Reason::BootNotAccepted);
+        if !policy.boots.is_empty() || policy.events.is_empty() {
+            let accepted = policy.boots.iter().any(|boot| matches(boot, &claims.pcrs));
+            self.check(accepted, "what booted is accepted", || Reason::BootNotAccepted);
+        }
+        for (pcr, listed) in &policy.events {
+            let measured = claims.boot_events.as_ref().and_then(|events| events.get(pcr));
+            let Some(measured) = measured else {
+                self.reasons.push(Reason::BootLogMissing { pcr: *pcr });
+                continue;
+            };
+            let unlisted = measured.iter().find(|digest| !listed.contains(*digest));
+            let words = format!("all that was measured into PCR {pcr} is listed");
+            let digest = || unlisted.cloned().unwrap_or_default();
+            self.check(unlisted.is_none(), words, || Reason::BootEventNotAccepted { pcr: *pcr, digest: digest() });
+        }
         if policy.require_secure_boot {
             self.check(claims.secure_boot == Some(true), "secure boot is on", || Reason::SecureBootOff);
         }

@@ -60,6 +60,10 @@ pub enum Reason {
     // Azure, Nitro, CCA, VBS.
     #[error("what booted behind the paravisor matches none of the accepted sets of PCRs")]
     BootNotAccepted,
+    #[error("there is no boot log that says what was measured into PCR {pcr}")]
+    BootLogMissing { pcr: u8 },
+    #[error("{digest} was measured into PCR {pcr}, and is not in the policy")]
+    BootEventNotAccepted { pcr: u8, digest: String },
     #[error("secure boot is off, or is not told")]
     SecureBootOff,
     #[error("the serial console is on, or is not told")]

@@ -7,6 +7,11 @@
 //! The guest's 64 bytes appear as the JSON's `user-data` and, hashed, as the quote's extra data. Weaker by construction: the paravisor
 //! is trusted and holds the key; claims say so. Behind TDX the envelope holds a TDREPORT that only its own machine can check: the
 //! quote that the host made of it travels beside it and must carry the same report data.
+//!
+//! The boot log may travel beside the quote. Then it must lead to the quoted values of the PCRs that firmware and loader fill, and policy
+//! can name what may boot instead of the one value that a boot leaves.
+
+use std::collections::BTreeMap;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -15,6 +20,7 @@ use serde::Deserialize;
 
 use crate::chain;
 use crate::claims::{AzureClaims, Bound, Claims, Details, Isolation};
+use crate::platforms::boot_log::BootLog;
 use crate::platforms::dcap::{self, quote::Quote};
 use crate::platforms::snp;
 use crate::platforms::snp::report::REPORT_BYTES;
@@ -34,6 +40,8 @@ const SNP_DEBUG: u64 = 1 << 19;
 const ATTESTATION_KEY: &str = "HCLAkPub";
 /// What a quote must cover at least: firmware, boot order, loader, secure boot.
 const PCRS_REQUIRED: [u8; 8] = [0, 1, 2, 3, 4, 5, 6, 7];
+/// The last PCR of which the firmware's log has every event: the loader's. Later ones are extended by the running system.
+const LOGGED_PCR_LAST: u8 = 9;
 
 pub(crate) fn verify(evidence: &Evidence, trust: &Trust, at: Moment) -> Result<Claims, VerifyError> {
     let envelope = Envelope::parse(&evidence.raw)?;
@@ -49,6 +57,10 @@ pub(crate) fn verify(evidence: &Evidence, trust: &Trust, at: Moment) -> Result<C
     let quote = TpmQuote::decode(evidence.aux(Aux::TpmQuote)?)?;
     let quoted = quote.verify(&runtime.attestation_key, &PCRS_REQUIRED)?;
     let pcrs = quoted.pcrs.iter().map(|(index, value)| (*index, hex::encode(value))).collect();
+    let boot_events = match evidence.aux.get(&Aux::EventLog) {
+        Some(log) => Some(boot_events(log, &quoted.pcrs)?),
+        None => None,
+    };
     Ok(Claims {
         kind: evidence.kind,
         debug: hardware.debug,
@@ -60,12 +72,21 @@ pub(crate) fn verify(evidence: &Evidence, trust: &Trust, at: Moment) -> Result<C
         details: Details::Azure(Box::new(AzureClaims {
             hardware: hardware.details,
             pcrs,
+            boot_events,
             secure_boot: runtime.configuration.secure_boot,
             console_enabled: runtime.configuration.console_enabled,
             tpm_persisted: runtime.configuration.tpm_persisted,
             vm_id: runtime.configuration.vm_id,
         })),
     })
+}
+
+fn boot_events(log: &[u8], quoted: &BTreeMap<u8, [u8; 32]>) -> Result<BTreeMap<u8, Vec<String>>, VerifyError> {
+    let log = BootLog::parse(log)?;
+    let logged = quoted.iter().filter(|(pcr, _)| **pcr <= LOGGED_PCR_LAST).map(|(pcr, value)| (*pcr, *value));
+    log.check_replay(&logged.collect())?;
+    let measured = log.measured(|pcr| pcr <= LOGGED_PCR_LAST);
+    Ok(measured.into_iter().map(|(pcr, digests)| (pcr, digests.iter().map(hex::encode).collect())).collect())
 }
 
 /// What the processor says.

@@ -41,22 +41,19 @@ pub(crate) fn verify(evidence: &Evidence, trust: &Trust) -> Result<Claims, Verif
     if platform_message.unprotected != EMPTY_MAP || realm_message.unprotected != EMPTY_MAP {
         return Err(malformed("a token has unprotected headers"));
     }
-    let platform = ClaimSet::decode(payload(&platform_message)?)?;
-    let realm = ClaimSet::decode(payload(&realm_message)?)?;
+    let platform = PlatformClaims::decode(payload(&platform_message)?)?;
+    let realm = RealmClaims::decode(payload(&realm_message)?)?;
     check_profiles(&platform, &realm)?;
-    let instance = hex::encode(platform.bytes(INSTANCE_ID)?);
-    let implementation_id = hex::encode(platform.bytes(IMPLEMENTATION_ID)?);
+    let instance = hex::encode(platform.instance_id);
+    let implementation_id = hex::encode(platform.implementation_id);
     let key = anchor(trust, &instance, &implementation_id)?;
     check_signature(&platform_message, &key).ok_or(VerifyError::SignatureInvalid { what: "platform token" })?;
-    let realm_key_bytes = realm.bytes(REALM_KEY)?;
-    let realm_key = realm_key(realm_key_bytes)?;
-    check_signature(&realm_message, &realm_key).ok_or(VerifyError::RealmSignatureInvalid)?;
+    check_signature(&realm_message, &realm_key(realm.key)?).ok_or(VerifyError::RealmSignatureInvalid)?;
     // Over the bytes as they stand: encoding the key again would bind something that nobody signed.
-    let bound = hash(realm.text(KEY_HASH)?, realm_key_bytes)?;
-    if !constant_time_eq(&bound, platform.bytes(CHALLENGE)?) {
+    if !constant_time_eq(&hash(realm.key_hash, realm.key)?, platform.challenge) {
         return Err(VerifyError::RealmBindingMismatch);
     }
-    let report_data = realm.bytes(CHALLENGE)?.try_into().map_err(|_| malformed("the challenge has 64 bytes"))?;
+    let report_data = realm.challenge.try_into().map_err(|_| malformed("the challenge has 64 bytes"))?;
     Ok(Claims {
         kind: TeeKind::Cca,
         // The lifecycle tells whether the platform can be looked into: policy's.
@@ -67,16 +64,72 @@ pub(crate) fn verify(evidence: &Evidence, trust: &Trust) -> Result<Claims, Verif
         roots: vec![key.id()],
         bound: Bound::ReportData(report_data),
         details: Details::Cca(Box::new(CcaClaims {
-            rim: hex::encode(realm.bytes(INITIAL_MEASUREMENT)?),
-            rems: realm.byte_strings(EXTENSIBLE_MEASUREMENTS)?,
-            personalisation: hex::encode(realm.bytes(PERSONALISATION)?),
+            rim: hex::encode(realm.rim),
+            rems: realm.rems,
+            personalisation: hex::encode(realm.personalisation),
             implementation_id,
             instance_id: instance,
-            lifecycle: platform.lifecycle()?,
-            config: hex::encode(platform.bytes(CONFIG)?),
-            components: platform.components()?,
+            lifecycle: platform.lifecycle,
+            config: hex::encode(platform.config),
+            components: platform.components,
         })),
     })
+}
+
+/// What a platform token's payload says. Nothing of it is verified.
+#[derive(Debug)]
+pub struct PlatformClaims<'a> {
+    pub profile: &'a str,
+    pub challenge: &'a [u8],
+    pub implementation_id: &'a [u8],
+    pub instance_id: &'a [u8],
+    pub lifecycle: u16,
+    pub config: &'a [u8],
+    pub components: Vec<CcaComponent>,
+}
+
+/// What a realm token's payload says. Nothing of it is verified.
+#[derive(Debug)]
+pub struct RealmClaims<'a> {
+    pub profile: Option<&'a str>,
+    pub challenge: &'a [u8],
+    pub personalisation: &'a [u8],
+    pub rim: &'a [u8],
+    /// Hex.
+    pub rems: Vec<String>,
+    /// Name of the hash by which the platform token binds the key.
+    pub key_hash: &'a str,
+    pub key: &'a [u8],
+}
+
+impl<'a> PlatformClaims<'a> {
+    pub fn decode(payload: &'a [u8]) -> Result<Self, VerifyError> {
+        let claims = ClaimSet::decode(payload)?;
+        Ok(Self {
+            profile: claims.text(PROFILE)?,
+            challenge: claims.bytes(CHALLENGE)?,
+            implementation_id: claims.bytes(IMPLEMENTATION_ID)?,
+            instance_id: claims.bytes(INSTANCE_ID)?,
+            lifecycle: claims.lifecycle()?,
+            config: claims.bytes(CONFIG)?,
+            components: claims.components()?,
+        })
+    }
+}
+
+impl<'a> RealmClaims<'a> {
+    pub fn decode(payload: &'a [u8]) -> Result<Self, VerifyError> {
+        let claims = ClaimSet::decode(payload)?;
+        Ok(Self {
+            profile: claims.has(PROFILE).then(|| claims.text(PROFILE)).transpose()?,
+            challenge: claims.bytes(CHALLENGE)?,
+            personalisation: claims.bytes(PERSONALISATION)?,
+            rim: claims.bytes(INITIAL_MEASUREMENT)?,
+            rems: claims.byte_strings(EXTENSIBLE_MEASUREMENTS)?,
+            key_hash: claims.text(KEY_HASH)?,
+            key: claims.bytes(REALM_KEY)?,
+        })
+    }
 }
 
 /// The two tokens inside.
@@ -108,18 +161,17 @@ fn payload<'a>(message: &cose::Sign1<'a>) -> Result<&'a [u8], VerifyError> {
     message.payload.ok_or_else(|| malformed("a token has no payload"))
 }
 
-fn check_profiles(platform: &ClaimSet<'_>, realm: &ClaimSet<'_>) -> Result<(), VerifyError> {
-    let found = platform.text(PROFILE)?;
+fn check_profiles(platform: &PlatformClaims<'_>, realm: &RealmClaims<'_>) -> Result<(), VerifyError> {
+    let found = platform.profile;
     let expected_realm = match found {
         PLATFORM_PROFILE_LEGACY => None,
         PLATFORM_PROFILE => Some(REALM_PROFILE),
         _ => return Err(VerifyError::ProfileMismatch { token: "platform", found: found.to_owned() }),
     };
-    let realm_profile = realm.has(PROFILE).then(|| realm.text(PROFILE)).transpose()?;
-    if realm_profile == expected_realm {
+    if realm.profile == expected_realm {
         return Ok(());
     }
-    Err(VerifyError::ProfileMismatch { token: "realm", found: realm_profile.unwrap_or("none").to_owned() })
+    Err(VerifyError::ProfileMismatch { token: "realm", found: realm.profile.unwrap_or("none").to_owned() })
 }
 
 fn anchor(trust: &Trust, instance: &str, implementation_id: &str) -> Result<ForeignKey, VerifyError> {

@@ -1,6 +1,7 @@
 //! One file or folder per platform. To add one: its verifier here, a kind in `kind.rs`, a section in `policy/`.
 
 pub mod azure;
+pub mod boot_log;
 pub mod cca;
 pub mod dcap;
 pub mod nitro;

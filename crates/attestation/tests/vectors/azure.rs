@@ -4,8 +4,11 @@ use std::collections::BTreeMap;
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE};
+use coco_attestation::chain::{self, Revocation};
+use coco_attestation::platforms::dcap::quote::Quote;
 use coco_attestation::platforms::tpm::TpmQuote;
-use coco_attestation::{Aux, Details, Evidence, Isolation, ReportData, TeeKind, VerifyError, examine, verify};
+use coco_attestation::{Aux, Details, Evidence, Isolation, ReportData, Root, TeeKind, VerifyError, examine, verify};
+use coco_crypto::ForeignKey;
 use serde_json::Value;
 
 use crate::{day, recorded, trust};
@@ -71,7 +74,12 @@ fn a_newer_bundle_verifies_too() {
     let evidence =
         Evidence::bare(TeeKind::AzureSnp, raw).with(Aux::TpmQuote, quote.encode()).with(Aux::Certificates, chain);
     let claims = examine(&evidence, &trust(), day(2026, 1, 1)).unwrap();
-    assert!(claims.measurement().len() == 96);
+    let Details::Azure(azure) = &claims.details else { panic!() };
+    let Details::SevSnp(hardware) = &azure.hardware else { panic!() };
+    assert_eq!((hardware.version, hardware.product.as_str()), (3, "Milan"));
+    let quoted = TpmQuote::decode(&evidence.aux[&Aux::TpmQuote]).unwrap();
+    let (_, runtime) = bound_and_runtime(&evidence.raw, 0x50);
+    assert_eq!(quoted.verify(&attestation_key(runtime), &[]).unwrap().extra_data.len(), 48);
 }
 
 #[test]
@@ -120,4 +128,105 @@ fn a_trust_domain_behind_the_paravisor_needs_its_collateral() {
     let mut other = evidence;
     other.raw = recorded("azure-vtpm/hcl-report-tdx.bin").unwrap();
     assert_eq!(examine(&other, &trust(), day(2024, 6, 1)), Err(VerifyError::QuoteReportMismatch));
+}
+
+/// Where the parts of a paravisor's envelope lie: report data of the hardware report, and the runtime data behind it.
+fn bound_and_runtime(envelope: &[u8], report_data_at: usize) -> (&[u8], &[u8]) {
+    let len = usize::try_from(u32::from_le_bytes(envelope[1232..1236].try_into().unwrap())).unwrap();
+    let at = 32 + report_data_at;
+    (&envelope[at..at + 64], &envelope[1236..1236 + len])
+}
+
+fn binds(envelope: &[u8], report_data_at: usize) -> usize {
+    let (bound, runtime) = bound_and_runtime(envelope, report_data_at);
+    assert_eq!(bound, [&coco_crypto::sha256(runtime).0[..], &[0; 32]].concat());
+    runtime.len()
+}
+
+#[test]
+fn older_envelopes_bind_their_runtime_data_and_have_nothing_to_verify_them_with() {
+    let Some(snp) = recorded("azure-vtpm/hcl-report-snp.bin") else { return };
+    let tdx = recorded("azure-vtpm/hcl-report-tdx.bin").unwrap();
+    assert_eq!((snp.len(), binds(&snp, 0x50)), (2048, 583));
+    assert_eq!((tdx.len(), binds(&tdx, 128)), (2600, 1202));
+    let (_, runtime) = bound_and_runtime(&tdx, 128);
+    assert!(String::from_utf8_lossy(runtime).contains(r#""secure-boot":false"#));
+    let bare = Evidence::bare(TeeKind::AzureSnp, snp.clone());
+    assert_eq!(examine(&bare, &trust(), day(2024, 1, 1)), Err(VerifyError::AuxMissing { what: "certificates" }));
+    let bare = Evidence::bare(TeeKind::AzureTdx, tdx);
+    assert_eq!(examine(&bare, &trust(), day(2024, 1, 1)), Err(VerifyError::AuxMissing { what: "td-quote" }));
+    // A chain of another chip.
+    let other =
+        Evidence::bare(TeeKind::AzureSnp, snp).with(Aux::Certificates, recorded("azure-vtpm/certs.pem").unwrap());
+    let expected = Err(VerifyError::SignatureInvalid { what: "report" });
+    assert_eq!(examine(&other, &trust(), day(2024, 1, 1)), expected);
+}
+
+#[test]
+fn a_chain_without_its_report_verifies_by_itself() {
+    let Some(pem) = recorded("azure-vtpm/certs.pem") else { return };
+    let certificates = chain::from_pem(&pem).unwrap();
+    let leaf = certificates.iter().find(|one| one.subject().contains("VCEK")).unwrap().clone();
+    let built = chain::build(leaf, &certificates).unwrap();
+    assert_eq!(built.len(), 3);
+    chain::verify(&built, Root::AmdMilan, Revocation::Unchecked, &trust(), day(2024, 1, 1).into()).unwrap();
+}
+
+#[test]
+fn a_quote_alone_verifies_under_its_key_and_no_other() {
+    let Some(recording) = recorded("azure-vtpm/quote.bin") else { return };
+    let pem = String::from_utf8(recorded("azure-vtpm/akpub.pem").unwrap()).unwrap();
+    let key = ForeignKey::from_spki_der(&coco_crypto::decode_pem("PUBLIC KEY", &pem).unwrap()).unwrap();
+    let quote = TpmQuote::decode(&quote(&recording)).unwrap();
+    let quoted = quote.verify(&key, &[0, 7]).unwrap();
+    assert_eq!((quoted.extra_data.as_slice(), quoted.pcrs.len()), (&b"challenge"[..], 24));
+    for envelope in ["hcl-report-snp.bin", "hcl-report-tdx.bin", "trustee-snp-hcl-report.bin"] {
+        let envelope = recorded(&format!("azure-vtpm/{envelope}")).unwrap();
+        let at = if envelope.len() == 2600 { 128 } else { 0x50 };
+        let other = attestation_key(bound_and_runtime(&envelope, at).1);
+        assert_eq!(quote.verify(&other, &[]), Err(VerifyError::TpmSignatureInvalid));
+    }
+}
+
+#[test]
+fn the_bundles_quotes_answer_their_own_challenges() {
+    let Some(evidence) = snp() else { return };
+    let (_, runtime) = bound_and_runtime(&evidence.raw, 0x50);
+    let quoted = TpmQuote::decode(&evidence.aux[&Aux::TpmQuote]).unwrap().verify(&attestation_key(runtime), &[]);
+    assert_eq!(quoted.unwrap().extra_data, b"challenge");
+    let tdx = recorded("azure-vtpm/trustee-tdx-hcl-report.bin").unwrap();
+    binds(&tdx, 128);
+    let (bound, runtime) = bound_and_runtime(&tdx, 128);
+    let tpm = TpmQuote::decode(&quote(&recorded("azure-vtpm/trustee-tdx-quote.bin").unwrap())).unwrap();
+    tpm.verify(&attestation_key(runtime), &[0, 1, 2, 3, 4, 5, 6, 7]).unwrap();
+    let raw = recorded("azure-vtpm/trustee-tdx-td-quote.bin").unwrap();
+    let fmspc = crate::dcap::fmspc_of_signed(&raw, day(2024, 6, 1));
+    assert_eq!(fmspc, "00806f050000");
+    let td_quote = coco_attestation::platforms::dcap::trimmed(raw);
+    assert_eq!(&Quote::parse(&td_quote).unwrap().report_data(), bound);
+}
+
+#[test]
+fn runtime_data_alone_belong_to_no_recorded_report() {
+    let Some(runtime) = recorded("azure-vtpm/var-data.bin") else { return };
+    assert_eq!(runtime.len(), 1110);
+    let json: Value = serde_json::from_slice(&runtime).unwrap();
+    let kids: Vec<&str> = json["keys"].as_array().unwrap().iter().map(|key| key["kid"].as_str().unwrap()).collect();
+    assert_eq!(kids, ["HCLAkPub", "HCLEkPub"]);
+    assert_eq!(json["user-data"].as_str().unwrap(), "0".repeat(128));
+    let Some(mut evidence) = snp() else { return };
+    evidence.raw.truncate(1236);
+    evidence.raw[1232..1236].copy_from_slice(&1110u32.to_le_bytes());
+    evidence.raw.extend(&runtime);
+    assert_eq!(examine(&evidence, &trust(), day(2024, 1, 1)), Err(VerifyError::HclBindingMismatch));
+}
+
+fn attestation_key(runtime: &[u8]) -> ForeignKey {
+    let json: Value = serde_json::from_slice(runtime).unwrap();
+    let key = json["keys"].as_array().unwrap().iter().find(|key| key["kid"] == "HCLAkPub").unwrap();
+    let number = |name: &str| {
+        let text = key[name].as_str().unwrap().trim_end_matches('=');
+        base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(text).unwrap()
+    };
+    ForeignKey::from_rsa(&number("n"), &number("e")).unwrap()
 }

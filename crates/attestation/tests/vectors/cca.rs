@@ -2,6 +2,7 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use coco_attestation::platforms::cca::{PlatformClaims, RealmClaims};
 use coco_attestation::{CcaAnchor, Details, Evidence, TeeKind, Trust, VerifyError, examine};
 use coco_crypto::ForeignKey;
 use serde_json::Value;
@@ -53,14 +54,36 @@ fn other_keys_points_off_the_curve_and_a_false_binding_are_refused() {
     assert!(matches!(unknown, Err(VerifyError::AnchorUnknown { .. })), "{unknown:?}");
     assert!(anchors("ta-02-bad.json").is_none());
     assert_eq!(judged("bug-33-repro.cbor", "ta-tfa.json"), Err(VerifyError::RealmBindingMismatch));
-    let mut swapped = anchors("ta-tfa.json").unwrap();
-    let other = anchors("ta-02-ok.json").unwrap().anchors.cca.into_values().next().unwrap();
-    for anchor in swapped.anchors.cca.values_mut() {
-        anchor.key = other.key.clone();
+    for name in ["ta.json", "ta-02-ok.json"] {
+        let mut swapped = anchors("ta-tfa.json").unwrap();
+        let other = anchors(name).unwrap().anchors.cca.into_values().next().unwrap();
+        for anchor in swapped.anchors.cca.values_mut() {
+            anchor.key = other.key.clone();
+        }
+        let raw = recorded("cca/cca-token-01.cbor").unwrap();
+        let wrong_key = examine(&Evidence::bare(TeeKind::Cca, raw), &swapped, 0);
+        assert_eq!(wrong_key, Err(VerifyError::SignatureInvalid { what: "platform token" }), "{name}");
     }
-    let raw = recorded("cca/cca-token-01.cbor").unwrap();
-    let wrong_key = examine(&Evidence::bare(TeeKind::Cca, raw), &swapped, 0);
-    assert_eq!(wrong_key, Err(VerifyError::SignatureInvalid { what: "platform token" }));
+    let json = |name: &str| serde_json::from_slice::<Value>(&recorded(&format!("cca/{name}")).unwrap()).unwrap();
+    assert_eq!(json("ta-tfa.json")[0]["pkey"]["x"], json("cpak.json")["x"]);
+}
+
+#[test]
+fn claims_without_a_signature_are_read_and_the_mandatory_ones_are_missed() {
+    let Some(platform) = recorded("cca/platform-claims.cbor") else { return };
+    let platform = PlatformClaims::decode(&platform).unwrap();
+    assert_eq!(hex::encode(platform.implementation_id), hex::encode(recorded("cca/impl-id.bin").unwrap()));
+    assert_eq!((platform.instance_id[1], platform.instance_id.len(), platform.lifecycle), (0x0b, 33, 0x3000));
+    assert_eq!((platform.components.len(), recorded("cca/inst-id.bin").unwrap().len()), (2, 33));
+    let realm = |name: &str| {
+        let bytes = recorded(&format!("cca/{name}")).unwrap();
+        RealmClaims::decode(&bytes).map(|realm| (realm.rim.to_vec(), realm.rems))
+    };
+    let plain = realm("realm-claims.cbor").unwrap();
+    for name in ["realm-claims+spurious-numeric-key.cbor", "realm-claims+spurious-text-key.cbor"] {
+        assert_eq!(realm(name).unwrap(), plain, "{name}");
+    }
+    assert_eq!(realm("realm-claims-missing-challenge.cbor"), Err(VerifyError::ClaimMissing { claim: 10 }));
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! Intel SGX and TDX.
 
 use coco_attestation::collateral::{Collateral, CollateralError, CollateralItem, SignedText, judge};
-use coco_attestation::platforms::dcap::trimmed;
+use coco_attestation::platforms::dcap::quote::Quote;
+use coco_attestation::platforms::dcap::{check_signed, trimmed};
 use coco_attestation::policy::TdImage;
 use coco_attestation::{
     Anchors, Claims, Details, Evidence, Policy, Reason, ReportData, Root, TeeKind, Trust, VerifyError, appraise,
@@ -112,34 +113,81 @@ fn signer_chain() -> Option<String> {
 fn a_platform_below_every_level_is_refused_even_though_all_signatures_hold() {
     let Some(chain) = signer_chain() else { return };
     let raw = trimmed(recorded("sgx-tdx/gotdx-tdx_prod_quote_SPR_E4.dat").unwrap());
-    let quote = coco_attestation::platforms::dcap::quote::Quote::parse(&raw).unwrap();
+    let quote = Quote::parse(&raw).unwrap();
     let pck_chain = String::from_utf8_lossy(quote.certificates).trim_end_matches('\0').to_owned();
-    let crl = |name: &str| CollateralItem::Crl {
+    let ders = coco_crypto::decode_pem_all("CERTIFICATE", &pck_chain).unwrap();
+    // The list's issuer first.
+    let crl = |name: &str, skip: usize| CollateralItem::Crl {
         list: recorded(&format!("sgx-tdx/{name}")).unwrap(),
         root: Root::Intel,
-        chain: pck_chain.clone(),
+        chain: ders[skip..].iter().map(|der| coco_crypto::encode_pem("CERTIFICATE", der)).collect(),
     };
     let trust = with_items(vec![
-        crl("gotdx-pckcrl"),
-        crl("gotdx-rootcrl.der"),
+        crl("gotdx-pckcrl", 1),
+        crl("gotdx-rootcrl.der", 2),
         CollateralItem::TcbInfo(signed_text("sgx-tdx/gotdx-sample_tcbInfo_response", "tcbInfo", &chain)),
         CollateralItem::QeIdentity(signed_text("sgx-tdx/gotdx-sample_qeIdentity_response", "enclaveIdentity", &chain)),
     ]);
-    let evidence = Evidence::bare(TeeKind::Tdx, raw);
-    // The signer's certificate among the recordings is of 2025, the texts of 2023: judged at either time, something does not hold.
-    let at_quote = examine(&evidence, &trust, day(2023, 6, 20));
-    assert!(
-        matches!(at_quote, Err(VerifyError::TcbLevelNotFound | VerifyError::CertificateNotYetValid { .. })),
-        "{at_quote:?}"
-    );
+    // The signer's certificate among the recordings is of 2025, the texts of 2023: at the quote's time that certificate does not hold yet,
+    // at the certificate's the texts have expired, which is looked at after their signatures.
+    let at_quote = examine(&Evidence::bare(TeeKind::Tdx, raw.clone()), &trust, day(2023, 6, 20));
+    assert!(matches!(at_quote, Err(VerifyError::CertificateNotYetValid { .. })), "{at_quote:?}");
+    for item in trust.collateral.items().values().filter(|item| !matches!(item, CollateralItem::Crl { .. })) {
+        let late = judge(item, &Collateral::default(), &Anchors::vendors(), AT());
+        assert!(matches!(late, Err(CollateralError::NotGenuine(VerifyError::CollateralExpired { .. }))), "{late:?}");
+    }
+    for list in trust.collateral.items().values().filter(|item| matches!(item, CollateralItem::Crl { .. })) {
+        judge(list, &Collateral::default(), &Anchors::vendors(), day(2023, 6, 20)).unwrap();
+    }
+    assert_eq!(fmspc_of_signed(&raw, day(2023, 6, 20)), "50806f000000");
+    // By hand: the processor is below every level in one of its components.
+    let CollateralItem::TcbInfo(info) = &trust.collateral.items()["tcb_info:tdx:50806f000000"] else { panic!() };
+    let info: Value = serde_json::from_str(&info.text).unwrap();
+    let found = components(&pck_chain);
+    assert_eq!(found[..8], [3, 3, 2, 2, 2, 1, 0, 2]);
+    for level in info["tcbLevels"].as_array().unwrap() {
+        assert!(!reaches(&found, level), "{level}");
+    }
 }
 
 #[test]
 fn a_quote_of_version_5_without_its_collateral_names_what_is_missing() {
     let Some(raw) = recorded("sgx-tdx/gotdx-quote_v5_sample.dat") else { return };
-    let evidence = Evidence::bare(TeeKind::Tdx, trimmed(raw));
-    let without = examine(&evidence, &trust(), day(2026, 2, 10));
+    let at = day(2026, 2, 10);
+    let raw = trimmed(raw);
+    assert_eq!(fmspc_of_signed(&raw, at), "90c06f000000");
+    let item = signed_text("sgx-tdx/gotdx-sample_tcbinfo_response_v5", "tcbInfo", &signer_chain().unwrap());
+    let item = CollateralItem::TcbInfo(item);
+    judge(&item, &Collateral::default(), &Anchors::vendors(), at).unwrap();
+    let quote = Quote::parse(&raw).unwrap();
+    let found = components(&String::from_utf8_lossy(quote.certificates));
+    let CollateralItem::TcbInfo(text) = &item else { panic!() };
+    let info: Value = serde_json::from_str(&text.text).unwrap();
+    let reached = info["tcbLevels"].as_array().unwrap().iter().find(|level| reaches(&found, level)).unwrap();
+    assert_eq!(reached["tcbStatus"], "UpToDate");
+    let without = examine(&Evidence::bare(TeeKind::Tdx, raw.clone()), &with_items(vec![item]), at);
     assert!(matches!(without, Err(VerifyError::CrlMissing { .. })), "{without:?}");
+}
+
+/// Chain and signatures hold; the platform that they name.
+pub fn fmspc_of_signed(raw: &[u8], at: u64) -> String {
+    check_signed(&Quote::parse(&trimmed(raw.to_vec())).unwrap(), &trust(), at).unwrap()
+}
+
+/// The versions of the sixteen components, read off the processor's certificate: `{id …2.n, INTEGER}`.
+fn components(pem: &str) -> [u64; 16] {
+    let ders = coco_crypto::decode_pem_all("CERTIFICATE", pem.trim_end_matches('\0')).unwrap();
+    std::array::from_fn(|n| {
+        let id = [0x2a, 0x86, 0x48, 0x86, 0xf8, 0x4d, 0x01, 0x0d, 0x01, 0x02, u8::try_from(n + 1).unwrap(), 0x02];
+        let at = ders[0].windows(id.len()).position(|window| window == id).unwrap() + id.len();
+        let len = usize::from(ders[0][at]);
+        ders[0][at + 1..=at + len].iter().fold(0, |value, byte| value << 8 | u64::from(*byte))
+    })
+}
+
+fn reaches(found: &[u64; 16], level: &Value) -> bool {
+    let needed = level["tcb"]["sgxtcbcomponents"].as_array().unwrap();
+    needed.iter().zip(found).all(|(needed, found)| *found >= needed["svn"].as_u64().unwrap())
 }
 
 #[test]
@@ -169,7 +217,7 @@ fn other_times_roots_and_missing_parts_have_their_own_reasons() {
 #[test]
 fn no_flipped_bit_of_a_quote_passes() {
     for (evidence, trust) in [sgx(), tdx()].into_iter().flatten() {
-        let quote = coco_attestation::platforms::dcap::quote::Quote::parse(&evidence.raw).unwrap();
+        let quote = Quote::parse(&evidence.raw).unwrap();
         let pem = evidence.raw.len() - quote.certificates.len();
         // Nobody signs the PEM's line breaks; its content is covered by the chain.
         for bit in (0..pem * 8).step_by(13) {

@@ -2,6 +2,7 @@
 //!
 //! The recordings are not part of this repository. Where they are absent the tests say so and pass.
 
+mod attested_service;
 mod azure;
 mod cca;
 mod dcap;

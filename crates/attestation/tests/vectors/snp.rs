@@ -1,9 +1,12 @@
 //! AMD SEV-SNP.
 
+use base64::Engine;
+use coco_attestation::chain::{self, Revocation};
+use coco_attestation::platforms::snp::uvm;
 use coco_attestation::policy::Endorser;
 use coco_attestation::{
     Anchors, Aux, Claims, Details, Evidence, Policy, Reason, ReportData, Root, SnpClaims, SnpTcb, TeeKind, Trust,
-    VerifyError, appraise, examine, verify,
+    UvmClaims, VerifyError, appraise, examine, verify,
 };
 use coco_crypto::encode_pem;
 
@@ -247,4 +250,56 @@ fn another_chain_another_product_and_a_root_that_nobody_voted_are_refused() {
     assert!(matches!(examine(&milan, &strict, at), Err(VerifyError::CrlMissing { .. })));
     let bare = Evidence::bare(TeeKind::SevSnp, milan.raw);
     assert_eq!(examine(&bare, &trust(), at), Err(VerifyError::AuxMissing { what: "certificates" }));
+}
+
+#[test]
+fn the_vendor_s_authorities_verify_up_to_the_published_roots_from_2023_to_2045() {
+    for (file, root) in [
+        ("ask_ark_milan.pem", Root::AmdMilan),
+        ("ask_ark_milan_vlek.pem", Root::AmdMilan),
+        ("ask_ark_genoa.pem", Root::AmdGenoa),
+        ("ask_ark_genoa_vlek.pem", Root::AmdGenoa),
+        ("ask_ark_turin_vcek.pem", Root::AmdTurin),
+        ("ask_ark_turin_vlek.pem", Root::AmdTurin),
+    ] {
+        let Some(pem) = recorded(&format!("snp/{file}")) else { return };
+        let certificates = chain::from_pem(&pem).unwrap();
+        assert_eq!(certificates.len(), 2, "{file}");
+        let built = chain::build(certificates[0].clone(), &certificates).unwrap();
+        let from = if root == Root::AmdTurin { day(2024, 1, 1) } else { day(2023, 1, 1) };
+        for at in [from, day(2035, 1, 1), day(2045, 1, 1)] {
+            chain::verify(&built, root, Revocation::Unchecked, &trust(), at.into())
+                .unwrap_or_else(|error| panic!("{file} at {at}: {error}"));
+        }
+    }
+    assert_eq!(recorded("snp/gosev-milan.testcer"), recorded("snp/ask_ark_milan.pem"));
+    assert_eq!(recorded("snp/gosev-milanvlek.testcer"), recorded("snp/ask_ark_milan_vlek.pem"));
+}
+
+#[test]
+fn endorsements_verify_by_themselves_and_say_who_vouches_for_what() {
+    let root = "did:x509:0:sha256:I__iuL25oXEVFdTP_aBLx_eT1RPHbCQ_ECBQfYZpt9s::eku:1.3.6.1.4.1.311.76.59.1";
+    for (file, usage, feed, svn, signed_at, measurement) in [
+        ("ecdsa_test1.cose", 5, "ConfAKS-AMD-UVM", 1, 1_728_857_236, "1b66347c"),
+        ("rsa_test1.cose", 2, "ContainerPlat-AMD-UVM", 100, 1_699_989_632, "02c3b0d5"),
+        ("uvm_0.2.9.cose", 2, "ContainerPlat-AMD-UVM", 103, 1_759_253_046, "d0c9e2be"),
+    ] {
+        let Some(bytes) = recorded(&format!("snp/uvm/{file}")) else { return };
+        let payload = coco_crypto::cose::Sign1::decode(&bytes).unwrap().payload.unwrap();
+        let json: serde_json::Value = serde_json::from_slice(payload).unwrap();
+        let measured = json["x-ms-sevsnpvm-launchmeasurement"].as_str().unwrap();
+        assert!(measured.starts_with(measurement), "{file}");
+        let claims = uvm::verify(&bytes, &hex::decode(measured).unwrap().try_into().unwrap()).unwrap();
+        assert_eq!(claims, UvmClaims { did: format!("{root}.{usage}"), feed: feed.to_owned(), svn, signed_at });
+        assert_eq!(uvm::verify(&bytes, &[0; 48]), Err(VerifyError::UvmMeasurementMismatch));
+    }
+}
+
+#[test]
+fn host_data_are_the_digest_of_the_container_s_policy() {
+    let Some((evidence, _)) = container() else { return };
+    let policy = recorded("snp/aci_uvm_security_policy.base64").unwrap();
+    let policy = base64::engine::general_purpose::STANDARD.decode(policy.trim_ascii()).unwrap();
+    let claims = examine(&evidence, &trust(), day(2023, 6, 1)).unwrap();
+    assert_eq!(snp(&claims).host_data, coco_crypto::sha256(&policy).0);
 }

@@ -24,7 +24,8 @@ const CWT_ISSUER: i64 = 1;
 const CWT_SUBJECT: i64 = 2;
 const CWT_ISSUED_AT: i64 = 6;
 
-pub(crate) fn verify(bytes: &[u8], measurement: &[u8; 48]) -> Result<UvmClaims, VerifyError> {
+/// A genuine word about this launch measurement, at the time at which it was given.
+pub fn verify(bytes: &[u8], measurement: &[u8; 48]) -> Result<UvmClaims, VerifyError> {
     if bytes.len() > BYTES_MAX {
         return Err(malformed("it is too large"));
     }

@@ -7,16 +7,14 @@
 //! Written to the formats in ntenclv.h and wbcl.h and tested on synthetic reports: no recorded one is public. Different in kind: the
 //! hypervisor isolates, memory is not encrypted, whoever holds the machine is not kept out. Claims say so.
 
-pub mod log;
-
 use coco_crypto::{Hash, Scheme, constant_time_eq, sha256};
 
 use crate::chain::{self, Revocation};
 use crate::claims::{Bound, Claims, Details, Isolation, VbsClaims, VbsModule};
+use crate::platforms::boot_log::BootLog;
 use crate::platforms::tpm::TpmQuote;
 use crate::trust::{Root, Trust};
 use crate::{Aux, Evidence, Moment, TeeKind, VerifyError};
-use log::BootLog;
 
 const HEADER_BYTES: usize = 24;
 const STATEMENT_BYTES_MIN: usize = 224;

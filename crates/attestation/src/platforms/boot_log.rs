@@ -1,4 +1,4 @@
-//! The measured boot log of Windows (TCG PC Client Platform Firmware Profile, "crypto agile" form; tags of wbcl.h).
+//! A machine's measured boot log (TCG PC Client Platform Firmware Profile, "crypto agile" form), with the tags of Windows (wbcl.h).
 //!
 //! The log is the host's text until its events lead to the quoted PCR values, and an event's content counts only if its digest is
 //! that content's.
@@ -12,6 +12,8 @@ use crate::VerifyError;
 const ALG_SHA256: u16 = 0x000b;
 const EV_NO_ACTION: u32 = 3;
 const EV_EVENT_TAG: u32 = 6;
+/// An event that extends nothing and says from which locality the firmware started: PCR 0 begins with that number.
+const STARTUP_LOCALITY: &[u8] = b"StartupLocality\0";
 /// Where Windows puts its tagged events.
 const TAGGED_PCRS: [u32; 2] = [12, 13];
 const EVENTS_MAX: usize = 4_096;
@@ -28,13 +30,14 @@ pub struct BootLog {
     extends: Vec<(u8, [u8; 32])>,
     /// Tag and content, of events whose digest covers them.
     tagged: Vec<(u32, Vec<u8>)>,
+    locality: u8,
 }
 
 impl BootLog {
     pub fn parse(bytes: &[u8]) -> Result<Self, VerifyError> {
         let mut rest = Reader(bytes);
         let digest_len = header(&mut rest)?;
-        let mut log = Self { extends: Vec::new(), tagged: Vec::new() };
+        let mut log = Self { extends: Vec::new(), tagged: Vec::new(), locality: 0 };
         while !rest.0.is_empty() {
             if log.extends.len() == EVENTS_MAX {
                 return Err(malformed("too many events"));
@@ -44,16 +47,29 @@ impl BootLog {
         Ok(log)
     }
 
-    /// Extends every PCR anew and compares with what was quoted.
+    /// Extends each of these PCRs anew and compares with what was quoted.
     pub fn check_replay(&self, quoted: &BTreeMap<u8, [u8; 32]>) -> Result<(), VerifyError> {
         for (pcr, value) in quoted {
             let extends = self.extends.iter().filter(|(index, _)| index == pcr);
-            let replayed = extends.fold([0; 32], |value, (_, digest)| sha256(&[value, *digest].concat()).0);
+            let mut first = [0; 32];
+            if *pcr == 0 {
+                first[31] = self.locality;
+            }
+            let replayed = extends.fold(first, |value, (_, digest)| sha256(&[value, *digest].concat()).0);
             if replayed != *value {
                 return Err(VerifyError::EventLogPcrMismatch { pcr: *pcr });
             }
         }
         Ok(())
+    }
+
+    /// What was measured into each of these PCRs, in order.
+    pub fn measured(&self, pcrs: impl Fn(u8) -> bool) -> BTreeMap<u8, Vec<[u8; 32]>> {
+        let mut measured: BTreeMap<u8, Vec<[u8; 32]>> = BTreeMap::new();
+        for (pcr, digest) in self.extends.iter().filter(|(pcr, _)| pcrs(*pcr)) {
+            measured.entry(*pcr).or_default().push(*digest);
+        }
+        measured
     }
 
     /// The one key with which the secure kernel signs reports.
@@ -94,6 +110,9 @@ impl BootLog {
         let len = rest.u32()? as usize;
         let content = rest.take(len)?;
         if kind == EV_NO_ACTION {
+            if let Some([locality]) = content.strip_prefix(STARTUP_LOCALITY) {
+                self.locality = *locality;
+            }
             return Ok(());
         }
         let digest: [u8; 32] = digest.ok_or_else(|| malformed("an event without a SHA-256 digest"))?;

@@ -1,0 +1,90 @@
+//! What fuzz targets share.
+//!
+//! A decoder of signed evidence refuses nearly every random input at its first check. So half of the inputs are not bytes to decode but
+//! *edits* of genuine evidence, minted by a PKI that exists for tests: they arrive at the checks behind the signatures.
+
+use std::hint::black_box;
+use std::time::{Duration, Instant};
+
+use coco_attestation::collateral::CollateralItem;
+use coco_attestation::{Anchors, Aux, Evidence, ReportData, TeeKind, Trust, examine};
+
+/// When minted evidence is judged.
+pub const AT: u64 = 1_790_000_000;
+pub const DATA: ReportData = ReportData([0x42; 64]);
+pub const CODE: [u8; 48] = [0xc0; 48];
+
+/// No input may take longer than this.
+const SLOWEST: Duration = Duration::from_millis(50);
+/// A busy machine interrupts a run; it does not interrupt every one.
+const ATTEMPTS: usize = 5;
+const EDITS_MAX: usize = 256;
+
+/// Genuine evidence of one kind, and what a verifier needs to accept it.
+pub struct Sample {
+    pub evidence: Evidence,
+    pub trust: Trust,
+}
+
+impl Sample {
+    /// `trust` adds the anchors, `items` is the collateral.
+    pub fn new(evidence: Evidence, trust: impl Fn(&mut Anchors), items: Vec<CollateralItem>) -> Self {
+        let mut anchors = Anchors::vendors();
+        trust(&mut anchors);
+        let mut all = Trust { anchors, ..Trust::default() };
+        items.into_iter().for_each(|item| all.collateral.insert(item).expect("minted collateral is well-formed"));
+        let sample = Self { evidence, trust: all };
+        examine(&sample.evidence, &sample.trust, AT).expect("minted evidence is genuine");
+        sample
+    }
+}
+
+/// Judges one input as evidence of this kind: the first byte says whether it is raw bytes or edits of the sample.
+pub fn judge(kind: TeeKind, sample: &Sample, input: &[u8]) {
+    let Some((&mode, rest)) = input.split_first() else { return };
+    let evidence = if mode & 1 == 0 { raw(kind, rest) } else { edited(&sample.evidence, rest) };
+    in_time(|| {
+        black_box(examine(&evidence, &sample.trust, AT).is_ok());
+    });
+}
+
+/// Runs it, and fails if it cannot be done in time.
+pub fn in_time(work: impl Fn()) {
+    let slow = |_| {
+        let start = Instant::now();
+        work();
+        start.elapsed() > SLOWEST
+    };
+    assert!(!(0..ATTEMPTS).all(slow), "this input takes more than {SLOWEST:?} each of {ATTEMPTS} times");
+}
+
+/// The first byte says how much of the rest is the evidence itself; what is left stands for everything beside it.
+fn raw(kind: TeeKind, input: &[u8]) -> Evidence {
+    let split = input.first().map_or(0, |part| input.len() * usize::from(*part) / 255);
+    let (raw, beside) = input.split_at(split.min(input.len()));
+    let bare = Evidence::bare(kind, raw.to_vec());
+    Aux::ALL.into_iter().fold(bare, |evidence, part| evidence.with(part, beside.to_vec()))
+}
+
+/// Each edit: which part, where (two bytes), what to do, and one byte to do it with.
+fn edited(genuine: &Evidence, edits: &[u8]) -> Evidence {
+    let mut evidence = genuine.clone();
+    for edit in edits.chunks_exact(5).take(EDITS_MAX) {
+        let &[part, high, low, how, byte] = edit else { continue };
+        let parts = evidence.aux.len() + 1;
+        let bytes = match usize::from(part) % parts {
+            0 => &mut evidence.raw,
+            n => evidence.aux.values_mut().nth(n - 1).expect("there are as many parts"),
+        };
+        let at = usize::from(u16::from_be_bytes([high, low]));
+        match how % 5 {
+            0 if at < bytes.len() => bytes[at] = byte,
+            1 if at < bytes.len() => bytes[at] ^= 1 << (byte % 8),
+            2 if at <= bytes.len() => bytes.insert(at, byte),
+            3 if at < bytes.len() => drop(bytes.drain(at..bytes.len().min(at + usize::from(byte)))),
+            4 => bytes.truncate(at),
+            _ => {}
+        }
+    }
+    evidence
+}
