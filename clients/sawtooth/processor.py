@@ -1,8 +1,9 @@
 """A transaction processor as a user of the SDK writes one: counters that only grow.
 
-Run with a node's component endpoint as its argument; one for each node.
+Run with a node's component endpoint as its argument, and another family's name if it is to serve that.
 """
 
+import secrets
 import sys
 
 import older_asyncio  # noqa: F401  first
@@ -17,19 +18,24 @@ FAMILY = "clientcounter"
 
 
 class Counter(TransactionHandler):
-    family_name = FAMILY
-    family_versions = ["1.0"]
-    namespaces = [sha512(FAMILY.encode())[:6]]
+    family_name, family_versions, namespaces = None, ["1.0"], None
+
+    def __init__(self, family):
+        self.family_name = family
+        self.namespaces = [sha512(family.encode())[:6]]
 
     def apply(self, transaction, context):
         order = cbor.loads(transaction.payload)
-        place = address(FAMILY, order["Name"])
+        place = address(self.family_name, order["Name"])
         entries = context.get_state([place])
-        value = cbor.loads(entries[0].data) if entries and entries[0].data else 0
         if order["Verb"] == "fail":
             raise InvalidTransaction("as it was asked to", extended_data=b"more")
+        if order["Verb"] == "draw":
+            context.set_state({place: secrets.token_bytes(16)})
+            return
         if order["Verb"] == "stray":
             context.set_state({address("elsewhere", "x"): b"x"})
+        value = cbor.loads(entries[0].data) if entries and entries[0].data else 0
         context.set_state({place: cbor.dumps(value + order["Value"])})
         context.add_event("counter/grown", attributes=[("name", order["Name"])], data=b"grown")
         context.add_receipt_data(b"receipt")
@@ -37,7 +43,7 @@ class Counter(TransactionHandler):
 
 def main():
     processor = TransactionProcessor(url=sys.argv[1])
-    processor.add_handler(Counter())
+    processor.add_handler(Counter(sys.argv[2] if len(sys.argv) > 2 else FAMILY))
     processor.start()
 
 

@@ -24,14 +24,22 @@ def stream():
     stream.close()
 
 
-@pytest.fixture(scope="module")
-def processors():
-    """One beside each node, as only the primary hands out work."""
-    running = [subprocess.Popen([sys.executable, str(HERE / "processor.py"), url], cwd=HERE) for url in COMPONENTS]
-    yield running
-    for process in running:
+def start(url, family=FAMILY):
+    return subprocess.Popen([sys.executable, str(HERE / "processor.py"), url, family], cwd=HERE)
+
+
+def end(processes):
+    for process in processes:
         process.kill()
         process.wait()
+
+
+@pytest.fixture(scope="module")
+def processors():
+    """One beside each node, as users of the original have them."""
+    running = [start(url) for url in COMPONENTS]
+    yield running
+    end(running)
 
 
 def ask(stream, message_type, request, response):
@@ -100,15 +108,51 @@ def test_a_processor_finds_a_transaction_invalid(processors):
 
 
 def test_work_goes_on_when_a_processor_dies(processors):
-    more = [subprocess.Popen([sys.executable, str(HERE / "processor.py"), url], cwd=HERE) for url in COMPONENTS]
+    more = [start(url) for url in COMPONENTS]
     try:
         batches = [batch(transaction("add", fresh_name(), 1, FAMILY)) for _ in range(60)]
         assert post(batches[:30]).status_code == 202
-        for process in processors:
-            process.kill()
+        end(processors)
         assert post(batches[30:]).status_code == 202
         assert set(statuses(batches)) == {"COMMITTED"}
     finally:
-        for process in more:
-            process.kill()
-            process.wait()
+        end(more)
+
+
+@pytest.mark.parametrize("node", range(len(COMPONENTS)))
+def test_a_processor_at_any_node_gets_work(node):
+    """At most one of these nodes is the primary; the others pass on what it has to do."""
+    family = f"anywhere{fresh_name()}"
+    process = start(COMPONENTS[node], family)
+    try:
+        name = fresh_name()
+        batches = [batch(transaction("add", name, 1, family)) for _ in range(30)]
+        assert post(batches).status_code == 202
+        assert set(statuses(batches, REST[node])) == {"COMMITTED"}
+        entry = read(REST[node], f"/state?address={address(family, name)}")["data"][0]
+        assert entry["data"] == "GB4="
+        failing = batch(transaction("fail", fresh_name(), 1, family))
+        post([failing])
+        assert statuses([failing]) == ["INVALID"]
+    finally:
+        end([process])
+
+
+def test_a_processor_may_draw_lots(processors):
+    """Each drawing is made once, and is the same on every node, with the same state root."""
+    family = f"lots{fresh_name()}"
+    running = [start(url, family) for url in COMPONENTS]
+    try:
+        names = [fresh_name() for _ in range(20)]
+        batches = [batch(transaction("draw", name, 0, family)) for name in names]
+        assert post(batches).status_code == 202
+        for rest in REST:
+            assert set(statuses(batches, rest)) == {"COMMITTED"}
+        drawn = [read(rest, f"/state?address={address(family, names[0])[:6]}")["data"] for rest in REST]
+        assert len({entry["data"] for entry in drawn[0]}) == len(names)
+        assert all(each == drawn[0] for each in drawn)
+        head = read(REST[0], "/blocks?limit=1")["data"][0]
+        others = [read(rest, f"/blocks/{head['header_signature']}")["data"]["header"] for rest in REST]
+        assert {each["state_root_hash"] for each in others} == {head["header"]["state_root_hash"]}
+    finally:
+        end(running)

@@ -25,6 +25,9 @@ use crate::wire::{self, Question};
 /// How long a forwarded submission may take until the peer is taken to be unreachable.
 const FORWARD_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// How long a protocol's own message to the primary may take: whoever waits for it is a program of some client.
+const RELAY_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// The way to other nodes. Real sockets in a node, the simulated network in the simulator.
 pub trait Peers: Send + Sync {
     /// Consensus messages: may be lost, never blocks.
@@ -155,6 +158,13 @@ impl LedgerHandle for Handle {
             return self.shared.peers.request(primary, wire::kind::ASK, body, FORWARD_TIMEOUT, Box::new(answer));
         }
         submit_here(&self.shared, ExecutorEvent::Ask { question, reply });
+    }
+
+    fn relay(&self, message: Bytes, reply: Box<dyn FnOnce(Option<Bytes>) + Send>) {
+        let Some(primary) = self.shared.remote_primary() else { return reply(None) };
+        let body = wire::encode_question(&Question { ledger: self.ledger, question: message });
+        let answer = move |body: Result<Bytes, NoAnswer>| reply(body.ok());
+        self.shared.peers.request(primary, wire::kind::RELAY, body, RELAY_TIMEOUT, Box::new(answer));
     }
 
     fn reader(&self, caller: &Caller) -> Reader {

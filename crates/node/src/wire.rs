@@ -25,6 +25,8 @@ pub mod kind {
     pub const RETURNING: u16 = 7;
     /// The network ends; answered by nothing.
     pub const STOP: u16 = 8;
+    /// [`super::Question`] to the primary's protocol itself, which answers in its own words.
+    pub const RELAY: u16 = 9;
 }
 
 /// Bytes that are not what was expected.
@@ -44,7 +46,7 @@ pub struct ForwardedSubmissions {
     pub submissions: Vec<(Bytes, Bytes, Caller)>,
 }
 
-/// A question to the primary's pool of one ledger.
+/// A question to one ledger on the primary: to its pool, or to the protocol itself.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Question {
     pub ledger: usize,

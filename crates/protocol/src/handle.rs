@@ -14,6 +14,10 @@ pub trait LedgerHandle: Send + Sync {
     /// Puts a question to the primary's pool ([`crate::Pool::answer`]).
     fn ask_primary(&self, caller: &Caller, question: Bytes, reply: Box<dyn FnOnce(Result<Bytes, Rejection>) + Send>);
 
+    /// Takes a message to the same protocol on the primary ([`crate::Protocol::relayed`]), where that is another node. Nothing comes back
+    /// if there is none, if it does not answer, or if this node is the primary itself.
+    fn relay(&self, message: Bytes, reply: Box<dyn FnOnce(Option<Bytes>) + Send>);
+
     /// Reads committed state of this node, on behalf of somebody. May be a moment old; see [`LedgerHandle::linearizable`].
     fn reader(&self, caller: &Caller) -> Reader;
 

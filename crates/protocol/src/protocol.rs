@@ -50,6 +50,10 @@ pub trait Protocol: Send + Sync {
     /// thread. What it came to is in the context of `execute`, if what it read still holds then.
     fn prepare(&self, _admitted: &Admitted, _job: Job) {}
 
+    /// A message of the same protocol on a node that follows this one ([`LedgerHandle::relay`]): what a backup's clients have to do
+    /// with executions under way here. May compute, must not block; `reply` may be called at any time, and dropping it answers nothing.
+    fn relayed(&self, _message: Bytes, _reply: Box<dyn FnOnce(Bytes) + Send>) {}
+
     /// Closes the block; `None` if there is none to close. What it writes is a system transaction. The block's transactions are
     /// executed by then, so that an error is a broken invariant and stops the node: refuse in `execute` what could not be sealed.
     fn seal_block(&self, _tx: &mut Tx, _context: &Context<'_>) -> Result<Option<Outcome>, Rejection> {

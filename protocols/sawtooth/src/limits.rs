@@ -114,6 +114,18 @@ pub const PINGS_MAX: u32 = 3;
 /// Transactions in a row that a processor may fail to answer before it is dropped.
 pub const SILENT_MAX: u32 = 3;
 
+/// Processors of a backup: backups, connections of one, and contexts that a backup remembers to be the primary's.
+pub const GUEST_LINKS_MAX: usize = 64;
+pub const GUEST_CONNECTIONS_MAX: usize = 1_000;
+pub const RELAYED_CONTEXTS_MAX: usize = 10_000;
+
+/// Bytes that a backup is handed at once.
+pub const HANDED_BYTES_MAX: usize = 16 << 20;
+
+/// How long a backup's poll is held, and how long one may be silent until its processors count as gone, milliseconds.
+pub const POLL_HELD_MS: u64 = 1_000;
+pub const GUESTS_GONE_MS: u64 = 4_000;
+
 /// Families that one connection may register for.
 pub const CONNECTION_FAMILIES_MAX: usize = 100;
 

@@ -13,7 +13,7 @@ use coco_protocol::{
 use crate::batch::{SignedBatch, invalid};
 use crate::block::Verdict;
 use crate::chain::Chain;
-use crate::component::{ComponentService, Processors};
+use crate::component::{ComponentService, Guests, Processors};
 use crate::events::Hub;
 use crate::execute::{Executed, Failure};
 use crate::messages::client::submit_status;
@@ -34,17 +34,25 @@ pub struct Sawtooth {
     chain: Arc<Chain>,
     hub: Arc<Hub>,
     processors: Arc<Processors>,
+    /// Those that are connected to other nodes.
+    guests: Arc<Guests>,
 }
 
 impl Sawtooth {
     pub fn new(random: Random) -> Self {
         let chain: Arc<Chain> = Arc::default();
-        Self { processors: Arc::new(Processors::new(Arc::clone(&chain), random)), hub: Arc::default(), chain }
+        let processors = Arc::new(Processors::new(Arc::clone(&chain), random));
+        Self { guests: Arc::new(Guests::new(Arc::clone(&processors))), processors, hub: Arc::default(), chain }
     }
 
     #[cfg(test)]
     pub(crate) fn processors(&self) -> Arc<Processors> {
         Arc::clone(&self.processors)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn guests(&self) -> Arc<Guests> {
+        Arc::clone(&self.guests)
     }
 
     fn node(&self, handle: Arc<dyn LedgerHandle>) -> Arc<Node> {
@@ -108,6 +116,10 @@ impl Protocol for Sawtooth {
         }
     }
 
+    fn relayed(&self, message: Bytes, reply: Box<dyn FnOnce(Bytes) + Send>) {
+        self.guests.relayed(message, reply);
+    }
+
     fn seal_block(&self, tx: &mut Tx, context: &Context<'_>) -> Result<Option<Outcome>, Rejection> {
         let Some(sealed) = self.chain.seal_block(tx, consensus_record(context)) else { return Ok(None) };
         let id = id_key(&sealed.tip.id);
@@ -130,11 +142,12 @@ impl Protocol for Sawtooth {
     }
 
     fn serve(self: Arc<Self>, handle: Arc<dyn LedgerHandle>) -> Arc<dyn Service> {
-        Arc::new(RestService::new(self.node(handle)))
+        Arc::new(RestService::new(self.node(handle), Arc::clone(&self.guests)))
     }
 
     fn serve_stream(self: Arc<Self>, handle: Arc<dyn LedgerHandle>) -> Option<Arc<dyn StreamService>> {
-        Some(Arc::new(ComponentService::new(self.node(handle), Arc::clone(&self.processors))))
+        let (processors, guests) = (Arc::clone(&self.processors), Arc::clone(&self.guests));
+        Some(Arc::new(ComponentService::new(self.node(handle.clone()), handle, processors, guests)))
     }
 }
 

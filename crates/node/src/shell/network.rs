@@ -17,7 +17,7 @@ use crate::events::{ExecutorEvent, ReplicaEvent};
 use crate::handle::{Peers, Shared, ask_replica, submit_here, unavailable};
 use crate::shell::admission::Admission;
 use crate::shell::governance::Governance;
-use crate::wire::{self, ForwardedSubmissions, PieceRequest, kind};
+use crate::wire::{self, ForwardedSubmissions, PieceRequest, Question, kind};
 
 /// [`Peers`] over channels, once they are there: the machines are put together before anything listens.
 #[derive(Default)]
@@ -93,6 +93,7 @@ impl Inbound for Arrivals {
                 }
                 _ => respond(wire::encode_result(&Err(unavailable()))),
             },
+            kind::RELAY => self.relayed(body, respond),
             kind::PIECE => {
                 if let Some(piece) = PieceRequest::decode(body).ok().and_then(|request| self.files.piece(&request)) {
                     respond(piece.encode());
@@ -132,6 +133,13 @@ impl Arrivals {
                 submit_here(&self.shared, ExecutorEvent::Submit { ledger, admitted, until, reply });
             }
             Err(rejection) => respond(wire::encode_answers(&vec![Submitted::Rejected(rejection); count])),
+        }
+    }
+
+    fn relayed(&self, body: Bytes, respond: Respond) {
+        let Ok(Question { ledger, question }) = wire::decode_question(body) else { return };
+        if let Some(protocol) = self.protocols.get(ledger).filter(|_| self.shared.is_primary()) {
+            protocol.relayed(question, respond);
         }
     }
 

@@ -4,22 +4,30 @@
 //!   bytes ── zmtp ──▶ messages ── session ─┬─ client requests ──▶ query
 //!                                          ├─ subscriptions ────▶ events
 //!                                          └─ processors' own ──▶ processors ◀── batches to execute
+//!                                                     └─ at a backup: relay ┄┄▶ guests, at the primary
 //! ```
 
 mod dispatch;
+mod guests;
 mod processors;
+mod relay;
+mod serving;
 mod session;
 mod zmtp;
 
+#[cfg(test)]
+mod relay_tests;
 #[cfg(test)]
 mod tests;
 
 use std::sync::Arc;
 
-use coco_protocol::{Stream, StreamService, StreamSession};
+use coco_protocol::{LedgerHandle, Stream, StreamService, StreamSession};
 
 use crate::query::Node;
+pub use guests::Guests;
 pub use processors::Processors;
+use relay::Relay;
 use session::Session;
 
 /// The listener's name in a node's configuration.
@@ -29,11 +37,18 @@ pub const LISTENER: &str = "sawtooth_component";
 pub struct ComponentService {
     node: Arc<Node>,
     processors: Arc<Processors>,
+    guests: Arc<Guests>,
+    relay: Arc<Relay>,
 }
 
 impl ComponentService {
-    pub fn new(node: Arc<Node>, processors: Arc<Processors>) -> Self {
-        Self { node, processors }
+    pub fn new(
+        node: Arc<Node>,
+        handle: Arc<dyn LedgerHandle>,
+        processors: Arc<Processors>,
+        guests: Arc<Guests>,
+    ) -> Self {
+        Self { node, relay: Relay::new(handle, Arc::clone(&processors)), processors, guests }
     }
 }
 
@@ -43,10 +58,12 @@ impl StreamService for ComponentService {
     }
 
     fn open(&self, stream: Arc<dyn Stream>) -> Box<dyn StreamSession> {
-        Box::new(Session::new(Arc::clone(&self.node), Arc::clone(&self.processors), stream))
+        let (node, processors, relay) = (self.node.clone(), self.processors.clone(), self.relay.clone());
+        Box::new(Session::new(node, processors, relay, stream))
     }
 
     fn tick(&self) {
-        self.processors.tick(self.node.now_ms());
+        self.guests.tick(self.node.now_ms());
+        self.relay.look();
     }
 }

@@ -26,6 +26,7 @@ use crate::chain::Chain;
 use crate::execute::{Access, Executed, Failure, Run, StateReader, Step};
 use crate::families::{self, Facts, Native};
 use crate::messages::processor::{Empty, HEADER_STYLE_RAW, TpProcessRequest, TpRegisterRequest, tp_process_status};
+use crate::messages::relay::Offer;
 use crate::messages::{Envelope, kind};
 use crate::pool::Externals;
 use crate::protocol::Random;
@@ -55,7 +56,9 @@ struct Inner {
 }
 
 struct Connection {
-    outbox: Arc<Outbox>,
+    outbox: Arc<dyn Outbox>,
+    /// It is at another node.
+    is_guest: bool,
     families: BTreeMap<Family, Registration>,
     /// Contexts it is working on.
     contexts: BTreeSet<String>,
@@ -95,13 +98,22 @@ impl Processors {
     }
 
     /// A new connection, which may register later.
-    pub fn connect(&self, outbox: Arc<Outbox>) -> ConnectionId {
+    pub fn connect(&self, outbox: Arc<dyn Outbox>) -> ConnectionId {
+        self.connected(outbox, false)
+    }
+
+    /// A connection of a backup's, which passes on what is for it.
+    pub fn connect_guest(&self, outbox: Arc<dyn Outbox>) -> ConnectionId {
+        self.connected(outbox, true)
+    }
+
+    fn connected(&self, outbox: Arc<dyn Outbox>, is_guest: bool) -> ConnectionId {
         let mut inner = self.inner.lock();
         let id = inner.next_connection;
         inner.next_connection += 1;
         let heard_ms = inner.now_ms;
         let (families, contexts) = (BTreeMap::new(), BTreeSet::new());
-        let connection = Connection { outbox, families, contexts, silent: 0, heard_ms, pings: 0 };
+        let connection = Connection { outbox, is_guest, families, contexts, silent: 0, heard_ms, pings: 0 };
         inner.connections.insert(id, connection);
         id
     }
@@ -127,30 +139,17 @@ impl Processors {
         }
     }
 
-    /// Whether the network lets processors register for the family.
-    pub fn register(&self, id: ConnectionId, request: &TpRegisterRequest) -> bool {
+    /// Registers a connection for a family, if the network lets processors do so; `tell` is called before it gets anything to do.
+    pub fn register(&self, id: ConnectionId, request: &TpRegisterRequest, tell: impl FnOnce(bool)) {
         let family = (request.family.clone(), request.version.clone());
-        if families::core(&family.0, &family.1).is_some() || !self.may_register(&family) {
-            return false;
-        }
-        let occupancy = if request.max_occupancy == 0 { OCCUPANCY } else { request.max_occupancy.min(OCCUPANCY_MAX) };
-        let registration = Registration { occupancy, raw_header: request.request_header_style == HEADER_STYLE_RAW };
+        let allowed = families::core(&family.0, &family.1).is_none() && self.may_register(&family);
         let mut inner = self.inner.lock();
-        let Some(connection) = inner.connections.get_mut(&id) else { return false };
-        if connection.families.len() >= CONNECTION_FAMILIES_MAX {
-            return false;
+        let registered = allowed && inner.register(id, &family, request);
+        tell(registered);
+        if registered {
+            tracing::info!(family = request.family, version = request.version, "a transaction processor registered");
+            self.drain(&mut inner, &family);
         }
-        if connection.families.insert(family.clone(), registration).is_none() {
-            inner.serving.entry(family).or_default().push_back(id);
-        }
-        tracing::info!(family = request.family, version = request.version, "a transaction processor registered");
-        true
-    }
-
-    /// The connection was told that it is registered: from now on it gets work.
-    pub fn registered(&self, family: &str, version: &str) {
-        let mut inner = self.inner.lock();
-        self.drain(&mut inner, &(family.to_owned(), version.to_owned()));
     }
 
     /// What it is working on may still be answered.
@@ -158,6 +157,31 @@ impl Processors {
         let mut inner = self.inner.lock();
         let families = inner.connections.get_mut(&id).map(|connection| std::mem::take(&mut connection.families));
         inner.stop_serving(id, families.unwrap_or_default().keys());
+    }
+
+    /// Who has registered here, and for what.
+    pub fn offers(&self) -> Vec<Offer> {
+        let inner = self.inner.lock();
+        let here = inner.connections.iter().filter(|(_, connection)| !connection.is_guest);
+        let offer = |(id, connection): (&ConnectionId, &Connection)| {
+            let request = |(family, registration): (&Family, &Registration)| TpRegisterRequest {
+                family: family.0.clone(),
+                version: family.1.clone(),
+                max_occupancy: registration.occupancy,
+                request_header_style: if registration.raw_header { HEADER_STYLE_RAW } else { 0 },
+                ..TpRegisterRequest::default()
+            };
+            Offer { connection: *id, families: connection.families.iter().map(request).collect() }
+        };
+        here.map(offer).filter(|offer| !offer.families.is_empty()).collect()
+    }
+
+    /// Takes something of the primary's to a connection.
+    pub fn pass(&self, id: ConnectionId, envelope: &Envelope) {
+        let outbox = self.inner.lock().connections.get(&id).map(|connection| Arc::clone(&connection.outbox));
+        if let Some(outbox) = outbox {
+            outbox.send(envelope);
+        }
     }
 
     /// Executes a batch; the job is finished when its end is known.
@@ -347,7 +371,7 @@ impl Processors {
     }
 
     /// A name that nobody can guess.
-    fn name(&self) -> String {
+    pub fn name(&self) -> String {
         let mut bytes = [0; 16];
         (self.random)(&mut bytes);
         hex::encode(bytes)
@@ -369,12 +393,25 @@ impl Inner {
         })
     }
 
+    fn register(&mut self, id: ConnectionId, family: &Family, request: &TpRegisterRequest) -> bool {
+        let occupancy = if request.max_occupancy == 0 { OCCUPANCY } else { request.max_occupancy.min(OCCUPANCY_MAX) };
+        let registration = Registration { occupancy, raw_header: request.request_header_style == HEADER_STYLE_RAW };
+        let Some(connection) = self.connections.get_mut(&id) else { return false };
+        if connection.families.len() >= CONNECTION_FAMILIES_MAX {
+            return false;
+        }
+        if connection.families.insert(family.clone(), registration).is_none() {
+            self.serving.entry(family.clone()).or_default().push_back(id);
+        }
+        true
+    }
+
     /// The next processor in turn that has room; one that has not tried yet, if there is one.
     fn choose(
         &mut self,
         family: &Family,
         tried: &BTreeSet<ConnectionId>,
-    ) -> Option<(ConnectionId, Registration, Arc<Outbox>)> {
+    ) -> Option<(ConnectionId, Registration, Arc<dyn Outbox>)> {
         let serving = self.serving.get(family)?;
         let has_room = |id: &&ConnectionId| self.room(**id, family);
         let place = |fresh: bool| {

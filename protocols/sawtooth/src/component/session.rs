@@ -7,8 +7,10 @@ use bytes::Bytes;
 use coco_protocol::{Caller, Stream, StreamEnded, StreamSession};
 use prost::Message as _;
 
-use super::dispatch::{Answered, Outbox};
-use super::processors::{ConnectionId, Processors};
+use super::dispatch::{Connected, Outbox as _};
+use super::processors::Processors;
+use super::relay::Relay;
+use super::serving::Serving;
 use super::zmtp::{Heard, Incoming, Outgoing};
 use crate::events::{BlockEvents, Subscriber, Subscriptions};
 use crate::messages::client::{
@@ -18,38 +20,33 @@ use crate::messages::client::{
     StateListResponse, events_get_status, events_subscribe_status, status, submit_status,
 };
 use crate::messages::ledger::EventList;
-use crate::messages::processor::{
-    Empty, StatusOnly, StatusSecond, TpAddressesRequest, TpAddressesResponse, TpEventAddRequest, TpProcessResponse,
-    TpReceiptAddDataRequest, TpRegisterRequest, TpRegisterResponse, TpStateEntry, TpStateGetResponse,
-    TpStateSetRequest, tp_register_status, tp_state_status,
-};
+use crate::messages::processor::{Empty, StatusOnly};
 use crate::messages::{Envelope, kind};
 use crate::network::NO_BLOCK;
 use crate::query::{Kind, Node};
 
-/// The newest version of the processors' protocol that is spoken.
-const TP_PROTOCOL_VERSION: u32 = 1;
-
 /// See the module's text.
 pub struct Session {
     node: Arc<Node>,
-    processors: Arc<Processors>,
-    id: ConnectionId,
+    relay: Arc<Relay>,
+    /// It may be a processor.
+    serving: Serving,
     incoming: Incoming,
-    outbox: Arc<Outbox>,
+    outbox: Arc<Connected>,
     subscriber: Option<Arc<Subscriber>>,
 }
 
 impl Session {
-    pub fn new(node: Arc<Node>, processors: Arc<Processors>, stream: Arc<dyn Stream>) -> Self {
-        let outbox = Arc::new(Outbox::new(Outgoing::new(stream)));
-        let id = processors.connect(Arc::clone(&outbox));
-        Self { node, processors, id, incoming: Incoming::new(), outbox, subscriber: None }
+    pub fn new(node: Arc<Node>, processors: Arc<Processors>, relay: Arc<Relay>, stream: Arc<dyn Stream>) -> Self {
+        let outbox = Arc::new(Connected::new(Outgoing::new(stream)));
+        let id = processors.connect(outbox.clone());
+        let serving = Serving { processors, id, outbox: outbox.clone() };
+        Self { node, relay, serving, incoming: Incoming::new(), outbox, subscriber: None }
     }
 
     fn serve(&mut self, envelope: Envelope) {
         match envelope.message_type {
-            1..=99 => self.serve_processor(&envelope),
+            1..=99 => self.relay.serve(&self.serving, envelope),
             100..=199 => self.serve_client(&envelope),
             500..=599 => self.serve_subscriber(&envelope),
             kind::PING_REQUEST => self.answer(&envelope, kind::PING_RESPONSE, &Empty {}),
@@ -60,103 +57,6 @@ impl Session {
 
     fn answer(&self, to: &Envelope, message_type: i32, content: &impl prost::Message) {
         self.outbox.send(&Envelope::new(message_type, &to.correlation_id, content));
-    }
-
-    /// Messages of processors. One that does not decode is dropped.
-    fn serve_processor(&self, envelope: &Envelope) {
-        let content = envelope.content.clone();
-        match envelope.message_type {
-            kind::TP_REGISTER_REQUEST => {
-                let Ok(request) = TpRegisterRequest::decode(content) else { return };
-                self.register(envelope, &request);
-            }
-            kind::TP_UNREGISTER_REQUEST => {
-                self.processors.unregister(self.id);
-                self.answer(envelope, kind::TP_UNREGISTER_RESPONSE, &StatusOnly { status: tp_register_status::OK });
-            }
-            kind::TP_PROCESS_RESPONSE => {
-                let Ok(TpProcessResponse { status, message, extended_data }) = TpProcessResponse::decode(content)
-                else {
-                    return;
-                };
-                let answer = Answered { status, message, extended_data };
-                self.processors.answered(self.id, &envelope.correlation_id, answer);
-            }
-            kind::TP_STATE_GET_REQUEST => {
-                let Ok(request) = TpAddressesRequest::decode(content) else { return };
-                self.answer(envelope, kind::TP_STATE_GET_RESPONSE, &self.state_get(&request));
-            }
-            kind::TP_STATE_SET_REQUEST => {
-                let Ok(request) = TpStateSetRequest::decode(content) else { return };
-                self.answer(envelope, kind::TP_STATE_SET_RESPONSE, &self.state_set(&request));
-            }
-            kind::TP_STATE_DELETE_REQUEST => {
-                let Ok(request) = TpAddressesRequest::decode(content) else { return };
-                self.answer(envelope, kind::TP_STATE_DELETE_RESPONSE, &self.state_delete(request));
-            }
-            kind::TP_RECEIPT_ADD_DATA_REQUEST => {
-                let Ok(TpReceiptAddDataRequest { context_id, data }) = TpReceiptAddDataRequest::decode(content) else {
-                    return;
-                };
-                let added =
-                    self.processors.with_context(self.id, &context_id, |access, _| access.add_data(data).is_ok());
-                self.answer(envelope, kind::TP_RECEIPT_ADD_DATA_RESPONSE, &done(added));
-            }
-            kind::TP_EVENT_ADD_REQUEST => {
-                let Ok(TpEventAddRequest { context_id, event }) = TpEventAddRequest::decode(content) else { return };
-                let event = event.unwrap_or_default();
-                let added =
-                    self.processors.with_context(self.id, &context_id, |access, _| access.add_event(event).is_ok());
-                self.answer(envelope, kind::TP_EVENT_ADD_RESPONSE, &done(added));
-            }
-            _ => {}
-        }
-    }
-
-    /// A processor is told that it is registered before it gets anything to do.
-    fn register(&self, envelope: &Envelope, request: &TpRegisterRequest) {
-        if request.protocol_version > TP_PROTOCOL_VERSION {
-            let response =
-                TpRegisterResponse { status: tp_register_status::ERROR, protocol_version: TP_PROTOCOL_VERSION };
-            return self.answer(envelope, kind::TP_REGISTER_RESPONSE, &response);
-        }
-        let registered = self.processors.register(self.id, request);
-        let status = if registered { tp_register_status::OK } else { tp_register_status::ERROR };
-        let response = TpRegisterResponse { status, protocol_version: request.protocol_version };
-        self.answer(envelope, kind::TP_REGISTER_RESPONSE, &response);
-        self.processors.registered(&request.family, &request.version);
-    }
-
-    /// Each address has an entry, also where there is nothing.
-    fn state_get(&self, request: &TpAddressesRequest) -> TpStateGetResponse {
-        let read = self.processors.with_context(self.id, &request.context_id, |access, below| {
-            let read = request.addresses.iter().map(|address| {
-                let data = access.get(below, address)?.unwrap_or_default();
-                Ok(TpStateEntry { address: address.clone(), data })
-            });
-            read.collect::<Result<Vec<_>, crate::execute::AccessError>>()
-        });
-        match read {
-            // The context has ended; whatever comes of it does not count.
-            None => TpStateGetResponse { entries: Vec::new(), status: tp_state_status::OK },
-            Some(Ok(entries)) => TpStateGetResponse { entries, status: tp_state_status::OK },
-            Some(Err(_)) => TpStateGetResponse { entries: Vec::new(), status: tp_state_status::AUTHORIZATION_ERROR },
-        }
-    }
-
-    fn state_set(&self, request: &TpStateSetRequest) -> TpAddressesResponse {
-        let set = self.processors.with_context(self.id, &request.context_id, |access, _| {
-            access.set(request.entries.iter().map(|entry| (entry.address.as_str(), entry.data.clone())).collect())
-        });
-        let echo = || request.entries.iter().map(|entry| entry.address.clone()).collect();
-        addresses(set.map(|set| set.is_ok()), Vec::new(), echo)
-    }
-
-    fn state_delete(&self, request: TpAddressesRequest) -> TpAddressesResponse {
-        let texts: Vec<&str> = request.addresses.iter().map(String::as_str).collect();
-        let deleted = self.processors.with_context(self.id, &request.context_id, |access, _| access.delete(&texts));
-        let echo = request.addresses.clone();
-        addresses(deleted.map(|deleted| deleted.is_ok()), echo.clone(), || echo)
     }
 
     /// Requests of clients. One that does not decode is answered with "internal error".
@@ -337,7 +237,7 @@ impl Session {
 impl StreamSession for Session {
     fn received(&mut self, bytes: &[u8]) -> Result<(), StreamEnded> {
         self.incoming.received(bytes);
-        self.processors.heard(self.id);
+        self.serving.processors.heard(self.serving.id);
         while let Some(heard) = self.incoming.next()? {
             match heard {
                 Heard::Ping(answer) => self.outbox.send_command(&answer),
@@ -354,24 +254,11 @@ impl StreamSession for Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
-        self.processors.disconnect(self.id);
+        self.serving.processors.disconnect(self.serving.id);
+        self.relay.look();
     }
 }
 
 fn undecoded_get() -> GetResponse {
     GetResponse { status: status::INTERNAL_ERROR, item: None }
-}
-
-/// The answer to a set or a delete: of a context that has ended, `ended`.
-fn addresses(done: Option<bool>, ended: Vec<String>, echo: impl FnOnce() -> Vec<String>) -> TpAddressesResponse {
-    match done {
-        None => TpAddressesResponse { addresses: ended, status: tp_state_status::OK },
-        Some(true) => TpAddressesResponse { addresses: echo(), status: tp_state_status::OK },
-        Some(false) => TpAddressesResponse { addresses: Vec::new(), status: tp_state_status::AUTHORIZATION_ERROR },
-    }
-}
-
-fn done(added: Option<bool>) -> StatusSecond {
-    let added = added.unwrap_or(false);
-    StatusSecond { status: if added { tp_register_status::OK } else { tp_register_status::ERROR } }
 }

@@ -26,7 +26,7 @@ use crate::protocol_tests::sawtooth;
 use crate::testing::{Draft, Signer, intkey};
 
 /// The other end of a connection.
-struct Client {
+pub(super) struct Client {
     session: Box<dyn StreamSession>,
     arrived: mpsc::Receiver<Bytes>,
     incoming: Incoming,
@@ -41,20 +41,20 @@ impl Stream for Wire {
 }
 
 impl Client {
-    fn connect(service: &dyn StreamService) -> Self {
+    pub(super) fn connect(service: &dyn StreamService) -> Self {
         let (to_client, arrived) = mpsc::channel();
         let mut session = service.open(Arc::new(Wire(to_client)));
         session.received(&testing::hello()).unwrap();
         Self { session, arrived, incoming: Incoming::new() }
     }
 
-    fn say(&mut self, message_type: i32, id: &str, content: &impl prost::Message) {
+    pub(super) fn say(&mut self, message_type: i32, id: &str, content: &impl prost::Message) {
         let envelope = Envelope::new(message_type, id, content);
         self.session.received(&testing::message(&envelope.bytes())).unwrap();
     }
 
     /// The next message that has arrived by now.
-    fn hear(&mut self) -> Option<Envelope> {
+    pub(super) fn hear(&mut self) -> Option<Envelope> {
         self.arrived.try_iter().for_each(|bytes| self.incoming.received(&bytes));
         match self.incoming.next().unwrap()? {
             Heard::Message(message) => Some(Envelope::decode(message).unwrap()),
@@ -62,34 +62,34 @@ impl Client {
         }
     }
 
-    fn expect<M: prost::Message + Default>(&mut self, message_type: i32) -> M {
+    pub(super) fn expect<M: prost::Message + Default>(&mut self, message_type: i32) -> M {
         let envelope = self.hear().expect("a message has arrived");
         assert_eq!(envelope.message_type, message_type);
         M::decode(envelope.content).unwrap()
     }
 
-    fn register(&mut self, family: &str) {
+    pub(super) fn register(&mut self, family: &str) {
         let request = TpRegisterRequest { family: family.into(), version: "1.0".into(), ..Default::default() };
         self.say(kind::TP_REGISTER_REQUEST, "r", &request);
         let response: TpRegisterResponse = self.expect(kind::TP_REGISTER_RESPONSE);
         assert_eq!(response.status, 1);
     }
 
-    fn answer(&mut self, request: &TpProcessRequest, status: i32) {
+    pub(super) fn answer(&mut self, request: &TpProcessRequest, status: i32) {
         let response = TpProcessResponse { status, message: "because".into(), extended_data: Bytes::new() };
         self.say(kind::TP_PROCESS_RESPONSE, &request.context_id, &response);
     }
 }
 
 /// A ledger with a component endpoint and one batch that processors have to execute.
-struct World {
-    protocol: Arc<Sawtooth>,
-    service: Arc<dyn StreamService>,
+pub(super) struct World {
+    pub(super) protocol: Arc<Sawtooth>,
+    pub(super) service: Arc<dyn StreamService>,
     processors: Arc<Processors>,
 }
 
 impl World {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let protocol = sawtooth();
         let node = SingleNode::found(protocol.clone(), &json!({}), Arc::new(OpenGate));
         let service = protocol.clone().serve_stream(node).expect("Sawtooth has a component endpoint");
@@ -97,7 +97,7 @@ impl World {
     }
 
     /// Starts executing a batch; what comes of it arrives here.
-    fn start(&self, batch: &Bytes) -> mpsc::Receiver<Option<Result<Executed, Failure>>> {
+    pub(super) fn start(&self, batch: &Bytes) -> mpsc::Receiver<Option<Result<Executed, Failure>>> {
         let (to_test, results) = mpsc::channel();
         let store = Store::new();
         let done = move |prepared: Option<Prepared>| {
@@ -111,7 +111,7 @@ impl World {
     }
 }
 
-fn external(nonce: &str) -> Bytes {
+pub(super) fn external(nonce: &str) -> Bytes {
     let draft = Draft {
         family: "outside",
         nonce: nonce.into(),
@@ -122,7 +122,7 @@ fn external(nonce: &str) -> Bytes {
     Signer::new(1).single(&draft)
 }
 
-fn place() -> String {
+pub(super) fn place() -> String {
     format!("aa{}", "0".repeat(68))
 }
 

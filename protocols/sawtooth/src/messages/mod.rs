@@ -8,6 +8,7 @@ pub mod client;
 pub mod family;
 pub mod ledger;
 pub mod processor;
+pub mod relay;
 
 use prost::Message as _;
 

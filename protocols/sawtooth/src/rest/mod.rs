@@ -17,6 +17,7 @@ use http::{Request, Response, StatusCode};
 use serde_json::Value;
 
 use crate::NAME;
+use crate::component::Guests;
 use crate::query::Node;
 
 pub use errors::ApiError;
@@ -24,11 +25,13 @@ pub use errors::ApiError;
 /// The REST API of one node.
 pub struct RestService {
     node: Arc<Node>,
+    /// Processors wait for time to pass, also where there is no component endpoint.
+    guests: Arc<Guests>,
 }
 
 impl RestService {
-    pub fn new(node: Arc<Node>) -> Self {
-        Self { node }
+    pub fn new(node: Arc<Node>, guests: Arc<Guests>) -> Self {
+        Self { node, guests }
     }
 }
 
@@ -47,6 +50,7 @@ impl Service for RestService {
 
     fn tick(&self) {
         self.node.tick();
+        self.guests.tick(self.node.now_ms());
     }
 
     fn open_socket(&self, caller: Caller, socket: Arc<dyn Socket>) -> Option<Box<dyn SocketSession>> {
