@@ -99,6 +99,9 @@ pub trait HistoryStore: Send + Sync {
     /// Writes records and the watermark together: all of them survive a crash, or none.
     fn write(&self, records: &[(BlindedKey, Vec<u8>)], watermark: TxId) -> Result<(), Error>;
 
+    /// Writes records that this node derived from others: all of them, or none. The watermark says nothing about them.
+    fn keep(&self, records: &[(BlindedKey, Vec<u8>)]) -> Result<(), Error>;
+
     /// Records of transactions up to here are in the store; 0.0 if it is new.
     fn watermark(&self) -> Result<TxId, Error>;
 }
@@ -124,6 +127,11 @@ impl HistoryStore for MemoryHistory {
         let mut content = self.content.lock();
         content.0.extend(records.iter().cloned());
         content.1 = watermark;
+        Ok(())
+    }
+
+    fn keep(&self, records: &[(BlindedKey, Vec<u8>)]) -> Result<(), Error> {
+        self.content.lock().0.extend(records.iter().cloned());
         Ok(())
     }
 

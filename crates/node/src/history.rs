@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use coco_ledger::{BlindedKey, HistoryKeys, HistoryStore};
-use coco_protocol::{CommittedBatch, History, HistoryError};
+use coco_protocol::{CommittedBatch, DerivedHistory, History, HistoryError, Protocol};
 use coco_types::{MapName, Retention, TxId};
 use parking_lot::{Condvar, Mutex};
 
@@ -117,11 +117,28 @@ impl NodeHistory {
         written.map(|()| true)
     }
 
-    /// Writes out until [`NodeHistory::stop`]: the history thread's whole life.
-    pub fn run_writer(&self) -> Result<(), HistoryError> {
+    /// Lets a protocol do a piece of work on its derived records; whether there is more to do. Earlier records may still be missing, and then
+    /// it waits for them.
+    pub fn index(&self, protocol: &dyn Protocol) -> Result<bool, HistoryError> {
+        let mut derived = Derived { history: self, kept: Vec::new() };
+        let more = match protocol.index(&mut derived) {
+            Err(_) if self.recent.lock().incomplete => return Ok(false),
+            answer => answer?,
+        };
+        if !derived.kept.is_empty() {
+            self.store.keep(&derived.kept).map_err(failed)?;
+        }
+        Ok(more)
+    }
+
+    /// Writes out until [`NodeHistory::stop`], and lets the protocols index what was written: the history thread's whole life.
+    pub fn run_writer(&self, protocols: &[Arc<dyn Protocol>]) -> Result<(), HistoryError> {
         self.recent.lock().writer_runs = true;
         loop {
-            let wrote = self.write_out()?;
+            let mut wrote = self.write_out()?;
+            for protocol in protocols {
+                wrote |= self.index(protocol.as_ref())?;
+            }
             let mut recent = self.recent.lock();
             if recent.stopping && recent.records.is_empty() {
                 return Ok(());
@@ -142,6 +159,25 @@ impl Recent {
     /// A writer is there to make room.
     fn may_shrink(&self) -> bool {
         self.writer_runs && self.failed.is_none() && !self.stopping
+    }
+}
+
+/// What a protocol derives is sealed at once and stored when its piece of work is done.
+struct Derived<'a> {
+    history: &'a NodeHistory,
+    kept: Vec<(BlindedKey, Vec<u8>)>,
+}
+
+impl History for Derived<'_> {
+    fn record(&self, map: &MapName, key: &[u8]) -> Result<Option<Bytes>, HistoryError> {
+        self.history.record(map, key)
+    }
+}
+
+impl DerivedHistory for Derived<'_> {
+    fn keep(&mut self, map: &MapName, key: Bytes, value: Bytes) {
+        let key = self.history.keys.blind(map, &key);
+        self.kept.push((key, self.history.keys.seal(&key, &value)));
     }
 }
 
@@ -171,7 +207,11 @@ fn failed(error: coco_ledger::Error) -> HistoryError {
 #[cfg(test)]
 mod tests {
     use coco_crypto::{SeededCrypto, SymmetricKey};
-    use coco_protocol::CommittedTransaction;
+    use coco_kv::Tx;
+    use coco_ledger::MemoryHistory;
+    use coco_protocol::{
+        Admitted, Caller, CommittedTransaction, Context, Fifo, LedgerHandle, Outcome, Pool, Rejection, Service,
+    };
     use coco_types::{Seqno, View, WriteSet};
 
     use super::*;
@@ -190,14 +230,79 @@ mod tests {
             Err(coco_ledger::Error::Disk { file: "history".to_owned(), source })
         }
 
+        fn keep(&self, records: &[(BlindedKey, Vec<u8>)]) -> Result<(), coco_ledger::Error> {
+            self.write(records, TxId::default())
+        }
+
         fn watermark(&self) -> Result<TxId, coco_ledger::Error> {
             Ok(TxId::default())
         }
     }
 
+    /// A ledger that counts in one record of its own how often it was asked to index, up to three.
+    struct Counting;
+
+    impl Protocol for Counting {
+        fn name(&self) -> &'static str {
+            "counting"
+        }
+
+        fn admit(&self, _: Bytes, _: &Caller) -> Result<Admitted, Rejection> {
+            unreachable!("nobody submits")
+        }
+
+        fn pool(&self) -> Box<dyn Pool> {
+            Box::new(Fifo::default())
+        }
+
+        fn execute(&self, _: &mut Tx, _: &Admitted, _: &Context<'_>) -> Result<Outcome, Rejection> {
+            unreachable!("nobody submits")
+        }
+
+        fn index(&self, history: &mut dyn DerivedHistory) -> Result<bool, HistoryError> {
+            let count = history.record(&MAP, b"count")?.map_or(0, |count| count[0]);
+            if count < 3 {
+                history.keep(&MAP, Bytes::from_static(b"count"), vec![count + 1].into());
+            }
+            Ok(count < 3)
+        }
+
+        fn serve(self: Arc<Self>, _: Arc<dyn LedgerHandle>) -> Arc<dyn Service> {
+            unreachable!("nobody asks")
+        }
+    }
+
     fn history() -> NodeHistory {
+        history_in(Arc::new(FullDisk))
+    }
+
+    fn history_in(store: Arc<dyn HistoryStore>) -> NodeHistory {
         let crypto = SeededCrypto::new(1);
-        NodeHistory::new(HistoryKeys::new(&SymmetricKey::generate(&crypto), &crypto), Arc::new(FullDisk))
+        NodeHistory::new(HistoryKeys::new(&SymmetricKey::generate(&crypto), &crypto), store)
+    }
+
+    #[test]
+    fn what_a_protocol_derives_is_kept_and_leaves_the_watermark_alone() {
+        let store = Arc::new(MemoryHistory::new());
+        let history = history_in(store.clone());
+        history.record_batch(&batch(vec![7]));
+        history.stop();
+        history.run_writer(&[Arc::new(Counting)]).unwrap();
+        while history.index(&Counting).unwrap() {}
+        let watermark = history.watermark().unwrap();
+        assert_eq!(watermark, TxId::new(View(1), Seqno(1)));
+        let later = history_in(store);
+        assert_eq!(later.record(&MAP, b"count").unwrap().as_deref(), Some(&[3][..]));
+        assert!(!later.index(&Counting).unwrap());
+    }
+
+    #[test]
+    fn an_index_waits_for_records_that_are_still_fetched() {
+        let history = history_in(Arc::new(MemoryHistory::new()));
+        history.expect_earlier();
+        assert!(!history.index(&Counting).unwrap(), "it cannot know what it has counted");
+        history.complete();
+        assert!(history.index(&Counting).unwrap());
     }
 
     fn batch(value: Vec<u8>) -> CommittedBatch {
@@ -218,7 +323,7 @@ mod tests {
     fn a_full_disk_ends_the_writer_and_hides_no_record() {
         let history = history();
         history.record_batch(&batch(vec![7]));
-        let error = history.run_writer().unwrap_err();
+        let error = history.run_writer(&[]).unwrap_err();
         assert!(error.to_string().contains("history"), "{error}");
         assert_eq!(history.record(&MAP, b"key").unwrap().as_deref(), Some(&[7][..]));
         history.record_batch(&batch(vec![0; RECENT_BYTES_MAX + 1]));

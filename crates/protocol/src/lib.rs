@@ -37,6 +37,6 @@ pub use outcome::{Claims, CommittedBatch, CommittedTransaction, Outcome, Rejecti
 pub use pool::{Pool, Ready};
 pub use prepare::{Job, Prepared};
 pub use protocol::{GenesisError, Integrity, Protocol};
-pub use reader::{Gate, History, HistoryError, OpenGate, Reader, Subject};
+pub use reader::{DerivedHistory, Gate, History, HistoryError, OpenGate, Reader, Subject};
 pub use service::{Mount, Reply, Service, Socket, SocketClosed, SocketSession};
 pub use stream::{Stream, StreamEnded, StreamService, StreamSession};

@@ -6,7 +6,8 @@ use bytes::Bytes;
 use coco_kv::{Snapshot, Tx};
 
 use crate::{
-    Admitted, Caller, CommittedBatch, Context, Job, LedgerHandle, Outcome, Pool, Rejection, Service, StreamService,
+    Admitted, Caller, CommittedBatch, Context, DerivedHistory, HistoryError, Job, LedgerHandle, Outcome, Pool,
+    Rejection, Service, StreamService,
 };
 
 /// A ledger protocol. One object per node and hosted ledger.
@@ -68,6 +69,13 @@ pub trait Protocol: Send + Sync {
 
     /// The batch given to `committed` is visible to readers now: tells subscribers.
     fn published(&self, _batch: &CommittedBatch) {}
+
+    /// Does a bounded piece of work on records that this node derives from committed ones, such as an index over them; whether more is to
+    /// be done. Called again and again, off every other machine's way, some time after batches were committed: readers must get by without
+    /// what is not there yet. A history that is lost, or not complete yet, begins anew: then nothing that was kept is there either.
+    fn index(&self, _history: &mut dyn DerivedHistory) -> Result<bool, HistoryError> {
+        Ok(false)
+    }
 
     /// Builds derived data from a state, at start. What was executed and then dropped with the lead is not announced: derived data that
     /// runs ahead of commit must be checked against the state whenever a block is opened.

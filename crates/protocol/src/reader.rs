@@ -22,6 +22,13 @@ pub trait History: Send + Sync {
     fn record(&self, map: &MapName, key: &[u8]) -> Result<Option<Bytes>, HistoryError>;
 }
 
+/// The history as [`crate::Protocol::index`] works on it: committed records, and its own which it derives from them.
+pub trait DerivedHistory: History {
+    /// Keeps a record under a name that no write set uses, or replaces it. What one call of `index` keeps is stored together, or
+    /// none of it.
+    fn keep(&mut self, map: &MapName, key: Bytes, value: Bytes);
+}
+
 /// The disclosure gate: the one place that decides who may see what, for every protocol.
 pub trait Gate: Send + Sync {
     fn permits(&self, caller: &Caller, subject: &Subject<'_>) -> bool;
@@ -70,6 +77,12 @@ impl Reader {
 
     /// A committed write-once record, for the same uses.
     pub fn record(&self, map: &MapName, key: &[u8]) -> Result<Option<Bytes>, HistoryError> {
+        self.history.record(map, key)
+    }
+}
+
+impl History for Reader {
+    fn record(&self, map: &MapName, key: &[u8]) -> Result<Option<Bytes>, HistoryError> {
         self.history.record(map, key)
     }
 }

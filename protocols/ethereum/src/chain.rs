@@ -40,6 +40,8 @@ pub struct Chain {
     building: Mutex<Building>,
     committed: Mutex<Committed>,
     mining: RwLock<Mining>,
+    /// The lowest block that the committed chain went back to since it was last asked.
+    went_back: Mutex<Option<u64>>,
     /// A lone developer's node: operations are executed, and what contracts write to the console is told.
     is_developers: bool,
 }
@@ -116,6 +118,7 @@ impl Chain {
             building: Mutex::default(),
             committed: Mutex::default(),
             mining: RwLock::default(),
+            went_back: Mutex::default(),
             is_developers,
         }
     }
@@ -292,6 +295,16 @@ impl Chain {
         Ok(Some(sealed))
     }
 
+    /// The number of the newest committed block.
+    pub fn committed_number(&self) -> Option<u64> {
+        self.committed.lock().tips.back().map(|tip| tip.header.number)
+    }
+
+    /// Whether the committed chain went back since the last call, and to which block at the lowest.
+    pub fn take_went_back(&self) -> Option<u64> {
+        self.went_back.lock().take()
+    }
+
     /// Follows what was committed. Own blocks are known already; others bring the trie forward, and have to lead to the root
     /// that their header names.
     pub fn follow(&self, batch: &CommittedBatch, state: &Snapshot) -> Result<(), Integrity> {
@@ -302,13 +315,18 @@ impl Chain {
                 let newest = self.committed.lock().tips.back().map(|tip| tip.header.clone());
                 newest.iter().for_each(|header| self.renew_rules(header));
             }
+            if let Some(number) = written(&transaction.writes, META_REVERTED) {
+                let mut lowest = self.went_back.lock();
+                let number = read_number(Some(number));
+                *lowest = Some(lowest.map_or(number, |lowest| lowest.min(number)));
+            }
             self.committed.lock().collect_rows(&transaction.writes);
             if let Some(head) = written(&transaction.writes, META_HEAD) {
                 let header = read_header(head)?;
                 // Where somebody else went back there is no way to follow but to look at the state again.
                 went_back |= written(&transaction.writes, META_REVERTED).is_some() && !self.is_own(&header);
                 if !went_back {
-                    self.advance(header, read_ms(written(&transaction.writes, META_SEALED_MS)))?;
+                    self.advance(header, read_number(written(&transaction.writes, META_SEALED_MS)))?;
                 }
             }
         }
@@ -342,7 +360,7 @@ impl Chain {
         }
         committed.tips.clear();
         drop(committed);
-        let sealed_ms = read_ms(state.get(&META, META_SEALED_MS).as_ref());
+        let sealed_ms = read_number(state.get(&META, META_SEALED_MS).as_ref());
         let tip = checked(header, hash, trie_of(state)?, sealed_ms)?;
         self.committed.lock().tips.push_back(tip);
         Ok(())
@@ -451,7 +469,7 @@ fn written<'a>(writes: &'a WriteSet, key: &[u8]) -> Option<&'a Bytes> {
 }
 
 /// 0 if it is not there: then time does not count.
-pub(crate) fn read_ms(value: Option<&Bytes>) -> u64 {
+pub(crate) fn read_number(value: Option<&Bytes>) -> u64 {
     value.and_then(|bytes| bytes[..].try_into().ok()).map_or(0, u64::from_be_bytes)
 }
 

@@ -16,6 +16,7 @@ pub mod developer;
 pub mod events;
 pub mod execute;
 pub mod fork;
+pub mod index;
 pub mod network;
 pub mod pool;
 mod protocol;

@@ -10,8 +10,8 @@ use bytes::Bytes;
 use coco_crypto::sha256;
 use coco_kv::{Snapshot, Tx};
 use coco_protocol::{
-    Admitted, Caller, Claims, CommittedBatch, Context, GenesisError, Integrity, LedgerHandle, Outcome, Pool, Protocol,
-    Rejection, RejectionReason, Service,
+    Admitted, Caller, Claims, CommittedBatch, Context, DerivedHistory, GenesisError, HistoryError, Integrity,
+    LedgerHandle, Outcome, Pool, Protocol, Rejection, RejectionReason, Service,
 };
 use coco_types::Digest;
 
@@ -21,6 +21,7 @@ use crate::developer::Operation;
 use crate::events::Events;
 use crate::execute::CodeCache;
 use crate::fork::ForkSchedule;
+use crate::index::Index;
 use crate::network::{NetworkConfig, write_genesis};
 use crate::pool::EthereumPool;
 use crate::rpc::{CommittedBlock, Ledger, Options, RpcService};
@@ -33,6 +34,7 @@ pub const NAME: &str = "ethereum";
 /// An Ethereum ledger on one node.
 pub struct Ethereum {
     chain: Arc<Chain>,
+    index: Arc<Index>,
     events: Arc<Events>,
     options: Box<dyn Fn() -> Options + Send + Sync>,
 }
@@ -41,7 +43,7 @@ impl Ethereum {
     /// `options` says how the JSON-RPC of this node behaves; it is asked each time the API is served.
     pub fn new(options: impl Fn() -> Options + Send + Sync + 'static) -> Self {
         let chain = Arc::new(Chain::new(options().is_developer()));
-        Self { chain, events: Events::new(), options: Box::new(options) }
+        Self { chain, index: Arc::default(), events: Events::new(), options: Box::new(options) }
     }
 
     pub fn chain(&self) -> &Arc<Chain> {
@@ -168,13 +170,22 @@ impl Protocol for Ethereum {
         }
     }
 
+    fn index(&self, history: &mut dyn DerivedHistory) -> Result<bool, HistoryError> {
+        self.index.step(&self.chain, &self.events, history)
+    }
+
     fn rebuild(&self, state: &Snapshot) -> Result<(), Integrity> {
         self.events.clear();
         self.chain.rebuild(state)
     }
 
     fn serve(self: Arc<Self>, handle: Arc<dyn LedgerHandle>) -> Arc<dyn Service> {
-        let ledger = Ledger { protocol: self.clone(), chain: self.chain.clone(), events: self.events.clone() };
+        let ledger = Ledger {
+            protocol: self.clone(),
+            chain: self.chain.clone(),
+            index: self.index.clone(),
+            events: self.events.clone(),
+        };
         Arc::new(RpcService::new(ledger, handle, (self.options)()))
     }
 }

@@ -491,13 +491,13 @@ fn an_older_state_is_todays_with_what_later_blocks_replaced_put_back() {
     let history = Arc::new(Ledger(node.ledger.clone()));
     let reader = Reader::new(Caller::Anonymous, node.store.newest_snapshot(), history, Arc::new(OpenGate));
     let slot = |number| {
-        let state = HistoricState::new(reader.clone(), 3, number, 10).unwrap();
+        let state = HistoricState::new(reader.clone(), Arc::default(), 3, number, 10).unwrap();
         let state: &dyn ReadState = &state;
         (state.account(&at).unwrap().is_some(), state.slot(&at, U256::from(1)).unwrap().to::<u64>())
     };
     assert_eq!([slot(0), slot(1), slot(2), slot(3)], [(false, 0), (true, 0), (true, 42), (true, 0)]);
-    assert!(HistoricState::new(reader.clone(), 3, 0, 2).is_err(), "too far back");
-    assert!(HistoricState::new(reader, 3, 4, 10).is_err(), "not there yet");
+    assert!(HistoricState::new(reader.clone(), Arc::default(), 3, 0, 2).is_err(), "too much that is not indexed");
+    assert!(HistoricState::new(reader, Arc::default(), 3, 4, 10).is_err(), "not there yet");
     let undo = node.ledger.iter().find_map(|writes| writes.get(&UNDO, &2u64.to_be_bytes()).flatten()).unwrap();
     assert!(Undo::decode(undo).is_some());
 }

@@ -38,6 +38,14 @@ impl HistoryStore for FolderHistory {
         batch.commit().map_err(failed)
     }
 
+    fn keep(&self, records: &[(BlindedKey, Vec<u8>)]) -> Result<(), Error> {
+        let mut batch = self.database.batch();
+        for (key, value) in records {
+            batch.insert(&self.records, key, value.as_slice());
+        }
+        batch.commit().map_err(failed)
+    }
+
     fn watermark(&self) -> Result<TxId, Error> {
         let Some(value) = self.meta.get(WATERMARK).map_err(failed)? else { return Ok(TxId::default()) };
         let text = std::str::from_utf8(&value).map_err(|_| Error::MalformedHistory)?;

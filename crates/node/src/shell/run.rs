@@ -243,6 +243,7 @@ impl Running {
             syncs,
             log_disk,
             metrics: node_metrics,
+            protocols: protocols.to_vec(),
             until,
         };
         let (threads, ended) = start_threads(replica_thread, others, &shared, &orders)?;
@@ -359,6 +360,7 @@ struct Others {
     syncs: Receiver<Persist>,
     log_disk: Arc<dyn Disk>,
     metrics: Arc<NodeMetrics>,
+    protocols: Vec<Arc<dyn Protocol>>,
     /// Closed when the node stops.
     until: Receiver<()>,
 }
@@ -392,6 +394,7 @@ fn start_threads(
         syncs,
         log_disk,
         metrics,
+        protocols,
         until,
     } = others;
     let wakes = orders.executor.clone();
@@ -450,7 +453,7 @@ fn start_threads(
         }),
     )?);
     let history = shared.history.clone();
-    threads.push(start("history", Box::new(move || history.run_writer().err().map(history_failed)))?);
+    threads.push(start("history", Box::new(move || history.run_writer(&protocols).err().map(history_failed)))?);
     Ok((threads, ended))
 }
 

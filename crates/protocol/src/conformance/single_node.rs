@@ -13,9 +13,9 @@ use coco_types::{MapName, Retention, Seqno, TxId, View, WriteSet};
 use http::{Request, Response, StatusCode};
 
 use crate::{
-    Admitted, Caller, Claims, CommittedBatch, CommittedTransaction, Context, Gate, History, HistoryError, Job,
-    LedgerHandle, NodeStatus, Outcome, Pool, Prepared, Protocol, Reader, Ready, Rejection, Submitted,
-    TransactionStatus, Until,
+    Admitted, Caller, Claims, CommittedBatch, CommittedTransaction, Context, DerivedHistory, Gate, History,
+    HistoryError, Job, LedgerHandle, NodeStatus, Outcome, Pool, Prepared, Protocol, Reader, Ready, Rejection,
+    Submitted, TransactionStatus, Until,
 };
 
 const VIEW: View = View(2);
@@ -121,6 +121,7 @@ impl SingleNode {
         let node = self.with_ledger(protocol, |_, _| {});
         let state = node.lock().store.snapshot();
         node.protocol.rebuild(&state).expect("derived data can be rebuilt from committed state");
+        node.lock().index(&*node.protocol);
         node
     }
 
@@ -129,6 +130,7 @@ impl SingleNode {
         self.with_ledger(protocol, |node, batch| {
             let state = node.lock().store.snapshot();
             node.protocol.committed(batch, &state).expect("a follower agrees with the primary");
+            node.lock().index(&*node.protocol);
             node.protocol.published(batch);
         })
     }
@@ -340,7 +342,22 @@ impl Inner {
         self.store.apply(signature, &WriteSet::new()).expect("there is no other writer");
         self.keep(&batch, signature);
         protocol.committed(&batch, &self.store.snapshot()).expect("a primary agrees with itself");
+        self.index(protocol);
         Some(batch)
+    }
+
+    /// Lets the protocol index until there is nothing more to do.
+    fn index(&mut self, protocol: &dyn Protocol) {
+        loop {
+            let mut derived = Derived { records: &self.history, kept: Vec::new() };
+            let more = protocol.index(&mut derived).expect("the history is complete");
+            for (map, key, value) in derived.kept {
+                self.history.entry(map).or_default().insert(key, value);
+            }
+            if !more {
+                return;
+            }
+        }
     }
 
     /// Applies a batch that another node executed.
@@ -401,6 +418,24 @@ struct Records(BTreeMap<MapName, BTreeMap<Bytes, Bytes>>);
 impl History for Records {
     fn record(&self, map: &MapName, key: &[u8]) -> Result<Option<Bytes>, HistoryError> {
         Ok(self.0.get(map).and_then(|records| records.get(key)).cloned())
+    }
+}
+
+/// What a protocol keeps besides them.
+struct Derived<'a> {
+    records: &'a BTreeMap<MapName, BTreeMap<Bytes, Bytes>>,
+    kept: Vec<(MapName, Bytes, Bytes)>,
+}
+
+impl History for Derived<'_> {
+    fn record(&self, map: &MapName, key: &[u8]) -> Result<Option<Bytes>, HistoryError> {
+        Ok(self.records.get(map).and_then(|records| records.get(key)).cloned())
+    }
+}
+
+impl DerivedHistory for Derived<'_> {
+    fn keep(&mut self, map: &MapName, key: Bytes, value: Bytes) {
+        self.kept.push((map.clone(), key, value));
     }
 }
 

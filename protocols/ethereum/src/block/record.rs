@@ -14,6 +14,9 @@ use coco_types::{Seqno, TxId, View};
 use super::{BlockAttributes, Included};
 use crate::transaction::Transaction;
 
+/// Fields of a transaction before its logs.
+const LOGS_FIELD: usize = 8;
+
 /// A block's record. Its structure was checked, its parts are decoded when asked for.
 #[derive(Clone, Debug)]
 pub struct BlockRecord {
@@ -86,6 +89,19 @@ impl BlockRecord {
     /// All transactions; ends early at one that does not decode.
     pub fn transactions(&self) -> impl Iterator<Item = Included> + '_ {
         self.transactions.iter().map_while(decode_included)
+    }
+
+    /// Only a transaction's logs: whoever searches reads many and needs few.
+    pub fn logs(&self, index: usize) -> Option<Vec<Log>> {
+        let mut fields = RlpHeader::decode_bytes(&mut &self.transactions.get(index)?[..], true).ok()?;
+        for _ in 0..LOGS_FIELD {
+            let field = RlpHeader::decode(&mut fields).ok()?;
+            fields = fields.get(field.payload_length..)?;
+        }
+        if fields == [alloy_rlp::EMPTY_LIST_CODE] {
+            return Some(Vec::new());
+        }
+        Vec::<Log>::decode(&mut fields).ok().filter(|_| fields.is_empty())
     }
 
     pub fn ommers(&self) -> Option<Vec<Header>> {

@@ -7,7 +7,9 @@ use std::borrow::Cow;
 use std::fmt::Display;
 
 use alloy_primitives::hex;
-use coco_protocol::{Rejection, Submitted};
+use coco_protocol::{HistoryError, Rejection, Submitted};
+
+use crate::state::HistoricError;
 
 /// Why a request failed, as the client sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -115,5 +117,22 @@ pub fn accepted(submitted: Submitted) -> Result<(), RpcError> {
         Submitted::Unknown(Some(txid)) => Err(RpcError::server(format!("outcome unknown, ledger transaction {txid}"))),
         Submitted::Unknown(None) => Err(RpcError::server("outcome unknown: the primary did not answer")),
         Submitted::Unavailable => Err(RpcError::unavailable()),
+    }
+}
+
+impl From<HistoryError> for RpcError {
+    fn from(error: HistoryError) -> Self {
+        Self::internal(error)
+    }
+}
+
+impl From<HistoricError> for RpcError {
+    fn from(error: HistoricError) -> Self {
+        match error {
+            HistoricError::NotIndexed { .. } => {
+                Self::server(format!("this node is still indexing its history: {error}"))
+            }
+            HistoricError::Missing(_) | HistoricError::Store(_) => Self::internal(error),
+        }
     }
 }

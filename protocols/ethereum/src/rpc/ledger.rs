@@ -6,11 +6,13 @@ use coco_protocol::Protocol;
 
 use crate::chain::{Chain, Network};
 use crate::events::Events;
+use crate::index::Index;
 
 /// The parts of one Ethereum ledger on one node.
 pub struct Ledger {
     pub protocol: Arc<dyn Protocol>,
     pub chain: Arc<Chain>,
+    pub index: Arc<Index>,
     pub events: Arc<Events>,
 }
 

@@ -15,7 +15,9 @@ pub const READ_MS_MAX: u64 = 5_000;
 /// All reads of a batch together.
 pub const BATCH_READ_MS_MAX: u64 = 30_000;
 /// Blocks that one log query covers.
-pub const LOG_BLOCKS_MAX: u64 = 100_000;
+pub const LOG_BLOCKS_MAX: u64 = 10_000_000;
+/// Blocks that one poll of a filter tells of; the next poll tells of the others.
+pub const FILTER_BLOCKS_MAX: u64 = 100_000;
 /// One request for traces, by the node's clock.
 pub const TRACE_MS_MAX: u64 = 60_000;
 /// What one trace may take in memory, bytes.
@@ -26,10 +28,10 @@ pub const TRACE_FILTER_BLOCKS_MAX: u64 = 100;
 pub const LOGS_MAX: usize = 20_000;
 /// Code of one account override, bytes.
 pub const CODE_OVERRIDE_BYTES_MAX: usize = 256 << 10;
-/// How many blocks back the state trie can be rebuilt for a proof.
-pub const PROOF_BLOCKS_MAX: u64 = 50_000;
-/// How many blocks back state can be read. Its cost grows with the distance.
-pub const HISTORIC_STATE_BLOCKS_MAX: u64 = 50_000;
+/// Accounts and slots that may have changed since a block of which something is proved.
+pub const PROOF_ROWS_MAX: usize = 500_000;
+/// Newest blocks that the index does not cover yet, of which a read of older state looks at each.
+pub const UNINDEXED_BLOCKS_MAX: u64 = 50_000;
 /// Storage slots of one request.
 pub const SLOTS_MAX: usize = 1_024;
 /// Blocks of one simulation.

@@ -1,16 +1,17 @@
 //! Which logs somebody wants, and finding them.
 
-use alloy_consensus::Header;
 use alloy_primitives::{Address, B256, Bloom, BloomInput, Log};
 use serde::{Deserialize, Deserializer};
 
 use super::call::Deadline;
-use super::committed::CommittedBlock;
+use super::committed::{BlockHead, CommittedBlock};
 use super::error::RpcError;
 use super::json::Json;
 use super::limits::{LOG_BLOCKS_MAX, LOGS_MAX, RESPONSE_BYTES_MAX, TOPICS_MAX};
 use super::values::{BlockParam, Hex};
 use super::view::ChainView;
+use crate::block::Included;
+use crate::index::Tag;
 
 /// A filter object as clients send it, checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -86,35 +87,110 @@ impl LogQuery {
         (from, to): (u64, u64),
         deadline: &Deadline,
     ) -> Result<Json, RpcError> {
-        let mut out = String::from("[");
-        let mut found = 0;
-        for number in from..=to {
+        let mut search = Search { query: self, chain, first: from, found: 0, out: String::from("[") };
+        let ((index, _), tags) = (chain.index()?, self.tags());
+        let mut next = from;
+        while next <= to {
+            deadline.check()?;
+            let Some(blocks) = index.some(&tags, &mut next)? else { break };
+            for number in blocks.into_iter().take_while(|number| *number <= to) {
+                deadline.check()?;
+                search.look_into(number)?;
+            }
+        }
+        // The newest blocks are not indexed yet.
+        for number in next..=to {
             if number % 64 == 0 {
                 deadline.check()?;
             }
-            let wanted = |header: &Header| self.may_match(&header.logs_bloom);
-            let Some(block) = chain.block_if(number, wanted)? else { continue };
-            found += self.push_matches(chain, &block, &mut out);
-            if found > LOGS_MAX || out.len() > RESPONSE_BYTES_MAX {
-                return Err(too_many(from, number));
-            }
+            search.look_into(number)?;
         }
-        out.push(']');
-        Ok(Json(out))
+        search.out.push(']');
+        Ok(Json(search.out))
     }
 
-    fn push_matches(&self, chain: &ChainView<'_>, block: &CommittedBlock, out: &mut String) -> usize {
-        let mut found = 0;
+    /// A block can hold a match only if it has a tag of each of these groups.
+    fn tags(&self) -> Vec<Vec<Tag>> {
+        let topics = self.topics.iter().enumerate();
+        let of_position = |(position, any): (usize, &Vec<B256>)| -> Vec<Tag> {
+            any.iter().map(|topic| Tag::topic(position, topic)).collect()
+        };
+        let mut groups: Vec<Vec<Tag>> = topics.map(of_position).collect();
+        groups.push(self.addresses.iter().map(Tag::emitter).collect());
+        groups.retain(|group| !group.is_empty());
+        if groups.is_empty() {
+            groups.push(vec![Tag::any_log()]);
+        }
+        groups
+    }
+}
+
+/// What was found so far.
+struct Search<'a, 'b> {
+    query: &'a LogQuery,
+    chain: &'a ChainView<'b>,
+    first: u64,
+    found: usize,
+    out: String,
+}
+
+impl Search<'_, '_> {
+    fn look_into(&mut self, number: u64) -> Result<(), RpcError> {
+        match self.chain.recent(number)? {
+            Some(block) => self.look_into_recent(&block),
+            None => self.look_into_stored(number)?,
+        }
+        if self.found > LOGS_MAX || self.out.len() > RESPONSE_BYTES_MAX {
+            return Err(too_many(self.first, number));
+        }
+        Ok(())
+    }
+
+    fn look_into_recent(&mut self, block: &CommittedBlock) {
+        if !self.query.may_match(&block.head.header.logs_bloom) {
+            return;
+        }
         for (included, index, position, log) in block.logs() {
-            if self.matches(log) && chain.discloses_log(&included.transaction, log) {
-                if out.len() > 1 {
-                    out.push(',');
-                }
-                block.head.push_log(out, included, index, position, log);
-                found += 1;
+            if self.query.matches(log) {
+                self.push(&block.head, included, index, position, log);
             }
         }
-        found
+    }
+
+    /// Only transactions with a match are decoded whole.
+    fn look_into_stored(&mut self, number: u64) -> Result<(), RpcError> {
+        let damaged = || RpcError::internal(format!("damaged record: block {number}"));
+        let Some(record) = self.chain.block_record(number)? else { return Ok(()) };
+        let header = record.header().ok_or_else(damaged)?;
+        if !self.query.may_match(&header.logs_bloom) {
+            return Ok(());
+        }
+        let hash = header.hash_slow();
+        if !self.chain.discloses_block(&hash) {
+            return Ok(());
+        }
+        let head = BlockHead::new(header, hash, &self.chain.network().schedule);
+        for index in 0..record.transaction_count() {
+            if !record.logs(index).ok_or_else(damaged)?.iter().any(|log| self.query.matches(log)) {
+                continue;
+            }
+            let included = record.transaction(index).ok_or_else(damaged)?;
+            for (position, log) in included.logs.iter().enumerate().filter(|(_, log)| self.query.matches(log)) {
+                self.push(&head, &included, index, position, log);
+            }
+        }
+        Ok(())
+    }
+
+    fn push(&mut self, head: &BlockHead, included: &Included, index: usize, position: usize, log: &Log) {
+        if !self.chain.discloses_log(&included.transaction, log) {
+            return;
+        }
+        if self.out.len() > 1 {
+            self.out.push(',');
+        }
+        head.push_log(&mut self.out, included, index, position, log);
+        self.found += 1;
     }
 }
 

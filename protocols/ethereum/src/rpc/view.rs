@@ -13,13 +13,13 @@ use coco_protocol::{Reader, Subject};
 
 use super::committed::{BlockHead, CommittedBlock, SharedBlock};
 use super::error::RpcError;
-use super::limits::HISTORIC_STATE_BLOCKS_MAX;
+use super::limits::UNINDEXED_BLOCKS_MAX;
 use super::server::Server;
 use super::values::BlockParam;
 use crate::block::{BlockRecord, Included};
-use crate::state::{
-    BLOCK, BLOCK_BY_HASH, HistoricError, HistoricState, META, META_HEAD, RECENT, ReadState, TRANSACTION_BY_HASH,
-};
+use crate::chain::Network;
+use crate::index::IndexView;
+use crate::state::{BLOCK, BLOCK_BY_HASH, HistoricState, META, META_HEAD, RECENT, ReadState, TRANSACTION_BY_HASH};
 use crate::transaction::Transaction;
 
 /// The chain as one caller sees it.
@@ -54,6 +54,10 @@ impl Placed {
 impl<'a> ChainView<'a> {
     pub fn new(server: &'a Server, reader: &'a Reader) -> Self {
         Self { server, reader, head: OnceCell::new() }
+    }
+
+    pub fn network(&self) -> Arc<Network> {
+        self.server.ledger.network()
     }
 
     pub fn reader(&self) -> &'a Reader {
@@ -170,12 +174,25 @@ impl<'a> ChainView<'a> {
         if number == head {
             return Ok(Arc::new(self.reader.state().clone()));
         }
-        match HistoricState::new(self.reader.clone(), head, number, HISTORIC_STATE_BLOCKS_MAX) {
-            Ok(state) => Ok(Arc::new(state)),
-            Err(HistoricError::TooOld { .. }) => Err(RpcError::new(4444, "pruned history unavailable")),
-            Err(HistoricError::Missing(_)) if number > head => Err(RpcError::header_not_found()),
-            Err(error) => Err(RpcError::internal(error)),
+        Ok(Arc::new(self.historic_state(number)?))
+    }
+
+    /// The same, for what only a state in the past can tell.
+    pub fn historic_state(&self, number: u64) -> Result<HistoricState, RpcError> {
+        let head = self.head()?;
+        if number > head {
+            return Err(RpcError::header_not_found());
         }
+        let index = self.server.ledger.index.clone();
+        Ok(HistoricState::new(self.reader.clone(), index, head, number, UNINDEXED_BLOCKS_MAX)?)
+    }
+
+    /// The index, as far as it goes for this reader, and the first block behind it.
+    pub fn index(&self) -> Result<(IndexView<'a>, u64), RpcError> {
+        let index = &self.server.ledger.index;
+        let hash = |number| self.hash(number).ok().flatten();
+        let next = index.next(self.reader, hash)?.min(self.head()? + 1);
+        Ok((index.view(self.reader, next), next))
     }
 
     /// The state that a parameter names.
@@ -196,7 +213,8 @@ impl<'a> ChainView<'a> {
         self.reader.record(map, key).map_err(RpcError::internal)
     }
 
-    fn recent(&self, number: u64) -> Result<Option<SharedBlock>, RpcError> {
+    /// A block that the caller may see, if it is one of the newest.
+    pub fn recent(&self, number: u64) -> Result<Option<SharedBlock>, RpcError> {
         let Some(block) = self.server.ledger.events.recent(number) else { return Ok(None) };
         Ok((number <= self.head()? && self.discloses_block(&block.head.hash)).then_some(block))
     }

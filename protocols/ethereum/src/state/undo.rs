@@ -49,6 +49,19 @@ impl Undo {
         out.into()
     }
 
+    /// What a row was, if the record tells of it, without decoding the others; `None` if the record is damaged.
+    pub fn find(mut record: &[u8], key: &[u8]) -> Option<Option<Option<Bytes>>> {
+        let mut fields = Header::decode_bytes(&mut record, true).ok()?;
+        while !fields.is_empty() {
+            let found = Header::decode_bytes(&mut fields, false).ok()?;
+            let value = Header::decode_bytes(&mut fields, false).ok()?;
+            if found == key {
+                return Some(Some((!value.is_empty()).then(|| Bytes::copy_from_slice(value))));
+            }
+        }
+        Some(None)
+    }
+
     pub fn decode(mut record: &[u8]) -> Option<Self> {
         let mut fields = Header::decode_bytes(&mut record, true).ok()?;
         let mut undo = Self::default();

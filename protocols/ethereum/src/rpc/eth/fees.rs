@@ -6,7 +6,7 @@ use alloy_consensus::{Header, Transaction as _};
 use alloy_eips::eip7840::BlobParams;
 
 use crate::block::NextBaseFee;
-use crate::chain::read_ms;
+use crate::chain::read_number;
 use crate::rpc::call::{Call, Method};
 use crate::rpc::committed::CommittedBlock;
 use crate::rpc::error::RpcError;
@@ -56,7 +56,7 @@ fn blob_base_fee(call: &Call<'_>, _: &Params<'_>) -> Answer {
 pub fn upcoming_base_fee(call: &Call<'_>) -> Result<u64, RpcError> {
     let chain = call.chain();
     let header = chain.head_header()?;
-    let sealed_ms = read_ms(call.reader().state().get(&META, META_SEALED_MS).as_ref());
+    let sealed_ms = read_number(call.reader().state().get(&META, META_SEALED_MS).as_ref());
     let next = NextBaseFee::new(&call.server.ledger.network().config, header, sealed_ms);
     Ok(header.base_fee_per_gas.map_or(0, |_| next.at(call.server.handle.now_ms())))
 }

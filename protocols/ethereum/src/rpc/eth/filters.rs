@@ -7,7 +7,7 @@ use crate::rpc::committed::push_transaction;
 use crate::rpc::error::RpcError;
 use crate::rpc::filters::{FilterKind, PendingFilter};
 use crate::rpc::json::{Json, push_data};
-use crate::rpc::limits::LOG_BLOCKS_MAX;
+use crate::rpc::limits::FILTER_BLOCKS_MAX;
 use crate::rpc::logs::{LogBlocks, LogQuery};
 use crate::rpc::params::Params;
 use crate::rpc::reply::Answer;
@@ -55,7 +55,7 @@ fn changes(call: &Call<'_>, params: &Params<'_>) -> Answer {
     match call.server.filters.poll(&id, call.caller, call.server.handle.now_ms())? {
         FilterKind::Pending(pending) => Ok(pending_json(&chain, &pending)),
         FilterKind::Blocks { next } => {
-            let head = chain.head()?.min(next.saturating_add(LOG_BLOCKS_MAX));
+            let head = chain.head()?.min(next.saturating_add(FILTER_BLOCKS_MAX));
             let mut hashes = Vec::new();
             for number in next..=head {
                 hashes.extend(chain.hash(number)?.filter(|hash| chain.discloses_block(hash)));
@@ -93,7 +93,7 @@ fn unseen(query: &LogQuery, next: u64, head: u64) -> (u64, u64) {
         Some(BlockParam::Earliest) => 0,
         _ => head,
     };
-    (from, to.min(from.saturating_add(LOG_BLOCKS_MAX)))
+    (from, to.min(from.saturating_add(FILTER_BLOCKS_MAX)))
 }
 
 /// Everything that the filter finds, told or not.

@@ -65,19 +65,10 @@ fn capabilities(call: &Call<'_>, _: &Params<'_>) -> Answer {
             object.quantity("number", number);
             object.hash("hash", &hash);
         });
-        let since = |blocks: u64| number.saturating_sub(blocks);
-        let oldest = [
-            ("state", since(crate::rpc::limits::HISTORIC_STATE_BLOCKS_MAX)),
-            ("tx", 0),
-            ("logs", 0),
-            ("receipts", 0),
-            ("blocks", 0),
-            ("stateproofs", since(crate::rpc::limits::PROOF_BLOCKS_MAX)),
-        ];
-        for (name, oldest) in oldest {
+        for name in ["state", "tx", "logs", "receipts", "blocks", "stateproofs"] {
             object.object(name, |object| {
                 object.bool("disabled", false);
-                object.quantity("oldestBlock", oldest);
+                object.quantity("oldestBlock", 0u64);
             });
         }
     }))

@@ -7,7 +7,7 @@ use super::state::Slot;
 use crate::rpc::call::{Call, Method};
 use crate::rpc::error::RpcError;
 use crate::rpc::json::{Json, Object, push_data, push_object, push_quantity};
-use crate::rpc::limits::{PROOF_BLOCKS_MAX, SLOTS_MAX};
+use crate::rpc::limits::{PROOF_ROWS_MAX, SLOTS_MAX};
 use crate::rpc::params::Params;
 use crate::rpc::reply::Answer;
 use crate::rpc::values::{BlockParam, Hex};
@@ -72,10 +72,20 @@ pub fn trie_at(call: &Call<'_>, number: u64) -> Result<StateTrie, RpcError> {
     let hash = chain.hash(newest)?.unwrap_or_default();
     let trie = call.server.ledger.chain.trie(&hash);
     let mut trie = trie.ok_or_else(|| RpcError::server("this node is just deriving its state trie, ask again"))?;
-    if newest - number > PROOF_BLOCKS_MAX {
-        return Err(RpcError::new(4444, "pruned history unavailable"));
+    if number == newest {
+        return Ok(trie);
     }
     let deadline = call.deadline();
+    let too_many =
+        || RpcError::limit(format!("more than {PROOF_ROWS_MAX} accounts and slots changed since that block"));
+    let rows = chain.historic_state(number)?.replaced(PROOF_ROWS_MAX, || deadline.check(), too_many)?;
+    let mut indexed = trie.clone();
+    apply_rows(&mut indexed, rows).map_err(RpcError::internal)?;
+    let header = chain.header(number)?.ok_or_else(RpcError::header_not_found)?;
+    if indexed.root() == header.state_root {
+        return Ok(indexed);
+    }
+    // Two rows of one tag: the index cannot tell them apart, the blocks can.
     for later in (number + 1..=newest).rev() {
         deadline.check()?;
         let record = chain.reader().record(&UNDO, &later.to_be_bytes()).map_err(RpcError::internal)?;

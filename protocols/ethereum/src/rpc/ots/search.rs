@@ -1,14 +1,14 @@
-//! Finding transactions by who took part in them. There is no index of that: blocks are read one after the other, within the time
-//! of one request, and a search that finds nothing in it says how far it came.
-
-use std::ops::RangeInclusive;
+//! Finding transactions by who took part in them. The index names the blocks; a search that finds nothing in the time of one request
+//! says how far it came.
 
 use alloy_consensus::Transaction as _;
 use alloy_primitives::{Address, B256};
 use alloy_rpc_types_trace::geth::FlatCallConfig;
 use alloy_rpc_types_trace::parity::{Action, LocalizedTransactionTrace, TraceOutput};
+use coco_protocol::HistoryError;
 
 use crate::block::Included;
+use crate::index::Tag;
 use crate::rpc::call::{Call, Method};
 use crate::rpc::committed::{CommittedBlock, SharedBlock, push_transaction};
 use crate::rpc::error::RpcError;
@@ -44,7 +44,7 @@ fn before(call: &Call<'_>, params: &Params<'_>) -> Answer {
     let head = call.chain().head()?;
     let last = if block == 0 { Some(head) } else { block.checked_sub(1).map(|last| last.min(head)) };
     let (found, is_end) = match last {
-        Some(last) => search(call, &address, (0..=last).rev(), size)?,
+        Some(last) => search(call, &address, backwards(call, &address, last)?, size, true)?,
         None => (Vec::new(), true),
     };
     Ok(told(&found, block == 0, is_end))
@@ -53,25 +53,63 @@ fn before(call: &Call<'_>, params: &Params<'_>) -> Answer {
 /// Newer than a block, newest first; from the oldest on for block 0.
 fn after(call: &Call<'_>, params: &Params<'_>) -> Answer {
     let (address, block, size) = page(params)?;
-    let blocks: RangeInclusive<u64> = block.saturating_add(u64::from(block > 0))..=call.chain().head()?;
-    let (mut found, is_end) = search(call, &address, blocks, size)?;
+    let first = block.saturating_add(u64::from(block > 0));
+    let (mut found, is_end) = search(call, &address, forwards(call, &address, first)?, size, false)?;
     found.reverse();
     Ok(told(&found, is_end, block == 0))
+}
+
+/// Blocks in which an address may have taken part, from `first` on; of those that are not indexed yet, all.
+fn forwards<'a>(
+    call: &'a Call<'_>,
+    address: &Address,
+    first: u64,
+) -> Result<impl Iterator<Item = Result<u64, RpcError>> + 'a, RpcError> {
+    let (chain, tags) = (call.chain(), vec![Tag::of_participant(address)]);
+    let ((index, indexed), head) = (chain.index()?, chain.head()?);
+    let mut next = first;
+    let found = std::iter::from_fn(move || index.some(&tags, &mut next).transpose());
+    Ok(one_by_one(found).chain((first.max(indexed)..=head).map(Ok)))
+}
+
+/// The same from `last` downwards.
+fn backwards<'a>(
+    call: &'a Call<'_>,
+    address: &Address,
+    last: u64,
+) -> Result<impl Iterator<Item = Result<u64, RpcError>> + 'a, RpcError> {
+    let (index, indexed) = call.chain().index()?;
+    let tags = Tag::of_participant(address);
+    let mut before = indexed.min(last.saturating_add(1));
+    let found = std::iter::from_fn(move || index.some_before(&tags, &mut before).transpose());
+    Ok((indexed..=last).rev().map(Ok).chain(one_by_one(found)))
+}
+
+fn one_by_one(
+    found: impl Iterator<Item = Result<Vec<u64>, HistoryError>>,
+) -> impl Iterator<Item = Result<u64, RpcError>> {
+    found.flat_map(|some| {
+        let (blocks, failed) = match some {
+            Ok(blocks) => (blocks, None),
+            Err(error) => (Vec::new(), Some(Err(error.into()))),
+        };
+        blocks.into_iter().map(Ok).chain(failed)
+    })
 }
 
 /// At least a page, if there are so many, and whole blocks; and whether that was all.
 fn search(
     call: &Call<'_>,
     address: &Address,
-    blocks: impl Iterator<Item = u64>,
+    blocks: impl Iterator<Item = Result<u64, RpcError>>,
     size: usize,
+    newest_first: bool,
 ) -> Result<(Vec<Found>, bool), RpcError> {
     let (chain, deadline) = (call.chain(), call.deadline());
     let mut found: Vec<Found> = Vec::new();
     let mut blocks = blocks.peekable();
-    let mut is_newest_first = None;
     while let Some(number) = blocks.next() {
-        let newest_first = *is_newest_first.get_or_insert_with(|| blocks.peek().is_none_or(|next| *next < number));
+        let number = number?;
         if let Some(block) = chain.block(number)? {
             let mut own = indexes(call, address, &block)?;
             if newest_first {

@@ -19,7 +19,7 @@ fn address(index: usize) -> Value {
 }
 
 /// Deploys the keeper with nonce 0 of account 0; gives its address.
-fn deploy(client: &Client) -> Address {
+pub(super) fn deploy(client: &Client) -> Address {
     let hash = client.ask("eth_sendRawTransaction", json!([raw(&sign(&dev_key(0), invoke(0, None, keeper_init())))]));
     let receipt = client.ask("eth_getTransactionReceipt", json!([hash]));
     assert_eq!(receipt["status"], "0x1");
@@ -27,7 +27,7 @@ fn deploy(client: &Client) -> Address {
 }
 
 /// Has the keeper store a word, with this nonce of account 0; gives the transaction's hash.
-fn store(client: &Client, keeper: Address, nonce: u64, value: u64) -> Value {
+pub(super) fn store(client: &Client, keeper: Address, nonce: u64, value: u64) -> Value {
     let input: EvmBytes = hex::decode(word(value)).unwrap().into();
     client.ask("eth_sendRawTransaction", json!([raw(&sign(&dev_key(0), invoke(nonce, Some(keeper), input)))]))
 }
@@ -269,30 +269,35 @@ fn fees_are_those_of_the_next_block() {
 
 #[test]
 fn a_proof_leads_from_the_state_root_to_the_account_and_its_slot() {
-    use alloy_trie::proof::verify_proof;
-    use alloy_trie::{Nibbles, TrieAccount};
-
     let client = Client::new();
     let keeper = deploy(&client);
     store(&client, keeper, 1, 5);
     store(&client, keeper, 2, 6);
     for (block, value) in [("latest", 6u64), ("0x2", 5), ("0x1", 0)] {
-        let root = client.ask("eth_getBlockByNumber", json!([block, false]))["stateRoot"].clone();
-        let proof = client.ask("eth_getProof", json!([keeper, ["0x0"], block]));
-        let nodes = |nodes: &Value| -> Vec<EvmBytes> { serde_json::from_value(nodes.clone()).unwrap() };
-        let account = TrieAccount {
-            nonce: 1,
-            balance: Default::default(),
-            storage_root: serde_json::from_value(proof["storageHash"].clone()).unwrap(),
-            code_hash: serde_json::from_value(proof["codeHash"].clone()).unwrap(),
-        };
-        let key = |bytes: &[u8]| Nibbles::unpack(alloy_primitives::keccak256(bytes));
-        let root = serde_json::from_value(root).unwrap();
-        verify_proof(root, key(keeper.as_slice()), Some(alloy_rlp::encode(account)), &nodes(&proof["accountProof"]))
-            .unwrap();
-        let slot = &proof["storageProof"][0];
-        assert_eq!((&slot["key"], &slot["value"]), (&json!("0x0"), &json!(format!("{value:#x}"))));
-        let expected = (value > 0).then(|| alloy_rlp::encode(value));
-        verify_proof(account.storage_root, key(&[0; 32]), expected, &nodes(&slot["proof"])).unwrap();
+        is_proved(&client, keeper, block, value);
     }
+}
+
+/// Proofs lead from a block's state root to the word that the keeper holds then.
+pub(super) fn is_proved(client: &Client, keeper: Address, block: &str, value: u64) {
+    use alloy_trie::proof::verify_proof;
+    use alloy_trie::{Nibbles, TrieAccount};
+
+    let root = client.ask("eth_getBlockByNumber", json!([block, false]))["stateRoot"].clone();
+    let proof = client.ask("eth_getProof", json!([keeper, ["0x0"], block]));
+    let nodes = |nodes: &Value| -> Vec<EvmBytes> { serde_json::from_value(nodes.clone()).unwrap() };
+    let account = TrieAccount {
+        nonce: 1,
+        balance: Default::default(),
+        storage_root: serde_json::from_value(proof["storageHash"].clone()).unwrap(),
+        code_hash: serde_json::from_value(proof["codeHash"].clone()).unwrap(),
+    };
+    let key = |bytes: &[u8]| Nibbles::unpack(alloy_primitives::keccak256(bytes));
+    let root = serde_json::from_value(root).unwrap();
+    verify_proof(root, key(keeper.as_slice()), Some(alloy_rlp::encode(account)), &nodes(&proof["accountProof"]))
+        .unwrap();
+    let slot = &proof["storageProof"][0];
+    assert_eq!((&slot["key"], &slot["value"]), (&json!("0x0"), &json!(format!("{value:#x}"))));
+    let expected = (value > 0).then(|| alloy_rlp::encode(value));
+    verify_proof(account.storage_root, key(&[0; 32]), expected, &nodes(&slot["proof"])).unwrap();
 }

@@ -6,6 +6,7 @@ mod denied;
 mod developer;
 mod explorer;
 mod flow;
+mod history;
 mod push;
 mod recorded;
 mod simulate;
