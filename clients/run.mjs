@@ -24,7 +24,9 @@ const CLIENTS = [
   { name: 'web3.py', version: pip('web3'), command: pytest('web3py') },
   { name: 'hardhat', version: npm('hardhat'), command: HARDHAT },
   { name: 'cast', version: npm('@foundry-rs/cast-linux-amd64'), command: tap('cast.test.mjs') },
-  { name: 'sawtooth sdk', version: pip('sawtooth-sdk'), command: pytest('sawtooth') },
+  { name: 'sawtooth python', version: pip('sawtooth-sdk'), command: pytest('sawtooth/test_rest.py', 'sawtooth/test_components.py') },
+  { name: 'sawtooth js', version: npm('sawtooth-sdk'), command: tap('sawtooth.test.mjs') },
+  { name: 'sawtooth rust', version: crate('sawtooth-sdk'), command: pytest('sawtooth/test_rust.py') },
   { name: 'ccf governance', version: pip('ccf'), command: pytest('ccf-python/test_governance.py') },
   { name: 'ccf receipts', version: pip('ccf'), command: pytest('ccf-python/test_receipts.py') },
 ];
@@ -219,8 +221,8 @@ function tap(file) {
   return [process.execPath, '--test-reporter=tap', file];
 }
 
-function pytest(path) {
-  return [PYTHON, '-m', 'pytest', '-v', '-p', 'no:cacheprovider', '--color=no', path];
+function pytest(...paths) {
+  return [PYTHON, '-m', 'pytest', '-v', '-p', 'no:cacheprovider', '--color=no', ...paths];
 }
 
 /** The pinned version of a package, read from the pins, since nothing may be installed yet. */
@@ -231,6 +233,10 @@ function npm(name) {
 
 function pip(name) {
   return new RegExp(`^${name}==(.*)$`, 'm').exec(readFileSync(join(HERE, 'requirements.txt'), 'utf8'))?.[1];
+}
+
+function crate(name) {
+  return new RegExp(`^${name} = "=(.*)"$`, 'm').exec(readFileSync(join(HERE, 'sawtooth', 'rust', 'Cargo.toml'), 'utf8'))?.[1];
 }
 
 await main().catch((error) => {

@@ -1,0 +1,73 @@
+"""Sawtooth's Rust crates as they are published: transaction handlers, SDK, client. `rust/` pins them; the first run builds them."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from network import COMPONENTS, REST, fresh_name
+
+HERE = Path(__file__).resolve().parent
+TARGET = Path(os.environ.get("COCO_SAWTOOTH_RUST_TARGET", HERE.parent / "build" / "sawtooth-rust"))
+BUILD_S = 220
+
+
+def missing():
+    tools = [tool for tool in ("cargo", "pkg-config", "protoc") if shutil.which(tool) is None]
+    if tools:
+        return f"{' and '.join(tools)} missing"
+    found = subprocess.run(["pkg-config", "--exists", "libzmq", "openssl"], check=False).returncode == 0
+    return None if found else "the libraries libzmq and OpenSSL are missing (Debian: libzmq3-dev, libssl-dev)"
+
+
+pytestmark = pytest.mark.skipif(missing() is not None, reason=missing() or "")
+
+
+@pytest.fixture(scope="module")
+def programs():
+    command = ["cargo", "build", "--locked", "--quiet", "--target-dir", str(TARGET)]
+    subprocess.run(command, cwd=HERE / "rust", check=True, timeout=BUILD_S)
+    return TARGET / "debug"
+
+
+@pytest.fixture
+def processors(programs, request):
+    """One of a family beside each node; several of them share the work."""
+    running = [subprocess.Popen([programs / "processor", request.param, url]) for url in COMPONENTS]
+    yield running
+    for process in running:
+        process.kill()
+        process.wait()
+
+
+def client(programs, *arguments):
+    done = subprocess.run([programs / "client", *arguments], capture_output=True, text=True, timeout=90, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+@pytest.mark.parametrize("processors", ["intkey"], indirect=True)
+@pytest.mark.parametrize("node", range(len(COMPONENTS)))
+def test_the_published_intkey_processor_serves_the_published_sdks_client(programs, processors, node):
+    name = fresh_name()
+    lines = client(programs, COMPONENTS[node], "intkey", name, "40")
+    assert lines[:-2] == ["submitted OK"] + ["COMMITTED"] * 41
+    # CBOR: one entry, the name, 41.
+    assert lines[-1] == f"bytes {[0xa1, 0x60 + len(name), *name.encode(), 0x18, 41]}"
+
+
+@pytest.mark.parametrize("processors", ["xo"], indirect=True)
+def test_the_published_xo_processor_referees_a_game(programs, processors):
+    name = fresh_name()
+    lines = client(programs, COMPONENTS[-1], "xo", name)
+    assert lines[:-2] == ["submitted OK"] + ["COMMITTED"] * 6
+    assert lines[-2].startswith(f"state {name},XXXOO----,P1-WIN,")
+
+
+def test_the_published_clients_batches_are_those_that_native_families_take(programs):
+    """Without a processor the node executes both families itself, to the same end."""
+    name = fresh_name()
+    assert client(programs, COMPONENTS[0], "xo", name)[-2].startswith(f"state {name},XXXOO----,P1-WIN,")
+    assert client(programs, COMPONENTS[0], "intkey", name, "3")[-1].endswith(" 4]")
+    assert len(REST) == len(COMPONENTS)
