@@ -3,7 +3,7 @@
 //! One allocation, because a lookup that has compared the key then has the value at hand, and memory holds one reference
 //! count and one rounding by the allocator instead of two.
 
-use std::iter::repeat_n;
+use std::hint::black_box;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -25,12 +25,23 @@ impl Cell {
     pub fn new(key: &[u8], value: Option<&[u8]>) -> Self {
         let key_length = u32::try_from(key.len()).expect("a write set is smaller than 4 GiB");
         let has_value = value.is_some();
-        let value = value.unwrap_or_default();
-        let mut data: Arc<[u8]> = repeat_n(0, key.len() + value.len()).collect();
-        let (key_part, value_part) = Arc::get_mut(&mut data).expect("nobody shares it yet").split_at_mut(key.len());
-        key_part.copy_from_slice(key);
-        value_part.copy_from_slice(value);
+        let data = Arc::from([key, value.unwrap_or_default()].concat());
         Self { data, key_length, has_value }
+    }
+
+    /// This cell with another content of the same length. `None` if somebody shares it.
+    pub fn overwritten(mut self, key: &[u8], value: Option<&[u8]>) -> Option<Self> {
+        let (key_part, value_part) = Arc::get_mut(&mut self.data)?.split_at_mut(key.len());
+        key_part.copy_from_slice(key);
+        value_part.copy_from_slice(value.unwrap_or_default());
+        self.key_length = u32::try_from(key.len()).expect("a write set is smaller than 4 GiB");
+        self.has_value = value.is_some();
+        Some(self)
+    }
+
+    /// Has the processor fetch it from memory.
+    pub fn touch(&self) {
+        black_box((self.data.first().copied(), self.data.last().copied()));
     }
 
     pub fn key(&self) -> &[u8] {

@@ -41,6 +41,11 @@ impl Entry {
         &self.newest
     }
 
+    /// The record that the newest stands above.
+    pub fn last_superseded(&self) -> Option<&Record> {
+        self.older.as_ref().map(|older| &older.last)
+    }
+
     /// The record that a reader at `version` sees: the last one not above it.
     pub fn at(&self, version: Seqno) -> Option<&Record> {
         if self.newest.version <= version {

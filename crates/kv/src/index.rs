@@ -18,7 +18,11 @@ use crate::interval::Interval;
 use crate::leaf::{LEAF_ENTRIES_MAX, Leaf};
 use crate::prune::Write;
 use crate::separator::Separator;
+use crate::spares::Spares;
 
+/// Keys to preload, and then to write or prune under one hold of a map's lock: what they touch fits the first cache, and no
+/// reader waits for a large write set.
+pub(crate) const KEYS_PER_LOCK: usize = 32;
 /// Entries examined under one hold of a map's lock, visible or not.
 const PAGE_EXAMINED_MAX: usize = 1024;
 
@@ -27,6 +31,7 @@ pub(crate) struct Index {
     branches: BTreeMap<Separator, Branch>,
     last_write: Seqno,
     size: Size,
+    spares: Spares,
 }
 
 /// What an index holds.
@@ -53,7 +58,12 @@ impl Index {
     pub fn new() -> Self {
         let leaf = Leaf::new(&[], None, Vec::new());
         let branch = Branch::new(vec![Separator::LEAST], vec![leaf], None);
-        Self { branches: BTreeMap::from([(Separator::LEAST, branch)]), last_write: Seqno::ZERO, size: Size::default() }
+        Self {
+            branches: BTreeMap::from([(Separator::LEAST, branch)]),
+            last_write: Seqno::ZERO,
+            size: Size::default(),
+            spares: Spares::default(),
+        }
     }
 
     pub fn size(&self) -> Size {
@@ -75,9 +85,18 @@ impl Index {
         self.entry(key)?.at(version).filter(|record| record.cell.has_value())
     }
 
+    /// Has the processor fetch what writing or pruning these keys touches, and gives the entries. One key by itself waits for
+    /// memory at every level of the tree; many keys, taken level by level, wait together.
+    pub fn preload(&self, keys: &[&[u8]]) -> Vec<&Entry> {
+        let leaves: Vec<_> = keys.iter().map(|key| self.leaf(key)).collect();
+        let entries: Vec<_> = leaves.iter().zip(keys).filter_map(|(leaf, key)| leaf.candidate(key)).collect();
+        entries.iter().for_each(|entry| entry.newest().cell.touch());
+        entries
+    }
+
     /// Writes the next version of a key. `None`: there was nothing to remove.
     pub fn write(&mut self, key: &[u8], version: Seqno, value: Option<&[u8]>) -> Option<Write> {
-        let leaf = self.leaf_mut(key);
+        let leaf = leaf_mut(&mut self.branches, key);
         let position = leaf.position(key);
         let previous = position.ok().map(|at| leaf.entries()[at].newest());
         let superseded = previous.map(|record| record.version);
@@ -85,25 +104,26 @@ impl Index {
         if value.is_none() && !had_value {
             return None;
         }
-        let cell = Cell::new(key, value);
+        let cell = self.spares.cell(key, value);
+        let length = cell.length();
         match position {
             Ok(at) => {
-                leaf.entry_mut(at).supersede(version, cell.clone());
+                leaf.entry_mut(at).supersede(version, cell);
                 self.size.older += 1;
             }
             Err(at) => {
-                leaf.insert(at, Entry::new(version, cell.clone()));
-                let length = leaf.entries().len();
-                if length > LEAF_ENTRIES_MAX {
-                    self.split(key, at + 1 == length);
+                leaf.insert(at, Entry::new(version, cell));
+                let entries = leaf.entries().len();
+                if entries > LEAF_ENTRIES_MAX {
+                    self.split(key, at + 1 == entries);
                 }
                 self.size.entries += 1;
             }
         }
-        self.size.bytes += cell.length();
+        self.size.bytes += length;
         self.size.keys = self.size.keys + usize::from(value.is_some()) - usize::from(had_value);
         self.last_write = version;
-        Some(Write { cell, superseded })
+        Some(Write { key: Box::from(key), superseded })
     }
 
     /// Makes `value` the only version of a key: for filling a new index.
@@ -116,7 +136,7 @@ impl Index {
 
     /// Takes back what `version`, the newest, wrote to `key`.
     pub fn withdraw(&mut self, key: &[u8], version: Seqno) {
-        let leaf = self.leaf_mut(key);
+        let leaf = leaf_mut(&mut self.branches, key);
         let at = leaf.position(key).expect("an uncommitted write is never pruned");
         let entry = leaf.entry_mut(at);
         if let Some(withdrawn) = entry.withdraw(version) {
@@ -135,13 +155,14 @@ impl Index {
 
     /// Drops this superseded version of `key`, if it is still there.
     pub fn drop_superseded(&mut self, key: &[u8], version: Seqno) {
-        let leaf = self.leaf_mut(key);
+        let leaf = leaf_mut(&mut self.branches, key);
         let Ok(at) = leaf.position(key) else { return };
         let entry = leaf.entry_mut(at);
         let Some(record) = entry.drop_superseded(version) else { return };
         let lone_removal = entry.is_lone_removal();
         self.size.older -= 1;
         self.size.bytes -= record.cell.length();
+        self.spares.keep(record.cell);
         if lone_removal {
             self.remove_entry(key);
         }
@@ -177,19 +198,9 @@ impl Index {
         &branch.leaves()[branch.position(key)]
     }
 
-    fn leaf_mut(&mut self, key: &[u8]) -> &mut Leaf {
-        let branch = self.branch_mut(key);
-        branch.leaf_mut(branch.position(key))
-    }
-
     fn branch(&self, key: &[u8]) -> (&Separator, &Branch) {
         let up_to_key = self.branches.range::<[u8], _>((Unbounded, Included(key)));
         up_to_key.into_iter().next_back().expect("the first branch starts at the empty key")
-    }
-
-    fn branch_mut(&mut self, key: &[u8]) -> &mut Branch {
-        let up_to_key = self.branches.range_mut::<[u8], _>((Unbounded, Included(key)));
-        up_to_key.into_iter().next_back().expect("the first branch starts at the empty key").1
     }
 
     /// The upper bound of the branch that `key` belongs to.
@@ -201,7 +212,7 @@ impl Index {
     fn split(&mut self, key: &[u8], appended: bool) {
         let upper = self.upper_bound(key);
         let upper_bytes = upper.as_ref().map(Separator::as_bytes);
-        let branch = self.branch_mut(key);
+        let branch = branch_mut(&mut self.branches, key);
         // Keys that arrive in order (a restored snapshot, a queue) leave full leaves and branches behind.
         let cut = |length: usize| if appended && upper.is_none() { length - 1 } else { length / 2 };
         let at = branch.position(key);
@@ -214,7 +225,7 @@ impl Index {
 
     fn remove_entry(&mut self, key: &[u8]) {
         let upper = self.upper_bound(key);
-        let branch = self.branch_mut(key);
+        let branch = branch_mut(&mut self.branches, key);
         let at = branch.position(key);
         let leaf = branch.leaf_mut(at);
         let entry = leaf.remove(leaf.position(key).expect("the caller found it there"));
@@ -241,6 +252,16 @@ impl Index {
             self.branches.insert(lower.clone(), last.set_bounds(lower, None));
         }
     }
+}
+
+fn leaf_mut<'a>(branches: &'a mut BTreeMap<Separator, Branch>, key: &[u8]) -> &'a mut Leaf {
+    let branch = branch_mut(branches, key);
+    branch.leaf_mut(branch.position(key))
+}
+
+fn branch_mut<'a>(branches: &'a mut BTreeMap<Separator, Branch>, key: &[u8]) -> &'a mut Branch {
+    let up_to_key = branches.range_mut::<[u8], _>((Unbounded, Included(key)));
+    up_to_key.into_iter().next_back().expect("the first branch starts at the empty key").1
 }
 
 #[cfg(test)]

@@ -32,6 +32,11 @@ impl Leaf {
         }
     }
 
+    /// An entry that a search for `key` compares with it; none if the heads tell that it is absent.
+    pub fn candidate(&self, key: &[u8]) -> Option<&Entry> {
+        self.entries[self.heads.candidates(key)].first()
+    }
+
     pub fn entries(&self) -> &[Entry] {
         &self.entries
     }

@@ -31,6 +31,7 @@ mod read_set;
 mod scan;
 mod separator;
 mod snapshot;
+mod spares;
 mod store;
 mod tx;
 mod tx_scan;

@@ -3,18 +3,17 @@
 //! What a version wrote to a map comes here once it is committed. A snapshot sees the version that a write superseded if it lies
 //! between the two. Then the write waits with the newest such snapshot, because the oldest usually goes first, and is looked
 //! at again when that one is gone. Nothing is ever searched: work is in proportion to what was written. Writes are kept in runs
-//! that share a version, a map and a fate, so that each costs no more than its cell.
+//! that share a version, a map and a fate, so that each costs little more than its key.
 
 use std::collections::BTreeMap;
+use std::iter::from_fn;
 use std::sync::Arc;
 
 use coco_types::Seqno;
 
-use crate::cell::Cell;
+use crate::index::KEYS_PER_LOCK;
 use crate::map::Map;
 
-/// Writes looked at under one hold of a map's lock.
-const WRITES_PER_LOCK: usize = 128;
 /// Writes left by dropped snapshots that one commit looks at, beyond as many as it brings itself: letting go of an old
 /// snapshot must not make one commit long.
 const BACKLOG_WRITES_PER_COMMIT: usize = 2048;
@@ -26,9 +25,9 @@ pub(crate) struct Touched {
     pub writes: Vec<Write>,
 }
 
-/// One of them: the key is in the cell.
+/// One of them. The key is a copy: counting owners of a cell would make the processor wait for the stores that fill it.
 pub(crate) struct Write {
-    pub cell: Cell,
+    pub key: Box<[u8]>,
     /// The version it stands above, if any: that can go once this one is committed.
     pub superseded: Option<Seqno>,
 }
@@ -87,24 +86,34 @@ impl Pruner {
                         let between = |superseded| newest_between(live, superseded, version) == Some(snapshot);
                         write.superseded.is_some_and(between)
                     };
-                    let kept = std::iter::from_fn(|| writes.next_if(shared)).collect();
+                    let kept = from_fn(|| writes.next_if(shared)).collect();
                     let kept = Touched { version, map: Arc::clone(&map), writes: kept };
                     self.kept.entry(snapshot).or_default().push(kept);
                 }
                 None => {
-                    let mut index = map.index.write();
-                    for _ in 0..WRITES_PER_LOCK {
-                        let unseen = |write: &Write| {
-                            let unseen = |superseded| newest_between(live, superseded, version).is_none();
-                            write.superseded.is_some_and(unseen)
-                        };
-                        let Some(write) = writes.next_if(unseen) else { break };
-                        if let Some(superseded) = write.superseded {
-                            index.drop_superseded(write.cell.key(), superseded);
-                        }
-                    }
+                    let unseen = |write: &Write| {
+                        let unseen = |superseded| newest_between(live, superseded, version).is_none();
+                        write.superseded.is_some_and(unseen)
+                    };
+                    let some: Vec<_> = from_fn(|| writes.next_if(unseen)).take(KEYS_PER_LOCK).collect();
+                    drop_superseded(&map, &some);
                 }
             }
+        }
+    }
+}
+
+fn drop_superseded(map: &Map, writes: &[Write]) {
+    let keys: Vec<&[u8]> = writes.iter().map(|write| &*write.key).collect();
+    for entry in map.index.read().preload(&keys) {
+        if let Some(record) = entry.last_superseded() {
+            record.cell.touch();
+        }
+    }
+    let mut index = map.index.write();
+    for write in writes {
+        if let Some(superseded) = write.superseded {
+            index.drop_superseded(&write.key, superseded);
         }
     }
 }

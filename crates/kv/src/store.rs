@@ -12,16 +12,13 @@ use parking_lot::Mutex;
 
 use crate::entry::Entry;
 use crate::error::{Conflict, Error};
-use crate::index::{Index, Size};
+use crate::index::{Index, KEYS_PER_LOCK, Size};
 use crate::interval::Interval;
 use crate::map::{Map, Maps};
 use crate::prune::{Pruner, Touched};
 use crate::read_set::{MapReads, ReadSet, Scanned};
 use crate::snapshot::{Pin, Snapshot};
 use crate::tx::Tx;
-
-/// Keys written under one hold of a map's lock: a large write set must not keep readers waiting.
-const KEYS_PER_LOCK: usize = 128;
 
 /// All maps at every version that somebody can still see. A cheap handle: clones are the same store.
 #[derive(Clone)]
@@ -155,13 +152,19 @@ impl Store {
             let Some(map) = map else { continue };
             let mut touched = Vec::with_capacity(map_writes.len());
             let mut rest = map_writes.iter().peekable();
+            // New keys are not compared with others, so there is less to wait for; they mostly come together.
+            let mut expects_updates = true;
             while rest.peek().is_some() {
+                let some: Vec<_> = rest.by_ref().take(KEYS_PER_LOCK).collect();
+                if expects_updates {
+                    let keys: Vec<&[u8]> = some.iter().map(|(key, _)| &***key).collect();
+                    map.index.read().preload(&keys);
+                }
+                let from = touched.len();
                 // Readers that come in between do not see this version yet.
                 let mut index = map.index.write();
-                for (key, value) in rest.by_ref().take(KEYS_PER_LOCK) {
-                    let Some(written) = index.write(key, version, value.as_deref()) else { continue };
-                    touched.push(written);
-                }
+                touched.extend(some.iter().filter_map(|(key, value)| index.write(key, version, value.as_deref())));
+                expects_updates = touched[from..].iter().any(|write| write.superseded.is_some());
             }
             writer.uncommitted.push_back(Touched { version, map, writes: touched });
         }
@@ -206,7 +209,7 @@ impl Store {
         while let Some(touched) = writer.uncommitted.pop_back() {
             for writes in touched.writes.rchunks(KEYS_PER_LOCK) {
                 let mut index = touched.map.index.write();
-                writes.iter().rev().for_each(|write| index.withdraw(write.cell.key(), touched.version));
+                writes.iter().rev().for_each(|write| index.withdraw(&write.key, touched.version));
             }
         }
         committed
