@@ -21,7 +21,7 @@ use parking_lot::{Mutex, RwLock};
 
 use crate::block::{BlockAttributes, BlockError, Included, NextBaseFee, OpenBlock, SealedBlock};
 use crate::developer::{self, Mining, Settings};
-use crate::execute::CodeCache;
+use crate::execute::{CodeCache, Told};
 use crate::fork::ForkSchedule;
 use crate::network::NetworkConfig;
 use crate::state::{ACCOUNT, META, META_CONFIG, META_HEAD, META_REVERTED, META_SEALED_MS, STORAGE, State, apply_rows};
@@ -278,7 +278,9 @@ impl Chain {
     ) -> Result<T, TransactionError> {
         let mut building = self.building.lock();
         let open = building.open.as_mut().ok_or_else(|| TransactionError::Invalid("no block is open".into()))?;
-        open.execute(state, &self.codes, transaction, context.txid).map(read)
+        let told = || Told { seed: context.random(), now_ms: context.now_ms, txid: Some(context.txid) };
+        let told = self.network.read().config.coco_precompile.then(told);
+        open.execute(state, &self.codes, transaction, context.txid, told).map(read)
     }
 
     /// Seals the open block, if it holds anything.

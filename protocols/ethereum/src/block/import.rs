@@ -45,7 +45,7 @@ pub fn import_block(
     for (index, envelope) in block.body.transactions.iter().enumerate() {
         let refused = |error| ImportError::Transaction { number, index, error };
         let transaction = Transaction::recover(envelope.encoded_2718().into()).map_err(refused)?;
-        open.execute(state, codes, &transaction, TxId::default()).map_err(refused)?;
+        open.execute(state, codes, &transaction, TxId::default(), None).map_err(refused)?;
     }
     let sealed = open.seal(state, codes, 0).map_err(failed)?;
     compare(&block.header, &sealed.header)?;

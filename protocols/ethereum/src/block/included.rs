@@ -4,6 +4,7 @@ use alloy_consensus::{Eip658Value, Receipt, ReceiptEnvelope, ReceiptWithBloom, T
 use alloy_primitives::{Address, Bloom, Log};
 use coco_types::TxId;
 
+use crate::execute::Told;
 use crate::transaction::Transaction;
 
 /// An executed transaction.
@@ -20,6 +21,8 @@ pub struct Included {
     /// Index of its first log in the block.
     pub first_log_index: u64,
     pub logs: Vec<Log>,
+    /// What the Coco precompile told it, if it was asked.
+    pub told: Option<Told>,
 }
 
 impl Included {

@@ -11,7 +11,7 @@ use revm::context::result::ExecutionResult;
 use revm::primitives::hardfork::SpecId;
 
 use super::{BlockAttributes, Included};
-use crate::execute::{self, CodeCache, Environment, Executed, refusal};
+use crate::execute::{self, CodeCache, Environment, Executed, Told, refusal};
 use crate::fork::ForkSchedule;
 use crate::state::{self, CorruptState, State, Undo, apply_rows};
 use crate::transaction::{Transaction, TransactionError};
@@ -97,19 +97,21 @@ impl OpenBlock {
     }
 
     /// Executes a transaction and includes it, successful or not. An error leaves nothing of it in here, and whoever owns
-    /// `state` drops what was written to it by this call.
+    /// `state` drops what was written to it by this call. `told` is what the Coco precompile answers with, if the network has it.
     pub fn execute(
         &mut self,
         state: &mut dyn State,
         codes: &CodeCache,
         transaction: &Transaction,
         txid: TxId,
+        told: Option<Told>,
     ) -> Result<&Included, TransactionError> {
         self.check_room(transaction)?;
+        self.environment.coco = told;
         let environment = self.environment_for(transaction);
-        let executed = execute::transact(state, codes, &environment, transaction.env())
+        let (executed, told) = execute::transact(state, codes, &environment, transaction.env())
             .map_err(|error| refusal(error, &transaction.env(), &environment))?;
-        self.include(state, executed, transaction, txid)
+        self.include(state, executed, transaction, txid, told)
     }
 
     /// Writes what an execution changed, and includes its transaction: for callers that execute in a way of their own.
@@ -119,6 +121,7 @@ impl OpenBlock {
         executed: Executed,
         transaction: &Transaction,
         txid: TxId,
+        told: Option<Told>,
     ) -> Result<&Included, TransactionError> {
         let mut undo = Undo::default();
         let before = state.written_bytes();
@@ -154,6 +157,7 @@ impl OpenBlock {
             cumulative_gas_used: self.header.gas_used,
             first_log_index,
             logs,
+            told,
         });
         Ok(self.included.last().expect("pushed above"))
     }

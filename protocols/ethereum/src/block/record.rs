@@ -1,8 +1,8 @@
 //! A block as the history keeps it: header, transactions with their senders, ledger positions and receipts.
 //!
 //! An RLP list: header, transactions, ommers, withdrawals, time of the seal in milliseconds. A transaction is a list: raw bytes,
-//! finding of admission, view, seqno, status or state root, gas used, cumulative gas, index of its first log, logs. One
-//! transaction can be read without decoding the others. Blooms, hashes and contract addresses follow from the rest.
+//! finding of admission, view, seqno, status or state root, gas used, cumulative gas, index of its first log, logs, and, if it asked the
+//! Coco precompile, that one's seed and time. One transaction can be read without decoding the others. Blooms, hashes and contract addresses follow from the rest.
 
 use alloy_consensus::{Eip658Value, Header};
 use alloy_eips::eip4895::Withdrawals;
@@ -12,6 +12,7 @@ use bytes::Bytes;
 use coco_types::{Seqno, TxId, View};
 
 use super::{BlockAttributes, Included};
+use crate::execute::Told;
 use crate::transaction::Transaction;
 
 /// Fields of a transaction before its logs.
@@ -98,10 +99,10 @@ impl BlockRecord {
             let field = RlpHeader::decode(&mut fields).ok()?;
             fields = fields.get(field.payload_length..)?;
         }
-        if fields == [alloy_rlp::EMPTY_LIST_CODE] {
+        if fields.first() == Some(&alloy_rlp::EMPTY_LIST_CODE) {
             return Some(Vec::new());
         }
-        Vec::<Log>::decode(&mut fields).ok().filter(|_| fields.is_empty())
+        Vec::<Log>::decode(&mut fields).ok()
     }
 
     pub fn ommers(&self) -> Option<Vec<Header>> {
@@ -132,6 +133,7 @@ fn encode_included(included: &Included, out: &mut Vec<u8>) {
     included.cumulative_gas_used.encode(&mut payload);
     included.first_log_index.encode(&mut payload);
     included.logs.encode(&mut payload);
+    payload.extend(included.told.iter().flat_map(Told::encode));
     encode_list(&payload, out);
 }
 
@@ -147,15 +149,18 @@ fn decode_included(entry: &Bytes) -> Option<Included> {
         0xa0 => Eip658Value::PostState(B256::decode(&mut fields).ok()?),
         _ => Eip658Value::Eip658(bool::decode(&mut fields).ok()?),
     };
-    Some(Included {
+    let txid = TxId::new(view, seqno);
+    let included = Included {
         transaction: Transaction::readmit(raw, finding).ok()?,
-        txid: TxId::new(view, seqno),
+        txid,
         status,
         gas_used: u64::decode(&mut fields).ok()?,
         cumulative_gas_used: u64::decode(&mut fields).ok()?,
         first_log_index: u64::decode(&mut fields).ok()?,
-        logs: Vec::<Log>::decode(&mut fields).ok().filter(|_| fields.is_empty())?,
-    })
+        logs: Vec::<Log>::decode(&mut fields).ok()?,
+        told: if fields.is_empty() { None } else { Some(Told::decode(&mut fields, txid)?) },
+    };
+    fields.is_empty().then_some(included)
 }
 
 fn encode_list(payload: &[u8], out: &mut Vec<u8>) {

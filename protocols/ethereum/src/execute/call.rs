@@ -1,12 +1,11 @@
 //! Calls that change nothing, for reads: with a gas cap from the caller and a way to interrupt them.
 
 use revm::context::TxEnv;
-use revm::handler::MainBuilder;
 use revm::inspector::{InspectEvm, Inspector};
 use revm::interpreter::interpreter::EthInterpreter;
 use revm::interpreter::{CallInputs, CallOutcome, InstructionResult, Interpreter};
 
-use super::{CodeCache, Database, Environment, ExecuteError, Executed, context, fenced};
+use super::{CodeCache, Database, Environment, ExecuteError, Executed, evm, fenced};
 use crate::developer::console::Console;
 use crate::state::State;
 
@@ -28,7 +27,7 @@ pub fn call(
     let console = environment.console.then_some(Console);
     let clock = Clock { deadline, until_question: INSTRUCTIONS_PER_QUESTION, expired: false, console };
     fenced(|| {
-        let mut evm = context(state, codes, environment).build_mainnet_with_inspector(clock);
+        let mut evm = evm(state, codes, environment, clock);
         let executed = evm.inspect_tx(tx)?;
         Ok((!evm.inspector.expired).then_some(executed))
     })

@@ -6,6 +6,7 @@ use revm::context::{BlockEnv, CfgEnv};
 use revm::context_interface::block::BlobExcessGasAndPrice;
 use revm::primitives::hardfork::SpecId;
 
+use super::Told;
 use crate::fork::ForkSchedule;
 
 /// Memory that one transaction may address, bytes. Gas bounds it far below in blocks; simulation with much gas needs it.
@@ -18,6 +19,8 @@ pub struct Environment {
     pub block: BlockEnv,
     /// What contracts write to the console is told: for developers.
     pub console: bool,
+    /// What the Coco precompile tells the transaction; `None` where there is no such precompile.
+    pub coco: Option<Told>,
 }
 
 impl Environment {
@@ -43,7 +46,7 @@ impl Environment {
             let blob_gasprice = params.calc_blob_fee(excess_blob_gas);
             block.blob_excess_gas_and_price = Some(BlobExcessGasAndPrice { excess_blob_gas, blob_gasprice });
         }
-        Self { cfg, block, console: false }
+        Self { cfg, block, console: false, coco: None }
     }
 
     pub fn spec(&self) -> SpecId {

@@ -5,9 +5,11 @@
 //! own tables of instructions, prices and precompiles, which are static.
 
 mod call;
+mod coco;
 mod code_cache;
 mod database;
 mod environment;
+mod precompiles;
 mod refusal;
 
 #[cfg(test)]
@@ -15,18 +17,22 @@ mod tests;
 
 use alloy_primitives::{Address, Bytes};
 use revm::context::result::{EVMError, ExecResultAndState, ExecutionResult, InvalidTransaction};
-use revm::context::{Context, TxEnv};
-use revm::handler::{ExecuteEvm, MainBuilder, MainContext, SystemCallEvm};
+use revm::context::{Context, Evm, TxEnv};
+use revm::handler::instructions::EthInstructions;
+use revm::handler::{EthFrame, ExecuteEvm, MainBuilder, MainContext, MainnetContext, SystemCallEvm};
 use revm::inspector::InspectEvm;
+use revm::interpreter::interpreter::EthInterpreter;
 use revm::state::EvmState;
 
 use crate::developer::console::Console;
 use crate::state::{CorruptState, State};
 
 pub use call::{Deadline, call};
+pub use coco::{COCO, Coco, Told};
 pub use code_cache::CodeCache;
 pub use database::Database;
 pub use environment::Environment;
+pub use precompiles::NetworkPrecompiles;
 pub(crate) use refusal::refusal;
 
 /// A result, and the changes that lead to it.
@@ -35,17 +41,25 @@ pub type Executed = ExecResultAndState<ExecutionResult, EvmState>;
 /// The transaction is invalid, or the state is broken.
 pub type ExecuteError = EVMError<CorruptState, InvalidTransaction>;
 
-/// Executes a transaction without writing anything.
+/// Executes a transaction without writing anything; also gives what the Coco precompile told it, if it was asked.
 pub fn transact(
     state: &mut dyn State,
     codes: &CodeCache,
     environment: &Environment,
     tx: TxEnv,
-) -> Result<Executed, ExecuteError> {
+) -> Result<(Executed, Option<Told>), ExecuteError> {
     if environment.console {
-        return fenced(|| context(state, codes, environment).build_mainnet_with_inspector(Console).inspect_tx(tx));
+        return fenced(|| {
+            let mut evm = evm(state, codes, environment, Console);
+            let executed = evm.inspect_tx(tx)?;
+            Ok((executed, evm.precompiles.coco.as_ref().and_then(Coco::told)))
+        });
     }
-    fenced(|| context(state, codes, environment).build_mainnet().transact(tx))
+    fenced(|| {
+        let mut evm = evm(state, codes, environment, ());
+        let executed = evm.transact(tx)?;
+        Ok((executed, evm.precompiles.coco.as_ref().and_then(Coco::told)))
+    })
 }
 
 /// Guest code must not take the node down with it: a panic inside the EVM refuses the transaction. Execution writes nothing, so
@@ -68,12 +82,31 @@ pub fn system_call(
     Ok(executed)
 }
 
-/// The EVM's context over `state`, for callers that bring an inspector.
-pub fn context<'a>(
+/// The EVM of a network over a state.
+pub type NetworkEvm<'a, I> = Evm<
+    MainnetContext<Database<'a>>,
+    I,
+    EthInstructions<EthInterpreter, MainnetContext<Database<'a>>>,
+    NetworkPrecompiles,
+    EthFrame<EthInterpreter>,
+>;
+
+/// The EVM over `state`, for callers that bring an inspector.
+pub fn evm<'a, I>(
     state: &'a mut dyn State,
     codes: &'a CodeCache,
     environment: &Environment,
-) -> revm::handler::MainnetContext<Database<'a>> {
+    inspector: I,
+) -> NetworkEvm<'a, I> {
+    let precompiles = NetworkPrecompiles::new(environment.spec(), environment.coco);
+    context(state, codes, environment).build_mainnet_with_inspector(inspector).with_precompiles(precompiles)
+}
+
+fn context<'a>(
+    state: &'a mut dyn State,
+    codes: &'a CodeCache,
+    environment: &Environment,
+) -> MainnetContext<Database<'a>> {
     Context::mainnet()
         .with_db(Database::new(state, codes))
         .with_cfg(environment.cfg.clone())

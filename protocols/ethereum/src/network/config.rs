@@ -46,6 +46,8 @@ pub struct NetworkConfig {
     /// when the network is founded, in one ledger transaction.
     #[serde(skip_serializing_if = "has_no_bytes")]
     pub chain: Bytes,
+    /// Contracts can ask the Coco precompile. Another network's blocks know nothing of it: with `chain` it is off.
+    pub coco_precompile: bool,
     /// No blocks are made: what is submitted stays in the pool.
     pub frozen: bool,
     /// For development: funded accounts, and a timestamp that grows with each block, as test tools expect.
@@ -77,6 +79,7 @@ impl Default for NetworkConfig {
             allow_unprotected: false,
             allow_blobs: false,
             chain: Bytes::new(),
+            coco_precompile: true,
             frozen: false,
             dev: false,
         }
@@ -107,6 +110,7 @@ impl NetworkConfig {
             config.allow_unprotected = true;
             config.add_dev_accounts();
         }
+        config.coco_precompile &= config.chain.is_empty();
         config.check()?;
         Ok(config)
     }

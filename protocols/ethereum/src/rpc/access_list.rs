@@ -7,7 +7,7 @@ use alloy_primitives::{Address, B256, TxKind};
 use revm::bytecode::opcode;
 use revm::context::TxEnv;
 use revm::context::result::{ExecutionResult, InvalidTransaction};
-use revm::handler::{MainBuilder, MainnetContext};
+use revm::handler::MainnetContext;
 use revm::inspector::{InspectEvm, Inspector};
 use revm::interpreter::interpreter::EthInterpreter;
 use revm::interpreter::interpreter_types::{InputsTr, Jumps};
@@ -18,7 +18,7 @@ use super::call::Deadline;
 use super::error::RpcError;
 use super::limits::READ_MS_MAX;
 use super::simulation::Simulation;
-use crate::execute::{Database, ExecuteError, context};
+use crate::execute::{Database, ExecuteError, evm};
 
 /// Executes `tx` and lists what it touched beyond what is warm anyway: sender, recipient, coinbase and precompiles are listed
 /// only for their slots.
@@ -32,8 +32,7 @@ pub fn access_list(simulation: &mut Simulation, tx: TxEnv) -> Result<(ExecutionR
     let mut warm: BTreeSet<Address> = precompiles.addresses().copied().collect();
     warm.extend([tx.caller, recipient, simulation.environment.block.beneficiary]);
     let touched = Touched { deadline: simulation.deadline.clone(), steps: 0, expired: false, slots: BTreeMap::new() };
-    let mut evm = context(&mut simulation.overlay, &simulation.codes, &simulation.environment)
-        .build_mainnet_with_inspector(touched);
+    let mut evm = evm(&mut simulation.overlay, &simulation.codes, &simulation.environment, touched);
     let executed = evm.inspect_tx(tx.clone());
     let Touched { expired, mut slots, .. } = evm.inspector;
     if expired {

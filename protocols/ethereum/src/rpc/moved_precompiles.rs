@@ -5,16 +5,17 @@ use std::collections::BTreeMap;
 use alloy_primitives::Address;
 use alloy_primitives::map::AddressSet;
 use revm::context_interface::{Cfg, ContextTr};
-use revm::handler::{EthPrecompiles, PrecompileProvider};
+use revm::handler::PrecompileProvider;
 use revm::interpreter::{CallInputs, InterpreterResult};
 use revm::primitives::hardfork::SpecId;
 
 use super::error::RpcError;
+use crate::execute::{COCO, Coco, NetworkPrecompiles, Told};
 
 /// The precompiles of one simulated block.
 #[derive(Clone)]
 pub struct MovedPrecompiles {
-    usual: EthPrecompiles,
+    usual: NetworkPrecompiles,
     /// Where they were moved to, and from.
     moved: BTreeMap<Address, Address>,
     /// Every address that has one now.
@@ -22,14 +23,23 @@ pub struct MovedPrecompiles {
 }
 
 impl MovedPrecompiles {
-    pub fn new(spec: SpecId) -> Self {
-        let usual = EthPrecompiles::new(spec);
-        Self { addresses: usual.warm_addresses().clone(), usual, moved: BTreeMap::new() }
+    pub fn new(spec: SpecId, told: Option<Told>) -> Self {
+        let usual = NetworkPrecompiles::new(spec, told);
+        let mut addresses = usual.usual_addresses().clone();
+        addresses.extend(usual.coco.as_ref().map(|_| COCO));
+        Self { addresses, usual, moved: BTreeMap::new() }
+    }
+
+    /// The same for one transaction.
+    pub fn telling(&self, told: Option<Told>) -> Self {
+        let mut precompiles = self.clone();
+        precompiles.usual.coco = told.map(Coco::new);
+        precompiles
     }
 
     /// An account is overridden: a precompile in its place is gone, or moves to `destination`.
     pub fn override_account(&mut self, address: &Address, destination: Option<Address>) -> Result<(), RpcError> {
-        let was_precompile = self.usual.contains(address) && self.addresses.remove(address);
+        let was_precompile = self.usual.has(address) && self.addresses.remove(address);
         let Some(destination) = destination else { return Ok(()) };
         if !was_precompile {
             return Err(RpcError::server(format!("account {address} is not a precompile")));
@@ -67,7 +77,7 @@ impl<C: ContextTr<Cfg: Cfg<Spec = SpecId>>> PrecompileProvider<C> for MovedPreco
 
     /// Those of the rules: where one was moved to stays cold, as other clients have it.
     fn warm_addresses(&self) -> &AddressSet {
-        self.usual.warm_addresses()
+        self.usual.usual_addresses()
     }
 
     fn contains(&self, address: &Address) -> bool {

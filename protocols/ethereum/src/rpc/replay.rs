@@ -58,6 +58,7 @@ impl<'a> Replay<'a> {
         for (index, included) in self.block.included.iter().enumerate() {
             deadline.check()?;
             let transaction = &included.transaction;
+            self.open.environment_mut().coco = included.told;
             if wanted(index) {
                 let environment = self.open.environment_for(transaction).into_owned();
                 let mut subject = Subject {
@@ -73,7 +74,8 @@ impl<'a> Replay<'a> {
             if index == last {
                 break;
             }
-            self.open.execute(&mut self.overlay, &codes, transaction, included.txid).map_err(RpcError::internal)?;
+            let executed = self.open.execute(&mut self.overlay, &codes, transaction, included.txid, included.told);
+            executed.map_err(RpcError::internal)?;
         }
         Ok(told)
     }

@@ -14,7 +14,7 @@ use super::error::RpcError;
 use super::limits::{CALL_GAS_MAX, CODE_OVERRIDE_BYTES_MAX, READ_MS_MAX, SLOTS_MAX};
 use super::values::{BlockParam, Hex};
 use crate::developer::Settings;
-use crate::execute::{CodeCache, Environment, ExecuteError, call as execute_call, refusal};
+use crate::execute::{CodeCache, Environment, ExecuteError, Told, call as execute_call, refusal};
 use crate::state::{ACCOUNT, Account, Overlay, ReadState, STORAGE, State, Undo, set_account, set_code, set_slot};
 
 /// A block's state and rules, ready to try transactions on.
@@ -47,6 +47,7 @@ impl Simulation {
         if is_next {
             make_next(call, &mut environment, &header);
         }
+        environment.coco = simulated(call);
         let cfg = &mut environment.cfg;
         cfg.disable_nonce_check = true;
         cfg.disable_eip3607 = true;
@@ -217,6 +218,15 @@ pub fn override_account(
         set_slot(state_of, address, slot.into(), value.into(), undo);
     }
     Ok(())
+}
+
+/// What the Coco precompile tells a simulation: randomness that nothing else comes of.
+pub fn simulated(call: &Call<'_>) -> Option<Told> {
+    call.server.ledger.network().config.coco_precompile.then(|| {
+        let mut seed = [0; 32];
+        (call.server.options.random)(&mut seed);
+        Told { seed, now_ms: call.server.handle.now_ms(), txid: None }
+    })
 }
 
 pub fn read_account(overlay: &Overlay, address: &Address) -> Result<Account, RpcError> {

@@ -119,7 +119,7 @@ fn built(server: &Arc<Server>, caller: &Caller, wanted: Wanted, transactions: &[
         deadline.check()?;
         // A failed attempt may have written to the overlay, but only what its sender's next attempt would write again.
         let mut attempt = overlay.clone();
-        match open.execute(&mut attempt, codes, transaction, TxId::default()) {
+        match open.execute(&mut attempt, codes, transaction, TxId::default(), None) {
             Ok(_) => overlay = attempt,
             Err(error) if named => return Err(RpcError::server(format!("transaction {index}: {error}"))),
             Err(_) => {}

@@ -3,7 +3,7 @@
 use alloy_primitives::{Address, B256, Log, U256, address, b256};
 use revm::context::TxEnv;
 use revm::context_interface::{ContextTr, JournalTr};
-use revm::handler::{MainBuilder, MainnetContext};
+use revm::handler::MainnetContext;
 use revm::inspector::{InspectEvm, Inspector};
 use revm::interpreter::interpreter::EthInterpreter;
 use revm::interpreter::{CallInputs, CallOutcome, CreateInputs, CreateOutcome, InstructionResult, Interpreter};
@@ -11,7 +11,7 @@ use revm::interpreter::{CallInputs, CallOutcome, CreateInputs, CreateOutcome, In
 use super::call::Deadline;
 use super::error::RpcError;
 use super::moved_precompiles::MovedPrecompiles;
-use crate::execute::{CodeCache, Database, Environment, ExecuteError, Executed, context};
+use crate::execute::{CodeCache, Database, Environment, ExecuteError, Executed, evm};
 use crate::state::State;
 
 /// The address that value transfers seem to be logged by.
@@ -45,8 +45,7 @@ pub fn run(
     watch: Transfers,
 ) -> Result<Watched, RpcError> {
     watch.deadline.check()?;
-    let evm = context(state, codes, environment).build_mainnet_with_inspector(watch);
-    let mut evm = evm.with_precompiles(precompiles);
+    let mut evm = evm(state, codes, environment, watch).with_precompiles(precompiles);
     let executed = evm.inspect_tx(tx).map_err(Some);
     let Transfers { expired, logs, .. } = evm.inspector;
     Ok((if expired { Err(None) } else { executed }, logs))

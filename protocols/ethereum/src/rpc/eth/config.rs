@@ -8,6 +8,8 @@ use alloy_primitives::{Address, B256};
 use revm::precompile::{PrecompileSpecId, Precompiles};
 use revm::primitives::hardfork::SpecId;
 
+use crate::chain::Network;
+use crate::execute::COCO;
 use crate::fork::ForkSchedule;
 use crate::rpc::call::{Call, Method};
 use crate::rpc::error::RpcError;
@@ -27,7 +29,7 @@ fn config(call: &Call<'_>, _: &Params<'_>) -> Answer {
     let (active, scheduled): (Vec<u64>, Vec<u64>) = times.iter().partition(|time| **time <= head.timestamp);
     let genesis_hash = genesis.hash_slow();
     let push = |object: &mut Object<'_>, name: &str, time: Option<&u64>| match time {
-        Some(time) => object.object(name, |object| fork(object, schedule, genesis_hash, genesis.timestamp, *time)),
+        Some(time) => object.object(name, |object| fork(object, &network, genesis_hash, genesis.timestamp, *time)),
         None => object.null(name),
     };
     Ok(Json::object(|object| {
@@ -37,7 +39,8 @@ fn config(call: &Call<'_>, _: &Params<'_>) -> Answer {
     }))
 }
 
-fn fork(object: &mut Object<'_>, schedule: &ForkSchedule, genesis_hash: B256, genesis_time: u64, time: u64) {
+fn fork(object: &mut Object<'_>, network: &Network, genesis_hash: B256, genesis_time: u64, time: u64) {
+    let schedule = &network.schedule;
     // Forks by time come after all forks by number.
     let spec = schedule.spec(u64::MAX, time);
     object.field("activationTime").push_str(&time.to_string());
@@ -57,7 +60,8 @@ fn fork(object: &mut Object<'_>, schedule: &ForkSchedule, genesis_hash: B256, ge
             let precompile = precompiles.get(address)?;
             Some((precompile.id().name().to_owned(), *address))
         });
-        for (name, address) in named.collect::<BTreeMap<String, Address>>() {
+        let own = network.config.coco_precompile.then(|| ("COCO".to_owned(), COCO));
+        for (name, address) in named.chain(own).collect::<BTreeMap<String, Address>>() {
             object.address(&name, &address);
         }
     });

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use super::proofs::trie_at;
 use crate::block::{BlockAttributes, Included, OpenBlock};
 use crate::chain::Network;
-use crate::execute::{CodeCache, Environment, ExecuteError, refusal};
+use crate::execute::{CodeCache, Environment, ExecuteError, Told, refusal};
 use crate::rpc::call::{Call, Deadline, Method};
 use crate::rpc::call_request::{BlockOverrides, CallRequest, StateOverrides};
 use crate::rpc::committed::{BlockHead, CommittedBlock};
@@ -23,7 +23,7 @@ use crate::rpc::limits::{CALL_GAS_MAX, READ_MS_MAX, RESPONSE_BYTES_MAX, SIMULATE
 use crate::rpc::moved_precompiles::MovedPrecompiles;
 use crate::rpc::params::Params;
 use crate::rpc::reply::Answer;
-use crate::rpc::simulation::{halted, override_account, read_account, reverted};
+use crate::rpc::simulation::{halted, override_account, read_account, reverted, simulated};
 use crate::rpc::transfers::{Transfers, run};
 use crate::rpc::values::{BlockParam, Hex};
 use crate::state::{ACCOUNT, Account, Overlay, ReadState, STORAGE, Undo, apply_rows, set_account};
@@ -86,6 +86,7 @@ fn simulate(call: &Call<'_>, params: &Params<'_>) -> Answer {
         trace_transfers: request.trace_transfers,
         full: request.return_full_transactions,
         out: String::from("["),
+        told: simulated(call),
     };
     for block in request.block_state_calls {
         simulated.fill_up_to(&block)?;
@@ -112,6 +113,8 @@ struct Simulated {
     trace_transfers: bool,
     full: bool,
     out: String,
+    /// What the Coco precompile tells the next transaction.
+    told: Option<Told>,
 }
 
 /// What became of one call.
@@ -187,7 +190,7 @@ impl Simulated {
     /// Overridden accounts are part of the block's state root, as if the parent had left them so.
     fn override_state(&mut self, overrides: StateOverrides, timestamp: u64) -> Result<MovedPrecompiles, RpcError> {
         let spec = self.network.schedule.spec(self.parent.number + 1, timestamp);
-        let mut precompiles = MovedPrecompiles::new(spec);
+        let mut precompiles = MovedPrecompiles::new(spec, self.told);
         let mut undo = Undo::default();
         for (Hex(address), account) in overrides {
             precompiles.override_account(&address, account.move_precompile_to_address.map(|Hex(to)| to))?;
@@ -225,7 +228,12 @@ impl Simulated {
         let watch = Transfers::new(self.trace_transfers, deadline);
         let worn = self.with_worn_nonce(&transaction.sender)?;
         let begun = TxEnv { nonce: if worn.is_some() { 0 } else { tx.nonce }, ..tx.clone() };
-        let (executed, logs) = run(&mut self.overlay, &self.codes, &environment, begun, precompiles.clone(), watch)?;
+        // Each transaction has randomness of its own.
+        if let Some(told) = &mut self.told {
+            told.seed = coco_crypto::sha256(&told.seed).0;
+        }
+        let precompiles = precompiles.telling(self.told);
+        let (executed, logs) = run(&mut self.overlay, &self.codes, &environment, begun, precompiles, watch)?;
         let mut executed = executed.map_err(|error| refused(error, &tx, &environment))?;
         if let Some(account) = worn {
             set_account(&mut self.overlay, &transaction.sender, &account, &mut Undo::default());
@@ -233,7 +241,7 @@ impl Simulated {
         }
         let result = executed.result.clone();
         self.gas = self.gas.saturating_sub(result.tx_gas_used());
-        open.include(&mut self.overlay, executed, &transaction, TxId::default())
+        open.include(&mut self.overlay, executed, &transaction, TxId::default(), None)
             .map_err(|error| RpcError::server(error.to_string()))?;
         Ok(Outcome { result, logs })
     }

@@ -7,6 +7,7 @@ mod developer;
 mod explorer;
 mod flow;
 mod history;
+mod precompile;
 mod push;
 mod recorded;
 mod simulate;

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use alloy_consensus::transaction::TransactionInfo;
 use revm::context::TxEnv;
 use revm::context::result::ExecutionResult;
-use revm::handler::{MainBuilder, MainnetContext};
+use revm::handler::MainnetContext;
 use revm::inspector::{InspectEvm, Inspector};
 use revm::interpreter::interpreter::EthInterpreter;
 use revm::interpreter::{CallInputs, CallOutcome, CreateInputs, CreateOutcome, InstructionResult, Interpreter};
@@ -23,7 +23,7 @@ use super::call::Deadline;
 use super::error::RpcError;
 use super::json::Json;
 use super::limits::{RESPONSE_BYTES_MAX, TRACE_MS_MAX};
-use crate::execute::{CodeCache, Database, Environment, ExecuteError, context, refusal};
+use crate::execute::{CodeCache, Database, Environment, ExecuteError, evm, refusal};
 use crate::state::Overlay;
 use calls::Calls;
 use steps::Steps;
@@ -146,7 +146,7 @@ fn options<T: DeserializeOwned>(config: &Value) -> Result<T, RpcError> {
 
 fn told(subject: &mut Subject<'_>, config: &TraceConfig) -> Result<Json, RpcError> {
     let traced = Traced { tracer: Tracer::new(config)?, deadline: subject.deadline.clone(), steps: 0, stopped: None };
-    let mut evm = context(subject.state, subject.codes, subject.environment).build_mainnet_with_inspector(traced);
+    let mut evm = evm(subject.state, subject.codes, subject.environment, traced);
     let executed = evm.inspect_tx(subject.tx.clone());
     let Traced { tracer, stopped, .. } = evm.inspector;
     match (stopped, executed) {

@@ -9,7 +9,6 @@ use alloy_rpc_types_trace::parity::{LocalizedTransactionTrace, TraceResults, Tra
 use revm::DatabaseRef;
 use revm::bytecode::Bytecode;
 use revm::context::result::ExecutionResult;
-use revm::handler::MainBuilder;
 use revm::inspector::{InspectEvm, Inspector};
 use revm::interpreter::interpreter::EthInterpreter;
 use revm::interpreter::{CallInputs, CallOutcome, CreateInputs, CreateOutcome, InstructionResult, Interpreter};
@@ -19,7 +18,7 @@ use revm_inspectors::tracing::{FourByteInspector, TraceLimits, TracingInspector,
 use serde::Serialize;
 
 use super::{STEPS_PER_CHECK, Stopped, Subject, TraceContext};
-use crate::execute::{CodeCache, Executed, context};
+use crate::execute::{CodeCache, Executed, evm};
 use crate::rpc::call::Deadline;
 use crate::rpc::error::RpcError;
 use crate::rpc::json::Json;
@@ -97,7 +96,7 @@ where
 {
     let deadline = subject.deadline.clone();
     let bounded = Bounded { inner, deadline, steps: 0, step_bytes, bytes: 0, stopped: None };
-    let mut evm = context(subject.state, subject.codes, subject.environment).build_mainnet_with_inspector(bounded);
+    let mut evm = evm(subject.state, subject.codes, subject.environment, bounded);
     let executed = evm.inspect_tx(subject.tx.clone());
     let Bounded { inner, stopped, .. } = evm.inspector;
     match stopped {
