@@ -82,7 +82,7 @@ pub fn verify_folder(
     progress: &mut dyn FnMut(Progress<'_>),
 ) -> Result<FolderReport, Damage> {
     let mut audit = Audit::new(options);
-    let chunks = audit.begin(disk.as_ref()).map_err(|source| audit.damage("", 0, source))?;
+    let chunks = audit.begin(disk.as_ref()).map_err(|source| audit.damage_found(source))?;
     let mut total = Progress { file: "", txid: TxId::default(), bytes_done: 0, bytes_total: 0 };
     total.bytes_total = chunks.iter().map(|chunk| chunk.file_bytes).sum();
     for (at, chunk) in chunks.iter().enumerate() {
@@ -165,6 +165,16 @@ impl<'a> Audit<'a> {
 
     fn damage(&self, file: &str, offset: u64, source: Error) -> Damage {
         Damage { file: file.to_owned(), offset, after: self.last, source: Box::new(source) }
+    }
+
+    /// Before any entry was looked at: the error says where.
+    fn damage_found(&self, source: Error) -> Damage {
+        let (file, offset) = match &source {
+            Error::Damaged { file, offset, .. } => (file.clone(), *offset),
+            Error::Disk { file, .. } => (file.clone(), 0),
+            _ => Default::default(),
+        };
+        self.damage(&file, offset, source)
     }
 
     fn service(&self) -> Option<&Certificate> {

@@ -3,9 +3,9 @@
 mod fixture;
 
 use bytes::Bytes;
-use coco_crypto::SymmetricKey;
+use coco_crypto::{Crypto, SeededCrypto, SymmetricKey};
 use coco_disk::{Disk, MemoryDisk};
-use coco_ledger::tables::{NODES_INFO, SERVICE_INFO};
+use coco_ledger::tables::{NODES_INFO, SERVICE_INFO, SIGNATURES};
 use coco_ledger::{Damage, EntryKeys, Error, FolderReport, VerifyOptions, transactions, verify_folder};
 use coco_types::{Digest, Seqno, WriteSet};
 use fixture::Service;
@@ -96,6 +96,52 @@ fn every_flipped_byte_of_every_chunk_is_found() {
         }
     }
     verify(&service.disk, &options).unwrap();
+}
+
+/// The last signature is covered by no other: some of its own bytes only whoever has the secrets can tell from others.
+#[test]
+fn a_thousand_bits_flipped_at_random_places_are_each_found_and_named_no_later_than_at_the_next_signature() {
+    let mut service = Service::new(5);
+    (0..24).for_each(|batch| drop(service.batch_of(batch % 5 + 1, batch % 8 == 7)));
+    service.batch_of(2, false);
+    service.commit();
+    let chunks = service.chunk_bytes();
+    assert_eq!(chunks.len(), 4);
+    let entries: Vec<_> = transactions(service.folder(), EntryKeys::new()).unwrap().map(Result::unwrap).collect();
+    let with_secrets = VerifyOptions { keys: service.keys.clone(), ..VerifyOptions::default() };
+    let mut random = Random(SeededCrypto::new(9));
+    for _ in 0..1_000 {
+        let (name, bytes) = &chunks[random.below(chunks.len())];
+        let (offset, mask) = (random.below(bytes.len()) as u64, 1 << random.below(8));
+        let hit = entries.iter().position(|entry| {
+            entry.file == *name && (entry.offset..entry.offset + entry.entry_bytes as u64).contains(&offset)
+        });
+        let in_last = hit == Some(entries.len() - 1);
+        let options = if in_last { &with_secrets } else { &VerifyOptions::default() };
+        service.disk.flip(name, offset, mask).unwrap();
+        let damage = verify(&service.disk, options).unwrap_err();
+        service.disk.flip(name, offset, mask).unwrap();
+        let Some(hit) = hit else {
+            assert_eq!(damage.file, *name, "byte {offset}, of a header or a position table");
+            continue;
+        };
+        let covering = entries[hit + 1..].iter().find(|entry| entry.public.map(&SIGNATURES).is_some());
+        let covering = covering.unwrap_or(&entries[hit]);
+        assert!([name, &covering.file].contains(&&damage.file), "{name}, byte {offset}: {damage}");
+        let named = entries[hit].txid.seqno.0 - 1..covering.txid.seqno.0;
+        assert!(named.contains(&damage.after.seqno.0), "{name}, byte {offset}, in {named:?}: {damage}");
+    }
+    verify(&service.disk, &VerifyOptions::default()).unwrap();
+}
+
+struct Random(SeededCrypto);
+
+impl Random {
+    fn below(&mut self, bound: usize) -> usize {
+        let mut bytes = [0; 4];
+        self.0.fill(&mut bytes);
+        u32::from_le_bytes(bytes) as usize % bound
+    }
 }
 
 #[test]

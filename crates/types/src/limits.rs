@@ -67,6 +67,8 @@ pub const REQUEST_BODY_BYTES_MAX: usize = 1 << 20;
 pub const RPC_BATCH_BYTES_MAX: usize = 16 << 20;
 /// Connections a listener; idle ones are evicted first. *Configurable.*
 pub const CONNECTIONS_MAX: usize = 16_000;
+/// Descriptors that a process keeps for its own files and its channels; its listeners share the rest of what the system gives it.
+pub const DESCRIPTORS_RESERVED: usize = 256;
 /// Until a request's head is complete, milliseconds.
 pub const REQUEST_HEAD_TIMEOUT_MS: u64 = 10_000;
 /// A connection without a request, milliseconds, before it may be evicted.

@@ -23,7 +23,7 @@ use crate::identity::{Identity, ServiceSecrets};
 use crate::join::{self, JoinAnswer};
 use crate::known::{Known, KnownNode};
 use crate::shell::NodeError;
-use crate::shell::https::HttpsClient;
+use crate::shell::https::{HttpsClient, HttpsError};
 
 /// What a node starts with.
 pub struct Entrance {
@@ -128,7 +128,7 @@ pub fn swap(config: &NodeConfig, before: &Entrance, targets: &[std::net::SocketA
                 let secrets = Secrets { sealing: before.sealing.clone(), history: before.history_secret.clone() };
                 return joined(config, node_key, answer, secrets, before.known.resume);
             }
-            Err(error) => last_error = error,
+            Err(refused) => last_error = refused.why,
         }
     }
     Err(NodeError::Join(last_error))
@@ -275,7 +275,26 @@ pub fn read_genesis(path: &Path) -> Result<Genesis, NodeError> {
     serde_json::from_str(&read(path)?).map_err(|error| NodeError::Genesis(format!("{}: {error}", path.display())))
 }
 
-/// Tries the targets in turn until one admits this node, or refuses it for good.
+/// Why a target did not admit this node.
+struct Refused {
+    why: String,
+    /// Asking it again would not help.
+    for_good: bool,
+}
+
+impl Refused {
+    fn for_now(error: impl ToString) -> Self {
+        Self { why: error.to_string(), for_good: false }
+    }
+}
+
+impl From<HttpsError> for Refused {
+    fn from(error: HttpsError) -> Self {
+        Self { why: error.to_string(), for_good: matches!(error, HttpsError::OtherService { .. }) }
+    }
+}
+
+/// Tries the targets in turn until one admits this node, or all refuse it for good.
 fn join_one_of(
     config: &NodeConfig,
     targets: &[std::net::SocketAddr],
@@ -290,6 +309,7 @@ fn join_one_of(
         if attempt > 0 {
             std::thread::sleep(JOIN_PAUSE);
         }
+        let mut for_good = !targets.is_empty();
         for target in targets {
             match approved.map_or(Ok(true), |digest| is_constitution(&client, *target, digest)) {
                 Ok(true) => {}
@@ -298,27 +318,31 @@ fn join_one_of(
                         "the network has another constitution than the one approved".to_owned(),
                     ));
                 }
-                Err(error) => {
-                    last_error = error;
+                Err(refused) => {
+                    for_good &= refused.for_good;
+                    last_error = refused.why;
                     continue;
                 }
             }
             match try_join(config, &client, *target, service, source.as_ref(), None) {
                 Ok((node_key, answer)) => return joined(config, node_key, answer, secrets, ResumePolicy::default()),
-                Err(error) => {
-                    tracing::debug!(%target, %error, "join");
-                    last_error = error;
+                Err(refused) => {
+                    tracing::debug!(%target, error = refused.why, "join");
+                    for_good &= refused.for_good;
+                    last_error = refused.why;
                 }
             }
+        }
+        if for_good {
+            break;
         }
     }
     Err(NodeError::Join(last_error))
 }
 
 /// Whether the network is governed as whoever runs this node has approved. Asked before anything of the network is taken in.
-fn is_constitution(client: &HttpsClient, target: std::net::SocketAddr, approved: &str) -> Result<bool, String> {
-    let text = client.get(target, "/gov/service/constitution?api-version=2024-07-01");
-    let text = text.map_err(|error| error.to_string())?;
+fn is_constitution(client: &HttpsClient, target: std::net::SocketAddr, approved: &str) -> Result<bool, Refused> {
+    let text = client.get(target, "/gov/service/constitution?api-version=2024-07-01")?;
     Ok(sha256(&text).to_string() == approved.to_ascii_lowercase())
 }
 
@@ -329,18 +353,18 @@ fn try_join(
     service: &Certificate,
     source: &dyn EvidenceSource,
     swaps: Option<NodeId>,
-) -> Result<(SigningKey, JoinAnswer), String> {
-    let challenge = client.post(target, "/node/join:challenge", b"{}").map_err(|error| error.to_string())?;
-    let nonce = serde_json::from_slice::<join::Challenge>(&challenge).map_err(|error| error.to_string())?.nonce;
+) -> Result<(SigningKey, JoinAnswer), Refused> {
+    let challenge = client.post(target, "/node/join:challenge", b"{}")?;
+    let nonce = serde_json::from_slice::<join::Challenge>(&challenge).map_err(Refused::for_now)?.nonce;
     let node_key = SigningKey::generate(&SystemCrypto, Curve::P256);
     let exchange = ExchangeKey::generate(&SystemCrypto);
     let place = join::Place { index: config.index, addresses: addresses(config), swaps, role: config.role };
     let request =
         join::request(source, &node_key, &exchange, service.public_key(), place, config_digest(config), nonce)
-            .map_err(|error| error.to_string())?;
-    let body = serde_json::to_vec(&request).map_err(|error| error.to_string())?;
-    let answer = client.post(target, "/node/join", &body).map_err(|error| error.to_string())?;
-    let answer = join::open_answer(&exchange, &answer).map_err(|error| error.to_string())?;
+            .map_err(Refused::for_now)?;
+    let body = serde_json::to_vec(&request).map_err(Refused::for_now)?;
+    let answer = client.post(target, "/node/join", &body)?;
+    let answer = join::open_answer(&exchange, &answer).map_err(Refused::for_now)?;
     Ok((node_key, answer))
 }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use coco_crypto::Certificate;
 use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use rustls::{CertificateError, ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
 const TIMEOUT: Duration = Duration::from_secs(20);
 const ANSWER_BYTES_MAX: u64 = 1 << 20;
@@ -18,6 +18,8 @@ const ANSWER_BYTES_MAX: u64 = 1 << 20;
 pub enum HttpsError {
     #[error("{address}: {source}")]
     Unreachable { address: SocketAddr, source: io::Error },
+    #[error("{address}: its certificate is not of the service that is expected here")]
+    OtherService { address: SocketAddr },
     #[error("the service certificate is not usable: {0}")]
     Trust(rustls::Error),
     #[error("{address} answered something that is not HTTP")]
@@ -55,8 +57,11 @@ impl HttpsClient {
     }
 
     fn call(&self, address: SocketAddr, method: &str, path: &str, body: &[u8]) -> Result<Vec<u8>, HttpsError> {
-        let unreachable = |source| HttpsError::Unreachable { address, source };
-        let answer = self.exchange(address, method, path, body).map_err(unreachable)?;
+        let failed = |source| match is_other_service(&source) {
+            true => HttpsError::OtherService { address },
+            false => HttpsError::Unreachable { address, source },
+        };
+        let answer = self.exchange(address, method, path, body).map_err(failed)?;
         let not_http = || HttpsError::NotHttp { address };
         let head_end = answer.windows(4).position(|window| window == b"\r\n\r\n").ok_or_else(not_http)?;
         let (head, rest) = answer.split_at(head_end);
@@ -92,4 +97,13 @@ impl HttpsClient {
             Ok(_) => Ok(answer),
         }
     }
+}
+
+/// The other end answered, and nobody that is trusted has issued its certificate.
+fn is_other_service(error: &io::Error) -> bool {
+    let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    matches!(
+        tls,
+        Some(rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer | CertificateError::BadSignature))
+    )
 }

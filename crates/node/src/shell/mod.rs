@@ -13,6 +13,7 @@ mod api;
 mod archive_thread;
 mod clock;
 mod comeback;
+mod descriptors;
 mod disk;
 mod entrance;
 mod governance;

@@ -2,7 +2,7 @@
 
 use std::any::Any;
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc;
 use std::sync::{Arc, Weak};
@@ -45,7 +45,7 @@ use crate::shell::mailbox::Mailbox;
 use crate::shell::metrics::{self, NodeMetrics};
 use crate::shell::network::{Arrivals, Network};
 use crate::shell::replica_thread::{Ended, Memory, ReplicaThread};
-use crate::shell::{FolderDisk, NodeError, reappraisal, threads};
+use crate::shell::{FolderDisk, NodeError, descriptors, reappraisal, threads};
 
 /// Messages of other replicas that may wait for the replica; beyond it they are dropped, which consensus tolerates.
 const REPLICA_QUEUE_MAX: usize = 8_192;
@@ -66,6 +66,7 @@ pub fn run(config: NodeConfig, protocols: Vec<Arc<dyn Protocol>>, stop: &mpsc::R
     // Its lock keeps a second process out of the whole folder.
     let history = FolderHistory::open(&config.data.join("history"));
     let history = Arc::new(history.map_err(|error| NodeError::History(error.to_string()))?);
+    check_free(&config)?;
     let mut received = false;
     loop {
         let mut entrance = entrance::enter(&config, root.as_ref(), clock() / 1000)?;
@@ -106,6 +107,16 @@ pub fn run(config: NodeConfig, protocols: Vec<Arc<dyn Protocol>>, stop: &mpsc::R
             }
         }
     }
+}
+
+/// A node that cannot listen ends before the network hears of it: admitted, it would be waited for.
+fn check_free(config: &NodeConfig) -> Result<(), coco_rpc::Error> {
+    let listen = &config.listen;
+    let ledgers = listen.ledgers.values();
+    for address in [listen.peers, listen.api, listen.admin].iter().chain(ledgers).copied() {
+        TcpListener::bind(address).map_err(|source| coco_rpc::Error::Listen { address, source })?;
+    }
+    Ok(())
 }
 
 /// Of one life: with it every socket goes, and the next life listens at the same addresses.
@@ -511,6 +522,9 @@ fn serve(serving: Serving<'_>) -> Result<Vec<Listener>, NodeError> {
     });
     let mut on_api: Vec<Arc<dyn Service>> = vec![NodeEndpoints::new(api.clone()), GovEndpoints::new(governance)];
     let mut listeners = Vec::new();
+    // Those of the ledgers, the API and the admin pages.
+    let connections_max = descriptors::connections_max(config.listen.ledgers.len() + 2);
+    let limits = ListenerLimits { connections_max, ..ListenerLimits::default() };
     for (ledger, protocol) in protocols.iter().enumerate() {
         let handle = Arc::new(Handle { shared: shared.clone(), ledger });
         let service = protocol.clone().serve(handle);
@@ -518,7 +532,7 @@ fn serve(serving: Serving<'_>) -> Result<Vec<Listener>, NodeError> {
         match service.mount() {
             Mount::Path(_) => on_api.push(service),
             Mount::Listener(name) => {
-                let mut limits = ListenerLimits::default();
+                let mut limits = limits.clone();
                 limits.body_bytes_max = service.body_bytes_max().unwrap_or(limits.body_bytes_max);
                 if let Some(address) = address_of(config, name) {
                     listeners.push(server.listen(name, address, service, limits)?);
@@ -529,15 +543,15 @@ fn serve(serving: Serving<'_>) -> Result<Vec<Listener>, NodeError> {
         if let Some(service) = protocol.clone().serve_stream(handle) {
             let name = service.listener();
             if let Some(address) = address_of(config, name) {
-                listeners.push(server.listen_stream(name, address, service, ListenerLimits::default())?);
+                listeners.push(server.listen_stream(name, address, service, limits.clone())?);
             }
         }
     }
     let tls = tls::api_config(tls_identity)?;
     let identities = api::identities(shared.visible.clone());
-    listeners.push(server.listen_tls("api", config.listen.api, on_api, ListenerLimits::default(), tls, identities)?);
+    listeners.push(server.listen_tls("api", config.listen.api, on_api, limits.clone(), tls, identities)?);
     let admin = AdminService::new(metrics, api);
-    listeners.push(server.listen("admin", config.listen.admin, admin, ListenerLimits::default())?);
+    listeners.push(server.listen("admin", config.listen.admin, admin, limits)?);
     Ok(listeners)
 }
 
