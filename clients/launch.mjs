@@ -32,7 +32,10 @@ export async function launch(command, { log, deadlineMs }) {
 function readyLine(child, file, ended, deadlineMs) {
   return new Promise((resolve, reject) => {
     const late = setTimeout(() => reject(new Error(`the network was not ready after ${deadlineMs} ms`)), deadlineMs);
-    ended.then(([code, signal]) => reject(new Error(`the network ended before it was ready (${signal ?? code})`)));
+    ended.then(([code, signal]) => {
+      clearTimeout(late);
+      reject(new Error(`the network ended before it was ready (${signal ?? code})`));
+    });
     createInterface({ input: child.stdout }).on('line', (line) => {
       file.write(`${line}\n`);
       const ready = parsed(line);

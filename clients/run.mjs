@@ -46,9 +46,14 @@ const CONFORMANCE = {
   missing: existsSync(VECTORS) ? undefined : `${VECTORS} is absent`,
 };
 const ALONE = [HELPERS, CONFORMANCE];
+// Checks that start, kill and stop networks of their own, on ports of their own.
+const PROCESSES = [
+  { name: 'faults', version: '', command: tap('faults/faults.test.mjs') },
+  { name: 'bad input', version: '', command: tap('faults/bad_input.test.mjs') },
+];
 const README = { name: 'README', version: '', command: tap('readme.test.mjs') };
 const AUDIT = { name: 'ccf ledger', version: pip('ccf'), command: pytest('ccf-python/test_ledger.py') };
-const EVERY = [...CLIENTS, ...ALONE, README, AUDIT];
+const EVERY = [...CLIENTS, ...ALONE, ...PROCESSES, README, AUDIT];
 
 const HELP = `clients/run [options]
   --network COMMAND     start the network with this command, which prints one line of JSON when ready
@@ -89,6 +94,18 @@ async function main() {
 
   const totals = { passed: 0, failed: 0, skipped: 0 };
   const add = (outcome) => Object.keys(totals).forEach((key) => { totals[key] += outcome[key]; });
+  if ([...CLIENTS, README, AUDIT].some(chosen.chosen)) await checkTogether(chosen, add);
+  else if (!chosen.network && !chosen.endpoints) build();
+  for (const client of ALONE.filter(chosen.chosen)) add(await checkAlone(client, chosen));
+  for (const client of PROCESSES.filter(chosen.chosen)) add(await checkProcesses(client, chosen));
+
+  const left = totals.skipped > 0 ? `, ${totals.skipped} skipped` : '';
+  console.log(`${totals.passed} passed, ${totals.failed} failed${left}`);
+  process.exitCode = totals.failed > 0 ? 1 : 0;
+}
+
+/** Clients against one network, and its ledgers when it has stopped. */
+async function checkTogether(chosen, add) {
   const network = await started(chosen);
   const environment = surroundings(network);
   try {
@@ -104,21 +121,13 @@ async function main() {
   }
   if (chosen.chosen(AUDIT)) add(await check(AUDIT, environment));
   network.remove();
-  for (const client of ALONE.filter(chosen.chosen)) add(await checkAlone(client, chosen));
-
-  const skipped = totals.skipped > 0 ? `, ${totals.skipped} skipped` : '';
-  console.log(`${totals.passed} passed, ${totals.failed} failed${skipped}`);
-  process.exitCode = totals.failed > 0 ? 1 : 0;
 }
 
 /** Against a lone node; skipped where that is not ours to start. */
 async function checkAlone(client, chosen) {
   const foreign = chosen.endpoints || (chosen.network && !chosen.alone);
   const missing = foreign ? 'needs a lone node (--alone)' : client.missing;
-  if (missing) {
-    console.log(`${`${client.name} ${client.version}`.padEnd(24)} skipped: ${missing}`);
-    return { passed: 0, failed: 0, skipped: 1 };
-  }
+  if (missing) return skipped(client, missing);
   const dev = chosen.alone ?? `cd '${dirname(HERE)}' && exec cargo run --quiet --release -- dev --json --nodes 1`;
   const command = `${dev} ${client.node}`;
   const network = await launch(command, { log: join(LOGS, 'alone.log'), deadlineMs: 1000 * Number(chosen['ready-timeout']) });
@@ -127,6 +136,17 @@ async function checkAlone(client, chosen) {
   } finally {
     await network.stop();
   }
+}
+
+/** With networks that it starts itself; skipped where the program under test is not the one built here. */
+async function checkProcesses(client, chosen) {
+  if (chosen.endpoints || chosen.network) return skipped(client, 'starts networks of its own');
+  return check(client, { ...process.env, NO_COLOR: '1', FORCE_COLOR: '0' });
+}
+
+function skipped(client, why) {
+  console.log(`${`${client.name} ${client.version}`.padEnd(24)} skipped: ${why}`);
+  return { passed: 0, failed: 0, skipped: 1 };
 }
 
 /** The network to check: `ready` as it printed it, `stop`, and `remove` for what it leaves on disk. */
