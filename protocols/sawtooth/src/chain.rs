@@ -19,6 +19,7 @@ use prost::Message as _;
 
 use crate::address::Address;
 use crate::block::{OpenBlock, SealedBlock};
+use crate::governed::Governed;
 use crate::messages::ledger::{Block, BlockHeader};
 use crate::network::NetworkConfig;
 use crate::tables::{META, META_CONFIG, META_HEAD, STATE};
@@ -31,6 +32,7 @@ const TRIES_KEPT: usize = 4;
 #[derive(Default)]
 pub struct Chain {
     config: RwLock<Arc<NetworkConfig>>,
+    governed: RwLock<Arc<Governed>>,
     building: Mutex<Building>,
     committed: Mutex<Committed>,
 }
@@ -68,9 +70,14 @@ impl Chain {
         self.config.read().clone()
     }
 
+    /// What the members have decided, as of what is committed.
+    pub fn governed(&self) -> Arc<Governed> {
+        self.governed.read().clone()
+    }
+
     /// The first block was written by this node.
     pub fn begin(&self, config: NetworkConfig, tip: Tip) {
-        *self.config.write() = Arc::new(config);
+        self.configured(config);
         *self.committed.lock() = Committed::default();
         *self.building.lock() = Building { executed: VecDeque::from([tip]), open: None };
     }
@@ -87,7 +94,7 @@ impl Chain {
         let mut building = self.building.lock();
         building.open = None;
         let parent = self.parent_in(&mut building, tx)?;
-        building.open = Some(OpenBlock::open(tx, parent));
+        building.open = Some(OpenBlock::open(tx, parent, self.governed()));
         Ok(())
     }
 
@@ -110,7 +117,10 @@ impl Chain {
     pub fn follow(&self, batch: &CommittedBatch) -> Result<(), Integrity> {
         for transaction in &batch.transactions {
             if let Some(config) = transaction.writes.get(&META, META_CONFIG).flatten() {
-                *self.config.write() = Arc::new(read_config(config)?);
+                self.configured(read_config(config)?);
+            }
+            if let Some(governed) = self.governed().followed(&transaction.writes) {
+                *self.governed.write() = Arc::new(governed);
             }
             self.committed.lock().collect(&transaction.writes);
             if let Some(head) = transaction.writes.get(&META, META_HEAD).flatten() {
@@ -124,8 +134,9 @@ impl Chain {
     pub fn rebuild(&self, state: &Snapshot) -> Result<(), Integrity> {
         *self.building.lock() = Building::default();
         if let Some(config) = state.get(&META, META_CONFIG) {
-            *self.config.write() = Arc::new(read_config(&config)?);
+            self.configured(read_config(&config)?);
         }
+        *self.governed.write() = Arc::new(Governed::read(state, self.config().processors.clone()));
         let mut committed = self.committed.lock();
         committed.changes.clear();
         let Some(head) = state.get(&META, META_HEAD) else {
@@ -142,6 +153,12 @@ impl Chain {
         let values = values.ok_or_else(|| damaged("an address of the state has another length"))?;
         committed.tips = VecDeque::from([checked(header, id, Trie::new().update(&values))?]);
         Ok(())
+    }
+
+    fn configured(&self, config: NetworkConfig) {
+        let governed = self.governed().with_listed(config.processors.clone());
+        *self.governed.write() = Arc::new(governed);
+        *self.config.write() = Arc::new(config);
     }
 
     /// The block of `head` is committed, and the changes collected so far are its own.

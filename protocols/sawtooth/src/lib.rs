@@ -18,6 +18,7 @@ pub mod component;
 pub mod events;
 pub mod execute;
 pub mod families;
+pub mod governed;
 pub mod limits;
 pub mod messages;
 pub mod network;

@@ -56,7 +56,7 @@ impl Sawtooth {
     }
 
     fn node(&self, handle: Arc<dyn LedgerHandle>) -> Arc<Node> {
-        Arc::new(Node::new(handle, Arc::clone(&self.hub)))
+        Arc::new(Node::new(handle, Arc::clone(&self.hub), Arc::clone(&self.chain)))
     }
 }
 

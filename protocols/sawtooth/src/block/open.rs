@@ -17,7 +17,8 @@ use crate::address::Address;
 use crate::batch::SignedBatch;
 use crate::chain::Tip;
 use crate::execute::{Executed, Failure, Run, Step};
-use crate::families::{self, Facts};
+use crate::families::Facts;
+use crate::governed::Governed;
 use crate::messages::client::{BatchStatus, batch_status, submit_status};
 use crate::messages::ledger::{Block, BlockHeader, StateChange, StateChangeList, state_change_kind};
 use crate::network::signer_key;
@@ -34,6 +35,7 @@ pub struct OpenBlock {
     number: u64,
     key: Option<SignerKey>,
     rules: Rules,
+    governed: Arc<Governed>,
     batch_ids: Vec<String>,
     of_family: BTreeMap<String, usize>,
     transactions: usize,
@@ -58,10 +60,10 @@ pub enum Verdict {
 }
 
 impl OpenBlock {
-    pub fn open(tx: &mut Tx, parent: Tip) -> Self {
+    pub fn open(tx: &mut Tx, parent: Tip, governed: Arc<Governed>) -> Self {
         let rules = Rules::read(&mut TxState(tx));
         let key = signer_key(tx);
-        Self { number: parent.header.block_num + 1, rules, ..Self::empty(parent, key) }
+        Self { number: parent.header.block_num + 1, rules, governed, ..Self::empty(parent, key) }
     }
 
     /// The first block of a network.
@@ -75,6 +77,7 @@ impl OpenBlock {
             number: 0,
             key,
             rules: Rules::default(),
+            governed: Arc::default(),
             batch_ids: Vec::new(),
             of_family: BTreeMap::new(),
             transactions: 0,
@@ -219,7 +222,7 @@ impl OpenBlock {
             return prepared.clone().map(|executed| (injected, executed));
         }
         let changed = injected.as_ref().map(|(_, executed)| executed.changes.clone()).unwrap_or_default();
-        let executed = to_the_end(Run::above(Arc::clone(batch), facts, changed), tx)?;
+        let executed = to_the_end(Run::above(Arc::clone(batch), facts, changed), tx, &self.governed)?;
         Ok((injected, executed))
     }
 
@@ -227,7 +230,7 @@ impl OpenBlock {
     fn inject(&self, tx: &mut Tx, facts: Facts, now_ms: u64) -> Option<(Arc<SignedBatch>, Executed)> {
         let key = self.key.as_ref().filter(|_| self.rules.injects_block_info && self.is_empty())?;
         let batch = injector::block_info(key, &self.parent, now_ms);
-        match to_the_end(Run::new(Arc::clone(&batch), facts), tx) {
+        match to_the_end(Run::new(Arc::clone(&batch), facts), tx, &self.governed) {
             Ok(executed) => Some((batch, executed)),
             Err(failure) => {
                 tracing::warn!(
@@ -284,10 +287,8 @@ fn record_bytes(batch: &SignedBatch, executed: &Executed) -> usize {
 }
 
 /// Executes a batch of native families.
-fn to_the_end(mut run: Run, tx: &mut Tx) -> Result<Executed, Failure> {
-    let native =
-        |family: &str, version: &str| families::core(family, version).or_else(|| families::example(family, version));
-    match run.step(&mut TxState(tx), native) {
+fn to_the_end(mut run: Run, tx: &mut Tx, governed: &Governed) -> Result<Executed, Failure> {
+    match run.step(&mut TxState(tx), |family, version| governed.place(family, version, false)) {
         Step::Done(result) => result,
         Step::External(transaction) => {
             let header = &transaction.header;

@@ -19,12 +19,11 @@ use coco_protocol::Job;
 use parking_lot::Mutex;
 
 use super::dispatch::{Answered, Outbox};
-use crate::address::prefix_from_hex;
 use crate::batch::{SignedBatch, SignedTransaction};
 use crate::block::TxState;
 use crate::chain::Chain;
 use crate::execute::{Access, Executed, Failure, Run, StateReader, Step};
-use crate::families::{self, Facts, Native};
+use crate::families::Facts;
 use crate::messages::processor::{Empty, HEADER_STYLE_RAW, TpProcessRequest, TpRegisterRequest, tp_process_status};
 use crate::messages::relay::Offer;
 use crate::messages::{Envelope, kind};
@@ -142,7 +141,7 @@ impl Processors {
     /// Registers a connection for a family, if the network lets processors do so; `tell` is called before it gets anything to do.
     pub fn register(&self, id: ConnectionId, request: &TpRegisterRequest, tell: impl FnOnce(bool)) {
         let family = (request.family.clone(), request.version.clone());
-        let allowed = families::core(&family.0, &family.1).is_none() && self.may_register(&family);
+        let allowed = self.chain.governed().may_register(&family.0, &family.1);
         let mut inner = self.inner.lock();
         let registered = allowed && inner.register(id, &family, request);
         tell(registered);
@@ -217,13 +216,10 @@ impl Processors {
             connection.silent = 0;
         }
         match answer.status {
-            tp_process_status::OK => match self.misplaced(&execution) {
-                None => {
-                    execution.run.finish_open();
-                    self.go_on(&mut inner, execution.run, execution.job);
-                }
-                Some(message) => finish(execution, message, Bytes::new()),
-            },
+            tp_process_status::OK => {
+                execution.run.finish_open();
+                self.go_on(&mut inner, execution.run, execution.job);
+            }
             tp_process_status::INVALID_TRANSACTION => finish(execution, answer.message, answer.extended_data),
             _ => self.attempt_failed(&mut inner, execution, &answer.message),
         }
@@ -284,7 +280,9 @@ impl Processors {
 
     /// Runs until the batch ends or comes to a transaction for somebody outside.
     fn go_on(&self, inner: &mut Inner, mut run: Run, mut job: Job) {
-        let step = run.step(&mut TxState(job.tx()), |family, version| inner.native(family, version));
+        let governed = self.chain.governed();
+        let place = |family: &str, version: &str| governed.place(family, version, inner.is_served(family, version));
+        let step = run.step(&mut TxState(job.tx()), place);
         match step {
             Step::Done(result) => job.finish(Box::new(result)),
             Step::External(transaction) => {
@@ -348,28 +346,6 @@ impl Processors {
         }
     }
 
-    fn may_register(&self, family: &Family) -> bool {
-        let config = self.chain.config();
-        let is_it = |allowed: &crate::network::settings_of::Processor| {
-            allowed.family == family.0 && allowed.version == family.1
-        };
-        config.processors.as_ref().is_none_or(|allowed| allowed.iter().any(is_it))
-    }
-
-    /// What a transaction wrote outside the namespaces that the network gives its family.
-    fn misplaced(&self, execution: &Execution) -> Option<String> {
-        let config = self.chain.config();
-        let header = &execution.transaction.header;
-        let allowed = config
-            .processors
-            .as_ref()?
-            .iter()
-            .find(|allowed| allowed.family == header.family_name && allowed.version == header.family_version)?;
-        let namespaces: Vec<_> = allowed.namespaces.iter().filter_map(|text| prefix_from_hex(text)).collect();
-        let outside = !namespaces.is_empty() && !execution.run.open_writes_only_below(&namespaces);
-        outside.then(|| format!("{} may not write outside its namespaces", header.family_name))
-    }
-
     /// A name that nobody can guess.
     pub fn name(&self) -> String {
         let mut bytes = [0; 16];
@@ -380,17 +356,13 @@ impl Processors {
 
 impl Externals for Processors {
     fn has(&self, family: &str, version: &str) -> bool {
-        self.inner.lock().serving.contains_key(&(family.to_owned(), version.to_owned()))
+        self.inner.lock().is_served(family, version)
     }
 }
 
 impl Inner {
-    /// What executes a family in here: the validator's own, and examples that nobody registered for.
-    fn native(&self, family: &str, version: &str) -> Option<Native> {
-        families::core(family, version).or_else(|| {
-            let served = self.serving.contains_key(&(family.to_owned(), version.to_owned()));
-            families::example(family, version).filter(|_| !served)
-        })
+    fn is_served(&self, family: &str, version: &str) -> bool {
+        self.serving.contains_key(&(family.to_owned(), version.to_owned()))
     }
 
     fn register(&mut self, id: ConnectionId, family: &Family, request: &TpRegisterRequest) -> bool {

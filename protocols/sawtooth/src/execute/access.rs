@@ -22,6 +22,8 @@ pub struct Access {
     transaction_id: String,
     inputs: Vec<Vec<u8>>,
     outputs: Vec<Vec<u8>>,
+    /// Where its family may write at all; anywhere if nothing is said.
+    namespaces: Option<Vec<Vec<u8>>>,
     /// In the order in which addresses were first written.
     order: Vec<Address>,
     writes: BTreeMap<Address, Option<Bytes>>,
@@ -53,6 +55,7 @@ impl Access {
             transaction_id: transaction_id.to_owned(),
             inputs: prefixes(&header.inputs)?,
             outputs: prefixes(&header.outputs)?,
+            namespaces: None,
             order: Vec::new(),
             writes: BTreeMap::new(),
             events: Vec::new(),
@@ -66,9 +69,9 @@ impl Access {
         self.outputs.iter().all(|output| namespaces.iter().any(|namespace| output.starts_with(namespace)))
     }
 
-    /// Nothing was written elsewhere.
-    pub fn wrote_only_below(&self, namespaces: &[Vec<u8>]) -> bool {
-        self.order.iter().all(|address| namespaces.iter().any(|namespace| address.0.starts_with(namespace)))
+    /// It may write below these prefixes only, whatever it declares.
+    pub fn confine(&mut self, namespaces: Option<Vec<Vec<u8>>>) {
+        self.namespaces = namespaces;
     }
 
     pub fn get(&self, below: &mut dyn StateReader, address: &str) -> Result<Option<Bytes>, AccessError> {
@@ -81,14 +84,14 @@ impl Access {
 
     /// Several at once: all or nothing.
     pub fn set(&mut self, entries: Vec<(&str, Bytes)>) -> Result<(), AccessError> {
-        let parse = |(address, value)| Ok((authorized(&self.outputs, address)?, Some(value)));
+        let parse = |(address, value)| Ok((self.writable(address)?, Some(value)));
         let writes = entries.into_iter().map(parse).collect::<Result<Vec<_>, _>>()?;
         self.write(writes)
     }
 
     /// Several at once: all or nothing.
     pub fn delete(&mut self, addresses: &[&str]) -> Result<(), AccessError> {
-        let parse = |address: &&str| Ok((authorized(&self.outputs, address)?, None));
+        let parse = |address: &&str| Ok((self.writable(address)?, None));
         let writes = addresses.iter().map(parse).collect::<Result<Vec<_>, _>>()?;
         self.write(writes)
     }
@@ -125,6 +128,14 @@ impl Access {
         let transaction_id = self.transaction_id.clone();
         let receipt = TransactionReceipt { state_changes, events: self.events, data: self.data, transaction_id };
         (self.writes, receipt)
+    }
+
+    fn writable(&self, text: &str) -> Result<Address, AccessError> {
+        let address = authorized(&self.outputs, text)?;
+        match &self.namespaces {
+            Some(namespaces) => authorized(namespaces, text),
+            None => Ok(address),
+        }
     }
 
     fn write(&mut self, writes: Vec<(Address, Option<Bytes>)>) -> Result<(), AccessError> {
@@ -187,6 +198,16 @@ mod tests {
         assert_eq!(access.get(&mut Nothing, &at("aa", '1')), Ok(None), "all or nothing");
         let header = TransactionHeader { inputs: vec!["abc".into()], ..TransactionHeader::default() };
         assert!(Access::new("t", &header).is_err());
+    }
+
+    #[test]
+    fn a_family_writes_only_in_its_namespaces_whatever_its_transactions_declare() {
+        let mut access = access();
+        access.confine(Some(vec![vec![0xaa, 0xaa]]));
+        assert!(access.set(vec![(&at("aaaa", '1'), Bytes::new())]).is_ok());
+        assert!(access.set(vec![(&at("aabb", '1'), Bytes::new())]).is_err());
+        assert!(access.delete(&[&at("aabb", '1')]).is_err());
+        assert_eq!(access.get(&mut Nothing, &at("aabb", '1')), Ok(None), "reading is another matter");
     }
 
     #[test]

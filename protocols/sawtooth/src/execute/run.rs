@@ -12,7 +12,8 @@ use bytes::Bytes;
 use super::access::{Access, StateReader};
 use crate::address::{Address, prefix_from_hex};
 use crate::batch::{SignedBatch, SignedTransaction};
-use crate::families::{self, Facts, Native};
+use crate::families::{self, Facts};
+use crate::governed::{Place, Placed};
 use crate::messages::client::InvalidTransaction;
 use crate::messages::ledger::TransactionReceipt;
 use crate::settings;
@@ -23,6 +24,8 @@ pub struct Run {
     facts: Facts,
     next: usize,
     open: Option<Access>,
+    /// Where the open transaction may write.
+    namespaces: Option<Vec<Vec<u8>>>,
     done: Executed,
     bytes: usize,
 }
@@ -61,16 +64,24 @@ impl StateReader for Below<'_> {
 
 impl Run {
     pub fn new(batch: Arc<SignedBatch>, facts: Facts) -> Self {
-        Self { batch, facts, next: 0, open: None, done: Executed::default(), bytes: 0 }
+        Self { batch, facts, next: 0, open: None, namespaces: None, done: Executed::default(), bytes: 0 }
     }
 
     /// The same on top of what an earlier batch of the same block has changed.
     pub fn above(batch: Arc<SignedBatch>, facts: Facts, changes: BTreeMap<Address, Option<Bytes>>) -> Self {
-        Self { batch, facts, next: 0, open: None, done: Executed { changes, receipts: Vec::new() }, bytes: 0 }
+        Self {
+            batch,
+            facts,
+            next: 0,
+            open: None,
+            namespaces: None,
+            done: Executed { changes, receipts: Vec::new() },
+            bytes: 0,
+        }
     }
 
-    /// Goes on until the end, or until a transaction that `native` leaves to others.
-    pub fn step(&mut self, state: &mut dyn StateReader, native: impl Fn(&str, &str) -> Option<Native>) -> Step {
+    /// Goes on until the end, or until a transaction that `place` leaves to others.
+    pub fn step(&mut self, state: &mut dyn StateReader, place: impl Fn(&str, &str) -> Placed) -> Step {
         let batch = Arc::clone(&self.batch);
         while let Some(transaction) = batch.transactions.get(self.next) {
             if self.bytes > BATCH_WRITES_BYTES_MAX {
@@ -81,9 +92,15 @@ impl Run {
                 Err(message) => return Step::Done(Err(failure(transaction, message))),
             };
             let header = &transaction.header;
-            let Some(family) = native(&header.family_name, &header.family_version) else {
-                self.open = Some(access);
-                return Step::External(Box::new(transaction.clone()));
+            let Placed { place, namespaces } = place(&header.family_name, &header.family_version);
+            access.confine(namespaces.clone());
+            let family = match place {
+                Place::Native(family) => family,
+                Place::Nowhere(message) => return Step::Done(Err(failure(transaction, message))),
+                Place::External => {
+                    (self.open, self.namespaces) = (Some(access), namespaces);
+                    return Step::External(Box::new(transaction.clone()));
+                }
             };
             let mut below = Below { changes: &self.done.changes, state };
             let mut call =
@@ -106,15 +123,13 @@ impl Run {
         self.open.as_mut().map(|access| f(access, &mut below))
     }
 
-    /// Whether the open transaction has written nothing outside these namespaces.
-    pub fn open_writes_only_below(&self, namespaces: &[Vec<u8>]) -> bool {
-        self.open.as_ref().is_none_or(|access| access.wrote_only_below(namespaces))
-    }
-
     /// The open transaction starts anew, with another processor.
     pub fn restart_open(&mut self) {
         let transaction = self.batch.transactions.get(self.next);
         self.open = transaction.and_then(|transaction| Access::new(&transaction.id, &transaction.header).ok());
+        if let Some(access) = &mut self.open {
+            access.confine(self.namespaces.clone());
+        }
     }
 
     /// The open transaction is done.

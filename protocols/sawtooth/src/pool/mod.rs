@@ -25,7 +25,7 @@ use crate::batch::SignedBatch;
 use crate::block::duplicate;
 use crate::chain::{Chain, read_head};
 use crate::execute::StateReader;
-use crate::families;
+use crate::governed::Place;
 use crate::messages::client::submit_status;
 use crate::policy;
 use crate::tables::{COMMITTED, INVALID, META, META_HEAD, STATE, committed_key, id_key};
@@ -130,9 +130,10 @@ impl SawtoothPool {
     /// Puts an entry that lacks nothing where it can go on.
     fn enqueue(&mut self, order: u64) {
         let Some(entry) = self.entries.get(&order) else { return };
+        let governed = self.chain.governed();
         let is_external = |family: &str, version: &str| {
-            families::core(family, version).is_none()
-                && (self.externals.has(family, version) || families::example(family, version).is_none())
+            let served = self.externals.has(family, version);
+            matches!(governed.place(family, version, served).place, Place::External)
         };
         let external = entry.batch.transactions.iter().map(|transaction| &transaction.header);
         let external = external.into_iter().find(|header| is_external(&header.family_name, &header.family_version));

@@ -10,6 +10,7 @@ use coco_protocol::{Caller, LedgerHandle, Rejection, RejectionReason, Submitted,
 use super::view::View;
 use crate::address::is_id;
 use crate::batch::SignedBatch;
+use crate::chain::Chain;
 use crate::events::{Hub, Subscriber, Wait};
 use crate::messages::client::{
     BatchStatus, BatchStatusRequest, BatchStatusResponse, Peer, PeersGetResponse, StatusGetResponse, batch_status,
@@ -22,18 +23,19 @@ use crate::tables::id_key;
 pub struct Node {
     handle: Arc<dyn LedgerHandle>,
     hub: Arc<Hub>,
+    chain: Arc<Chain>,
 }
 
 /// What became of a submission: its status, and a sentence for people.
 pub type SubmitEnd = (i32, String);
 
 impl Node {
-    pub fn new(handle: Arc<dyn LedgerHandle>, hub: Arc<Hub>) -> Self {
-        Self { handle, hub }
+    pub fn new(handle: Arc<dyn LedgerHandle>, hub: Arc<Hub>, chain: Arc<Chain>) -> Self {
+        Self { handle, hub, chain }
     }
 
     pub fn view(&self, caller: &Caller) -> View {
-        View::new(self.handle.reader(caller))
+        View::new(self.handle.reader(caller), self.chain.governed())
     }
 
     pub fn now_ms(&self) -> u64 {

@@ -37,7 +37,7 @@ impl View {
             Some(then) => then.clone(),
             None => self.reader.state().get(&STATE, &address.0),
         };
-        match value.and_then(|value| self.disclose("state", &address.0, value)) {
+        match value.filter(|_| self.may_see_state(&address)) {
             Some(value) => StateGetResponse { status: status::OK, value, state_root: at.root },
             None => StateGetResponse { status: status::NO_RESOURCE, value: Bytes::new(), state_root: at.root },
         }
@@ -60,10 +60,11 @@ impl View {
             "" => None,
             text => {
                 let start = Address::from_hex(text).filter(|start| start.0.starts_with(&prefix));
-                Some(start.filter(|start| self.is_set(&at, start)).ok_or(status::INVALID_PAGING)?)
+                let is_there = |start: &Address| self.may_see_state(start) && self.is_set(&at, start);
+                Some(start.filter(is_there).ok_or(status::INVALID_PAGING)?)
             }
         };
-        let visible = |(address, _): &(Address, Bytes)| self.may("state", &address.0);
+        let visible = |(address, _): &(Address, Bytes)| self.may_see_state(address);
         let mut entries: Vec<(Address, Bytes)> = if reversed {
             let upto = |(address, _): &(Address, Bytes)| start.is_none_or(|start| *address <= start);
             let mut all: Vec<_> = self.rows(&at, &prefix, None).take_while(upto).filter(visible).collect();

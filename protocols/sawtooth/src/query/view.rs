@@ -1,4 +1,7 @@
-//! The chain at one moment, for one caller. Everything that leaves goes through the disclosure gate here.
+//! The chain at one moment, for one caller. Everything that leaves goes through the disclosure gate here, and through what the members have
+//! decided about namespaces: of what a caller may not read there is no value, no transaction, no receipt and no event.
+
+use std::sync::Arc;
 
 use bytes::Bytes;
 use coco_protocol::{Reader, Subject};
@@ -8,10 +11,11 @@ use crate::NAME;
 use crate::address::{Address, is_id};
 use crate::chain::read_head;
 use crate::events::BlockEvents;
+use crate::governed::Governed;
 use crate::messages::client::{
     BatchStatus, GetRequest, GetResponse, ReceiptGetRequest, ReceiptGetResponse, batch_status, status,
 };
-use crate::messages::ledger::{Batch, Block, BlockHeader, StateChange, TransactionReceipt};
+use crate::messages::ledger::{Batch, Block, BlockHeader, StateChange, TransactionHeader, TransactionReceipt};
 use crate::tables::{
     BATCH, BLOCK, BLOCK_BY_ID, BatchRecord, INVALID, META, META_HEAD, TRANSACTION, id_key, number_key, read_number,
 };
@@ -19,6 +23,7 @@ use crate::tables::{
 /// See the module's text.
 pub struct View {
     pub(super) reader: Reader,
+    governed: Arc<Governed>,
 }
 
 /// What a list or a get is about.
@@ -36,8 +41,8 @@ pub(super) struct Item {
 }
 
 impl View {
-    pub fn new(reader: Reader) -> Self {
-        Self { reader }
+    pub fn new(reader: Reader, governed: Arc<Governed>) -> Self {
+        Self { reader, governed }
     }
 
     /// The newest block; nothing before genesis.
@@ -76,9 +81,10 @@ impl View {
         }
     }
 
-    /// Committed or invalid; nothing if neither is known here.
+    /// Committed or invalid; nothing if neither is known here. Whoever handed a batch in knows its id, also where nobody else may read it.
     pub fn decided(&self, batch_id: &str) -> Option<BatchStatus> {
-        if self.batch_record(batch_id).is_some() {
+        let committed = self.any_batch_record(batch_id).and_then(|_| self.disclose("batch", batch_id.as_bytes(), ()));
+        if committed.is_some() {
             let status = batch_status::COMMITTED;
             return Some(BatchStatus { batch_id: batch_id.to_owned(), status, invalid_transactions: Vec::new() });
         }
@@ -96,7 +102,10 @@ impl View {
 
     /// Without the changes and receipts that this caller may not see.
     pub fn shown(&self, mut block: BlockEvents) -> BlockEvents {
-        block.receipts.retain(|receipt| self.may("receipt", receipt.transaction_id.as_bytes()));
+        let shows = |id: &str| {
+            self.may("receipt", id.as_bytes()) && (self.governed.is_open() || self.batch_of_transaction(id).is_some())
+        };
+        block.receipts.retain(|receipt| shows(&receipt.transaction_id));
         for receipt in &mut block.receipts {
             receipt.state_changes.retain(|change| self.may_see_change(change));
         }
@@ -172,7 +181,15 @@ impl View {
     }
 
     fn batch_record(&self, id: &str) -> Option<BatchRecord> {
-        self.disclose("batch", id.as_bytes(), self.any_batch_record(id)?)
+        let record = self.any_batch_record(id).filter(|record| self.governed.is_open() || self.may_read(record))?;
+        self.disclose("batch", id.as_bytes(), record)
+    }
+
+    /// A batch says what all of its transactions do.
+    fn may_read(&self, record: &BatchRecord) -> bool {
+        let Ok(batch) = Batch::decode(record.batch.clone()) else { return false };
+        let may = |header| self.governed.may_read_transaction(self.reader.caller(), &header);
+        batch.transactions.into_iter().all(|transaction| TransactionHeader::decode(transaction.header).is_ok_and(may))
     }
 
     fn any_batch_record(&self, id: &str) -> Option<BatchRecord> {
@@ -195,7 +212,11 @@ impl View {
     }
 
     fn may_see_change(&self, change: &StateChange) -> bool {
-        Address::from_hex(&change.address).is_some_and(|address| self.may("state", &address.0))
+        Address::from_hex(&change.address).is_some_and(|address| self.may_see_state(&address))
+    }
+
+    pub(super) fn may_see_state(&self, address: &Address) -> bool {
+        self.governed.may_read(self.reader.caller(), &address.0) && self.may("state", &address.0)
     }
 }
 

@@ -1,13 +1,16 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use coco_protocol::OpenGate;
+use coco_kv::Store;
 use coco_protocol::conformance::SingleNode;
+use coco_protocol::{CommittedBatch, CommittedTransaction, OpenGate};
+use coco_types::{MapName, Seqno, TxId, View, WriteSet};
 use http::Request;
 use prost::Message as _;
 use serde_json::{Value, json};
 
 use crate::families::intkey::address;
+use crate::governed;
 use crate::messages::ledger::BatchList;
 use crate::protocol_tests::sawtooth;
 use crate::testing::{Signer, batch_id, first_transaction_id, intkey};
@@ -162,4 +165,57 @@ fn peers_and_status_are_those_of_the_node() {
     let node = node();
     assert_eq!(get(&node, "/peers").1, json!({ "data": [], "link": "http://localhost:8008/peers" }));
     assert_eq!(get(&node, "/status").1["data"], json!({ "endpoint": "coco://node0", "peers": [] }));
+}
+
+/// The members decide something; the node hears of it as of anything that is committed.
+fn decide(node: &Arc<SingleNode>, map: &MapName, key: &str, row: &str) {
+    let mut writes = WriteSet::new();
+    writes.insert(map, Bytes::copy_from_slice(key.as_bytes()), Some(Bytes::copy_from_slice(row.as_bytes())));
+    let txid = TxId::new(View(2), Seqno(1));
+    let transactions = vec![CommittedTransaction { txid, writes: Arc::new(writes) }];
+    node.protocol().committed(&CommittedBatch { transactions }, &Store::new().snapshot()).unwrap();
+}
+
+#[test]
+fn of_what_a_caller_may_not_read_there_is_nothing() {
+    let node = node();
+    let (secret, open) = (Signer::new(1).single(&intkey("set", "a", 1)), Signer::new(1).single(&intkey("set", "b", 2)));
+    submit(&node, std::slice::from_ref(&secret));
+    submit(&node, std::slice::from_ref(&open));
+    let (id, transaction) = (batch_id(&secret), first_transaction_id(&secret));
+    let block = get(&node, "/blocks").1["data"][1]["header_signature"].as_str().unwrap().to_owned();
+    let place = address("a").to_hex();
+    decide(&node, &governed::NAMESPACES, &format!("sawtooth:{place}"), r#"{"readers":["ann"]}"#);
+    assert_eq!(error(get(&node, &format!("/state/{place}"))), (404, 75));
+    let (_, body) = get(&node, "/state?address=1cf126");
+    assert_eq!(body["data"].as_array().unwrap().len(), 1);
+    assert_eq!(body["data"][0]["address"], address("b").to_hex());
+    assert_eq!(error(get(&node, &format!("/state?start={place}"))), (400, 54));
+    assert_eq!(error(get(&node, &format!("/batches/{id}"))), (404, 71));
+    assert_eq!(error(get(&node, &format!("/transactions/{transaction}"))), (404, 72));
+    assert_eq!(error(get(&node, &format!("/receipts?id={transaction}"))), (404, 80));
+    assert_eq!(get(&node, "/transactions").1["data"].as_array().unwrap().len(), 1);
+    assert_eq!(get(&node, &format!("/blocks/{block}")).1["data"]["batches"], json!([]));
+    let (_, body) = get(&node, &format!("/batch_statuses?id={id}"));
+    assert_eq!(body["data"][0]["status"], "COMMITTED", "whoever knows its id may follow it");
+    assert_eq!(get(&node, &format!("/batches/{}", batch_id(&open))).0, 200);
+}
+
+#[test]
+fn a_family_that_the_members_refuse_runs_no_more() {
+    let node = node();
+    decide(&node, &governed::FAMILIES, "sawtooth:*:*", r#"{"tier":"refused"}"#);
+    let refused = Signer::new(1).single(&intkey("set", "a", 1));
+    submit(&node, std::slice::from_ref(&refused));
+    let (_, body) = get(&node, &format!("/batch_statuses?id={}", batch_id(&refused)));
+    let why = body["data"][0]["invalid_transactions"][0]["message"].as_str().unwrap();
+    assert!(why.contains("members allow"), "{why}");
+    decide(&node, &governed::FAMILIES, "sawtooth:intkey:1.0", r#"{"tier":"native","namespaces":["aa"]}"#);
+    let stray = Signer::new(1).single(&intkey("set", "b", 1));
+    submit(&node, std::slice::from_ref(&stray));
+    assert_eq!(get(&node, &format!("/batch_statuses?id={}", batch_id(&stray))).1["data"][0]["status"], "INVALID");
+    decide(&node, &governed::FAMILIES, "sawtooth:intkey:1.0", r#"{"tier":"native","namespaces":["1cf126"]}"#);
+    let allowed = Signer::new(1).single(&intkey("set", "c", 1));
+    submit(&node, std::slice::from_ref(&allowed));
+    assert_eq!(get(&node, &format!("/batch_statuses?id={}", batch_id(&allowed))).1["data"][0]["status"], "COMMITTED");
 }

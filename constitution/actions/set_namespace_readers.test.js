@@ -1,0 +1,10 @@
+const namespace = { ledger: "ours", namespace: "1cf126" };
+refuses("set_namespace_readers", { ...namespace, namespace: "1CF126" }, /lower-case/);
+refuses("set_namespace_readers", { ...namespace, readers: "all" }, /must be a list/);
+refuses("set_namespace_readers", { ...namespace, readers: [1] }, /must be a text/);
+carries("set_namespace_readers", { ...namespace, readers: ["ann"] });
+equal(readRow(LEDGER_NAMESPACES, textKey("ours:1cf126")), { readers: ["ann"] });
+carries("set_namespace_readers", { ...namespace, readers: [] });
+carries("set_namespace_readers", namespace);
+equal(readRow(LEDGER_NAMESPACES, textKey("ours:1cf126")), undefined);
+carries("set_namespace_readers", { ledger: "ours", namespace: "", readers: [] });
