@@ -5,6 +5,7 @@
 
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
+import { readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { request } from 'node:http';
 import { createServer, connect } from 'node:net';
 import { join } from 'node:path';
@@ -109,6 +110,20 @@ test('after all that the node stops cleanly, and its ledger verifies', CASE, asy
   assert.equal(await node.stop(), 0, node.said.slice(-1_000));
   const { code, error } = await coco('ledger', 'verify', node.facts.ledger, '--service', network.certificate);
   assert.equal(code, 0, error);
+});
+
+test('a node whose ledger was damaged names the file and does not start', CASE, async (t) => {
+  const file = readdirSync(node.facts.ledger).find((name) => name.startsWith('ledger_'));
+  const path = join(node.facts.ledger, file);
+  const bytes = readFileSync(path);
+  bytes[Math.floor(bytes.length / 2)] ^= 1;
+  writeFileSync(path, bytes);
+  node.start();
+  assert.equal(await node.end(), 1);
+  const last = node.said.trimEnd().split('\n').at(-1);
+  t.diagnostic(last);
+  assert.match(last, /^error: /);
+  assert.ok(last.includes(file), last);
 });
 
 /** A reader that would join the node. `changed` has the last word about its configuration. */
