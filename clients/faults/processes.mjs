@@ -31,7 +31,12 @@ export class Network {
     readdirSync(LOGS).filter((file) => file.startsWith(`${name}-`)).forEach((file) => rmSync(join(LOGS, file)));
     network.firstPort = await freePorts(PORTS);
     network.portsGiven = PORTS_OF_DEV;
-    await network.dev();
+    try {
+      await network.dev();
+    } catch (error) {
+      rmSync(network.folder, { recursive: true, force: true });
+      throw error;
+    }
     return network;
   }
 
