@@ -38,6 +38,9 @@ impl Identity {
     }
 }
 
+/// What a client names in the handshake (ALPN, RFC 7301) if it speaks HTTP/2.
+pub const HTTP_2: &[u8] = b"h2";
+
 /// TLS of the node's API.
 pub fn api_config(identity: Arc<Identity>) -> Result<Arc<ServerConfig>, Error> {
     let provider = provider();
@@ -46,7 +49,7 @@ pub fn api_config(identity: Arc<Identity>) -> Result<Arc<ServerConfig>, Error> {
         .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?
         .with_client_cert_verifier(anybody)
         .with_cert_resolver(identity);
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    config.alpn_protocols = vec![HTTP_2.to_vec(), b"http/1.1".to_vec()];
     Ok(Arc::new(config))
 }
 

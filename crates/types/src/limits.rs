@@ -69,6 +69,10 @@ pub const RPC_BATCH_BYTES_MAX: usize = 16 << 20;
 pub const CONNECTIONS_MAX: usize = 16_000;
 /// Descriptors that a process keeps for its own files and its channels; its listeners share the rest of what the system gives it.
 pub const DESCRIPTORS_RESERVED: usize = 256;
+/// Requests under way on one HTTP/2 connection; HTTP/1.1 has one at a time.
+pub const REQUESTS_PER_CONNECTION_MAX: u32 = 256;
+/// What an HTTP/2 client may have sent and this node not yet taken in, on one connection, bytes.
+pub const CONNECTION_WINDOW_BYTES: u32 = 1 << 20;
 /// Until a request's head is complete, milliseconds.
 pub const REQUEST_HEAD_TIMEOUT_MS: u64 = 10_000;
 /// A connection without a request, milliseconds, before it may be evicted.

@@ -6,3 +6,4 @@ pub mod latency;
 pub mod progress;
 pub mod records;
 pub mod sawtooth;
+pub mod streams;

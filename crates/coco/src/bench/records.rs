@@ -1,9 +1,8 @@
 //! `coco bench records`: durable writes and committed reads of the key-value ledger, over TLS.
 //!
 //! Every write goes to a key of its own and is read back afterwards, so that a write that was answered and lost is found.
-//! Requests are pipelined: a connection keeps several in flight and takes the answers in order.
+//! With several requests in flight on a connection it speaks HTTP/2; with one, HTTP/1.1.
 
-use std::collections::VecDeque;
 use std::fmt;
 use std::ops::Range;
 use std::path::PathBuf;
@@ -11,13 +10,14 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context, anyhow, bail, ensure};
+use anyhow::{Context, anyhow, ensure};
 use clap::Args;
 use indicatif::ProgressBar;
 use rustls::ClientConfig;
 use serde::Serialize;
 
 use crate::bench::latency::Percentiles;
+use crate::bench::streams::{self, Made};
 use crate::bench::{cpu, progress};
 use crate::http::{Connection, Response, Url};
 use crate::output::Output;
@@ -36,10 +36,10 @@ pub struct Options {
     service: PathBuf,
     #[arg(long, default_value_t = 20_000, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
     writes: u32,
-    #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=1_000))]
     connections: u32,
-    /// Requests in flight on each connection
-    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    /// Requests in flight on each connection; more than one over HTTP/2
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=256))]
     pipeline: u32,
     /// Bytes of a value
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(8..=65_536))]
@@ -121,7 +121,7 @@ fn text(response: &Response) -> String {
 /// One kind of request, made once for every number.
 struct Step<'a> {
     label: &'a str,
-    request: &'a (dyn Fn(u32) -> ((&'static str, String), Vec<u8>) + Sync),
+    request: &'a (dyn Fn(u32) -> Made + Sync),
     check: &'a (dyn Fn(u32, &Response) -> anyhow::Result<()> + Sync),
 }
 
@@ -130,18 +130,15 @@ impl Step<'_> {
     fn run(&self, options: &Options, tls: &Arc<ClientConfig>) -> anyhow::Result<(f64, Vec<Duration>)> {
         let share = options.writes.div_ceil(options.connections);
         let shares = (0..options.writes).step_by(share as usize).map(|first| first..options.writes.min(first + share));
-        let connect = |share| Ok((Connection::open(&options.url, Some(tls), TIMEOUT)?, share));
-        let connections: Vec<_> = shares.map(connect).collect::<anyhow::Result<_>>()?;
+        let shares: Vec<_> = shares.collect();
         let bar = progress::bar(u64::from(options.writes), self.label);
         let started = Instant::now();
         let latencies = thread::scope(|scope| {
-            let lanes: Vec<_> = connections
-                .into_iter()
-                .map(|(connection, share)| {
-                    let bar = &bar;
-                    scope.spawn(move || self.run_lane(connection, share, options.pipeline as usize, bar))
-                })
-                .collect();
+            let lane = |share| {
+                let bar = &bar;
+                scope.spawn(move || self.run_lane(options, tls, share, bar))
+            };
+            let lanes: Vec<_> = shares.into_iter().map(lane).collect();
             let mut latencies = Vec::new();
             for lane in lanes {
                 latencies.extend(lane.join().map_err(|_| anyhow!("a connection's thread panicked"))??);
@@ -155,28 +152,36 @@ impl Step<'_> {
 
     fn run_lane(
         &self,
-        mut connection: Connection,
-        mut numbers: Range<u32>,
-        pipeline: usize,
+        options: &Options,
+        tls: &Arc<ClientConfig>,
+        numbers: Range<u32>,
         bar: &ProgressBar,
     ) -> anyhow::Result<Vec<Duration>> {
-        let mut latencies = Vec::with_capacity(numbers.len());
-        let mut in_flight = VecDeque::with_capacity(pipeline);
-        loop {
-            while in_flight.len() < pipeline {
-                let Some(i) = numbers.next() else { break };
-                let ((method, path), body) = (self.request)(i);
-                in_flight.push_back((i, Instant::now()));
-                connection.send(method, &path, &[], &body)?;
-            }
-            let Some((i, sent)) = in_flight.pop_front() else { return Ok(latencies) };
-            let response = connection.receive()?;
-            latencies.push(sent.elapsed());
-            if let Err(error) = (self.check)(i, &response) {
-                bail!("{}: {error:#}", (self.request)(i).0.1);
-            }
+        let answered = |i: u32, response: &Response| {
             bar.inc(1);
+            (self.check)(i, response).with_context(|| (self.request)(i).0.1)
+        };
+        if options.pipeline > 1 {
+            return streams::run(
+                &options.url,
+                tls,
+                TIMEOUT,
+                numbers,
+                options.pipeline as usize,
+                self.request,
+                &answered,
+            );
         }
+        let mut connection = Connection::open(&options.url, Some(tls), TIMEOUT)?;
+        let mut latencies = Vec::with_capacity(numbers.len());
+        for i in numbers {
+            let ((method, path), body) = (self.request)(i);
+            let sent = Instant::now();
+            let response = connection.call(method, &path, &[], &body)?;
+            latencies.push(sent.elapsed());
+            answered(i, &response)?;
+        }
+        Ok(latencies)
     }
 }
 

@@ -219,6 +219,41 @@ impl Connection {
     }
 }
 
+/// The requests under way on one connection: it is idle while there are none.
+#[derive(Clone)]
+pub(crate) struct Flights {
+    connection: Arc<Connection>,
+    count: Arc<Mutex<usize>>,
+}
+
+/// One of them, until it is dropped: answered, or given up by the client.
+pub(crate) struct Flight(Flights);
+
+impl Flights {
+    pub(crate) fn new(connection: Arc<Connection>) -> Self {
+        Self { connection, count: Arc::default() }
+    }
+
+    pub(crate) fn begin(&self) -> Flight {
+        let mut count = self.count.lock();
+        *count += 1;
+        if *count == 1 {
+            self.connection.enter(Phase::Working);
+        }
+        Flight(self.clone())
+    }
+}
+
+impl Drop for Flight {
+    fn drop(&mut self) {
+        let mut count = self.0.count.lock();
+        *count -= 1;
+        if *count == 0 {
+            self.0.connection.enter(Phase::Idle);
+        }
+    }
+}
+
 impl Drop for Connection {
     fn drop(&mut self) {
         let mut table = self.all.table.lock();

@@ -1,4 +1,7 @@
-//! HTTP/1.1 on one connection: read a request within limits, hand it to a worker, write what the service answers.
+//! HTTP on one connection: read a request within limits, hand it to a worker, write what the service answers.
+//!
+//! HTTP/1.1 has one request under way at a time, however many a client writes ahead. Over TLS a client may choose HTTP/2, and have
+//! many: its answers come as they are ready.
 
 use std::convert::Infallible;
 use std::pin::pin;
@@ -7,18 +10,19 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use coco_protocol::{ApiError, Caller, Service};
+use coco_types::limits;
 use http::header::{CONNECTION, HeaderValue, RETRY_AFTER};
 use http::{Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper::server::conn::http1;
+use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::oneshot;
 
 use super::body::{self, BodyError};
-use super::connections::{Connection, Order, Phase};
+use super::connections::{Connection, Flights, Order, Phase};
 use super::listener::{Client, Shared};
 use super::observed::Observed;
 use super::socket;
@@ -29,18 +33,67 @@ const HEADERS_MAX: usize = 100;
 /// A body up to this length is one request or a short batch.
 const SMALL_BODY_BYTES_MAX: usize = 4 << 10;
 
-/// Serves until the client leaves, breaks the protocol, or is ordered to go.
+/// The place of a request on its connection.
+enum Exchange {
+    /// HTTP/1.1: what the request does, the connection does.
+    Alone(Arc<Connection>),
+    /// HTTP/2.
+    OneOfMany,
+}
+
+/// Serves HTTP/2 until the client leaves, breaks the protocol, or is ordered to go.
+pub(crate) async fn serve_streams<S>(stream: S, shared: Arc<Shared>, client: Arc<Client>, connection: Arc<Connection>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let io = TokioIo::new(Observed { stream, connection: Arc::clone(&connection), one_at_a_time: false });
+    let flights = Flights::new(Arc::clone(&connection));
+    let answering = service_fn(move |request| {
+        let (shared, client, flight) = (Arc::clone(&shared), Arc::clone(&client), flights.begin());
+        async move {
+            let response = answer(request, &shared, &client, &Exchange::OneOfMany).await;
+            drop(flight);
+            Ok::<_, Infallible>(response.map(Full::new))
+        }
+    });
+    let serving = http2::Builder::new(TokioExecutor::new())
+        .max_concurrent_streams(limits::REQUESTS_PER_CONNECTION_MAX)
+        .max_header_list_size(HEAD_BYTES_MAX as u32)
+        .initial_connection_window_size(limits::CONNECTION_WINDOW_BYTES)
+        .initial_stream_window_size(limits::CONNECTION_WINDOW_BYTES)
+        .serve_connection(io, answering);
+    let mut serving = pin!(serving);
+    let mut known = Order::Continue;
+    loop {
+        tokio::select! {
+            biased;
+            ended = serving.as_mut() => {
+                if let Err(error) = ended {
+                    tracing::debug!(%error, "connection ended");
+                }
+                return;
+            }
+            order = connection.ordered(known) => match order {
+                Order::Drain => serving.as_mut().graceful_shutdown(),
+                Order::Continue | Order::Close => return,
+            },
+        }
+        known = Order::Drain;
+    }
+}
+
+/// Serves HTTP/1.1 until the client leaves, breaks the protocol, or is ordered to go.
 pub(crate) async fn serve<S>(stream: S, shared: Arc<Shared>, client: Arc<Client>, connection: Arc<Connection>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let io = TokioIo::new(Observed { stream, connection: Arc::clone(&connection) });
+    let io = TokioIo::new(Observed { stream, connection: Arc::clone(&connection), one_at_a_time: true });
     let answering = {
         let connection = Arc::clone(&connection);
         service_fn(move |request| {
             let (shared, client, connection) = (Arc::clone(&shared), Arc::clone(&client), Arc::clone(&connection));
             async move {
-                let response = answer(request, &shared, &client, &connection).await;
+                let response = answer(request, &shared, &client, &Exchange::Alone(Arc::clone(&connection))).await;
                 connection.enter(Phase::Idle);
                 Ok::<_, Infallible>(response.map(Full::new))
             }
@@ -78,7 +131,7 @@ async fn answer(
     request: Request<Incoming>,
     shared: &Arc<Shared>,
     client: &Arc<Client>,
-    connection: &Arc<Connection>,
+    exchange: &Exchange,
 ) -> Response<Bytes> {
     let started = Instant::now();
     shared.metrics.requests.increment();
@@ -87,10 +140,12 @@ async fn answer(
             let message = format!("there is nothing at {}", request.uri().path());
             ApiError::new(StatusCode::NOT_FOUND, "ResourceNotFound", message).into_response()
         }
-        Some(service) if socket::wants_upgrade(&request) => {
-            return socket::upgrade(request, Arc::clone(service), shared, client, connection).await;
-        }
-        Some(service) => call(request, service, shared, client, connection).await,
+        Some(service) => match exchange {
+            Exchange::Alone(connection) if socket::wants_upgrade(&request) => {
+                return socket::upgrade(request, Arc::clone(service), shared, client, connection).await;
+            }
+            _ => call(request, service, shared, client, exchange).await,
+        },
     };
     if response.status().is_server_error() {
         shared.metrics.failures.increment();
@@ -104,15 +159,26 @@ async fn call(
     service: &Arc<dyn Service>,
     shared: &Arc<Shared>,
     client: &Client,
-    connection: &Connection,
+    exchange: &Exchange,
 ) -> Response<Bytes> {
-    connection.enter(Phase::Body);
     let (head, body) = request.into_parts();
-    let (body, charge) = match body::collect(body, &shared.limits, &shared.budget).await {
+    let collecting = body::collect(body, &shared.limits, &shared.budget);
+    let collected = match exchange {
+        Exchange::Alone(connection) => {
+            connection.enter(Phase::Body);
+            let collected = collecting.await;
+            connection.enter(Phase::Working);
+            collected
+        }
+        // The sweep sees connections, not requests.
+        Exchange::OneOfMany => {
+            tokio::time::timeout(shared.limits.body_timeout, collecting).await.unwrap_or(Err(BodyError::Broken))
+        }
+    };
+    let (body, charge) = match collected {
         Ok(collected) => collected,
         Err(error) => return refuse_body(&error, shared),
     };
-    connection.enter(Phase::Working);
     let small = body.len() <= SMALL_BODY_BYTES_MAX;
     let mut request = Request::from_parts(head, body);
     let caller = client.identify(&mut request, shared);

@@ -23,6 +23,7 @@ use super::stream;
 use super::workers::Workers;
 use crate::Error;
 use crate::metrics::{Counter, Gauge, Histogram, Metrics, Scale};
+use crate::tls::HTTP_2;
 
 /// Who a client certificate belongs to, by the SHA-256 of its DER. Asked for each request.
 pub type CallerLookup = Arc<dyn Fn(&Digest) -> Caller + Send + Sync>;
@@ -268,7 +269,11 @@ async fn serve(stream: TcpStream, tls: Option<TlsAcceptor>, shared: Arc<Shared>,
     };
     connection.enter(Phase::Idle);
     let client = Arc::new(Client::of(stream.get_ref().1.peer_certificates()));
-    http::serve(stream, shared, client, connection).await;
+    if stream.get_ref().1.alpn_protocol() == Some(HTTP_2) {
+        http::serve_streams(stream, shared, client, connection).await;
+    } else {
+        http::serve(stream, shared, client, connection).await;
+    }
 }
 
 async fn sweep(shared: Arc<Shared>) {

@@ -12,13 +12,15 @@ use super::connections::Connection;
 pub(crate) struct Observed<S> {
     pub(crate) stream: S,
     pub(crate) connection: Arc<Connection>,
+    /// Bytes that come while nothing is under way begin a request.
+    pub(crate) one_at_a_time: bool,
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Observed<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         let result = Pin::new(&mut self.stream).poll_read(cx, buffer);
-        if buffer.filled().len() > before {
+        if self.one_at_a_time && buffer.filled().len() > before {
             self.connection.received();
         }
         result
