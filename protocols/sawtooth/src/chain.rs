@@ -22,7 +22,8 @@ use crate::block::{OpenBlock, SealedBlock};
 use crate::governed::Governed;
 use crate::messages::ledger::{Block, BlockHeader};
 use crate::network::NetworkConfig;
-use crate::tables::{META, META_CONFIG, META_HEAD, STATE};
+use crate::roots::Leaves;
+use crate::tables::{META, META_CONFIG, META_HEAD, SECRET, SECRET_SIGNER, STATE};
 use crate::trie::Trie;
 
 /// Blocks whose tries are kept behind the newest committed one.
@@ -56,6 +57,8 @@ struct Building {
 struct Committed {
     /// Newest last.
     tips: VecDeque<Tip>,
+    /// Of a chain that begins.
+    leaves: Leaves,
     /// Changes that were committed after the newest block, as its successor's seal has not arrived yet.
     changes: BTreeMap<Address, Option<Bytes>>,
 }
@@ -117,7 +120,11 @@ impl Chain {
     pub fn follow(&self, batch: &CommittedBatch) -> Result<(), Integrity> {
         for transaction in &batch.transactions {
             if let Some(config) = transaction.writes.get(&META, META_CONFIG).flatten() {
-                self.configured(read_config(config)?);
+                let config = read_config(config)?;
+                if let Some(secret) = transaction.writes.get(&SECRET, SECRET_SIGNER).flatten() {
+                    self.committed.lock().leaves = leaves(&config, secret)?;
+                }
+                self.configured(config);
             }
             if let Some(governed) = self.governed().followed(&transaction.writes) {
                 *self.governed.write() = Arc::new(governed);
@@ -151,7 +158,9 @@ impl Chain {
         let rows = state.iter(&STATE).map(|(key, value)| Some((Address::from_key(&key)?, Some(value))));
         let values: Option<BTreeMap<_, _>> = rows.collect();
         let values = values.ok_or_else(|| damaged("an address of the state has another length"))?;
-        committed.tips = VecDeque::from([checked(header, id, Trie::new().update(&values))?]);
+        let secret = state.get(&SECRET, SECRET_SIGNER).ok_or_else(|| damaged("the signer's key is missing"))?;
+        let trie = Trie::new(leaves(&self.config(), &secret)?);
+        committed.tips = VecDeque::from([checked(header, id, trie.update(&values))?]);
         Ok(())
     }
 
@@ -164,9 +173,10 @@ impl Chain {
     /// The block of `head` is committed, and the changes collected so far are its own.
     fn advance(&self, head: &Bytes) -> Result<(), Integrity> {
         let (header, id) = read_head(head)?;
-        let (changes, newest) = {
+        let (changes, newest, first) = {
             let mut committed = self.committed.lock();
-            (std::mem::take(&mut committed.changes), committed.tips.back().cloned())
+            let first = Trie::new(committed.leaves.clone());
+            (std::mem::take(&mut committed.changes), committed.tips.back().cloned(), first)
         };
         if newest.as_ref().is_some_and(|tip| tip.header.block_num >= header.block_num) {
             return Ok(());
@@ -179,7 +189,7 @@ impl Chain {
             None => {
                 // Somebody else's block: whatever this node executed above is void.
                 *building = Building::default();
-                checked(header, id, newest.map(|tip| tip.trie).unwrap_or_default().update(&changes))?
+                checked(header, id, newest.map_or(first, |tip| tip.trie).update(&changes))?
             }
         };
         let mut committed = self.committed.lock();
@@ -227,6 +237,11 @@ fn checked(header: BlockHeader, id: String, trie: Trie) -> Result<Tip, Integrity
         return Err(Integrity { what, expected: header.state_root_hash, found });
     }
     Ok(Tip { header, id, trie })
+}
+
+fn leaves(config: &NetworkConfig, secret: &[u8]) -> Result<Leaves, Integrity> {
+    let secret = secret.try_into().map_err(|_| damaged("the signer's key has another length"))?;
+    Ok(Leaves::new(config.roots, secret))
 }
 
 fn read_config(json: &[u8]) -> Result<NetworkConfig, Integrity> {

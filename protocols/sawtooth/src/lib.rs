@@ -27,6 +27,7 @@ pub mod pool;
 mod protocol;
 pub mod query;
 pub mod rest;
+pub mod roots;
 pub mod settings;
 pub mod signing;
 pub mod tables;

@@ -17,6 +17,7 @@ use crate::block::{self, OpenBlock, TxState, Verdict};
 use crate::chain::Tip;
 use crate::execute::StateReader;
 use crate::messages::ledger::{BatchList, BlockHeader};
+use crate::roots::{Leaves, RootKind};
 use crate::settings::{self, CONSENSUS_NAME, CONSENSUS_VERSION};
 use crate::signing::SignerKey;
 use crate::tables::{META, META_CONFIG, SECRET, SECRET_SIGNER, STATE};
@@ -33,6 +34,8 @@ const GENESIS: &[u8] = b"Genesis";
 pub struct NetworkConfig {
     /// Shortest time between two blocks, milliseconds.
     pub block_interval_ms: u64,
+    /// What state roots say of values.
+    pub roots: RootKind,
     /// Transaction processors that may register; without a list, any may.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub processors: Option<Vec<settings_of::Processor>>,
@@ -64,6 +67,7 @@ impl Default for NetworkConfig {
     fn default() -> Self {
         Self {
             block_interval_ms: limits::BLOCK_INTERVAL_MS,
+            roots: RootKind::default(),
             processors: None,
             settings: BTreeMap::new(),
             genesis_batch: String::new(),
@@ -81,7 +85,8 @@ pub fn write_genesis(
     let key = (0..8).find_map(|_| SignerKey::from_bytes(&context.random()));
     let key = key.ok_or("there was no usable randomness for the signer's key")?;
     tx.put(&SECRET, SECRET_SIGNER, key.secret_bytes());
-    let parent = Tip { header: BlockHeader::default(), id: NO_BLOCK.to_owned(), trie: Trie::new() };
+    let trie = Trie::new(Leaves::new(genesis.roots, &key.secret()));
+    let parent = Tip { header: BlockHeader::default(), id: NO_BLOCK.to_owned(), trie };
     let mut open = OpenBlock::first(parent, key);
     write_settings(tx, &mut open, &genesis)?;
     for raw in genesis_batches(&genesis.genesis_batch)? {

@@ -21,7 +21,8 @@ pub(crate) fn sawtooth() -> Arc<Sawtooth> {
     Arc::new(Sawtooth::new(Arc::new(move |bytes: &mut [u8]| bytes.fill(drawn.fetch_add(1, Ordering::Relaxed)))))
 }
 
-struct SawtoothFixture;
+/// With the original's roots or confidential ones: both must be the same on every node, and after a restart.
+struct SawtoothFixture(&'static str);
 
 impl Fixture for SawtoothFixture {
     fn protocol(&self) -> Arc<dyn Protocol> {
@@ -29,7 +30,7 @@ impl Fixture for SawtoothFixture {
     }
 
     fn genesis(&self) -> serde_json::Value {
-        json!({ "block_interval_ms": 100 })
+        json!({ "block_interval_ms": 100, "roots": self.0 })
     }
 
     fn submissions(&self) -> Vec<Bytes> {
@@ -68,7 +69,8 @@ impl Fixture for SawtoothFixture {
 
 #[test]
 fn the_ledger_conforms() {
-    conformance::check(&SawtoothFixture);
+    conformance::check(&SawtoothFixture("compatible"));
+    conformance::check(&SawtoothFixture("confidential"));
 }
 
 fn committed(answers: &[Submitted]) -> usize {

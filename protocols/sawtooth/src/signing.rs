@@ -57,6 +57,11 @@ impl SignerKey {
         hex::encode(signature.serialize_compact())
     }
 
+    /// For deriving what only this network's nodes know.
+    pub fn secret(&self) -> [u8; 32] {
+        self.key.secret_bytes()
+    }
+
     /// For the ledger's sealed map.
     pub fn secret_bytes(&self) -> Bytes {
         Bytes::copy_from_slice(&self.key.secret_bytes())

@@ -20,6 +20,7 @@ use bytes::Bytes;
 use coco_crypto::sha512;
 
 use crate::address::{ADDRESS_BYTES, Address};
+use crate::roots::Leaves;
 
 type Hash = [u8; 32];
 type Children = Vec<(u8, Arc<Node>)>;
@@ -30,6 +31,7 @@ type Change<'a> = (&'a [u8; ADDRESS_BYTES], Option<&'a Bytes>);
 #[derive(Clone, Debug)]
 pub struct Trie {
     root: Arc<Node>,
+    leaves: Leaves,
 }
 
 /// A fork or a leaf, with the bytes that lead to it without a fork.
@@ -45,8 +47,9 @@ struct Node {
 }
 
 impl Trie {
-    pub fn new() -> Self {
-        Self { root: Arc::new(Node::fork(&[], Children::new())) }
+    /// Of an empty state.
+    pub fn new(leaves: Leaves) -> Self {
+        Self { root: Arc::new(Node::fork(&[], Children::new())), leaves }
     }
 
     /// The root as messages name it: 64 hex digits.
@@ -57,18 +60,14 @@ impl Trie {
     /// The trie after these changes. Removing what is absent changes nothing.
     #[must_use]
     pub fn update(&self, changes: &BTreeMap<Address, Option<Bytes>>) -> Self {
+        let masked = self.leaves.masked(changes);
+        let changes = masked.as_ref().unwrap_or(changes);
         let changes: Vec<Change<'_>> = changes.iter().map(|(address, value)| (&address.0, value.as_ref())).collect();
         if changes.is_empty() {
             return self.clone();
         }
         let children = update_children(&self.root.children, 0, &changes);
-        Self { root: Arc::new(Node::fork(&[], children)) }
-    }
-}
-
-impl Default for Trie {
-    fn default() -> Self {
-        Self::new()
+        Self { root: Arc::new(Node::fork(&[], children)), leaves: self.leaves.clone() }
     }
 }
 
@@ -252,7 +251,7 @@ mod tests {
     #[test]
     fn roots_are_those_of_the_original() {
         let root = |trie: &Trie, root: &str| assert_eq!(trie.root_hex(), root);
-        let v1 = Trie::new();
+        let v1 = Trie::new(Leaves::default());
         root(&v1, "708ca7fbb701799bb387f2e50deaca402e8502abe229f705693d2d4f350e1ad6");
         let v2 = changed(&v1, &[(a(0), Some(&[1]))]);
         root(&v2, "7f5724e346ae9449a8833f784258f58ab1417b6f0ce818b252c6f102a11fbb45");
@@ -273,7 +272,7 @@ mod tests {
 
     #[test]
     fn roots_of_small_and_large_values_are_those_of_the_original() {
-        let of = |value: &[u8]| changed(&Trie::new(), &[(a(0), Some(value))]).root_hex();
+        let of = |value: &[u8]| changed(&Trie::new(Leaves::default()), &[(a(0), Some(value))]).root_hex();
         assert_eq!(of(&[]), "b3918dcac0be047890907a394c0a7353d89114470320953c616a4bf8ecc8ff72");
         assert_eq!(of(&[0x61; 24]), "201499a863c04b6c51dcbe0e3cf1c0e0c2ae3ed5eb44dc337c42e11a1dbbe1d1");
         assert_eq!(of(&[0x62; 300]), "0cbc424a33725197930a5f602f4363dc9390f8241f2a0261dd4cefa3a8320e48");
@@ -286,7 +285,7 @@ mod tests {
             address.0[0] = first;
             (address, Some(Bytes::copy_from_slice(&[first])))
         };
-        let full = Trie::new().update(&(0..=255).map(at).collect());
+        let full = Trie::new(Leaves::default()).update(&(0..=255).map(at).collect());
         assert_eq!(full.root_hex(), "3bb70f299fa7e8ccbbe27ac32e17d672fed15e6994b103dce555a6d296dd4554");
     }
 
@@ -294,7 +293,7 @@ mod tests {
     fn an_intkey_row_has_the_root_of_the_original() {
         let foo = "1cf1266e282c41be5e4254d8820772c5518a2c5a8c0c7f7eda19594a7eb539453e1ed7";
         let value = hex::decode("a163666f6f182a").unwrap();
-        let trie = changed(&Trie::new(), &[(Address::from_hex(foo).unwrap(), Some(&value))]);
+        let trie = changed(&Trie::new(Leaves::default()), &[(Address::from_hex(foo).unwrap(), Some(&value))]);
         assert_eq!(trie.root_hex(), "0f39e005cc4a4f1ddc9f1fcc8e9e3f9c4b73f4f76c7925a9f9b1b85cc6bbd809");
     }
 
@@ -333,7 +332,7 @@ mod tests {
                 1..8,
             )
         ) {
-            let mut trie = Trie::new();
+            let mut trie = Trie::new(Leaves::default());
             let mut values = BTreeMap::new();
             for update in updates {
                 let update: BTreeMap<Address, Option<Bytes>> =

@@ -16,7 +16,7 @@ use crate::accounts::DEV_MNEMONIC;
 use crate::dev::banner::{self, Ready};
 use crate::dev::console::Console;
 use crate::dev::nodes::{Node, Nodes, wait_until_ready};
-use crate::dev::plan::{Ports, check_free};
+use crate::dev::plan::{Ports, check_apart, check_free};
 use crate::dev::state::{Network, State};
 use crate::governance::{self, Gov};
 use crate::output::{self, Output};
@@ -111,8 +111,10 @@ pub fn run(options: &Options, output: Output) -> anyhow::Result<()> {
             state.folder.display()
         ));
     }
-    for index in 0..state.network.nodes {
-        check_free(index, &state.addresses(index)?, state.reused)?;
+    let addresses = (0..state.network.nodes).map(|index| state.addresses(index)).collect::<anyhow::Result<Vec<_>>>()?;
+    check_apart(&addresses)?;
+    for (index, addresses) in (0..).zip(&addresses) {
+        check_free(index, addresses, state.reused)?;
     }
     let mut nodes = Nodes(Vec::new());
     if !start_all(&state, &mut nodes, Duration::from_secs(options.timeout), &stop)? {

@@ -1,5 +1,6 @@
 //! Where the nodes of a development network listen.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 
 use anyhow::Context;
@@ -60,18 +61,24 @@ impl Ports {
     }
 }
 
+impl Addresses {
+    /// Each with its name and the flag that moves it.
+    fn listeners(&self) -> [(SocketAddr, &'static str, &'static str); 6] {
+        [
+            (self.ethereum, "Ethereum", "--port"),
+            (self.sawtooth, "Sawtooth components", "--sawtooth-port"),
+            (self.sawtooth_rest, "Sawtooth REST", "--sawtooth-rest-port"),
+            (self.api, "node API", "--api-port"),
+            (self.peers, "peers", "--peers-port"),
+            (self.admin, "admin", "--admin-port"),
+        ]
+    }
+}
+
 /// Fails with the port's name and the flag that moves it if something else listens there. A network that is there already keeps
 /// the ports that its nodes were admitted with.
 pub fn check_free(index: u32, addresses: &Addresses, kept: bool) -> anyhow::Result<()> {
-    let listeners = [
-        (addresses.ethereum, "Ethereum", "--port"),
-        (addresses.sawtooth, "Sawtooth components", "--sawtooth-port"),
-        (addresses.sawtooth_rest, "Sawtooth REST", "--sawtooth-rest-port"),
-        (addresses.api, "node API", "--api-port"),
-        (addresses.peers, "peers", "--peers-port"),
-        (addresses.admin, "admin", "--admin-port"),
-    ];
-    for (address, what, flag) in listeners {
+    for (address, what, flag) in addresses.listeners() {
         if let Err(error) = TcpListener::bind(address) {
             let port = address.port();
             let hint = match kept {
@@ -84,9 +91,36 @@ pub fn check_free(index: u32, addresses: &Addresses, kept: bool) -> anyhow::Resu
     Ok(())
 }
 
+/// Fails if two nodes, or two of a node's listeners, were to have one port: with nine nodes the last one's API has the port of the first one's
+/// Sawtooth REST.
+pub fn check_apart(nodes: &[Addresses]) -> anyhow::Result<()> {
+    let mut taken = BTreeMap::new();
+    for (index, addresses) in nodes.iter().enumerate() {
+        for (address, what, flag) in addresses.listeners() {
+            let Some((other, other_flag)) = taken.insert(address.port(), (format!("{what} of node {index}"), flag))
+            else {
+                continue;
+            };
+            let error = format!("port {} would be both {other} and {what} of node {index}", address.port());
+            return Err(Hinted::error(error, format!("choose another first port with {other_flag} or {flag}")));
+        }
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nodes_whose_ports_meet_are_refused_with_the_flags_that_part_them() {
+        let nodes = |count| (0..count).map(|index| PORTS.of_node(index, HOST).unwrap()).collect::<Vec<_>>();
+        assert!(check_apart(&nodes(8)).is_ok());
+        let error = check_apart(&nodes(9)).unwrap_err();
+        assert_eq!(error.to_string(), "port 8008 would be both Sawtooth REST of node 0 and node API of node 8");
+        let hint = &error.downcast_ref::<Hinted>().unwrap().hint;
+        assert!(hint.contains("--sawtooth-rest-port") && hint.contains("--api-port"), "{hint}");
+    }
 
     const PORTS: Ports =
         Ports { ethereum: 8545, sawtooth: 4004, sawtooth_rest: 8008, api: 8000, peers: 8100, admin: 9464 };
