@@ -16,6 +16,7 @@ const PROPOSALS_INFO = "public:ccf.gov.proposals_info";
 const VOTING_POLICY = "public:ccf.gov.coco.voting_policy";
 const LEDGER_FAMILIES = "public:ccf.gov.coco.ledger.families";
 const LEDGER_NAMESPACES = "public:ccf.gov.coco.ledger.namespaces";
+const LEDGER_SETTINGS = "public:ccf.gov.coco.ledger.settings";
 const SIGNATURES = "public:ccf.internal.signatures";
 const ATTESTATION_POLICY = "public:ccf.gov.coco.attestation.policy";
 const ATTESTATION_ANCHORS = "public:ccf.gov.coco.attestation.anchors";

@@ -1,6 +1,6 @@
-//! What the network's members have decided about this ledger: which family may run where and write where, and who may read what.
+//! What the network's members have decided about this ledger: which family may run where and write where, who may read what, and settings.
 //!
-//! The decisions are rows that the constitution writes (`set_ledger_family`, `set_namespace_readers`); this module only reads them. A row that
+//! The decisions are rows that the constitution writes (`set_ledger_family`, `set_namespace_readers`, `set_ledger_setting`); this module only reads them. A row that
 //! cannot be read forbids. What the genesis says of processors holds for families that no decision is about. Derived data, kept as of
 //! what is committed: a decision holds from the next block on.
 
@@ -23,6 +23,9 @@ pub const FAMILIES: MapName = MapName::from_static("public:ccf.gov.coco.ledger.f
 /// `ledger:prefix` to who may read what is there, JSON.
 pub const NAMESPACES: MapName = MapName::from_static("public:ccf.gov.coco.ledger.namespaces");
 
+/// `ledger:key` to a setting's value, JSON.
+pub const SETTINGS: MapName = MapName::from_static("public:ccf.gov.coco.ledger.settings");
+
 /// See the module's text.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Governed {
@@ -30,6 +33,7 @@ pub struct Governed {
     families: BTreeMap<String, FamilyRow>,
     /// By prefix.
     readers: BTreeMap<Vec<u8>, Vec<String>>,
+    settings: BTreeMap<String, String>,
     /// The genesis' own list.
     listed: Option<Vec<Processor>>,
 }
@@ -53,6 +57,11 @@ struct FamilyRow {
     /// Prefixes below which it may write; without them wherever a transaction declares.
     #[serde(default)]
     namespaces: Option<Vec<String>>,
+}
+
+#[derive(Deserialize)]
+struct SettingRow {
+    value: String,
 }
 
 #[derive(Deserialize)]
@@ -83,18 +92,23 @@ impl Governed {
         for (key, value) in state.iter(&NAMESPACES) {
             governed.readers_decided(&key, Some(&value));
         }
+        for (key, value) in state.iter(&SETTINGS) {
+            governed.setting_decided(&key, Some(&value));
+        }
         governed
     }
 
     /// With what a transaction has decided; nothing if that was nothing.
     pub fn followed(&self, writes: &WriteSet) -> Option<Self> {
         let (families, namespaces) = (writes.map(&FAMILIES), writes.map(&NAMESPACES));
-        if families.is_none() && namespaces.is_none() {
+        let settings = writes.map(&SETTINGS);
+        if families.is_none() && namespaces.is_none() && settings.is_none() {
             return None;
         }
         let mut next = self.clone();
         families.into_iter().flatten().for_each(|(key, value)| next.family_decided(key, value.as_ref()));
         namespaces.into_iter().flatten().for_each(|(key, value)| next.readers_decided(key, value.as_ref()));
+        settings.into_iter().flatten().for_each(|(key, value)| next.setting_decided(key, value.as_ref()));
         Some(next)
     }
 
@@ -135,6 +149,11 @@ impl Governed {
         }
     }
 
+    /// On-chain settings that the members have decided: no transaction changes them.
+    pub fn settings(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.settings.iter().map(|(key, value)| (key.as_str(), value.as_str()))
+    }
+
     /// Whether everybody may read everything.
     pub fn is_open(&self) -> bool {
         self.readers.is_empty()
@@ -172,6 +191,14 @@ impl Governed {
                 self.families.insert(name.to_owned(), serde_json::from_slice(value).unwrap_or(forbidden));
             }
             None => drop(self.families.remove(name)),
+        }
+    }
+
+    fn setting_decided(&mut self, key: &[u8], value: Option<&Bytes>) {
+        let Some(name) = own(key).filter(|name| !name.is_empty()) else { return };
+        match value.and_then(|value| serde_json::from_slice::<SettingRow>(value).ok()) {
+            Some(row) => drop(self.settings.insert(name.to_owned(), row.value)),
+            None => drop(self.settings.remove(name)),
         }
     }
 

@@ -16,13 +16,14 @@ use super::{Rules, STATES_KEPT, TxState, injector};
 use crate::address::Address;
 use crate::batch::SignedBatch;
 use crate::chain::Tip;
-use crate::execute::{Executed, Failure, Run, Step};
+use crate::execute::{Executed, Failure, Run, StateReader as _, Step};
 use crate::families::Facts;
 use crate::governed::Governed;
 use crate::messages::client::{BatchStatus, batch_status, submit_status};
 use crate::messages::ledger::{Block, BlockHeader, StateChange, StateChangeList, state_change_kind};
 use crate::network::signer_key;
 use crate::policy;
+use crate::settings;
 use crate::signing::SignerKey;
 use crate::tables::{
     BATCH, BLOCK, BLOCK_BY_ID, BLOCK_BY_ROOT, BatchRecord, COMMITTED, INVALID, INVALID_ORDER, META, META_HEAD,
@@ -134,7 +135,8 @@ impl OpenBlock {
     }
 
     /// Writes the block's records and the new head.
-    pub fn seal(self, tx: &mut Tx, consensus: Bytes) -> SealedBlock {
+    pub fn seal(mut self, tx: &mut Tx, consensus: Bytes) -> SealedBlock {
+        self.mirror_settings(tx);
         let key = self.key.as_ref().expect("a network's genesis wrote the signer's key");
         let trie = self.parent.trie.update(&self.changes);
         let header = BlockHeader {
@@ -155,6 +157,22 @@ impl OpenBlock {
         tx.put(&UNDO, number, undo(&self.before));
         note_root(tx, self.number, &header.state_root_hash);
         SealedBlock { tip: Tip { header, id, trie }, header_bytes }
+    }
+
+    /// What the members decided has the last word: it is in the state after each block, whatever a transaction has made of it.
+    fn mirror_settings(&mut self, tx: &mut Tx) {
+        let governed = Arc::clone(&self.governed);
+        for (key, value) in governed.settings() {
+            if settings::value(&mut TxState(tx), key).as_deref() == Some(value) {
+                continue;
+            }
+            let address = settings::address(key);
+            let before = TxState(tx).read(&address);
+            let row = settings::row_with(before.clone(), key, value);
+            tx.put(&STATE, address.key(), row.clone());
+            self.before.entry(address).or_insert(before);
+            self.changes.insert(address, Some(row));
+        }
     }
 
     /// A change of the state that no batch made.

@@ -1,5 +1,7 @@
 use std::sync::Arc;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
 use coco_kv::Store;
 use coco_protocol::conformance::SingleNode;
@@ -11,9 +13,11 @@ use serde_json::{Value, json};
 
 use crate::families::intkey::address;
 use crate::governed;
+use crate::messages::family::{Setting, SettingProposal, SettingsPayload};
 use crate::messages::ledger::BatchList;
 use crate::protocol_tests::sawtooth;
-use crate::testing::{Signer, batch_id, first_transaction_id, intkey};
+use crate::settings;
+use crate::testing::{Draft, Signer, batch_id, first_transaction_id, intkey};
 
 fn node() -> Arc<SingleNode> {
     SingleNode::found(sawtooth(), &json!({}), Arc::new(OpenGate))
@@ -218,4 +222,38 @@ fn a_family_that_the_members_refuse_runs_no_more() {
     let allowed = Signer::new(1).single(&intkey("set", "c", 1));
     submit(&node, std::slice::from_ref(&allowed));
     assert_eq!(get(&node, &format!("/batch_statuses?id={}", batch_id(&allowed))).1["data"][0]["status"], "COMMITTED");
+}
+
+#[test]
+fn what_the_members_decide_about_a_setting_has_the_last_word() {
+    let node = node();
+    let signer = Signer::new(1);
+    let propose = |setting: &str, value: &str| {
+        let proposal = SettingProposal { setting: setting.into(), value: value.into(), nonce: value.into() };
+        let payload = SettingsPayload { action: 1, data: proposal.encode_to_vec().into() };
+        let everything = vec!["000000".to_owned()];
+        signer.single(&Draft {
+            family: "sawtooth_settings",
+            payload: payload.encode_to_vec().into(),
+            inputs: everything.clone(),
+            outputs: everything,
+            ..Draft::default()
+        })
+    };
+    let value = |key: &str| {
+        let (status, body) = get(&node, &format!("/state/{}", settings::address(key).to_hex()));
+        let row = (status == 200).then(|| BASE64.decode(body["data"].as_str().unwrap()).unwrap());
+        row.map(|row| Setting::decode(row.as_slice()).unwrap().entries[0].value.clone())
+    };
+    submit(&node, &[propose(settings::AUTHORIZED_KEYS, signer.public_hex())]);
+    submit(&node, &[propose("ours", "by transaction")]);
+    assert_eq!(value("ours").unwrap(), "by transaction");
+    decide(&node, &governed::SETTINGS, "sawtooth:ours", r#"{"value":"by vote"}"#);
+    decide(&node, &governed::SETTINGS, "sawtooth:new.one", r#"{"value":"by vote"}"#);
+    submit(&node, &[signer.single(&intkey("set", "a", 1))]);
+    assert_eq!((value("ours").unwrap(), value("new.one").unwrap()), ("by vote".into(), "by vote".into()));
+    submit(&node, &[propose("ours", "by transaction again")]);
+    assert_eq!(value("ours").unwrap(), "by vote");
+    let follower = node.follower(sawtooth());
+    assert_eq!(follower.state(), node.state(), "others come to the same roots");
 }
