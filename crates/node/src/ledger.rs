@@ -9,13 +9,14 @@ use bytes::Bytes;
 use coco_consensus::{BatchError, BatchSpan, BatchStore, Membership};
 use coco_crypto::{Certificate, Crypto, SigningKey};
 use coco_disk::Disk;
+use coco_kv::Snapshot;
 use coco_ledger::{
     Batch, BatchSealer, ChunkName, Claims, Closing, Container, Earlier, EntryKeys, LedgerFiles, LedgerReader,
     MerkleReader, MerkleTree, NodeSignature, OpenReport, Primary, SealedBatch, SignatureTransaction, Signer,
     SnapshotHead, SnapshotPlace,
 };
 use coco_protocol::CommittedTransaction;
-use coco_types::{Digest, ReplicaId, Seqno, TxId, View};
+use coco_types::{Digest, ReplicaId, Seqno, TxId, View, WriteSet};
 use parking_lot::{Mutex, RwLock};
 
 use crate::executor::{ExecutedBatch, ExecutedTransaction};
@@ -36,11 +37,20 @@ pub struct ReceiptForms {
     pub json: serde_json::Value,
 }
 
-/// The signatures of another primary's batch, over the root that this ledger gives.
-#[derive(Clone, Debug)]
+/// What is to be checked of another primary's batch: its signatures over the root that this ledger gives, and whom it admitted.
+#[derive(Clone)]
 pub struct Signed {
     pub signature: SignatureTransaction,
     pub primary: ReplicaId,
+    pub admissions: Vec<Admission>,
+}
+
+/// A transaction that records something of nodes, between the state before and after it.
+#[derive(Clone)]
+pub struct Admission {
+    pub writes: Arc<WriteSet>,
+    pub before: Snapshot,
+    pub after: Snapshot,
 }
 
 /// See the module's text.
@@ -178,7 +188,8 @@ impl NodeLedger {
     pub fn open_signed(&self, span: BatchSpan) -> Result<(Vec<CommittedTransaction>, Signed), LedgerError> {
         let bytes = self.reader.read(span.first, span.last)?;
         let batch = Batch::parse(&bytes)?;
-        let signed = Signed { signature: batch.signature().clone(), primary: self.primary_of(&batch)? };
+        let signed =
+            Signed { signature: batch.signature().clone(), primary: self.primary_of(&batch)?, admissions: Vec::new() };
         Ok((self.open_parsed(&batch)?, signed))
     }
 
@@ -187,7 +198,7 @@ impl NodeLedger {
         let primary = self.primary_of(batch)?;
         let signature = batch.last();
         let committed = |(txid, writes)| {
-            let writes = if txid == signature { coco_types::WriteSet::new() } else { writes };
+            let writes = if txid == signature { WriteSet::new() } else { writes };
             CommittedTransaction { txid, writes: Arc::new(writes) }
         };
         Ok(batch.open(&self.keys, primary)?.into_iter().map(committed).collect())

@@ -21,7 +21,7 @@ use coco_consensus::{
     BatchSpan, Committed, Consensus, EntryKind, NotPrimary, Output, Persist, ReadOutcome, Refused, Role, SnapshotMark,
     SnapshotOffered,
 };
-use coco_governance::NodeRow;
+use coco_governance::{NodeRow, attestation};
 use coco_kv::{Snapshot, Store};
 use coco_ledger::{SnapshotHead, SnapshotPlace};
 use coco_protocol::{CommittedBatch, CommittedTransaction};
@@ -29,7 +29,7 @@ use coco_types::{ReplicaId, Seqno, TxId, View, WriteSet, limits};
 
 use crate::archive::{Kept, SnapshotJob, SnapshotPlan, Taken, start_point};
 use crate::executor::ExecutedBatch;
-use crate::ledger::{LedgerError, NodeLedger, Signed};
+use crate::ledger::{Admission, LedgerError, NodeLedger, Signed};
 use crate::reconciler::{self, Step};
 use crate::signatures::Alarm;
 use crate::wire::SnapshotNote;
@@ -418,9 +418,14 @@ impl Replica {
     }
 
     fn apply_foreign(&mut self, span: BatchSpan) -> Result<(Vec<CommittedTransaction>, Option<Signed>), Fault> {
-        let (transactions, signed) = self.ledger.open_signed(span)?;
-        for transaction in &transactions {
-            self.store.apply(transaction.txid.seqno, &transaction.writes)?;
+        let (transactions, mut signed) = self.ledger.open_signed(span)?;
+        for CommittedTransaction { txid, writes } in &transactions {
+            let before = attestation::admits(writes).then(|| self.store.newest_snapshot());
+            self.store.apply(txid.seqno, writes)?;
+            if let Some(before) = before {
+                let after = self.store.newest_snapshot();
+                signed.admissions.push(Admission { writes: writes.clone(), before, after });
+            }
         }
         // A batch of its own that it reads back is an earlier reign's.
         Ok((transactions, Some(signed).filter(|signed| signed.primary != self.id)))

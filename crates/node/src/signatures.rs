@@ -1,12 +1,14 @@
-//! A backup's check of both signatures that end each batch, off the acknowledgement path.
+//! A backup's check of its primary, off the acknowledgement path: of both signatures that end each batch, and of the evidence of whom
+//! it admitted.
 //!
-//! The root was compared with this node's own tree before the batch was acknowledged; the signatures, which cost a hundred times as
-//! much, are looked at when the batch is made readable.
+//! The root was compared with this node's own tree before the batch was acknowledged; what costs a hundred times as much is looked at
+//! when the batch is made readable.
 
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use coco_crypto::{Certificate, PublicKey};
+use coco_governance::attestation::audit_admissions;
 use coco_governance::tables::{Read, SERVICE_INFO, SINGLETON};
 use coco_governance::{AlarmRow, NodeRow, ServiceInfo};
 use coco_kv::Snapshot;
@@ -15,7 +17,7 @@ use coco_protocol::{Outcome, Rejection, RejectionReason};
 use coco_types::{NodeId, ReplicaId, TxId, View};
 
 use crate::executor::SystemCommand;
-use crate::ledger::Signed;
+use crate::ledger::{Admission, Signed};
 
 /// What a primary wrote contradicts what this replica knows.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -62,7 +64,8 @@ impl SignatureChecker {
             return Err(alarm(format!("signed by the node of replica {replica}")));
         }
         let verifier = SignatureVerifier { service, node };
-        verifier.verify(&signed.signature, &signed.signature.node.root).map_err(|error| alarm(error.to_string()))
+        verifier.verify(&signed.signature, &signed.signature.node.root).map_err(|error| alarm(error.to_string()))?;
+        signed.admissions.iter().try_for_each(|admission| check_admission(admission).map_err(alarm))
     }
 
     fn read_service(&mut self, state: &mut Snapshot) -> Result<(), String> {
@@ -86,5 +89,15 @@ impl SignatureChecker {
         let key = PublicKey::from_pem(&info.public_key).map_err(|error| format!("the key of {id}: {error}"))?;
         self.nodes.insert(id, (key, info.replica));
         Ok(())
+    }
+}
+
+fn check_admission(admission: &Admission) -> Result<(), String> {
+    let Admission { writes, before, after } = admission;
+    let audited =
+        audit_admissions(writes, &mut before.clone(), &mut after.clone()).map_err(|error| error.to_string())?;
+    match audited.iter().find(|audited| !audited.findings.is_empty()) {
+        Some(audited) => Err(format!("it admitted {}: {}", audited.node, audited.findings.join("; "))),
+        None => Ok(()),
     }
 }

@@ -54,6 +54,8 @@ pub struct Options {
     pub disks_put_back: usize,
     /// This replica signs with keys that are not the network's: a machine that broke, or was broken.
     pub forger: Option<ReplicaId>,
+    /// The one that others may accuse, beside the forger.
+    pub suspect: Option<ReplicaId>,
 }
 
 impl Default for Options {
@@ -71,6 +73,7 @@ impl Default for Options {
             rolled_back_disks: 0,
             disks_put_back: 0,
             forger: None,
+            suspect: None,
         }
     }
 }

@@ -18,7 +18,7 @@ use coco_types::{ReplicaId, View, limits};
 
 use crate::invariants::{Violation, holds};
 use crate::network::{Envelope, Kind};
-use crate::node::{Note, SimNode, Syncing};
+use crate::node::{Note, Options, SimNode, Syncing};
 use crate::world::{ReadEnd, Waiter, World};
 
 impl World {
@@ -214,7 +214,8 @@ impl World {
                 self.reads.outcomes.insert(token, ReadEnd::Lost);
             }
             Effect::Alarm(alarm) => {
-                let named = self.setting.options.forger.is_some_and(|forger| alarm.primary == forger);
+                let Options { forger, suspect, .. } = &self.setting.options;
+                let named = [forger, suspect].contains(&&Some(alarm.primary));
                 holds(named, || format!("{id} accuses an honest {}: {}", alarm.primary, alarm.why))?;
                 self.note(|| format!("{id} distrusts {}: {}", alarm.primary, alarm.why));
             }

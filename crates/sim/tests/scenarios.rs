@@ -465,6 +465,19 @@ fn a_primary_whose_signatures_are_not_the_services_loses_its_view_and_is_named_o
     acknowledge(&mut world, 3);
 }
 
+#[test]
+fn a_primary_that_admits_what_its_evidence_does_not_show_loses_its_view() {
+    let suspect = ReplicaId(1);
+    let mut world = World::quiet(12, 3, Options { suspect: Some(suspect), ..Options::default() }).unwrap();
+    assert_eq!(primary(&world), suspect);
+    world.record_false_admission(suspect, ReplicaId(2));
+    world.run_until(SOON_MS, "the alarm on the ledger", |world| !alarms(world).is_empty()).unwrap();
+    let rows = alarms(&world);
+    assert!(rows.iter().all(|row| row.primary == suspect && row.why.contains("it admitted")), "{rows:?}");
+    assert_ne!(world.primary(), Some(suspect), "its view ended");
+    acknowledge(&mut world, 3);
+}
+
 /// What the ledger says of primaries that contradicted others.
 fn alarms(world: &World) -> Vec<AlarmRow> {
     let machines = world.primary().and_then(|id| world.node(id).machines.as_ref());

@@ -10,7 +10,7 @@ mod policy;
 mod reappraisal;
 
 pub use appraisal::{Appraisal, AppraisalState, BoundFacts, VerifiedApplicant, verify_applicant};
-pub use audit::{Audited, PublicState};
+pub use audit::{Audited, PublicState, admits, audit_admissions};
 pub use policy::{
     ANCHORS, APPRAISALS, AttestationGenesis, COLLATERAL, POLICY, in_force, policy, submit_collateral, trust,
     write_founding,
