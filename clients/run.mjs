@@ -50,6 +50,7 @@ const ALONE = [HELPERS, CONFORMANCE];
 const PROCESSES = [
   { name: 'faults', version: '', command: tap('faults/faults.test.mjs') },
   { name: 'bad input', version: '', command: tap('faults/bad_input.test.mjs') },
+  { name: 'three banks', version: '', command: tap('three_banks.test.mjs') },
 ];
 const README = { name: 'README', version: '', command: tap('readme.test.mjs') };
 const AUDIT = { name: 'ccf ledger', version: pip('ccf'), command: pytest('ccf-python/test_ledger.py') };

@@ -18,6 +18,8 @@ const LEDGER_FAMILIES = "public:ccf.gov.coco.ledger.families";
 const LEDGER_NAMESPACES = "public:ccf.gov.coco.ledger.namespaces";
 const LEDGER_SETTINGS = "public:ccf.gov.coco.ledger.settings";
 const SIGNATURES = "public:ccf.internal.signatures";
+const RECOVERY = "public:ccf.gov.coco.recovery";
+const EPOCH_POLICY = "public:ccf.gov.coco.epoch_policy";
 const ATTESTATION_POLICY = "public:ccf.gov.coco.attestation.policy";
 const ATTESTATION_ANCHORS = "public:ccf.gov.coco.attestation.anchors";
 const VIRTUAL_MEASUREMENTS = "public:ccf.gov.nodes.virtual.measurements";
@@ -58,8 +60,12 @@ function activeMembers() {
 
 // Active members that hold a recovery share.
 function activeShareHolders() {
-  return activeMembers().filter(([id]) => ccf.kv[MEMBER_KEYS].has(textKey(id)));
+  return activeMembers().filter(
+    ([id, { recovery_role }]) => ccf.kv[MEMBER_KEYS].has(textKey(id)) && recovery_role !== "NonParticipant",
+  );
 }
+
+const serviceIsOpen = () => readRow(SERVICE_INFO, K0).status === "Open";
 
 // Other proposals were made, and voted on, under rules that no longer hold: nobody may be held to them.
 function dropOtherOpenProposals(proposalId) {
@@ -112,6 +118,8 @@ const is = {
     (typeof value === "string" && /^[0-9a-f]{8}$/.test(value)) || fail(`${field} must be 8 lower-case hexadecimal digits`),
   id: (value, field) =>
     (typeof value === "string" && /^[0-9a-fA-F]{64}$/.test(value)) || fail(`${field} must be 64 hexadecimal digits`),
+  encryptionKey: (value, field) =>
+    ccf.gov.isEncryptionKey(value) || fail(`${field} must be an RSA public key of 2048 bits or more in PEM`),
   certificate: (value, field) =>
     ccf.crypto.isValidX509CertBundle(value) || fail(`${field} must be an X.509 certificate in PEM`),
 };

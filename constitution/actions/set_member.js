@@ -2,7 +2,7 @@ actions.set("set_member", {
   validate(args) {
     checkArgs(args, {
       cert: is.certificate,
-      "encryption_pub_key?": is.string,
+      "encryption_pub_key?": is.encryptionKey,
       "member_data?": is.object,
       "recovery_role?": is.oneOf(["NonParticipant", "Participant", "Owner"]),
     });

@@ -1,6 +1,7 @@
 refuses("set_member", { cert: "no certificate" }, /must be an X.509 certificate/);
 refuses("set_member", { cert: CERTIFICATE, recovery_role: "Owner" }, /needs an encryption_pub_key/);
-refuses("set_member", { cert: CERTIFICATE, recovery_role: "King", encryption_pub_key: "k" }, /must be one of/);
+refuses("set_member", { cert: CERTIFICATE, recovery_role: "King" }, /must be one of/);
+refuses("set_member", { cert: CERTIFICATE, encryption_pub_key: "k" }, /must be an RSA public key/);
 refuses("set_member", { cert: CERTIFICATE, memberdata: {} }, /no argument memberdata/);
 carries("set_member", { cert: CERTIFICATE, member_data: { name: "Bank" } });
 const id = ccf.pemToId(CERTIFICATE);

@@ -9,6 +9,7 @@ actions.set("set_service_configuration", {
   apply(args) {
     if (args.recovery_threshold !== undefined) checkThreshold(args.recovery_threshold);
     writeRow(SERVICE_CONFIG, K0, { ...readRow(SERVICE_CONFIG, K0), ...args });
+    if (args.recovery_threshold !== undefined && serviceIsOpen()) ccf.node.triggerRecoverySharesRefresh();
   },
   describe: (args) => `Configure the service: ${Object.entries(args).map(([name, value]) => `${name} = ${value}`).join(", ")}`,
 });

@@ -1,4 +1,4 @@
-//! Sealing a message to one recipient: how a joining node is handed the service's secrets.
+//! Sealing a message to one recipient: how nodes are handed the service's secrets, when they join and when a ledger secret is new.
 //!
 //! X25519 with a fresh sender key, HKDF-SHA-256 over the shared point and both public keys, AES-256-GCM. The derived key is used for
 //! one message, so its nonce is zero. Anyone can seal to a recipient: who sent it must be established otherwise (here by TLS
@@ -13,20 +13,29 @@ const DOMAIN: Domain = Domain::new("coco.exchange.v1");
 /// X25519 public keys have this many bytes.
 pub const EXCHANGE_KEY_BYTES: usize = 32;
 
-/// A recipient's key, made for one exchange.
+/// A recipient's key: a node keeps one for its life.
 pub struct ExchangeKey {
+    scalar: SymmetricKey,
     private: agreement::PrivateKey,
     public: [u8; EXCHANGE_KEY_BYTES],
 }
 
 impl ExchangeKey {
     pub fn generate(crypto: &dyn Crypto) -> Self {
-        let scalar = SymmetricKey::generate(crypto);
+        Self::from_scalar(SymmetricKey::generate(crypto))
+    }
+
+    pub fn from_scalar(scalar: SymmetricKey) -> Self {
         let private = agreement::PrivateKey::from_private_key(&agreement::X25519, scalar.expose())
             .expect("any 32 bytes are an X25519 private key");
         let public = private.compute_public_key().expect("a private key has a public key");
         let public = public.as_ref().try_into().expect("X25519 public keys have 32 bytes");
-        Self { private, public }
+        Self { scalar, private, public }
+    }
+
+    /// The private key itself: for the node's own sealed state.
+    pub fn scalar(&self) -> &SymmetricKey {
+        &self.scalar
     }
 
     pub fn public(&self) -> &[u8; EXCHANGE_KEY_BYTES] {

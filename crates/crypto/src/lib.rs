@@ -13,9 +13,11 @@ mod exchange;
 mod foreign;
 mod foreign_certificate;
 mod hash;
+mod oaep;
 mod pem;
 mod random;
 mod seeded;
+mod shares;
 mod sign;
 
 pub use aead::{AeadKey, NONCE_BYTES, Nonce, SymmetricKey, TAG_BYTES, Tag};
@@ -27,14 +29,18 @@ pub use exchange::{EXCHANGE_KEY_BYTES, ExchangeKey, seal_to};
 pub use foreign::{ForeignKey, Hash, Scheme};
 pub use foreign_certificate::{ForeignCertificate, RevocationList, distribution_points};
 pub use hash::{Domain, MacKey, Sha256, constant_time_eq, hkdf_sha256, hmac_sha256, sha256, sha256_of, sha384, sha512};
+pub use oaep::{DecryptionKey, EncryptionKey};
 pub use pem::{decode_pem, decode_pem_all, encode_pem};
 pub use random::{Crypto, SystemCrypto};
 pub use seeded::SeededCrypto;
+pub use shares::{SHARES_MAX, combine_shares, split_into_shares};
 pub use sign::{Curve, PublicKey, Signature, SigningKey};
 
 /// What can be wrong with keys, signatures, sealed bytes and certificates that others handed us.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
+    #[error("shares cannot be made or put together: {why}")]
+    BadShares { why: &'static str },
     #[error("malformed private key")]
     MalformedPrivateKey,
     #[error("malformed public key, or one of a curve other than P-256 and P-384")]

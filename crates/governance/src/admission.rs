@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Error;
 use crate::attestation::{VerifiedApplicant, admit_appraised};
-use crate::rows::{Addresses, Network, NodeInfo, NodeRole, NodeRow, NodeStatus};
+use crate::rows::{Addresses, Network, NodeInfo, NodeRole, NodeRow, NodeStatus, ServiceInfo, ServiceStatus};
 use crate::tables::{self, Read};
 
 /// What a joining node says about itself. Nothing of it is trusted until
@@ -46,6 +46,10 @@ pub fn admit(
     now_ms: u64,
 ) -> Result<Standing, Error> {
     let id = applicant.public_key.node_id();
+    let status = ServiceInfo::read(tx as &mut dyn Read)?.map(|service| service.status);
+    if matches!(status, Some(ServiceStatus::Recovering | ServiceStatus::WaitingForRecoveryShares)) {
+        return Err(Error::NotAdmitted("the service is being recovered: join once it is open".to_owned()));
+    }
     if NodeRow::read(tx, id)?.is_some() {
         return Err(Error::NotAdmitted(format!("node {id} has joined before; a node joins once, with a fresh key")));
     }
@@ -68,6 +72,7 @@ pub fn admit(
         index: applicant.index,
         addresses: applicant.addresses,
         quote_info: applicant.evidence.clone(),
+        encryption_pub_key: hex::encode(&applicant.exchange_key),
         replaces,
         retired_committed: false,
         role: applicant.role,
@@ -105,12 +110,12 @@ pub fn retire(tx: &mut Tx, id: NodeId) -> Result<(), Error> {
     Ok(())
 }
 
-/// Marks a retired node as gone from the consensus.
-pub fn mark_gone(tx: &mut Tx, id: NodeId) -> Result<(), Error> {
+/// Marks a retired node as gone from the consensus; `true` if another one has its place.
+pub fn mark_gone(tx: &mut Tx, id: NodeId) -> Result<bool, Error> {
     let mut node = NodeRow::read(tx, id)?.ok_or(Error::UnknownNode(id))?;
     node.info.retired_committed = true;
     node.write(tx);
-    Ok(())
+    Ok(NodeRow::all(tx)?.iter().any(|other| other.info.replaces == Some(id)))
 }
 
 fn next_replica(tx: &mut Tx) -> Result<ReplicaId, Error> {

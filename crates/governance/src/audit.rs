@@ -21,7 +21,9 @@ use serde_json::Value;
 
 use crate::message::Message;
 use crate::proposals::{ProposalInfo, ProposalState};
-use crate::rows::MemberInfo;
+use crate::recovery::RecoveryRow;
+use crate::rows::{MemberInfo, ServiceInfo, ServiceStatus};
+use crate::secrets::{self, Order};
 use crate::session::{Ack, Operation, Request, Session};
 use crate::tables;
 use crate::{Error, Facts, Refusal};
@@ -60,6 +62,21 @@ pub enum Event {
         txid: TxId,
     },
     Decision(Decision),
+    /// A new service took over the ledger, after its nodes were lost.
+    Recovered {
+        txid: TxId,
+        /// Everything up to here is the old service's.
+        recovered_to: TxId,
+    },
+    /// A member handed in its recovery share.
+    ShareSubmitted {
+        txid: TxId,
+        member_ids: Vec<String>,
+    },
+    /// Enough recovery shares were there.
+    OpenedByShares {
+        txid: TxId,
+    },
     /// These maps were written by no member's request.
     Unexplained {
         txid: TxId,
@@ -118,11 +135,13 @@ impl Auditor {
         } else if let Some((member, request)) = request(public) {
             Some(Event::Decision(self.decision(txid, &before, &member, &request, public)))
         } else {
-            unexplained(public).map(|maps| match maps.as_slice() {
-                [only] if txid.seqno == Seqno(2) && only == tables::SERVICE_INFO.as_str() => {
-                    Event::OpenedByFounder { txid }
-                }
-                _ => Event::Unexplained { txid, maps },
+            recovering(txid, &before, public).or_else(|| {
+                unexplained(public).map(|maps| match maps.as_slice() {
+                    [only] if txid.seqno == Seqno(2) && only == tables::SERVICE_INFO.as_str() => {
+                        Event::OpenedByFounder { txid }
+                    }
+                    _ => Event::Unexplained { txid, maps },
+                })
             })
         };
         self.remember_root(txid, public);
@@ -171,13 +190,16 @@ impl Auditor {
             let txid = self.roots.get(&root)?;
             Some(serde_json::json!({"root": root, "view": txid.view, "seqno": txid.seqno}).to_string())
         });
-        let facts = Facts { signature_json, root, now_s: message.created_at, seed: [0; 32] };
+        let facts = Facts { signature_json, root, now_s: message.created_at, seed: [0; 32], vault: None };
         let session = Session::new(self.store.begin_tracked(before), facts, None);
         let operation = operation(message).ok_or_else(|| format!("{:?} is no request", message.kind))?;
         let request = Request { operation, message: Bytes::copy_from_slice(request) };
         let refused = |refusal: Refusal| format!("the replay refuses it: {}", refusal.message);
         session.handle(&request).map_err(refused)?;
-        let tx = session.into_tx();
+        let (orders, tx) = (session.orders(), session.into_tx());
+        if public.map(&tables::EPOCHS).is_some() && !orders.contains(&Order::Rekey) {
+            return Err("the ledger's secret was changed, and nobody asked for it".to_owned());
+        }
         match difference(tx.writes(), public) {
             None => Ok(()),
             Some(map) => Err(format!("the replay writes other rows to {map}")),
@@ -222,6 +244,7 @@ fn operation(message: &Message) -> Option<Operation> {
         "withdrawal" => Some(Operation::Withdraw { proposal: proposal? }),
         "ack" => Some(Operation::Acknowledge { member }),
         "state_digest" => Some(Operation::UpdateDigest { member }),
+        "recovery_share" => Some(Operation::SubmitShare { member }),
         _ => None,
     }
 }
@@ -234,7 +257,9 @@ fn unexplained(public: &WriteSet) -> Option<Vec<String>> {
 
 /// Applications' public maps can be large, and governance never reads them.
 fn governance_part(public: &WriteSet) -> WriteSet {
-    let of_governance = public.iter().filter(|(map, _)| map.as_str().starts_with("public:ccf.gov."));
+    let of_governance = public
+        .iter()
+        .filter(|(map, _)| map.as_str().starts_with("public:ccf.gov.") || secrets::MADE_BY_NODES.contains(map));
     of_governance.map(|(map, writes)| (map.clone(), writes.clone())).collect()
 }
 
@@ -258,9 +283,38 @@ fn actions(before: &Snapshot, public: &WriteSet, id: &str) -> Vec<String> {
     names.map(str::to_owned).collect()
 }
 
-/// The first map in which the two differ.
+/// What belongs to a recovery: it is the nodes' part of what members voted for, and no request is recorded for it.
+fn recovering(txid: TxId, before: &Snapshot, public: &WriteSet) -> Option<Event> {
+    let submitted = public.map(&tables::SUBMITTED_SHARES);
+    let Some(maps) = unexplained(public) else {
+        let ids = submitted?.iter().filter(|(_, row)| row.is_some());
+        let member_ids = ids.map(|(id, _)| String::from_utf8_lossy(id).into_owned()).collect();
+        return Some(Event::ShareSubmitted { txid, member_ids });
+    };
+    if maps != [tables::SERVICE_INFO.as_str()] {
+        return None;
+    }
+    let row = |map: &MapName| public.get(map, &tables::SINGLETON).flatten();
+    let after: ServiceInfo = serde_json::from_slice(row(&tables::SERVICE_INFO)?).ok()?;
+    let was = ServiceInfo::read(&mut before.clone()).ok()??;
+    let counted = was.recovery_count + 1 == after.recovery_count;
+    match (after.status, row(&tables::RECOVERY)) {
+        (ServiceStatus::Recovering, Some(recovery)) if counted => {
+            let recovery: RecoveryRow = serde_json::from_slice(recovery).ok()?;
+            Some(Event::Recovered { txid, recovered_to: recovery.recovered_to })
+        }
+        (ServiceStatus::Open, None)
+            if was.status == ServiceStatus::WaitingForRecoveryShares && was.cert == after.cert =>
+        {
+            Some(Event::OpenedByShares { txid })
+        }
+        _ => None,
+    }
+}
+
+/// The first map in which the two differ. What nodes make differs each time; that it was asked for is checked elsewhere.
 fn difference(a: &WriteSet, b: &WriteSet) -> Option<String> {
-    let maps = a.iter().chain(b).map(|(map, _)| map);
+    let maps = a.iter().chain(b).map(|(map, _)| map).filter(|map| !secrets::MADE_BY_NODES.contains(map));
     maps.into_iter().find(|map| a.map(map) != b.map(map)).map(ToString::to_string)
 }
 

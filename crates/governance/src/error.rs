@@ -16,6 +16,9 @@ pub enum Error {
     CollateralRefused(String),
     #[error("not admitted: {0}")]
     NotAdmitted(String),
+    /// Ledger secrets, recovery shares or endorsements that cannot be made or opened.
+    #[error("{0}")]
+    Secrets(String),
     #[error("the service was not opened: {0}")]
     NotOpened(String),
     /// An audit was given transactions out of order.

@@ -1,6 +1,6 @@
 //! The first transaction of a network.
 
-use coco_crypto::{Certificate, PublicKey};
+use coco_crypto::{Certificate, EncryptionKey, PublicKey};
 use coco_kv::Tx;
 use coco_types::Digest;
 
@@ -16,6 +16,8 @@ pub struct Founding {
     pub network: Network,
     pub members: Vec<FoundingActor>,
     pub participants: Vec<FoundingActor>,
+    /// How many members' shares a recovery needs; absent: those of all who can hold one.
+    pub recovery_threshold: Option<u64>,
     pub virtual_measurements: Vec<Digest>,
     pub attestation: AttestationGenesis,
     /// The module's text.
@@ -35,6 +37,10 @@ pub struct FoundingActor {
     /// Certificate in PEM.
     pub certificate: String,
     pub data: serde_json::Value,
+    /// RSA key in PEM, of a member that is to hold a recovery share.
+    pub encryption_public_key: Option<String>,
+    /// CCF's `NonParticipant`, `Participant` or `Owner`.
+    pub recovery_role: Option<String>,
 }
 
 /// Writes the founding facts at ledger time `at`, Unix seconds; the service is `Opening`. The first node is judged by its own policy, so
@@ -46,7 +52,12 @@ pub fn found(tx: &mut Tx, founding: &Founding, at: u64) -> Result<(), Error> {
     for member in &founding.members {
         let id = rows::member_id(&certificate(&member.certificate)?).to_string();
         tx.put(&tables::MEMBER_CERTS, id.clone().into_bytes(), member.certificate.clone().into_bytes());
-        let info = MemberInfo { status: "Accepted".to_owned(), member_data: member.data.clone(), recovery_role: None };
+        let recovery_role = member.recovery_role.clone();
+        let info = MemberInfo { status: "Accepted".to_owned(), member_data: member.data.clone(), recovery_role };
+        if let Some(key) = &member.encryption_public_key {
+            check_encryption_key(key)?;
+            tx.put(&tables::MEMBER_ENCRYPTION_KEYS, id.clone().into_bytes(), key.clone().into_bytes());
+        }
         tables::write(tx, &tables::MEMBER_INFO, id.as_bytes(), &info);
     }
     for participant in &founding.participants {
@@ -58,7 +69,8 @@ pub fn found(tx: &mut Tx, founding: &Founding, at: u64) -> Result<(), Error> {
         tables::write(tx, &tables::VIRTUAL_MEASUREMENTS, &rows::digest_key(measurement), &"AllowedToJoin");
     }
     tables::write(tx, &tables::CONSTITUTION, &tables::SINGLETON, &founding.constitution);
-    tables::write(tx, &tables::SERVICE_CONFIG, &tables::SINGLETON, &ServiceConfig::default());
+    let config = ServiceConfig { recovery_threshold: threshold(founding)?, ..ServiceConfig::default() };
+    tables::write(tx, &tables::SERVICE_CONFIG, &tables::SINGLETON, &config);
     attestation::write_founding(tx, &founding.attestation, at)?;
     if let Some(bound) = &founding.bound {
         let key = PublicKey::from_pem(&founding.node.info.public_key)
@@ -71,8 +83,12 @@ pub fn found(tx: &mut Tx, founding: &Founding, at: u64) -> Result<(), Error> {
     tx.put(&tables::NODE_CERTS, id.into_bytes(), founding.node_certificate.clone().into_bytes());
     tables::write(tx, &tables::NETWORK, &tables::SINGLETON, &founding.network);
     tables::write(tx, &tables::LAST_REPLICA, &tables::SINGLETON, &founding.node.info.replica);
-    let service =
-        ServiceInfo { cert: founding.service_certificate.clone(), status: ServiceStatus::Opening, recovery_count: 0 };
+    let service = ServiceInfo {
+        cert: founding.service_certificate.clone(),
+        status: ServiceStatus::Opening,
+        recovery_count: 0,
+        current_service_create_txid: None,
+    };
     tables::write(tx, &tables::SERVICE_INFO, &tables::SINGLETON, &service);
     Ok(())
 }
@@ -85,6 +101,27 @@ pub fn open(tx: &mut Tx) -> Result<(), Error> {
     service.status = ServiceStatus::Open;
     tables::write(tx, &tables::SERVICE_INFO, &tables::SINGLETON, &service);
     Ok(())
+}
+
+/// Members that can hold a share, and what the founder says.
+fn threshold(founding: &Founding) -> Result<u64, Error> {
+    let holds = |member: &&FoundingActor| {
+        member.encryption_public_key.is_some() && member.recovery_role.as_deref() != Some("NonParticipant")
+    };
+    let holders = founding.members.iter().filter(holds).count() as u64;
+    match founding.recovery_threshold {
+        Some(threshold) if threshold > holders => {
+            Err(Error::Founding(format!("recovery would need {threshold} of only {holders} share holders")))
+        }
+        Some(threshold) => Ok(threshold),
+        None => Ok(holders),
+    }
+}
+
+fn check_encryption_key(pem: &str) -> Result<(), Error> {
+    EncryptionKey::from_pem(pem)
+        .map(drop)
+        .map_err(|error| Error::Founding(format!("a member's encryption key: {error}")))
 }
 
 fn certificate(pem: &str) -> Result<Certificate, Error> {

@@ -10,6 +10,7 @@ pub mod attestation;
 mod audit;
 pub mod constitution;
 mod draft;
+mod endorsement;
 mod engine;
 mod error;
 #[cfg(test)]
@@ -17,22 +18,27 @@ mod fixture;
 mod founding;
 mod message;
 mod proposals;
+mod recovery;
 mod refusal;
 mod resume;
 mod rows;
+pub mod secrets;
 mod service;
 mod session;
+mod shares;
 pub mod tables;
 
 pub use admission::{Applicant, Standing, admit, current_nodes, mark_gone, retire};
 pub use alarm::record_alarm;
 pub use audit::{Auditor, Decision, Event};
 pub use draft::Draft;
+pub use endorsement::{Endorsement, EndorsementRow, endorsements, key_at};
 pub use engine::{Facts, Failure};
 pub use error::Error;
 pub use founding::{Founding, FoundingActor, found, open};
 pub use message::Message;
 pub use proposals::{Proposal, ProposalInfo, ProposalState};
+pub use recovery::{Recovery, RecoveryRow, next_replica, recover};
 pub use refusal::{Code, Refusal};
 pub use resume::record_resume;
 pub use rows::{
@@ -41,4 +47,5 @@ pub use rows::{
 };
 pub use service::{CERTIFICATE_DAYS_MAX, ServiceConfig};
 pub use session::{Ack, Answer, Change, Operation, Request, Session, Simulation};
+pub use shares::SharesRow;
 pub use tables::Read;

@@ -25,6 +25,7 @@ pub enum Code {
     ProposalNotFound,
     ProposalNotOpen,
     ProposalReplay,
+    ServiceNotWaitingForRecoveryShares,
     StateDigestMismatch,
     VoteAlreadyExists,
 }
@@ -43,6 +44,7 @@ impl Code {
             Self::ProposalNotFound => "ProposalNotFound",
             Self::ProposalNotOpen => "ProposalNotOpen",
             Self::ProposalReplay => "ProposalReplay",
+            Self::ServiceNotWaitingForRecoveryShares => "ServiceNotWaitingForRecoveryShares",
             Self::StateDigestMismatch => "StateDigestMismatch",
             Self::VoteAlreadyExists => "VoteAlreadyExists",
         }
@@ -52,7 +54,7 @@ impl Code {
     pub fn status(self) -> u16 {
         match self {
             Self::InvalidAuthenticationInfo => 401,
-            Self::AuthorizationFailed => 403,
+            Self::AuthorizationFailed | Self::ServiceNotWaitingForRecoveryShares => 403,
             Self::ProposalNotFound => 404,
             Self::InternalError => 500,
             _ => 400,

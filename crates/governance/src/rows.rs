@@ -43,6 +43,9 @@ pub struct ServiceInfo {
     pub status: ServiceStatus,
     #[serde(default)]
     pub recovery_count: u64,
+    /// The service's first transaction.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub current_service_create_txid: Option<TxId>,
 }
 
 /// Parameters of the network that every node must share.
@@ -130,6 +133,9 @@ pub struct NodeInfo {
     pub index: u32,
     pub addresses: Addresses,
     pub quote_info: Evidence,
+    /// X25519, hex: ledger secrets are sealed to it.
+    #[serde(default)]
+    pub encryption_pub_key: String,
     /// The node whose place it takes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replaces: Option<NodeId>,

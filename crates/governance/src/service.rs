@@ -5,6 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::Error;
 use crate::rows::{ServiceInfo, ServiceStatus};
+use crate::secrets::Order;
+use crate::shares::{self, SharesRow};
 use crate::tables::{self, Read};
 
 /// Proposals are remembered this many deep against replays, unless the members say otherwise.
@@ -36,22 +38,46 @@ impl ServiceConfig {
 }
 
 /// Opens the service, as a proposal that names its identity asks. Whoever votes for it must mean this service and no other.
-pub(crate) fn open_by_vote(tx: &mut Tx, previous: Option<&[u8]>, next: &[u8]) -> Result<(), Error> {
+pub(crate) fn open_by_vote(tx: &mut Tx, previous: Option<&[u8]>, next: &[u8]) -> Result<Option<Order>, Error> {
     let service = ServiceInfo::read(tx as &mut dyn Read)?;
     let mut service = service.ok_or_else(|| Error::NotOpened("there is no service".to_owned()))?;
     if next.trim_ascii() != service.cert.trim().as_bytes() {
         return Err(Error::NotOpened("the proposal names the identity of another service".to_owned()));
     }
     match service.status {
-        ServiceStatus::Open | ServiceStatus::WaitingForRecoveryShares => return Ok(()),
+        ServiceStatus::Open | ServiceStatus::WaitingForRecoveryShares => return Ok(None),
         ServiceStatus::Opening if previous.is_some() => {
             return Err(Error::NotOpened("this service has no previous identity".to_owned()));
         }
-        ServiceStatus::Opening => service.status = ServiceStatus::Open,
+        ServiceStatus::Opening => {
+            shares::check(tx).map_err(|error| Error::NotOpened(error.to_string()))?;
+            service.status = ServiceStatus::Open;
+        }
         ServiceStatus::Recovering => {
-            return Err(Error::NotOpened("a recovering service cannot be opened in this version".to_owned()));
+            check_recovery(tx, previous)?;
+            service.status = ServiceStatus::WaitingForRecoveryShares;
         }
     }
     tables::write(tx, &tables::SERVICE_INFO, &tables::SINGLETON, &service);
-    Ok(())
+    Ok((service.status == ServiceStatus::Open).then_some(Order::Opened))
+}
+
+/// Whoever votes for a recovery must mean this ledger of this service.
+fn check_recovery(tx: &mut Tx, previous: Option<&[u8]>) -> Result<(), Error> {
+    let recorded = tables::read::<String>(tx, &tables::PREVIOUS_SERVICE_IDENTITY, &tables::SINGLETON)?;
+    let recorded = recorded.unwrap_or_default();
+    match previous {
+        Some(previous) if previous.trim_ascii() == recorded.trim().as_bytes() => {}
+        Some(_) => return Err(Error::NotOpened("another service than the one that is recovered".to_owned())),
+        None => {
+            let why = "a recovery is opened with the identity of the service before as well";
+            return Err(Error::NotOpened(why.to_owned()));
+        }
+    }
+    match SharesRow::read(tx)? {
+        Some(_) => Ok(()),
+        None => {
+            Err(Error::NotOpened("the ledger has no recovery shares: nobody can open its private state".to_owned()))
+        }
+    }
 }

@@ -9,6 +9,7 @@
 //! recorded. Nothing here commits anything, and nothing here knows which node it runs on.
 
 mod membership;
+mod recovering;
 mod resolution;
 mod simulation;
 mod voting;
@@ -25,6 +26,7 @@ use serde::{Deserialize, Serialize};
 use crate::engine::{Facts, World};
 use crate::message::{Message, Signed, unauthenticated};
 use crate::refusal::{Code, Refusal};
+use crate::secrets::Order;
 use crate::tables;
 
 pub use membership::Ack;
@@ -38,6 +40,7 @@ pub enum Operation {
     Vote { proposal: String, member: String },
     UpdateDigest { member: String },
     Acknowledge { member: String },
+    SubmitShare { member: String },
 }
 
 /// A signed request as it travels to the primary.
@@ -65,7 +68,8 @@ pub struct Session {
 impl Session {
     /// `wall`: a clock in milliseconds, the backstop for scripts.
     pub fn new(tx: Tx, facts: Facts, wall: Option<Rc<dyn Fn() -> u64>>) -> Self {
-        let world = World { tx: RefCell::new(tx), facts, wall, console: RefCell::default() };
+        let world =
+            World { tx: RefCell::new(tx), facts, wall, console: RefCell::default(), orders: RefCell::default() };
         Self { world: Rc::new(world) }
     }
 
@@ -77,12 +81,18 @@ impl Session {
             Operation::Vote { proposal, member } => self.vote(&request.message, proposal, member),
             Operation::UpdateDigest { member } => self.update_digest(&request.message, member),
             Operation::Acknowledge { member } => self.acknowledge(&request.message, member),
+            Operation::SubmitShare { member } => self.submit_share(&request.message, member),
         }
     }
 
     /// What the scripts said to `console`.
     pub fn console(&self) -> Vec<String> {
         self.world.console.borrow().clone()
+    }
+
+    /// What is to be made in the transaction, once it has its place: [`crate::secrets::carry_out`].
+    pub fn orders(&self) -> Vec<Order> {
+        self.world.orders.borrow().clone()
     }
 
     /// The transaction, with what the request wrote.
@@ -127,5 +137,7 @@ fn check_path(what: &str, signed: Option<&str>, path: &str) -> Result<(), Refusa
     Err(Refusal::new(Code::InvalidResourceName, format!("the path names {what} {path}, the signed message {signed}")))
 }
 
+#[cfg(test)]
+mod recovery_tests;
 #[cfg(test)]
 mod tests;

@@ -42,6 +42,30 @@ pub const NODE_CERTS: MapName = MapName::from_static("public:ccf.gov.nodes.endor
 pub const VIRTUAL_MEASUREMENTS: MapName = MapName::from_static("public:ccf.gov.nodes.virtual.measurements");
 /// One row: [`crate::ServiceInfo`].
 pub const SERVICE_INFO: MapName = MapName::from_static("public:ccf.gov.service.info");
+/// One row: the ledger secret in force, for each node: [`crate::secrets`].
+pub const ENCRYPTED_LEDGER_SECRETS: MapName = MapName::from_static("public:ccf.internal.encrypted_ledger_secrets");
+/// One row: the secret before it, sealed under it, in CCF's form.
+pub const HISTORICAL_LEDGER_SECRET: MapName =
+    MapName::from_static("public:ccf.internal.historical_encrypted_ledger_secret");
+/// First seqno of an epoch → [`crate::secrets::EpochRow`].
+pub const EPOCHS: MapName = MapName::from_static("public:ccf.gov.coco.epochs");
+/// One row: [`crate::secrets::EpochPolicy`].
+pub const EPOCH_POLICY: MapName = MapName::from_static("public:ccf.gov.coco.epoch_policy");
+/// One row: [`crate::SharesRow`].
+pub const RECOVERY_SHARES: MapName = MapName::from_static("public:ccf.internal.recovery_shares");
+/// Member id → its share, sealed, while a recovery waits for others; base64 as JSON.
+pub const SUBMITTED_SHARES: MapName = MapName::from_static("public:ccf.internal.encrypted_submitted_shares");
+/// One row: [`crate::RecoveryRow`].
+pub const RECOVERY: MapName = MapName::from_static("public:ccf.gov.coco.recovery");
+/// One row: the certificate of the service before a recovery, PEM as JSON.
+pub const PREVIOUS_SERVICE_IDENTITY: MapName = MapName::from_static("public:ccf.gov.service.previous_service_identity");
+/// One row: the last root that it signed, hex as JSON.
+pub const PREVIOUS_LAST_SIGNED_ROOT: MapName =
+    MapName::from_static("public:ccf.internal.previous_service_last_signed_root");
+/// One row: the newest [`crate::EndorsementRow`].
+pub const ENDORSEMENT: MapName = MapName::from_static("public:ccf.internal.previous_service_identity_endorsement");
+/// Number of recoveries → [`crate::EndorsementRow`].
+pub const ENDORSEMENTS: MapName = MapName::from_static("public:ccf.gov.coco.service_endorsements");
 /// One row: [`crate::Network`].
 pub const NETWORK: MapName = MapName::from_static("public:ccf.gov.coco.network");
 /// One row: the newest replica id given out, a JSON number.

@@ -249,18 +249,21 @@ impl<'a> Batch<'a> {
 
     /// All transactions' writes, public and private. Checks seals and commit evidence.
     pub fn open(&self, keys: &EntryKeys, primary: ReplicaId) -> Result<Vec<(TxId, WriteSet)>, Error> {
-        let last = self.last();
-        let open = |entry: &Entry<'a>| {
-            let txid = entry.txid();
-            let writes = entry.open(keys.entry_key(txid.seqno, primary)?.as_ref())?;
-            if entry.evidence_digest() != keys.commit_evidence_digest(txid)? {
-                return Err(Error::MalformedBatch { last, why: "another commit evidence than the secret's" });
-            }
-            if txid != last && writes.map(&COSE_SIGNATURES).is_some() {
-                return Err(Error::MalformedBatch { last, why: "a signature transaction within it" });
-            }
-            Ok((txid, writes))
-        };
+        let open = |entry: &Entry<'a>| Ok((entry.txid(), self.open_entry(entry, keys, primary)?));
         self.entries.iter().map(open).collect()
+    }
+
+    /// One of its transactions' writes. A ledger secret may change within a batch: what a transaction writes about it holds for
+    /// the next one.
+    pub fn open_entry(&self, entry: &Entry<'a>, keys: &EntryKeys, primary: ReplicaId) -> Result<WriteSet, Error> {
+        let (last, txid) = (self.last(), entry.txid());
+        let writes = entry.open(keys.entry_key(txid.seqno, primary)?.as_ref())?;
+        if entry.evidence_digest() != keys.commit_evidence_digest(txid)? {
+            return Err(Error::MalformedBatch { last, why: "another commit evidence than the secret's" });
+        }
+        if txid != last && writes.map(&COSE_SIGNATURES).is_some() {
+            return Err(Error::MalformedBatch { last, why: "a signature transaction within it" });
+        }
+        Ok(writes)
     }
 }

@@ -53,6 +53,21 @@ impl EntryKeys {
         self.epochs.retain(|first, _| *first <= seqno);
     }
 
+    /// Where the newest epoch begins.
+    pub fn newest(&self) -> Option<Seqno> {
+        self.epochs.keys().next_back().copied()
+    }
+
+    /// Where the epoch that this transaction is of begins.
+    pub fn newest_at(&self, seqno: Seqno) -> Option<Seqno> {
+        self.epochs.range(..=seqno).next_back().map(|(first, _)| *first)
+    }
+
+    /// Nothing is sealed under a secret that is not here.
+    pub fn is_whole(&self) -> bool {
+        self.epochs.contains_key(&Seqno(1))
+    }
+
     /// Where each epoch begins, and its secret: for wrapping to joiners and for recovery shares.
     pub fn epochs(&self) -> impl Iterator<Item = (Seqno, &SymmetricKey)> {
         self.epochs.iter().map(|(first, epoch)| (*first, &epoch.secret))

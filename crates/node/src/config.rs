@@ -56,6 +56,11 @@ pub struct Listen {
 pub enum Start {
     /// Starts a new network of one node.
     New { genesis: PathBuf },
+    /// Begins a new service on the ledger files in the folder `ledger` of this node's data, whose own nodes are lost.
+    Recover {
+        /// The certificate of the service that the ledger is of.
+        previous_service_certificate: PathBuf,
+    },
     /// Joins the network that these nodes' APIs belong to.
     Join {
         targets: Vec<SocketAddr>,
@@ -95,6 +100,9 @@ pub struct Genesis {
     pub members: Vec<Actor>,
     #[serde(default)]
     pub participants: Vec<Actor>,
+    /// How many members' shares a recovery needs; absent: those of all that have an encryption key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recovery_threshold: Option<u64>,
     /// Accepted code measurements of virtual nodes, hex.
     pub virtual_measurements: Vec<String>,
     /// Policy, anchors and collateral for real platforms; absent: none is accepted.
@@ -125,6 +133,12 @@ pub struct Actor {
     pub certificate: String,
     #[serde(default)]
     pub data: serde_json::Value,
+    /// RSA key in PEM: a member that has one holds a recovery share.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encryption_public_key: Option<String>,
+    /// CCF's `NonParticipant`, `Participant` or `Owner`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recovery_role: Option<String>,
 }
 
 fn snapshot_bytes() -> u64 {

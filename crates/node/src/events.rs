@@ -32,6 +32,8 @@ pub enum ReplicaEvent {
     SnapshotTaken(Box<Taken>),
     SnapshotFailed(String),
     SnapshotReceived(SnapshotHead),
+    /// One came that does not open here.
+    SnapshotRefused,
     /// A new network's founding facts were refused: there will be no network.
     GenesisRefused(String),
     /// The front found derived data that contradicts the ledger.

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
+use coco_crypto::SymmetricKey;
 use coco_governance::attestation::BoundFacts;
+use coco_governance::secrets::{self, Order, Vault};
 use coco_governance::{Founding, FoundingActor, Network, NodeRow};
 use coco_ledger::Primary;
 use coco_protocol::{Outcome, Protocol, Rejection, RejectionReason};
@@ -24,7 +26,12 @@ pub struct Founder {
 
 /// Checks what can be checked before a network exists.
 pub fn founding(genesis: &Genesis, founder: Founder) -> Result<Founding, String> {
-    let actor = |actor: &Actor| FoundingActor { certificate: actor.certificate.clone(), data: actor.data.clone() };
+    let actor = |actor: &Actor| FoundingActor {
+        certificate: actor.certificate.clone(),
+        data: actor.data.clone(),
+        encryption_public_key: actor.encryption_public_key.clone(),
+        recovery_role: actor.recovery_role.clone(),
+    };
     let measurement = |text: &String| text.parse::<Digest>().map_err(|error| format!("virtual_measurements: {error}"));
     Ok(Founding {
         network: Network {
@@ -36,6 +43,7 @@ pub fn founding(genesis: &Genesis, founder: Founder) -> Result<Founding, String>
         },
         members: genesis.members.iter().map(actor).collect(),
         participants: genesis.participants.iter().map(actor).collect(),
+        recovery_threshold: genesis.recovery_threshold,
         virtual_measurements: genesis.virtual_measurements.iter().map(measurement).collect::<Result<_, _>>()?,
         constitution: genesis.constitution.clone().unwrap_or_else(|| coco_governance::constitution::DEFAULT.to_owned()),
         attestation: genesis.attestation.clone(),
@@ -48,20 +56,29 @@ pub fn founding(genesis: &Genesis, founder: Founder) -> Result<Founding, String>
 
 /// What a new network's executor runs first: the founding, and the opening unless that is left to the members' vote. They share the first
 /// batch, so that either both are there or none.
-pub fn commands(genesis: Genesis, founding: Founding, protocols: Vec<Arc<dyn Protocol>>) -> Vec<SystemCommand> {
+pub fn commands(
+    genesis: Genesis,
+    founding: Founding,
+    protocols: Vec<Arc<dyn Protocol>>,
+    vault: Vault,
+    secret: SymmetricKey,
+) -> Vec<SystemCommand> {
     let opens_at_once = genesis.opens_at_once;
+    let opening = vault.clone();
     let found: SystemCommand = Box::new(move |tx, context| {
         let primary = Primary { view: context.txid.view, replica: founding.node.info.replica };
         tx.put(&coco_ledger::tables::VIEW, coco_ledger::tables::K0.to_vec(), primary.to_row());
         coco_governance::found(tx, &founding, context.now_ms / 1000).map_err(refused)?;
+        secrets::begin(tx, &vault, &secret, context.txid, context.now_ms).map_err(refused)?;
         for protocol in &protocols {
             let config = genesis.ledgers.get(protocol.name()).cloned().unwrap_or_default();
             protocol.genesis(tx, &config, context).map_err(refused)?;
         }
         Ok(Outcome::default())
     });
-    let open: SystemCommand = Box::new(|tx, _| {
+    let open: SystemCommand = Box::new(move |tx, context| {
         coco_governance::open(tx).map_err(refused)?;
+        secrets::carry_out(tx, &opening, Order::Opened, context.txid, context.now_ms).map_err(refused)?;
         Ok(Outcome::default())
     });
     if opens_at_once { vec![found, open] } else { vec![found] }

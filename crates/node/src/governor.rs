@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use coco_crypto::Crypto;
+use coco_governance::secrets::{self, Order, Vault};
 use coco_governance::{Code, Facts, Refusal, Request, Session};
 use coco_kv::{ReadSet, Snapshot, Store};
 use coco_protocol::{Context, Outcome, Rejection, RejectionReason};
@@ -30,6 +31,7 @@ pub struct Governor {
     pub visible: Arc<Visible>,
     pub crypto: Arc<dyn Crypto>,
     pub clock: Arc<dyn Fn() -> u64 + Send + Sync>,
+    pub vault: Vault,
 }
 
 /// What a request led to. `base` is the version that it was evaluated on: nothing may be said before that is committed.
@@ -50,6 +52,7 @@ pub enum Evaluation {
 pub struct Effect {
     reads: ReadSet,
     writes: WriteSet,
+    orders: Vec<Order>,
     body: Option<serde_json::Value>,
 }
 
@@ -68,7 +71,7 @@ impl Governor {
             for line in session.console() {
                 tracing::info!(target: "constitution", "{line}");
             }
-            Ok((answer, session.into_tx()))
+            Ok((answer, session.orders(), session.into_tx()))
         });
         match evaluated {
             Err(refusal) => {
@@ -77,10 +80,10 @@ impl Governor {
                 }
                 Evaluation::Refused { base, refusal }
             }
-            Ok((answer, _)) if !answer.wrote => Evaluation::Unchanged { base, body: answer.body },
-            Ok((answer, tx)) => {
+            Ok((answer, ..)) if !answer.wrote => Evaluation::Unchanged { base, body: answer.body },
+            Ok((answer, orders, tx)) => {
                 let (writes, reads) = tx.into_parts();
-                Evaluation::Changed(Effect { reads, writes, body: answer.body })
+                Evaluation::Changed(Effect { reads, writes, orders, body: answer.body })
             }
         }
     }
@@ -106,6 +109,7 @@ impl Governor {
             root: signature.map(|signature| signature.root),
             now_s: (self.clock)() / 1000,
             seed,
+            vault: Some(self.vault.clone()),
         };
         let clock = self.clock.clone();
         Ok(Session::new(self.store.begin_tracked(base), facts, Some(Rc::new(move || clock()))))
@@ -114,8 +118,13 @@ impl Governor {
 
 impl Effect {
     /// The transaction that makes it so. Says through `checked`, before it is committed, whether it still holds.
-    pub fn command(self, store: Store, checked: impl FnOnce(Result<(), Outdated>) + Send + 'static) -> SystemCommand {
-        Box::new(move |tx, _context: &Context<'_>| {
+    pub fn command(
+        self,
+        store: Store,
+        vault: Vault,
+        checked: impl FnOnce(Result<(), Outdated>) + Send + 'static,
+    ) -> SystemCommand {
+        Box::new(move |tx, context: &Context<'_>| {
             if let Err(conflict) = store.validate(&self.reads) {
                 checked(Err(Outdated));
                 return Err(Rejection::new(RejectionReason::Refused, 0, format!("{conflict:?}")));
@@ -129,6 +138,10 @@ impl Effect {
                 }
             }
             checked(Ok(()));
+            for order in self.orders {
+                secrets::carry_out(tx, &vault, order, context.txid, context.now_ms)
+                    .map_err(|error| Rejection::new(RejectionReason::Invalid, 0, error.to_string()))?;
+            }
             let response = serde_json::to_vec(&self.body).expect("an answer has only string keys");
             Ok(Outcome { claims: None, response: Bytes::from(response) })
         })

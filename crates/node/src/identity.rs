@@ -4,10 +4,13 @@
 //! site. On the virtual platform the sealing key lies in a file next to it: no protection, as for everything virtual.
 
 use std::io;
+use std::sync::Arc;
 
-use coco_crypto::{AeadKey, Certificate, Crypto, Nonce, SigningKey, SymmetricKey};
+use coco_crypto::{AeadKey, Certificate, Crypto, ExchangeKey, Nonce, SigningKey, SymmetricKey, SystemCrypto};
 use coco_disk::Disk;
-use coco_types::ReplicaId;
+use coco_governance::secrets::Vault;
+use coco_ledger::EntryKeys;
+use coco_types::{ReplicaId, Seqno};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
@@ -16,6 +19,8 @@ pub struct Identity {
     pub replica: ReplicaId,
     pub node_key: SigningKey,
     pub node_certificate: Certificate,
+    /// New ledger secrets are sealed to it.
+    pub exchange: ExchangeKey,
     pub service: ServiceSecrets,
     /// It has a consensus log, and may have spoken. From then on it never starts without that log as if it were new: it would vote
     /// twice, or found a second network.
@@ -26,7 +31,8 @@ pub struct Identity {
 pub struct ServiceSecrets {
     pub key: SigningKey,
     pub certificate: Certificate,
-    pub ledger_secret: SymmetricKey,
+    /// Of every epoch. During a recovery, of those since its beginning.
+    pub epochs: EntryKeys,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -40,13 +46,16 @@ pub enum IdentityError {
 }
 
 const FILE: &str = "identity.sealed";
-const CONTEXT: &[u8] = b"coco.identity.v1";
+const CONTEXT: &[u8] = b"coco.identity.v2";
+const EPOCHS_FILE: &str = "epochs.sealed";
+const EPOCHS_CONTEXT: &[u8] = b"coco.epochs.v1";
 
 #[derive(Serialize, Deserialize)]
 struct Stored {
     replica: ReplicaId,
     node_key: String,
     node_certificate: String,
+    exchange: String,
     service: StoredService,
     begun: bool,
 }
@@ -56,21 +65,40 @@ struct Stored {
 struct StoredService {
     key: String,
     certificate: String,
-    ledger_secret: String,
+    epochs: Vec<StoredEpoch>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredEpoch {
+    first: Seqno,
+    secret: String,
 }
 
 impl Identity {
+    /// What this node makes and opens ledger secrets with.
+    pub fn vault(&self) -> Vault {
+        Vault {
+            node: self.node_key.public_key().node_id(),
+            exchange: Arc::new(ExchangeKey::from_scalar(self.exchange.scalar().clone())),
+            service_key: Arc::new(self.service.copy().key),
+            crypto: Arc::new(SystemCrypto),
+        }
+    }
+
     pub fn store(&self, disk: &dyn Disk, sealing: &SymmetricKey, crypto: &dyn Crypto) -> Result<(), IdentityError> {
         let stored = Stored {
             replica: self.replica,
             node_key: hex::encode(&*self.node_key.to_pkcs8_der()),
             node_certificate: self.node_certificate.to_pem(),
+            exchange: hex::encode(self.exchange.scalar().expose()),
             service: self.service.to_stored(),
             begun: self.begun,
         };
         let plain = Zeroizing::new(serde_json::to_vec(&stored).expect("an identity has only string keys"));
         let mut nonce = Nonce([0; 12]);
         crypto.fill(&mut nonce.0);
+        // First: a replica that finds the identity finds its secrets.
+        store_epochs(&self.service.epochs, disk, sealing, crypto)?;
         disk.replace(FILE, &AeadKey::new(sealing).seal_to_vec(nonce, CONTEXT, &plain))?;
         Ok(())
     }
@@ -84,11 +112,16 @@ impl Identity {
         let plain = AeadKey::new(sealing).open_from_slice(CONTEXT, &sealed).map_err(|_| IdentityError::NotAuthentic)?;
         let plain = Zeroizing::new(plain);
         let stored: Stored = serde_json::from_slice(&plain).map_err(unreadable)?;
+        let mut service = ServiceSecrets::from_stored(&stored.service)?;
+        if let Some(epochs) = load_epochs(disk, sealing)? {
+            service.epochs = epochs;
+        }
         Ok(Some(Self {
             replica: stored.replica,
             node_key: signing_key(&stored.node_key)?,
             node_certificate: Certificate::from_pem(&stored.node_certificate).map_err(unreadable)?,
-            service: ServiceSecrets::from_stored(&stored.service)?,
+            exchange: ExchangeKey::from_scalar(symmetric_key(&stored.exchange)?),
+            service,
             begun: stored.begun,
         }))
     }
@@ -113,17 +146,15 @@ impl ServiceSecrets {
         StoredService {
             key: hex::encode(&*self.key.to_pkcs8_der()),
             certificate: self.certificate.to_pem(),
-            ledger_secret: hex::encode(self.ledger_secret.expose()),
+            epochs: to_stored_epochs(&self.epochs),
         }
     }
 
     fn from_stored(stored: &StoredService) -> Result<Self, IdentityError> {
-        let mut secret = [0; 32];
-        hex::decode_to_slice(&stored.ledger_secret, &mut secret).map_err(unreadable)?;
         Ok(Self {
             key: signing_key(&stored.key)?,
             certificate: Certificate::from_pem(&stored.certificate).map_err(unreadable)?,
-            ledger_secret: SymmetricKey::from_bytes(secret),
+            epochs: from_stored_epochs(&stored.epochs)?,
         })
     }
 }
@@ -131,14 +162,63 @@ impl ServiceSecrets {
 impl Drop for Stored {
     fn drop(&mut self) {
         zeroize::Zeroize::zeroize(&mut self.node_key);
+        zeroize::Zeroize::zeroize(&mut self.exchange);
     }
 }
 
 impl Drop for StoredService {
     fn drop(&mut self) {
         zeroize::Zeroize::zeroize(&mut self.key);
-        zeroize::Zeroize::zeroize(&mut self.ledger_secret);
     }
+}
+
+impl Drop for StoredEpoch {
+    fn drop(&mut self) {
+        zeroize::Zeroize::zeroize(&mut self.secret);
+    }
+}
+
+/// The epochs' secrets, sealed in a file of their own: they change while the identity stays.
+pub fn store_epochs(
+    epochs: &EntryKeys,
+    disk: &dyn Disk,
+    sealing: &SymmetricKey,
+    crypto: &dyn Crypto,
+) -> Result<(), IdentityError> {
+    let plain = serde_json::to_vec(&to_stored_epochs(epochs)).expect("secrets have only string keys");
+    let mut nonce = Nonce([0; 12]);
+    crypto.fill(&mut nonce.0);
+    Ok(disk.replace(EPOCHS_FILE, &AeadKey::new(sealing).seal_to_vec(nonce, EPOCHS_CONTEXT, &Zeroizing::new(plain)))?)
+}
+
+fn load_epochs(disk: &dyn Disk, sealing: &SymmetricKey) -> Result<Option<EntryKeys>, IdentityError> {
+    if !disk.exists(EPOCHS_FILE)? {
+        return Ok(None);
+    }
+    let sealed = disk.read_all(EPOCHS_FILE)?;
+    let plain = AeadKey::new(sealing).open_from_slice(EPOCHS_CONTEXT, &sealed);
+    let plain = Zeroizing::new(plain.map_err(|_| IdentityError::NotAuthentic)?);
+    let stored: Vec<StoredEpoch> = serde_json::from_slice(&plain).map_err(unreadable)?;
+    from_stored_epochs(&stored).map(Some)
+}
+
+fn to_stored_epochs(epochs: &EntryKeys) -> Vec<StoredEpoch> {
+    let stored = |(first, secret): (Seqno, &SymmetricKey)| StoredEpoch { first, secret: hex::encode(secret.expose()) };
+    epochs.epochs().map(stored).collect()
+}
+
+fn from_stored_epochs(stored: &[StoredEpoch]) -> Result<EntryKeys, IdentityError> {
+    let mut epochs = EntryKeys::new();
+    for epoch in stored {
+        epochs.add_epoch(epoch.first, &symmetric_key(&epoch.secret)?);
+    }
+    Ok(epochs)
+}
+
+fn symmetric_key(text: &str) -> Result<SymmetricKey, IdentityError> {
+    let mut bytes = Zeroizing::new([0; 32]);
+    hex::decode_to_slice(text, bytes.as_mut_slice()).map_err(unreadable)?;
+    Ok(SymmetricKey::from_bytes(*bytes))
 }
 
 fn signing_key(hex_der: &str) -> Result<SigningKey, IdentityError> {
@@ -162,11 +242,14 @@ mod tests {
         let validity = Validity { not_before: 0, not_after: 4_000_000_000 };
         let [node_key, service_key] = [(); 2].map(|()| SigningKey::generate(crypto, Curve::P384));
         let certificate = self_signed_service_certificate(crypto, &service_key, "test", validity, &[]).unwrap();
+        let mut epochs = EntryKeys::new();
+        epochs.add_epoch(Seqno(1), &SymmetricKey::generate(crypto));
         Identity {
             replica: ReplicaId(3),
             node_certificate: certificate.clone(),
             node_key,
-            service: ServiceSecrets { key: service_key, certificate, ledger_secret: SymmetricKey::generate(crypto) },
+            exchange: ExchangeKey::generate(crypto),
+            service: ServiceSecrets { key: service_key, certificate, epochs },
             begun: false,
         }
     }
@@ -188,6 +271,20 @@ mod tests {
     }
 
     #[test]
+    fn secrets_of_later_epochs_are_found_beside_the_identity() {
+        let crypto = SeededCrypto::new(1);
+        let sealing = SymmetricKey::generate(&crypto);
+        let disk = MemoryDisk::new();
+        let mut identity = identity(&crypto);
+        identity.store(&disk, &sealing, &crypto).unwrap();
+        identity.service.epochs.add_epoch(Seqno(9), &SymmetricKey::generate(&crypto));
+        store_epochs(&identity.service.epochs, &disk, &sealing, &crypto).unwrap();
+        let loaded = Identity::load(&disk, &sealing).unwrap().unwrap();
+        assert_eq!(loaded.service.epochs.newest(), Some(Seqno(9)));
+        assert!(loaded.service.epochs.epochs().eq(identity.service.epochs.epochs()));
+    }
+
+    #[test]
     fn the_sealed_file_shows_no_key() {
         let crypto = SeededCrypto::new(1);
         let sealing = SymmetricKey::generate(&crypto);
@@ -195,6 +292,7 @@ mod tests {
         let identity = identity(&crypto);
         identity.store(&disk, &sealing, &crypto).unwrap();
         let file = String::from_utf8_lossy(&disk.read_all(FILE).unwrap()).into_owned();
-        assert!(!file.contains(&hex::encode(identity.service.ledger_secret.expose())));
+        let (_, secret) = identity.service.epochs.epochs().next().unwrap();
+        assert!(!file.contains(&hex::encode(secret.expose())));
     }
 }

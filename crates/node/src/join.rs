@@ -96,24 +96,26 @@ pub enum JoinError {
 }
 
 /// A fresh challenge: expiry (8 bytes), randomness (8), code (16).
-pub fn challenge(crypto: &dyn Crypto, ledger_secret: &SymmetricKey, now_ms: u64) -> Digest {
+pub fn challenge(crypto: &dyn Crypto, service: &SigningKey, now_ms: u64) -> Digest {
     let mut nonce = [0; 32];
     nonce[..8].copy_from_slice(&(now_ms + CHALLENGE_MS).to_le_bytes());
     crypto.fill(&mut nonce[8..16]);
-    let code = challenge_code(ledger_secret, &nonce[..16]);
+    let code = challenge_code(service, &nonce[..16]);
     nonce[16..].copy_from_slice(&code);
     Digest(nonce)
 }
 
-fn check_challenge(ledger_secret: &SymmetricKey, nonce: &Digest, now_ms: u64) -> Result<(), JoinError> {
+fn check_challenge(service: &SigningKey, nonce: &Digest, now_ms: u64) -> Result<(), JoinError> {
     let (open, code) = nonce.0.split_at(16);
     let expiry = open.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
-    let genuine = constant_time_eq(&challenge_code(ledger_secret, open), code);
+    let genuine = constant_time_eq(&challenge_code(service, open), code);
     if genuine && expiry >= now_ms { Ok(()) } else { Err(JoinError::StaleChallenge) }
 }
 
-fn challenge_code(ledger_secret: &SymmetricKey, open: &[u8]) -> [u8; 16] {
-    let key = hkdf_sha256(ledger_secret, CHALLENGE_DOMAIN, &[]);
+/// Under a key that every node of the service has.
+fn challenge_code(service: &SigningKey, open: &[u8]) -> [u8; 16] {
+    let secret = SymmetricKey::from_bytes(sha256(&service.to_pkcs8_der()).0);
+    let key = hkdf_sha256(&secret, CHALLENGE_DOMAIN, &[]);
     let code = hmac_sha256(key.expose(), open);
     *code.0.first_chunk().expect("16 of 32 bytes")
 }
@@ -153,9 +155,9 @@ pub fn request(
 }
 
 /// The service's side: the request's fields, with the challenge checked. The evidence is not verified yet.
-pub fn applicant(body: &[u8], ledger_secret: &SymmetricKey, now_ms: u64) -> Result<Applicant, JoinError> {
+pub fn applicant(body: &[u8], service: &SigningKey, now_ms: u64) -> Result<Applicant, JoinError> {
     let request: JoinRequest = serde_json::from_slice(body).map_err(|error| JoinError::Malformed(error.to_string()))?;
-    check_challenge(ledger_secret, &request.nonce, now_ms)?;
+    check_challenge(service, &request.nonce, now_ms)?;
     let malformed = |error: &dyn std::fmt::Display| JoinError::Malformed(error.to_string());
     let exchange_key = hex::decode(&request.exchange_key).map_err(|error| malformed(&error))?;
     // Whoever cannot be answered must not be admitted: the place would be given to nobody.
@@ -206,7 +208,7 @@ mod tests {
     #[test]
     fn a_challenge_is_good_once_issued_by_this_service_and_until_it_expires() {
         let crypto = SeededCrypto::new(1);
-        let [secret, other] = [(); 2].map(|()| SymmetricKey::generate(&crypto));
+        let [secret, other] = [(); 2].map(|()| SigningKey::generate(&crypto, Curve::P384));
         let nonce = challenge(&crypto, &secret, 1_000);
         assert_eq!(check_challenge(&secret, &nonce, 61_000), Ok(()));
         assert_eq!(check_challenge(&secret, &nonce, 61_001), Err(JoinError::StaleChallenge));
@@ -220,14 +222,13 @@ mod tests {
     fn a_request_survives_the_wire_and_its_evidence_covers_it() {
         let crypto = SeededCrypto::new(1);
         let [node_key, service] = [(); 2].map(|()| SigningKey::generate(&crypto, Curve::P384));
-        let secret = SymmetricKey::generate(&crypto);
         let exchange = ExchangeKey::generate(&crypto);
         let addresses = Addresses { api: "127.0.0.1:8000".parse().unwrap(), peers: "127.0.0.1:8100".parse().unwrap() };
         let tee = VirtualTee { measurement: Digest([7; 32]) };
-        let nonce = challenge(&crypto, &secret, 0);
+        let nonce = challenge(&crypto, &service, 0);
         let place = Place { index: 1, addresses, swaps: None, role: NodeRole::Reader };
         let request = request(&tee, &node_key, &exchange, service.public_key(), place, Digest::ZERO, nonce).unwrap();
-        let applicant = applicant(&serde_json::to_vec(&request).unwrap(), &secret, 0).unwrap();
+        let applicant = applicant(&serde_json::to_vec(&request).unwrap(), &service, 0).unwrap();
         let mut state = coco_kv::Store::new().snapshot();
         let mut verify = |service: &SigningKey| {
             coco_governance::attestation::verify_applicant(&mut state, &applicant, service.public_key(), 0)
@@ -236,7 +237,7 @@ mod tests {
         assert!(verify(&node_key).is_err());
         let unanswerable = JoinRequest { exchange_key: "ab".to_owned(), ..request };
         let unanswerable = serde_json::to_vec(&unanswerable).unwrap();
-        assert!(matches!(super::applicant(&unanswerable, &secret, 0), Err(JoinError::Malformed(_))));
+        assert!(matches!(super::applicant(&unanswerable, &service, 0), Err(JoinError::Malformed(_))));
     }
 
     #[test]

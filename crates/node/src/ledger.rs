@@ -3,13 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use bytes::Bytes;
 use coco_consensus::{BatchError, BatchSpan, BatchStore, Membership};
-use coco_crypto::{Certificate, Crypto, SigningKey};
+use coco_crypto::{Certificate, Crypto, ExchangeKey, SigningKey, SymmetricKey};
 use coco_disk::Disk;
 use coco_kv::Snapshot;
+use coco_ledger::tables::VIEW;
 use coco_ledger::{
     Batch, BatchSealer, ChunkName, Claims, Closing, Container, Earlier, EntryKeys, LedgerFiles, LedgerReader,
     MerkleReader, MerkleTree, NodeSignature, OpenReport, Primary, SealedBatch, SignatureTransaction, Signer,
@@ -19,6 +20,7 @@ use coco_protocol::CommittedTransaction;
 use coco_types::{Digest, ReplicaId, Seqno, TxId, View, WriteSet};
 use parking_lot::{Mutex, RwLock};
 
+use crate::epochs::Epochs;
 use crate::executor::{ExecutedBatch, ExecutedTransaction};
 use crate::identity::Identity;
 
@@ -28,6 +30,8 @@ pub enum LedgerError {
     Ledger(#[from] coco_ledger::Error),
     #[error("the primary of view {0} is not named in the ledger")]
     UnknownPrimary(View),
+    #[error(transparent)]
+    Secrets(#[from] coco_governance::Error),
 }
 
 /// A receipt in both forms, with the claims that its leaf binds.
@@ -59,11 +63,16 @@ pub struct NodeLedger {
     state: Mutex<State>,
     reader: LedgerReader,
     tree: MerkleReader,
-    keys: EntryKeys,
+    keys: RwLock<Epochs>,
+    /// Until a recovery has the secrets of before it, private parts stay closed.
+    public_only: bool,
+    exchange: ExchangeKey,
     primaries: RwLock<BTreeMap<View, ReplicaId>>,
     signer: Signer,
     certificate: Certificate,
     chunk_bytes: AtomicU64,
+    /// The next batch ends its chunk.
+    chunk_ends: AtomicBool,
     clock: Arc<dyn Fn() -> u64 + Send + Sync>,
 }
 
@@ -80,13 +89,6 @@ struct State {
 /// Issuer and subject of the service's signatures: fixed for a network.
 const ISSUER: &str = "coco";
 const SUBJECT: &str = "ledger";
-
-/// What opens and seals this network's ledger.
-pub fn entry_keys(identity: &Identity) -> EntryKeys {
-    let mut keys = EntryKeys::new();
-    keys.add_epoch(Seqno(1), &identity.service.ledger_secret);
-    keys
-}
 
 impl NodeLedger {
     /// Opens the folder. `durable` is what the consensus log knows to have been synced.
@@ -110,17 +112,20 @@ impl NodeLedger {
             issuer: ISSUER.to_owned(),
             subject: SUBJECT.to_owned(),
         };
-        let keys = entry_keys(identity);
+        let keys = identity.service.epochs.clone();
         let ledger = Self {
             reader: files.reader(),
             tree: tree.reader(),
             disk,
             state: Mutex::new(State { files, tree, sealed: VecDeque::new(), certificate_signed_at: None }),
-            keys,
+            public_only: !keys.is_whole(),
+            keys: RwLock::new(Epochs::new(keys)),
+            exchange: ExchangeKey::from_scalar(identity.exchange.scalar().clone()),
             primaries: RwLock::default(),
             signer,
             certificate: identity.node_certificate.clone(),
             chunk_bytes: AtomicU64::new(chunk_bytes),
+            chunk_ends: AtomicBool::new(false),
             clock,
         };
         Ok((Arc::new(ledger), report))
@@ -131,21 +136,33 @@ impl NodeLedger {
         self.chunk_bytes.store(bytes, Ordering::Relaxed);
     }
 
+    /// Ends the chunk with the next batch that is sealed here, whatever its size.
+    pub fn end_chunk(&self) {
+        self.chunk_ends.store(true, Ordering::Relaxed);
+    }
+
     /// Seals a batch for a view that this replica leads. Follow it by the proposal, or by [`NodeLedger::unseal`].
     pub fn seal(&self, batch: &ExecutedBatch, own: ReplicaId, committed: TxId) -> Result<SealedBatch, LedgerError> {
         let first_of_view = self.primaries.write().insert(batch.view, own).is_none();
-        // The network's first view is named by its genesis transaction.
-        let new_view = first_of_view && batch.first > Seqno(1);
+        // A service's first view is named by its first transaction.
+        let names_view = batch.transactions.first().is_some_and(|first| first.writes.map(&VIEW).is_some());
+        let new_view = first_of_view && !names_view && batch.first > Seqno(1);
         let primary = Primary { view: batch.view, replica: own };
-        let mut sealer = BatchSealer::new(self.keys.clone(), primary, batch.first);
+        if first_of_view {
+            self.forget_sealed(&mut self.state.lock())?;
+        }
+        let (mut keys, mut fresh) = (self.keys(), Vec::new());
+        let mut sealer = BatchSealer::new(keys.clone(), primary, batch.first);
         for transaction in &batch.transactions {
-            let claims = self.claims_digest(transaction, sealer.next_txid())?;
+            let claims = claims_digest(&keys, transaction, sealer.next_txid())?;
             sealer.add(&transaction.writes, claims)?;
+            if let Some((first, secret)) = self.own_secret(&transaction.writes)? {
+                keys.add_epoch(first, &secret);
+                fresh.push((first, secret));
+                sealer.set_keys(keys.clone());
+            }
         }
         let mut state = self.state.lock();
-        if first_of_view {
-            state.forget_sealed()?;
-        }
         let certificate_is_known = state.certificate_signed_at.is_some_and(|at| at < batch.first);
         let closing = Closing {
             signer: &self.signer,
@@ -153,20 +170,29 @@ impl NodeLedger {
             committed,
             node_certificate: (!certificate_is_known).then_some(&self.certificate),
             new_view,
-            chunk_ends: state.files.open_chunk_bytes() + sealer.sealed_bytes() as u64
-                >= self.chunk_bytes.load(Ordering::Relaxed),
+            chunk_ends: self.chunk_ends.swap(false, Ordering::Relaxed)
+                || state.files.open_chunk_bytes() + sealer.sealed_bytes() as u64
+                    >= self.chunk_bytes.load(Ordering::Relaxed),
         };
         let sealed = sealer.finish(&mut state.tree, &closing)?;
         if !certificate_is_known {
             state.certificate_signed_at = Some(sealed.last.seqno);
         }
         state.sealed.push_back(sealed.last);
+        let mut epochs = self.keys.write();
+        fresh.iter().for_each(|(first, secret)| epochs.sealed_with(*first, secret));
         Ok(sealed)
     }
 
     /// A sealed batch did not get its slot: its leaves leave the tree. Its view is dead.
     pub fn unseal(&self) -> Result<(), LedgerError> {
-        Ok(self.state.lock().forget_sealed()?)
+        Ok(self.forget_sealed(&mut self.state.lock())?)
+    }
+
+    fn forget_sealed(&self, state: &mut State) -> Result<(), coco_ledger::Error> {
+        state.forget_sealed()?;
+        self.keys.write().drop_from(state.files.last_txid().seqno.next());
+        Ok(())
     }
 
     /// The consensus cut the files: every transaction from here on is gone.
@@ -175,6 +201,7 @@ impl NodeLedger {
         if state.certificate_signed_at.is_some_and(|at| at >= first) {
             state.certificate_signed_at = None;
         }
+        self.keys.write().drop_from(first);
     }
 
     /// The transactions of a committed batch, private parts opened. The signature transaction's rows are the ledger's own, and are
@@ -197,11 +224,27 @@ impl NodeLedger {
     pub fn open_parsed(&self, batch: &Batch<'_>) -> Result<Vec<CommittedTransaction>, LedgerError> {
         let primary = self.primary_of(batch)?;
         let signature = batch.last();
-        let committed = |(txid, writes)| {
+        let mut keys = self.keys();
+        let mut transactions = Vec::with_capacity(batch.entries().len());
+        for entry in batch.entries() {
+            let txid = entry.txid();
+            let writes = match batch.open_entry(entry, &keys, primary) {
+                Err(coco_ledger::Error::NoSecret { .. }) if self.public_only => entry.public_writes()?,
+                opened => opened?,
+            };
+            if let Some((first, secret)) = self.own_secret(&writes)? {
+                keys.add_epoch(first, &secret);
+                self.keys.write().committed(first, &secret);
+            }
             let writes = if txid == signature { WriteSet::new() } else { writes };
-            CommittedTransaction { txid, writes: Arc::new(writes) }
-        };
-        Ok(batch.open(&self.keys, primary)?.into_iter().map(committed).collect())
+            transactions.push(CommittedTransaction { txid, writes: Arc::new(writes) });
+        }
+        Ok(transactions)
+    }
+
+    /// A new ledger secret in a transaction, if it has a copy for this node.
+    fn own_secret(&self, writes: &WriteSet) -> Result<Option<(Seqno, SymmetricKey)>, LedgerError> {
+        Ok(coco_governance::secrets::unwrap(writes, self.signer.node_id, &self.exchange)?)
     }
 
     /// Everything up to here is committed: chunks that lie wholly below become final.
@@ -210,8 +253,19 @@ impl NodeLedger {
         Ok(())
     }
 
-    pub fn keys(&self) -> &EntryKeys {
-        &self.keys
+    /// The secrets of all epochs that are known now.
+    pub fn keys(&self) -> EntryKeys {
+        self.keys.read().all().clone()
+    }
+
+    /// Where the epoch of what comes behind this transaction begins.
+    pub fn epoch_behind(&self, seqno: Seqno) -> Option<Seqno> {
+        self.keys.read().all().newest_at(seqno.next())
+    }
+
+    /// Private parts of before a recovery are closed.
+    pub fn is_public_only(&self) -> bool {
+        self.public_only
     }
 
     /// A chunk ends with this transaction.
@@ -306,7 +360,7 @@ impl NodeLedger {
             return Ok(None);
         }
         let Some(signature) = self.reader.signature_from(txid.seqno.next())? else { return Ok(None) };
-        let receipt = coco_ledger::receipt::Receipt::collect(&self.reader, &self.tree, &self.keys, txid, signature)?;
+        let receipt = coco_ledger::receipt::Receipt::collect(&self.reader, &self.tree, &self.keys(), txid, signature)?;
         let json = serde_json::to_value(receipt.to_json(&self.certificate, &[])).unwrap_or_default();
         Ok(Some(ReceiptForms { cose: receipt.to_cose()?.into(), json }))
     }
@@ -320,19 +374,6 @@ impl NodeLedger {
     /// What the consensus's log keeps its batches in.
     pub fn batch_store(self: &Arc<Self>) -> Box<dyn BatchStore> {
         Box::new(Batches { ledger: self.clone() })
-    }
-
-    fn claims_digest(&self, transaction: &ExecutedTransaction, txid: TxId) -> Result<Digest, LedgerError> {
-        let Some(claims) = &transaction.claims else { return Ok(Digest::ZERO) };
-        let claims = Claims {
-            salt: self.keys.claims_salt(txid)?,
-            protocol: claims.protocol.to_owned(),
-            kind: claims.kind.to_owned(),
-            id: claims.id.to_vec(),
-            result: claims.result,
-            container: claims.container.map(|(hash, number)| Container { hash, number }),
-        };
-        Ok(claims.digest())
     }
 
     fn primary_of(&self, batch: &Batch<'_>) -> Result<ReplicaId, LedgerError> {
@@ -356,6 +397,19 @@ impl NodeLedger {
         self.know_primary(primary);
         Ok(primary.replica)
     }
+}
+
+fn claims_digest(keys: &EntryKeys, transaction: &ExecutedTransaction, txid: TxId) -> Result<Digest, LedgerError> {
+    let Some(claims) = &transaction.claims else { return Ok(Digest::ZERO) };
+    let claims = Claims {
+        salt: keys.claims_salt(txid)?,
+        protocol: claims.protocol.to_owned(),
+        kind: claims.kind.to_owned(),
+        id: claims.id.to_vec(),
+        result: claims.result,
+        container: claims.container.map(|(hash, number)| Container { hash, number }),
+    };
+    Ok(claims.digest())
 }
 
 impl State {
@@ -404,7 +458,7 @@ impl BatchStore for Batches {
         if state.sealed.front() == Some(&batch.last()) {
             state.sealed.pop_front();
         } else {
-            state.forget_sealed().map_err(io::Error::other)?;
+            self.ledger.forget_sealed(&mut state).map_err(io::Error::other)?;
             append_leaves(&mut state.tree, &batch)?;
         }
         state.files.append(bytes).map_err(io::Error::other)?;
@@ -418,7 +472,7 @@ impl BatchStore for Batches {
     fn truncate_after(&mut self, seqno: Seqno) -> io::Result<()> {
         let mut state = self.ledger.state.lock();
         state.files.truncate_after(seqno).map_err(io::Error::other)?;
-        state.forget_sealed().map_err(io::Error::other)
+        self.ledger.forget_sealed(&mut state).map_err(io::Error::other)
     }
 
     fn last(&self) -> Seqno {

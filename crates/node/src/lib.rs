@@ -3,6 +3,7 @@
 pub mod archive;
 pub mod comeback;
 pub mod config;
+mod epochs;
 pub mod events;
 pub mod executor;
 pub mod front;
@@ -17,6 +18,7 @@ pub mod ledger;
 pub mod machines;
 pub mod preparation;
 mod reconciler;
+pub mod recovering;
 pub mod replica;
 pub mod reuse;
 pub mod shell;

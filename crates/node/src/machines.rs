@@ -15,7 +15,7 @@ use crate::executor::{BatchLimits, Executor, Random};
 use crate::front::{Front, Visible};
 use crate::history::NodeHistory;
 use crate::identity::Identity;
-use crate::ledger::{LedgerError, NodeLedger, entry_keys};
+use crate::ledger::{LedgerError, NodeLedger};
 use crate::replica::Replica;
 
 /// What machines are made of.
@@ -150,7 +150,7 @@ pub fn install_received(
     identity: &Identity,
 ) -> Result<(), OpenError> {
     let service = identity.service.certificate.public_key();
-    archive::install(snapshots, ledger, log, &entry_keys(identity), service, identity.replica)
+    archive::install(snapshots, ledger, log, &identity.service.epochs, service, identity.replica)
 }
 
 fn open_consensus(
@@ -248,8 +248,9 @@ fn executor_random(crypto: &Arc<dyn Crypto>) -> Random {
 
 #[cfg(test)]
 mod tests {
-    use coco_crypto::{Curve, SeededCrypto, SigningKey, Validity, self_signed_service_certificate};
+    use coco_crypto::{Curve, ExchangeKey, SeededCrypto, SigningKey, Validity, self_signed_service_certificate};
     use coco_disk::MemoryDisk;
+    use coco_ledger::EntryKeys;
     use coco_types::View;
 
     use super::*;
@@ -260,9 +261,11 @@ mod tests {
         let validity = Validity { not_before: 0, not_after: 4_000_000_000 };
         let [node_key, key] = [Curve::P256, Curve::P384].map(|curve| SigningKey::generate(crypto, curve));
         let certificate = self_signed_service_certificate(crypto, &key, "test", validity, &[]).unwrap();
-        let ledger_secret = SymmetricKey::generate(crypto);
-        let service = ServiceSecrets { key, certificate: certificate.clone(), ledger_secret };
-        Identity { replica: ReplicaId(1), node_key, node_certificate: certificate, service, begun: false }
+        let mut epochs = EntryKeys::new();
+        epochs.add_epoch(Seqno(1), &SymmetricKey::generate(crypto));
+        let service = ServiceSecrets { key, certificate: certificate.clone(), epochs };
+        let exchange = ExchangeKey::generate(crypto);
+        Identity { replica: ReplicaId(1), node_key, node_certificate: certificate, exchange, service, begun: false }
     }
 
     #[test]

@@ -225,6 +225,7 @@ mod tests {
             replica: ReplicaId(replica),
             index: 0,
             addresses: Addresses { api: address, peers: address },
+            encryption_pub_key: String::new(),
             quote_info: evidence.expect("virtual evidence is always to be had"),
             replaces: replaces.map(node_id),
             retired_committed: false,

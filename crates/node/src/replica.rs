@@ -50,6 +50,8 @@ pub enum Effect {
     StopExecutor,
     /// Committed: for the front.
     Deliver(Delivery),
+    /// A new ledger secret is in force: to be kept with the node's sealed state before anything that follows.
+    EpochBegan,
     /// A snapshot is due: for the archive, which answers with [`Replica::snapshot_taken`] or [`Replica::snapshot_failed`].
     Snapshot(SnapshotJob),
     /// The primary's log no longer holds what this replica lacks: for the archive.
@@ -116,6 +118,10 @@ pub struct Replica {
     gone_reported: Vec<coco_types::NodeId>,
     /// Raised here, oldest first, and whether this reign has reported it.
     alarms: VecDeque<(Alarm, bool)>,
+    /// The newest epoch that was reported.
+    epoch: Option<Seqno>,
+    /// The first batch is the first of a new service: see [`Replica::begin_service`].
+    begins_service: bool,
     plan: SnapshotPlan,
     effects: Vec<Effect>,
 }
@@ -148,10 +154,23 @@ impl Replica {
             committed,
             gone_reported: Vec::new(),
             alarms: VecDeque::new(),
+            epoch: None,
+            begins_service: false,
             plan,
             effects: Vec::new(),
             store,
         }
+    }
+
+    /// The executor's first transaction begins a new service on a recovered ledger: as with a new network, nothing is signed before it.
+    pub fn begin_service(&mut self) {
+        self.begins_service = true;
+    }
+
+    /// Others can join only with a snapshot, and there is none: one is taken as soon as this replica leads.
+    pub fn snapshot_soon(&mut self) {
+        self.plan.soon();
+        self.ledger.end_chunk();
     }
 
     pub fn id(&self) -> ReplicaId {
@@ -386,6 +405,11 @@ impl Replica {
                 self.store.commit(span.last);
                 self.ledger.committed(last)?;
                 self.committed = last;
+                let epoch = self.ledger.epoch_behind(last.seqno);
+                if epoch != self.epoch {
+                    self.epoch = epoch;
+                    self.effects.push(Effect::EpochBegan);
+                }
                 let state = self.store.snapshot();
                 self.undelivered += 1;
                 let batch = CommittedBatch { transactions };
@@ -447,7 +471,7 @@ impl Replica {
             self.ledger.set_chunk_bytes(network.chunk_bytes);
         }
         // A new network's first batch is its genesis: nothing can be signed before the signer is known.
-        if newest > Seqno::ZERO {
+        if newest > Seqno::ZERO && !std::mem::take(&mut self.begins_service) {
             let opening = ExecutedBatch { view: slot.view, first: newest.next(), transactions: Vec::new() };
             let sealed = self.ledger.seal(&opening, self.id, self.committed)?;
             if self.consensus.propose(slot, sealed.bytes.into()).is_err() {

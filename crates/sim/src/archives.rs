@@ -64,6 +64,12 @@ impl World {
                     self.run_machines(id)?;
                 }
             }
+            // It comes back as a fresh replica, which is given every secret.
+            ArchiveEffect::Refused => {
+                self.node_mut(id).stop();
+                self.joiners_lose(id);
+                self.come_back(id)?;
+            }
             ArchiveEffect::Whole => self.note(|| format!("{id} has the ledger before its snapshot")),
         }
         Ok(())

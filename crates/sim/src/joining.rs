@@ -7,6 +7,7 @@ use coco_attestation::platforms::virtual_tee::VirtualTee;
 use coco_attestation::{EvidenceSource, TeeKind};
 use coco_crypto::{Curve, SigningKey};
 use coco_governance::attestation::{self, BoundFacts};
+use coco_governance::secrets;
 use coco_governance::{Applicant, NodeInfo, NodeRole, NodeRow, NodeStatus, ResumePolicy};
 use coco_node::config::{Actor, Genesis};
 use coco_node::events::ExecutorEvent;
@@ -160,9 +161,9 @@ impl World {
 
     /// A joiner that was not told that it is admitted gives up, and its key with it. Its host tries again with another.
     pub(crate) fn joiner_is_answered(&mut self, number: u64, answer: &Submitted) -> Result<(), Violation> {
-        let Some(Joiner { node, keeps, .. }) = self.joiners.remove(&number) else { return Ok(()) };
+        let Some(Joiner { node, keeps, asked }) = self.joiners.remove(&number) else { return Ok(()) };
         if let Some(old) = keeps {
-            return self.swap_is_answered(old, number, node, answer);
+            return self.swap_is_answered(old, number, asked, node, answer);
         }
         let Submitted::Committed { response, .. } = answer else {
             self.note(|| format!("a joiner gives up: {answer:?}"));
@@ -172,6 +173,7 @@ impl World {
         let id = admitted_id(response)?;
         self.note(|| format!("{id} joins at place {}", node.index));
         let mut node = node.admitted_as(id);
+        self.give_secrets(asked, &mut node);
         // The answer names the others.
         node.known = self.members();
         self.nodes.insert(id, node);
@@ -183,7 +185,8 @@ impl World {
         &mut self,
         old: ReplicaId,
         number: u64,
-        node: SimNode,
+        asked: ReplicaId,
+        mut node: SimNode,
         answer: &Submitted,
     ) -> Result<(), Violation> {
         if self.nodes[&old].joining != Some(number) {
@@ -200,6 +203,7 @@ impl World {
         self.note(|| format!("{old} comes back as {id}"));
         self.node_mut(old).stop();
         self.node_mut(old).removed = true;
+        self.give_secrets(asked, &mut node);
         let node = node.admitted_as(id);
         let failed = |error: &dyn std::fmt::Display| Violation(format!("{old} cannot come back as {id}: {error}"));
         let mut log = node.resting_log().map_err(|error| failed(&error))?;
@@ -228,11 +232,46 @@ impl World {
         }
     }
 
+    /// The members vote for a new ledger secret.
+    pub fn rekey(&mut self) {
+        let Some(primary) = self.primary() else { return };
+        self.counts.rekeys += 1;
+        let vault = self.node(primary).vault();
+        let command: SystemCommand = Box::new(move |tx, context| {
+            secrets::rekey(tx, &vault, context.txid, context.now_ms).map_err(refused)?;
+            Ok(Outcome::default())
+        });
+        let reply = self.reply(primary, Waiter::Nobody);
+        self.tell_executor(primary, ExecutorEvent::System { command, reply });
+    }
+
+    /// The answer to a joiner holds the secrets of every epoch.
+    fn give_secrets(&self, asked: ReplicaId, node: &mut SimNode) {
+        if let Some(machines) = &self.node(asked).machines {
+            let mut epochs = machines.ledger.keys();
+            epochs.truncate_after(machines.visible.txid().seqno.next());
+            node.identity.service.epochs = epochs;
+        }
+    }
+
+    /// A node keeps the ledger's secrets with its sealed identity.
+    pub(crate) fn keep_epochs(&mut self, id: ReplicaId) {
+        let node = self.node_mut(id);
+        let Some(machines) = &node.machines else { return };
+        let mut epochs = machines.ledger.keys();
+        epochs.truncate_after(machines.replica.committed().seqno.next());
+        node.identity.service.epochs = epochs;
+    }
+
     /// What the shell does about [`coco_node::replica::Effect::Gone`].
     pub(crate) fn retire_gone(&mut self, on: ReplicaId, node: NodeId) {
-        let command: SystemCommand = Box::new(move |tx, _| {
+        let vault = self.node(on).vault();
+        let command: SystemCommand = Box::new(move |tx, context| {
             coco_governance::retire(tx, node).map_err(refused)?;
-            coco_governance::mark_gone(tx, node).map_err(refused)?;
+            let replaced = coco_governance::mark_gone(tx, node).map_err(refused)?;
+            if !replaced {
+                secrets::rekey(tx, &vault, context.txid, context.now_ms).map_err(refused)?;
+            }
             Ok(Outcome::default())
         });
         let reply = self.reply(on, Waiter::Nobody);
@@ -266,8 +305,14 @@ impl World {
             .map_err(|error| Violation(error.to_string()))?;
         let genesis = Genesis {
             name: "sim".to_owned(),
-            members: vec![Actor { certificate: member.to_pem(), data: serde_json::Value::Null }],
+            members: vec![Actor {
+                certificate: member.to_pem(),
+                data: serde_json::Value::Null,
+                encryption_public_key: None,
+                recovery_role: None,
+            }],
             participants: Vec::new(),
+            recovery_threshold: None,
             virtual_measurements: vec![MEASUREMENT.to_string()],
             attestation: self.setting.options.attestation.clone(),
             constitution: None,
@@ -285,6 +330,7 @@ impl World {
             replica: first.id,
             index: 0,
             addresses: first.addresses(),
+            encryption_pub_key: hex::encode(first.identity.exchange.public()),
             quote_info: first.evidence(&report_data),
             replaces: None,
             retired_committed: false,
@@ -299,33 +345,36 @@ impl World {
         };
         let founding = genesis::founding(&genesis, founder).map_err(Violation)?;
         let protocols: Vec<Arc<dyn Protocol>> = vec![Arc::new(Counter)];
-        Ok(genesis::commands(genesis, founding, protocols))
+        Ok(genesis::commands(genesis, founding, protocols, first.vault(), self.setting.ledger_secret.clone()))
     }
 
     /// What a node's join request leads to on the primary.
     fn admission(&self, node: &SimNode, swaps: Option<NodeId>) -> Result<SystemCommand, Violation> {
         let failed = |error: &dyn std::fmt::Display| Violation(format!("admission: {error}"));
         let crypto = self.setting.crypto.as_ref();
-        let exchange = coco_crypto::ExchangeKey::generate(crypto);
-        let nonce = join::challenge(crypto, &self.setting.ledger_secret, self.now_ms());
+        let nonce = join::challenge(crypto, &self.setting.service_key, self.now_ms());
         let place = Place { index: node.index, addresses: node.addresses(), swaps, role: node.role };
         let virtual_tee = VirtualTee { measurement: MEASUREMENT };
         let tee = self.tees.get(&node.index).map_or(&virtual_tee as &dyn EvidenceSource, |tee| tee.as_ref());
         let service = self.setting.service_key.public_key();
-        let request = join::request(tee, &node.identity.node_key, &exchange, service, place, Digest::ZERO, nonce)
-            .map_err(|error| failed(&error))?;
+        let request =
+            join::request(tee, &node.identity.node_key, &node.identity.exchange, service, place, Digest::ZERO, nonce)
+                .map_err(|error| failed(&error))?;
         let body = serde_json::to_vec(&request).map_err(|error| failed(&error))?;
         let applicant: Applicant =
-            join::applicant(&body, &self.setting.ledger_secret, self.now_ms()).map_err(|error| failed(&error))?;
+            join::applicant(&body, &self.setting.service_key, self.now_ms()).map_err(|error| failed(&error))?;
         let primary = self.primary().ok_or_else(|| failed(&"there is no primary"))?;
         let machines = self.node(primary).machines.as_ref().ok_or_else(|| failed(&"the primary is down"))?;
         let state = &mut machines.visible.state();
         let verified = attestation::verify_applicant(state, &applicant, service, self.now_ms() / 1000)
             .map_err(|error| failed(&error))?;
+        let vault = self.node(primary).vault();
         let certificate = node.identity.node_certificate.to_pem();
         Ok(Box::new(move |tx, context| {
             let standing =
                 coco_governance::admit(tx, &applicant, &verified, &certificate, context.now_ms).map_err(refused)?;
+            let id = applicant.public_key.node_id();
+            secrets::wrap_for_joiner(tx, &vault, id, &applicant.exchange_key).map_err(refused)?;
             Ok(Outcome { claims: None, response: standing.replica.0.to_be_bytes().to_vec().into() })
         }))
     }

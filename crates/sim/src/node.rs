@@ -7,13 +7,14 @@ use coco_attestation::platforms::virtual_tee::VirtualTee;
 use coco_attestation::{Evidence, EvidenceSource, ReportData};
 use coco_consensus::{Config, Guards, Persist, Resume};
 use coco_crypto::{
-    Certificate, Crypto, Curve, NodeCertificateRequest, SeededCrypto, SigningKey, SymmetricKey, Validity,
+    Certificate, Crypto, Curve, ExchangeKey, NodeCertificateRequest, SeededCrypto, SigningKey, SymmetricKey, Validity,
     issue_node_certificate, self_signed_service_certificate,
 };
 use coco_disk::{Disk, MemoryDisk};
 use coco_governance::attestation::AttestationGenesis;
+use coco_governance::secrets::Vault;
 use coco_governance::{Addresses, NodeRole};
-use coco_ledger::MemoryHistory;
+use coco_ledger::{EntryKeys, MemoryHistory};
 use coco_node::archive::{ArchiveEvent, SnapshotLimits, Taken};
 use coco_node::comeback::{Plan, Returning};
 use coco_node::events::ExecutorEvent;
@@ -187,17 +188,23 @@ impl Setting {
             issue_node_certificate(crypto.as_ref(), &self.service_certificate, &self.service_key, &request)
                 .expect("a valid request");
         let copy = SigningKey::from_pkcs8_der(&self.service_key.to_pkcs8_der()).expect("a key survives its encoding");
-        let service = ServiceSecrets {
-            key: copy,
-            certificate: self.service_certificate.clone(),
-            ledger_secret: self.ledger_secret.clone(),
-        };
+        let mut epochs = EntryKeys::new();
+        epochs.add_epoch(Seqno(1), &self.ledger_secret);
+        let exchange = ExchangeKey::generate(crypto.as_ref());
+        let service = ServiceSecrets { key: copy, certificate: self.service_certificate.clone(), epochs };
         let now_ms = self.now_ms.clone();
         SimNode {
             id,
             index,
             role: NodeRole::Voter,
-            identity: Identity { replica: id, node_key, node_certificate: certificate, service, begun: false },
+            identity: Identity {
+                replica: id,
+                node_key,
+                node_certificate: certificate,
+                exchange,
+                service,
+                begun: false,
+            },
             chunk_bytes: self.options.chunk_bytes,
             ledger_disk: MemoryDisk::new(),
             log_disk: MemoryDisk::new(),
@@ -235,6 +242,11 @@ impl SimNode {
         self.id = id;
         self.identity.replica = id;
         self
+    }
+
+    /// What it makes and opens ledger secrets with, from the seed.
+    pub fn vault(&self) -> Vault {
+        Vault { crypto: self.crypto.clone(), ..self.identity.vault() }
     }
 
     pub fn node_id(&self) -> NodeId {

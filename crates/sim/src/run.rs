@@ -172,6 +172,9 @@ impl World {
         if leading.is_empty() {
             return;
         }
+        if self.random.one_in(12) {
+            self.rekey();
+        }
         let to = leading[usize::try_from(self.random.below(leading.len() as u64)).unwrap_or(0)];
         // In bursts: each batch costs two signatures, whatever it holds.
         for _ in 0..self.random.between(1, 6) {

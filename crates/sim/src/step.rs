@@ -198,6 +198,7 @@ impl World {
                 node.syncing.push(at, Syncing { persist, last });
             }
             Effect::Lead { view } => self.lead(id, view)?,
+            Effect::EpochBegan => self.keep_epochs(id),
             Effect::StopExecutor => {
                 self.note(|| format!("{id} leads no more"));
                 self.tell_executor(id, ExecutorEvent::Stop);

@@ -72,6 +72,8 @@ pub struct Counts {
     pub restored: u64,
     /// Snapshots received, and begun anew at.
     pub received: u64,
+    /// New ledger secrets asked for.
+    pub rekeys: u64,
 }
 
 /// Whom an answer is for.

@@ -383,6 +383,37 @@ fn a_joiner_gets_a_snapshot_votes_and_then_completes_its_ledger_through_crashes_
 }
 
 /// From the first transaction on; the newest chunks may be complete on one of them only so far: that waits for a sync.
+#[test]
+fn a_network_changes_its_ledger_secret_under_load_across_leads_restarts_and_lagging_replicas() {
+    for seed in 1..=3 {
+        let mut world = three(seed);
+        let lagging = other_than(&world, primary(&world));
+        for round in 0..6 {
+            acknowledge(&mut world, 2);
+            world.rekey();
+            acknowledge(&mut world, 2);
+            match round {
+                1 => world.hand_over().unwrap(),
+                2 => world.isolate(lagging),
+                4 => {
+                    world.heal();
+                    world.crash(lagging);
+                    world.run_for(200).unwrap();
+                    world.start(lagging).unwrap();
+                }
+                _ => {}
+            }
+        }
+        settle(&mut world);
+        for id in world.ids() {
+            let Some(machines) = &world.node(id).machines else { continue };
+            assert!(machines.ledger.keys().epochs().count() >= 6, "seed {seed}, replica {id}");
+            let kept = world.node(id).identity.service.epochs.epochs();
+            assert!(kept.eq(machines.ledger.keys().epochs()), "seed {seed}, replica {id}");
+        }
+    }
+}
+
 fn assert_same_chunks(world: &World, one: ReplicaId, other: ReplicaId) {
     let (one, other) = (chunks(world, one), chunks(world, other));
     let shorter = one.len().min(other.len());

@@ -42,6 +42,7 @@ fn a_run_is_long_enough_to_acknowledge_to_crash_to_swap_and_to_read() {
     assert!(reports.iter().any(|report| report.counts.snapshots > 0));
     assert!(reports.iter().any(|report| report.counts.restored > 0));
     assert!(reports.iter().any(|report| report.counts.received > 0));
+    assert!(reports.iter().any(|report| report.counts.rekeys > 1));
 }
 
 fn run(seeds: impl Iterator<Item = u64>) {

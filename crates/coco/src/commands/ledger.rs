@@ -9,6 +9,8 @@ use anyhow::{Context, anyhow};
 use clap::{Args, Subcommand};
 use coco_crypto::SymmetricKey;
 use coco_disk::Disk;
+use coco_governance::{secrets, tables};
+use coco_kv::Store;
 use coco_ledger::{DecodedTransaction, EntryKeys, FolderReport, SnapshotName, SnapshotReader, VerifyOptions};
 use coco_types::{Seqno, TxId, WriteSet};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -40,7 +42,8 @@ pub struct Verify {
     /// The service's certificate: the ledger must end with this service; without it, with whatever the ledger says
     #[arg(long, value_name = "CERT")]
     service: Option<PathBuf>,
-    /// Ledger secrets, which open the sealed parts: a line for each epoch, its first seqno and its secret in hex
+    /// Ledger secrets, which open the sealed parts: a line for each epoch, its first seqno and its secret in hex. Epochs before one
+    /// that is given are opened through it
     #[arg(long, value_name = "FILE")]
     secrets: Option<PathBuf>,
     /// A crash may have torn the end of the last file: report it instead of failing
@@ -89,7 +92,7 @@ fn verify(options: &Verify, output: Output) -> anyhow::Result<()> {
     let service = options.service.as_deref().map(tls::read_certificate).transpose()?;
     let verify = VerifyOptions {
         service: service.map(|certificate| certificate.public_key().clone()),
-        keys: secrets(options.secrets.as_deref())?,
+        keys: all_epochs(&disk, read_secrets(options.secrets.as_deref())?)?,
         torn_tail_allowed: options.torn_tail,
     };
     let bar = bytes_bar();
@@ -245,8 +248,9 @@ fn snapshots(disk: &Arc<dyn Disk>, options: &VerifyOptions) -> anyhow::Result<Ve
 }
 
 fn show(options: &Show, output: Output) -> anyhow::Result<()> {
-    let keys = secrets(options.secrets.as_deref())?;
-    for transaction in coco_ledger::transactions(open(&options.folder)?, keys)? {
+    let disk = open(&options.folder)?;
+    let keys = all_epochs(&disk, read_secrets(options.secrets.as_deref())?)?;
+    for transaction in coco_ledger::transactions(disk, keys)? {
         let transaction = transaction?;
         let seqno = transaction.txid.seqno.0;
         if seqno > options.to {
@@ -324,13 +328,35 @@ fn open(folder: &Path) -> anyhow::Result<Arc<dyn Disk>> {
 }
 
 /// Reads the secrets' file.
-fn secrets(path: Option<&Path>) -> anyhow::Result<EntryKeys> {
+fn read_secrets(path: Option<&Path>) -> anyhow::Result<EntryKeys> {
     let mut keys = EntryKeys::new();
     let Some(path) = path else { return Ok(keys) };
     let text = fs::read_to_string(path).with_context(|| path.display().to_string())?;
     for (i, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
         let (first, secret) = epoch(line).with_context(|| format!("{}, line {}", path.display(), i + 1))?;
         keys.add_epoch(first, &secret);
+    }
+    Ok(keys)
+}
+
+/// Each epoch's secret lies in the ledger, sealed under the one after it: who has the newest has them all.
+fn all_epochs(disk: &Arc<dyn Disk>, mut keys: EntryKeys) -> anyhow::Result<EntryKeys> {
+    if keys.newest().is_none() {
+        return Ok(keys);
+    }
+    let mut rows = Store::new().begin();
+    for transaction in coco_ledger::transactions(disk.clone(), EntryKeys::new())? {
+        // What is damaged is found and named by the verification itself.
+        let Ok(transaction) = transaction else { break };
+        for (key, row) in transaction.public.map(&tables::EPOCHS).into_iter().flatten() {
+            row.iter().for_each(|row| rows.put(&tables::EPOCHS, key.clone(), row.clone()));
+        }
+    }
+    let given: Vec<_> = keys.epochs().map(|(first, secret)| (first, secret.clone())).collect();
+    for newest in given {
+        for (first, secret) in secrets::earlier(&mut rows, newest)? {
+            keys.add_epoch(first, &secret);
+        }
     }
     Ok(keys)
 }

@@ -10,6 +10,7 @@ mod ledger;
 mod network;
 mod node;
 mod receipt;
+mod recover;
 
 use clap::{Parser, Subcommand};
 
@@ -36,6 +37,8 @@ pub enum Command {
     /// Run one node
     #[command(subcommand)]
     Node(node::Command),
+    /// Prepare a node that begins a new service on the ledger of one whose nodes are lost
+    Recover(recover::Options),
     /// Ask about a running network
     #[command(subcommand)]
     Network(network::Command),
@@ -62,6 +65,7 @@ pub fn run(command: Command, output: Output) -> anyhow::Result<()> {
     match command {
         Command::Dev(options) => dev::run(&options, output),
         Command::Node(command) => node::run(command),
+        Command::Recover(options) => recover::run(&options, output),
         Command::Network(command) => network::run(&command, output),
         Command::Gov(command) => gov::run(&command, output),
         Command::Attest(command) => attest::run(&command, output),

@@ -2,14 +2,19 @@
 
 use std::fmt;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::thread;
 use std::time::Duration;
 
 use alloy_primitives::{B256, Bytes};
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail, ensure};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use clap::{Args, Subcommand};
+use coco_crypto::PublicKey;
+use coco_governance::{Endorsement, EndorsementRow};
+use coco_ledger::VerifiedReceipt;
 use coco_ledger::receipt::{JsonReceipt, verify_json_receipt};
 use coco_types::TxId;
 use serde::{Deserialize, Serialize};
@@ -74,6 +79,10 @@ pub struct Verify {
     /// The service's certificate
     #[arg(long, value_name = "CERT")]
     service: PathBuf,
+    /// How that service endorsed those whose ledger it recovered, for receipts that they signed: the answer of
+    /// GET /gov/coco/service/endorsements
+    #[arg(long, value_name = "FILE")]
+    endorsements: Option<PathBuf>,
     /// What the transaction is said to claim: the CBOR map that came with the receipt
     #[arg(long, value_name = "FILE")]
     claims: Option<PathBuf>,
@@ -162,7 +171,8 @@ fn verify(options: &Verify, output: Output) -> anyhow::Result<()> {
         let transaction_id = verify_json_receipt(&receipt, &service, claims.as_deref())?;
         Proved { transaction_id, signed_at: None, subject: None, claims: None }
     } else {
-        let verified = coco_ledger::verify_receipt(&receipt, service.public_key(), claims.as_deref())?;
+        let chain = options.endorsements.as_deref().map(read_endorsements).transpose()?.unwrap_or_default();
+        let verified = verify_through(&receipt, service.public_key(), &chain, claims.as_deref())?;
         let claims = verified.claims.map(|claims| Claimed {
             protocol: claims.protocol,
             kind: claims.kind,
@@ -177,6 +187,42 @@ fn verify(options: &Verify, output: Output) -> anyhow::Result<()> {
         }
     };
     output.print(&proved)
+}
+
+fn read_endorsements(path: &Path) -> anyhow::Result<Vec<EndorsementRow>> {
+    #[derive(Deserialize)]
+    struct Listed {
+        value: Vec<EndorsementRow>,
+    }
+    let text = fs::read(path).with_context(|| path.display().to_string())?;
+    Ok(serde_json::from_slice::<Listed>(&text).with_context(|| path.display().to_string())?.value)
+}
+
+/// Verifies under the service's key, or under that of an earlier service which it vouches for, for what that one signed in its time.
+fn verify_through(
+    receipt: &[u8],
+    service: &PublicKey,
+    chain: &[EndorsementRow],
+    claims: Option<&[u8]>,
+) -> anyhow::Result<VerifiedReceipt> {
+    let under = |key: &PublicKey| coco_ledger::verify_receipt(receipt, key, claims);
+    let first = match under(service) {
+        Ok(verified) => return Ok(verified),
+        Err(error) => error,
+    };
+    let mut key = service.clone();
+    for row in chain {
+        let message = BASE64.decode(&row.endorsement).context("an endorsement is not base64")?;
+        let says = Endorsement::verify(&message, &key).map_err(|why| anyhow!(why))?;
+        let Some(end) = says.end else { break };
+        if let Ok(verified) = under(&says.endorsed) {
+            let in_time = (says.begin.seqno..=end.seqno).contains(&verified.txid.seqno);
+            ensure!(in_time, "{} is not of the time for which its service is endorsed", verified.txid);
+            return Ok(verified);
+        }
+        key = says.endorsed;
+    }
+    Err(first.into())
 }
 
 /// What a valid receipt proves.

@@ -7,7 +7,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use alloy_genesis::GenesisAccount;
 use alloy_primitives::U256;
 use anyhow::Context;
-use coco_crypto::{Certificate, Crypto, Curve, SigningKey, SystemCrypto, Validity, self_signed_certificate};
+use coco_crypto::{
+    Certificate, Crypto, Curve, DecryptionKey, SigningKey, SystemCrypto, Validity, self_signed_certificate,
+};
 use coco_ethereum::network::{DEV_ACCOUNTS, NetworkConfig};
 use coco_node::config::{Actor, Genesis};
 use coco_types::limits;
@@ -32,12 +34,20 @@ pub fn create(folder: &Path, network: &Network, accounts: &[Account]) -> anyhow:
         let (key, certificate) = actor_keys(&crypto, &name, now_s)?;
         write_secret(&folder.join(format!("{name}_privk.pem")), key.to_pem().as_bytes())?;
         fs::write(folder.join(format!("{name}_cert.pem")), certificate.to_pem())?;
-        Ok(Actor { certificate: certificate.to_pem(), data: json!({ "name": name }) })
+        let encryption = DecryptionKey::generate()?;
+        write_secret(&folder.join(format!("{name}_enc_privk.pem")), encryption.to_pem().as_bytes())?;
+        Ok(Actor {
+            certificate: certificate.to_pem(),
+            data: json!({ "name": name }),
+            encryption_public_key: Some(encryption.public_pem()),
+            recovery_role: None,
+        })
     };
     Ok(Genesis {
         name: "Coco development network".to_owned(),
         members: (0..network.members).map(member).collect::<anyhow::Result<_>>()?,
         participants: Vec::new(),
+        recovery_threshold: None,
         virtual_measurements: vec![coco_node::shell::own_measurement()?.to_string()],
         attestation: coco_governance::attestation::AttestationGenesis::default(),
         constitution: None,

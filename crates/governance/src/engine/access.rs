@@ -21,6 +21,10 @@ const KEPT_BY_NODES: &[&str] = &[
     "public:ccf.gov.coco.view",
     "public:ccf.gov.coco.last_replica",
     "public:ccf.gov.coco.network",
+    "public:ccf.gov.coco.epochs",
+    "public:ccf.gov.coco.recovery",
+    "public:ccf.gov.coco.service_endorsements",
+    "public:ccf.gov.service.previous_service_identity",
 ];
 
 impl Role {

@@ -2,12 +2,15 @@
 
 use std::rc::Rc;
 
-use coco_crypto::{Certificate, Curve, PublicKey, constant_time_eq, decode_pem, hmac_sha256, sha256, sha384, sha512};
+use coco_crypto::{
+    Certificate, Curve, EncryptionKey, PublicKey, constant_time_eq, decode_pem, hmac_sha256, sha256, sha384, sha512,
+};
 use rquickjs::{ArrayBuffer, Ctx, Exception, Object, Result};
 
 use super::host::{Binary, add};
 use super::throw;
 use super::world::World;
+use crate::secrets::{self, Order};
 use crate::service;
 
 const CERTIFICATE: &str = "CERTIFICATE";
@@ -30,6 +33,7 @@ pub(crate) fn natives<'js>(ctx: &Ctx<'js>, to: &Object<'js>) -> Result<()> {
         ArrayBuffer::new_copy(ctx, digest)
     })?;
     add(ctx, to, "verifySignature", verify_signature)?;
+    add(ctx, to, "isEncryptionKey", |pem: String| EncryptionKey::from_pem(&pem).is_ok())?;
     add(ctx, to, "isCertificateBundle", |pem: String| bundle(&pem).is_some())?;
     add(ctx, to, "isCertificateChain", |chain: String, trusted: String| is_chain(&chain, &trusted))
 }
@@ -39,7 +43,30 @@ pub(crate) fn service_natives<'js>(ctx: &Ctx<'js>, to: &Object<'js>, world: &Rc<
     add(ctx, to, "openService", move |ctx: Ctx<'js>, next: Binary, previous: Option<Binary>| -> Result<()> {
         let previous = previous.as_ref().map(|previous| previous.0.as_slice());
         let opened = service::open_by_vote(&mut w.tx.borrow_mut(), previous, &next.0);
-        opened.map_err(|error| throw(&ctx, &error.to_string()))
+        let order = opened.map_err(|error| throw(&ctx, &error.to_string()))?;
+        order.into_iter().for_each(|order| w.order(order));
+        Ok(())
+    })?;
+    let w = world.clone();
+    add(ctx, to, "rekey", move |ctx: Ctx<'js>| -> Result<()> {
+        let allowed = secrets::check_may_rekey(&mut *w.tx.borrow_mut());
+        allowed.map_err(|error| throw(&ctx, &error.to_string()))?;
+        w.order(Order::Rekey);
+        Ok(())
+    })?;
+    let w = world.clone();
+    add(ctx, to, "reshare", move |ctx: Ctx<'js>| -> Result<()> {
+        let allowed = secrets::check_may_rekey(&mut *w.tx.borrow_mut());
+        allowed.map_err(|error| throw(&ctx, &error.to_string()))?;
+        w.order(Order::Reshare);
+        Ok(())
+    })?;
+    let w = world.clone();
+    add(ctx, to, "secretSeqno", move |ctx: Ctx<'js>| -> Result<f64> {
+        let version = secrets::newest_version(&mut *w.tx.borrow_mut());
+        // A seqno beyond 2^53 is out of reach.
+        #[allow(clippy::cast_precision_loss)]
+        version.map(|version| version.0 as f64).map_err(|error| throw(&ctx, &error.to_string()))
     })
 }
 

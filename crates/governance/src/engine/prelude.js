@@ -179,6 +179,7 @@
     enableMetricsLogging() {},
     tcbHexToPolicy: absent("ccf.tcbHexToPolicy"),
     gov: {
+      isEncryptionKey: (pem) => typeof pem === "string" && native.isEncryptionKey(pem),
       validateConstitution(text) {
         if (typeof text !== "string") throw new TypeError("validateConstitution takes a string");
         native.validateConstitution(text);
@@ -211,7 +212,9 @@
   if (native.applies) {
     const { ccf } = globalThis;
     ccf.node = {
-      ...all("ccf.node", ["triggerLedgerRekey", "triggerRecoverySharesRefresh", "triggerLedgerChunk", "triggerSnapshot"]),
+      ...all("ccf.node", ["triggerLedgerChunk", "triggerSnapshot"]),
+      triggerLedgerRekey: () => native.rekey(),
+      triggerRecoverySharesRefresh: () => native.reshare(),
       transitionServiceToOpen(...args) {
         arity("transitionServiceToOpen", args, 2);
         const [previous, next] = args;
@@ -221,7 +224,7 @@
     };
     ccf.network = {
       ...all("ccf.network", ["generateEndorsedCertificate", "generateNetworkCertificate"]),
-      getLatestLedgerSecretSeqno: () => 1,
+      getLatestLedgerSecretSeqno: () => native.secretSeqno(),
     };
     ccf.setJwtPublicSigningKeys = absent("ccf.setJwtPublicSigningKeys");
     ccf.removeJwtPublicSigningKeys = absent("ccf.removeJwtPublicSigningKeys");

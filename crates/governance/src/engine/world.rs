@@ -6,6 +6,7 @@ use coco_kv::Tx;
 use coco_types::Digest;
 
 use super::budget::Wall;
+use crate::secrets::{Order, Vault};
 
 /// Facts from outside the maps, fixed before governance looks at anything.
 #[derive(Clone, Debug, Default)]
@@ -19,6 +20,8 @@ pub struct Facts {
     pub now_s: u64,
     /// Seeds `Math.random` in `apply`.
     pub seed: [u8; 32],
+    /// What this node opens submitted shares with; an auditor's replay has none.
+    pub vault: Option<Vault>,
 }
 
 /// Shared by a request's scripts and the code around them. One thread, one transaction.
@@ -28,4 +31,15 @@ pub(crate) struct World {
     pub wall: Option<Wall>,
     /// Lines of `console`, oldest first.
     pub console: RefCell<Vec<String>>,
+    /// What is to be made once the transaction has its place.
+    pub orders: RefCell<Vec<Order>>,
+}
+
+impl World {
+    pub fn order(&self, order: Order) {
+        let mut orders = self.orders.borrow_mut();
+        if !orders.contains(&order) {
+            orders.push(order);
+        }
+    }
 }

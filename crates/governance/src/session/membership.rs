@@ -9,6 +9,9 @@ use super::{Answer, Session};
 use crate::Error;
 use crate::message::{Signed, unauthenticated};
 use crate::refusal::{Code, Refusal};
+use crate::rows::{ServiceInfo, ServiceStatus};
+use crate::secrets::Order;
+use crate::shares;
 use crate::tables::{self, Read};
 
 /// The row of a member's acknowledgement.
@@ -61,7 +64,15 @@ impl Session {
         self.write_ack(member, &Ack { cose_sign1_req: Some(BASE64.encode(bytes)), ..ack });
         self.record(&signed, bytes);
         signed.member.status = "Active".to_owned();
-        tables::write(&mut self.world.tx.borrow_mut(), &tables::MEMBER_INFO, member.as_bytes(), &signed.member);
+        let mut tx = self.world.tx.borrow_mut();
+        tables::write(&mut tx, &tables::MEMBER_INFO, member.as_bytes(), &signed.member);
+        // Of a service that is not open yet, shares are made when it opens.
+        let open = ServiceInfo::read(&mut *tx as &mut dyn Read).map_err(Refusal::from)?;
+        if open.is_some_and(|service| service.status == ServiceStatus::Open)
+            && shares::is_holder(&mut *tx, member, &signed.member)
+        {
+            self.world.order(Order::Reshare);
+        }
         Ok(Answer { body: None, wrote: true })
     }
 
@@ -74,7 +85,7 @@ impl Session {
     }
 }
 
-fn check_signer(signed: &Signed, member: &str) -> Result<(), Refusal> {
+pub(super) fn check_signer(signed: &Signed, member: &str) -> Result<(), Refusal> {
     if signed.message.key_id == member {
         return Ok(());
     }

@@ -42,7 +42,7 @@ pub fn install(
         return Ok(());
     };
     let start = start_point(&head);
-    if Consensus::holds(log, Box::new(Unread), &start)? {
+    if Consensus::holds(log, Box::new(Unread(Seqno::ZERO)), &start)? {
         return Ok(());
     }
     if let Err(error) = read().and_then(|reader| reader.verify(service)) {
@@ -50,13 +50,13 @@ pub fn install(
         return Ok(snapshots.rename(&file, &name.damaged())?);
     }
     LedgerFiles::begin_after(ledger.as_ref(), &head.signature).map_err(crate::ledger::LedgerError::from)?;
-    Consensus::install(log, Box::new(Unread), id, start, &head.removed)?;
+    Consensus::install(log, Box::new(Unread(Seqno::ZERO)), id, start, &head.removed)?;
     tracing::info!(snapshot = %name, "the log and the ledger begin behind a snapshot now");
     Ok(())
 }
 
-/// The log is looked at without the ledger that it belongs to.
-struct Unread;
+/// The log is looked at without the ledger that it belongs to, which ends here.
+pub(crate) struct Unread(pub Seqno);
 
 impl BatchStore for Unread {
     fn check(&self, _batch: &[u8]) -> Result<BatchSpan, BatchError> {
@@ -80,7 +80,7 @@ impl BatchStore for Unread {
     }
 
     fn last(&self) -> Seqno {
-        Seqno::ZERO
+        self.0
     }
 
     fn sync(&mut self) -> std::io::Result<()> {

@@ -30,6 +30,7 @@ use crate::history::NodeHistory;
 use crate::ledger::NodeLedger;
 use crate::wire::{PieceAnswer, PieceRequest};
 use backfill::Backfill;
+pub(crate) use install::Unread;
 pub use install::{install, start_point};
 pub use plan::{SnapshotLimits, SnapshotPlan};
 use receiving::Receiving;
@@ -67,6 +68,8 @@ pub enum ArchiveEffect {
     Failed(String),
     /// A snapshot came from elsewhere and is durable. If the replica still lacks what is before it, the node begins anew.
     Received(SnapshotHead),
+    /// A snapshot came from elsewhere and does not open here: the ledger may be sealed with a secret that this replica has not.
+    Refused,
     /// The ledger is whole from its first transaction on.
     Whole,
 }
@@ -123,7 +126,7 @@ impl Archive {
         match event {
             ArchiveEvent::Take(job) => {
                 let (disk, keys) = (self.parts.snapshots.clone(), self.parts.ledger.keys());
-                match Taking::begin(disk, keys, self.parts.crypto.as_ref(), job) {
+                match Taking::begin(disk, &keys, self.parts.crypto.as_ref(), job) {
                     Ok(taking) => self.taking = Some(Box::new(taking)),
                     Err(error) => self.fail(error.to_string()),
                 }
@@ -190,7 +193,10 @@ impl Archive {
                 self.kept.push(kept);
                 self.kept.sort_by_key(|kept| kept.head.place.txid.seqno);
             }
-            Err(error) => tracing::error!(%error, "a snapshot from a peer is refused"),
+            Err(error) => {
+                tracing::error!(%error, "a snapshot from a peer is refused");
+                self.effects.push(ArchiveEffect::Refused);
+            }
         }
         true
     }
@@ -277,7 +283,7 @@ fn look_through(parts: &ArchiveParts) -> std::io::Result<Vec<Kept>> {
             }
             continue;
         };
-        match SnapshotReader::open(disk.clone(), &file, parts.ledger.keys()) {
+        match SnapshotReader::open(disk.clone(), &file, &parts.ledger.keys()) {
             Ok(reader) => kept.push(Kept { head: reader.head().clone(), bytes: reader.bytes() }),
             Err(error) => {
                 tracing::error!(%file, %error, "a snapshot is set aside");

@@ -29,12 +29,19 @@ pub struct SnapshotPlan {
     last: Seqno,
     last_bytes: u64,
     under_way: bool,
+    /// One is due where the next chunk ends, whatever has been written.
+    soon: bool,
 }
 
 impl SnapshotPlan {
     /// The newest snapshot there is, and its size; nothing and 0 if there is none.
     pub fn new(limits: SnapshotLimits, last: Seqno, last_bytes: u64) -> Self {
-        Self { limits, last, last_bytes, under_way: false }
+        Self { limits, last, last_bytes, under_way: false, soon: false }
+    }
+
+    /// One is due at the end of the next chunk.
+    pub fn soon(&mut self) {
+        self.soon = true;
     }
 
     /// Whether one is to be taken of the state as of this committed batch's end. If so, it is under way from now on.
@@ -45,12 +52,12 @@ impl SnapshotPlan {
         let bytes = ledger.bytes_after(self.last);
         let transactions = seqno.0 - self.last.0;
         let due = bytes >= self.limits.ledger_bytes || transactions >= self.limits.transactions;
-        self.under_way = due && bytes >= self.last_bytes;
+        self.under_way = self.soon || (due && bytes >= self.last_bytes);
         self.under_way
     }
 
     pub fn taken(&mut self, seqno: Seqno, bytes: u64) {
-        *self = Self { limits: self.limits, last: seqno, last_bytes: bytes, under_way: false };
+        *self = Self { limits: self.limits, last: seqno, last_bytes: bytes, under_way: false, soon: false };
     }
 
     pub fn failed(&mut self) {

@@ -66,7 +66,7 @@ impl Receiving {
     }
 
     fn check(&self, disk: &Arc<dyn Disk>, ledger: &NodeLedger, service: &PublicKey) -> Result<SnapshotHead, String> {
-        let reader = SnapshotReader::open(disk.clone(), self.transfer.file(), ledger.keys()).map_err(text)?;
+        let reader = SnapshotReader::open(disk.clone(), self.transfer.file(), &ledger.keys()).map_err(text)?;
         if reader.bytes() != self.note.bytes {
             return Err("it is not as long as was said".to_owned());
         }

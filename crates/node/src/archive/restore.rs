@@ -39,7 +39,7 @@ pub fn restore(
 }
 
 fn read(disk: &Arc<dyn Disk>, name: SnapshotName, ledger: &NodeLedger, service: &PublicKey) -> Result<Restored, Error> {
-    let mut reader = SnapshotReader::open(disk.clone(), &name.to_string(), ledger.keys())?;
+    let mut reader = SnapshotReader::open(disk.clone(), &name.to_string(), &ledger.keys())?;
     let head = reader.head().clone();
     head.verify(service)?;
     let at = head.place.txid;

@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use coco_crypto::{Certificate, SymmetricKey, SystemCrypto};
+use coco_crypto::{Certificate, SystemCrypto};
 use coco_governance::attestation::{self, VerifiedApplicant};
+use coco_governance::secrets::{self, Vault};
 use coco_governance::{Applicant, NodeRow, Standing};
 use coco_protocol::{Outcome, Rejection, RejectionReason, Submitted};
 use coco_rpc::channel::NoAnswer;
@@ -22,6 +23,7 @@ use crate::wire;
 pub struct Admission {
     shared: Arc<Shared>,
     service: ServiceSecrets,
+    vault: Vault,
 }
 
 /// What a join request led to: the answer's JSON, or why not in words.
@@ -30,12 +32,12 @@ pub type JoinReply = Box<dyn FnOnce(Result<Bytes, String>) + Send>;
 const FORWARD_TIMEOUT: Duration = Duration::from_secs(15);
 
 impl Admission {
-    pub fn new(shared: Arc<Shared>, service: ServiceSecrets) -> Self {
-        Self { shared, service }
+    pub fn new(shared: Arc<Shared>, service: ServiceSecrets, vault: Vault) -> Self {
+        Self { shared, service, vault }
     }
 
     pub fn challenge(&self) -> Challenge {
-        Challenge { nonce: join::challenge(&SystemCrypto, self.secret(), (self.shared.clock)()) }
+        Challenge { nonce: join::challenge(&SystemCrypto, &self.service.key, (self.shared.clock)()) }
     }
 
     /// Admits here if this is the primary, else asks the primary.
@@ -66,7 +68,7 @@ impl Admission {
         let this = self.clone();
         let exchange_key = applicant.exchange_key.clone();
         let pem = certificate.to_pem();
-        let command = admit_command(applicant, verified, pem.clone());
+        let command = admit_command(applicant, verified, pem.clone(), self.vault.clone());
         let done = move |answers: Vec<Submitted>| {
             reply(match answers.into_iter().next() {
                 Some(Submitted::Committed { response, .. }) => this.answer(&response, &exchange_key, pem),
@@ -80,7 +82,7 @@ impl Admission {
     /// Everything that needs no ledger transaction: the challenge, the evidence, whether the place is free.
     fn judge(&self, body: &[u8]) -> Result<(Applicant, VerifiedApplicant, Certificate), String> {
         let now_ms = (self.shared.clock)();
-        let applicant = join::applicant(body, self.secret(), now_ms).map_err(|error| error.to_string())?;
+        let applicant = join::applicant(body, &self.service.key, now_ms).map_err(|error| error.to_string())?;
         let service_key = self.service.certificate.public_key();
         let state = &mut self.shared.visible.state();
         let verified = attestation::verify_applicant(state, &applicant, service_key, now_ms / 1000)
@@ -112,26 +114,33 @@ impl Admission {
         let standing: Standing = serde_json::from_slice(standing).map_err(|error| error.to_string())?;
         let nodes =
             coco_governance::current_nodes(&mut self.shared.visible.state()).map_err(|error| error.to_string())?;
+        // What is sealed and not committed may still be dropped.
+        let mut epochs = self.shared.ledger.keys();
+        epochs.truncate_after(self.shared.visible.txid().seqno.next());
+        let service = ServiceSecrets { epochs, ..self.service.copy() };
         let peer = |node: &NodeRow| (node.info.replica, node.info.addresses);
         let answer = JoinAnswer {
             replica: standing.replica,
             certificate,
-            secrets: hex::encode(&*self.service.to_bytes()),
+            secrets: hex::encode(&*service.to_bytes()),
             peers: nodes.iter().filter(|node| node.info.replica != standing.replica).map(peer).collect(),
         };
         let sealed = join::seal_answer(&SystemCrypto, exchange_key, &answer).map_err(|error| error.to_string())?;
         serde_json::to_vec(&sealed).map(Bytes::from).map_err(|error| error.to_string())
     }
-
-    fn secret(&self) -> &SymmetricKey {
-        &self.service.ledger_secret
-    }
 }
 
-fn admit_command(applicant: Applicant, verified: VerifiedApplicant, certificate_pem: String) -> SystemCommand {
+fn admit_command(
+    applicant: Applicant,
+    verified: VerifiedApplicant,
+    certificate_pem: String,
+    vault: Vault,
+) -> SystemCommand {
     Box::new(move |tx, context| {
         let refused = |error: String| Rejection::new(RejectionReason::Refused, 0, error);
         let standing = coco_governance::admit(tx, &applicant, &verified, &certificate_pem, context.now_ms)
+            .map_err(|error| refused(error.to_string()))?;
+        secrets::wrap_for_joiner(tx, &vault, applicant.public_key.node_id(), &applicant.exchange_key)
             .map_err(|error| refused(error.to_string()))?;
         let response = serde_json::to_vec(&standing).map_err(|error| refused(error.to_string()))?;
         Ok(Outcome { claims: None, response: response.into() })

@@ -60,6 +60,7 @@ impl ArchiveThread {
             }
             ArchiveEffect::Taken(taken) => ReplicaEvent::SnapshotTaken(taken),
             ArchiveEffect::Failed(error) => ReplicaEvent::SnapshotFailed(error),
+            ArchiveEffect::Refused => ReplicaEvent::SnapshotRefused,
             ArchiveEffect::Received(head) => {
                 tracing::info!(txid = %head.place.txid, "received a snapshot");
                 ReplicaEvent::SnapshotReceived(head)

@@ -269,7 +269,7 @@ impl Swap<'_> {
         let leads = nodes.iter().filter(|node| Some(node.replica) == primary).map(|node| node.addresses.api);
         let configured = match &self.config.start {
             Start::Join { targets, .. } => targets.clone(),
-            Start::New { .. } => Vec::new(),
+            Start::New { .. } | Start::Recover { .. } => Vec::new(),
         };
         let rest = nodes.iter().filter(|node| node.index != self.config.index).map(|node| node.addresses.api);
         let mut targets: Vec<SocketAddr> = leads.collect();

@@ -14,16 +14,21 @@ use coco_crypto::{
 };
 use coco_disk::Disk;
 use coco_governance::attestation::BoundFacts;
-use coco_governance::{Addresses, Founding, NodeInfo, NodeRole, NodeRow, NodeStatus, ResumePolicy};
-use coco_types::{Digest, NodeId, ReplicaId};
+use coco_governance::{
+    Addresses, Founding, NodeInfo, NodeRole, NodeRow, NodeStatus, Recovery, ResumePolicy, ServiceInfo,
+};
+use coco_ledger::EntryKeys;
+use coco_types::{Digest, NodeId, ReplicaId, Seqno};
 
 use crate::config::{Genesis, NodeConfig, Start};
 use crate::genesis::{self, Founder};
 use crate::identity::{Identity, ServiceSecrets};
 use crate::join::{self, JoinAnswer};
 use crate::known::{Known, KnownNode};
-use crate::shell::NodeError;
+use crate::machines::{Machines, OpenError};
+use crate::recovering::{self, RecoveryError};
 use crate::shell::https::{HttpsClient, HttpsError};
+use crate::shell::{FolderDisk, NodeError};
 
 /// What a node starts with.
 pub struct Entrance {
@@ -76,6 +81,9 @@ pub fn enter(config: &NodeConfig, disk: &dyn Disk, now_s: u64) -> Result<Entranc
             check_not_founded(genesis)?;
             found(config, genesis, secrets, now_s)?
         }
+        Start::Recover { previous_service_certificate } => {
+            recover(config, previous_service_certificate, secrets, now_s)?
+        }
         Start::Join { targets, service_certificate, constitution_digest } => {
             let pem = read(service_certificate)?;
             let service = Certificate::from_pem(&pem).map_err(|error| NodeError::Join(error.to_string()))?;
@@ -124,9 +132,9 @@ pub fn swap(config: &NodeConfig, before: &Entrance, targets: &[std::net::SocketA
     let mut last_error = "no other node is known".to_owned();
     for target in targets {
         match try_join(config, &client, *target, service, source.as_ref(), swaps) {
-            Ok((node_key, answer)) => {
+            Ok((keys, answer)) => {
                 let secrets = Secrets { sealing: before.sealing.clone(), history: before.history_secret.clone() };
-                return joined(config, node_key, answer, secrets, before.known.resume);
+                return joined(config, keys, answer, secrets, before.known.resume);
             }
             Err(refused) => last_error = refused.why,
         }
@@ -228,10 +236,13 @@ fn found(config: &NodeConfig, genesis: &Path, secrets: Secrets, now_s: u64) -> R
     let service_key = SigningKey::generate(&crypto, Curve::P384);
     let certificate = self_signed_service_certificate(&crypto, &service_key, &genesis.name, validity(now_s), &[])
         .map_err(|error| NodeError::Genesis(error.to_string()))?;
-    let service = ServiceSecrets { key: service_key, certificate, ledger_secret: SymmetricKey::generate(&crypto) };
+    let mut epochs = EntryKeys::new();
+    epochs.add_epoch(Seqno(1), &SymmetricKey::generate(&crypto));
+    let service = ServiceSecrets { key: service_key, certificate, epochs };
+    let exchange = ExchangeKey::generate(&crypto);
     let node_key = SigningKey::generate(&crypto, Curve::P256);
     let node_certificate = certify(&service, node_key.public_key(), config.index, &addresses(config), now_s)?;
-    let identity = Identity { replica: FOUNDER, node_key, node_certificate, service, begun: false };
+    let identity = Identity { replica: FOUNDER, node_key, node_certificate, exchange, service, begun: false };
     let known = Known { resume: genesis.resume, nodes: Vec::new() };
     let founding = founding(config, genesis, &identity)?;
     Ok(Entrance { founding: Some(founding), ..secrets.entrance(identity, known) })
@@ -241,26 +252,7 @@ fn found(config: &NodeConfig, genesis: &Path, secrets: Secrets, now_s: u64) -> R
 /// after it had its identity and before its ledger had anything.
 pub fn founding(config: &NodeConfig, genesis: Genesis, identity: &Identity) -> Result<(Genesis, Founding), NodeError> {
     let Identity { node_key, node_certificate, service, .. } = identity;
-    let crypto = SystemCrypto;
-    let source = evidence_source(config)?;
-    let exchange = ExchangeKey::generate(&crypto);
-    let config_digest = config_digest(config);
-    let bound =
-        BoundFacts { exchange_key: exchange.public().to_vec(), service: None, config: config_digest, nonce: None };
-    let report_data = bound.binding(node_key.public_key(), source.kind()).report_data();
-    let quote_info = source.evidence(&report_data).map_err(|error| NodeError::Genesis(error.to_string()))?;
-    let info = NodeInfo {
-        status: NodeStatus::Trusted,
-        public_key: node_key.public_key().to_pem(),
-        replica: FOUNDER,
-        index: config.index,
-        addresses: addresses(config),
-        quote_info,
-        replaces: None,
-        retired_committed: false,
-        role: Default::default(),
-        admitted_ms: 0,
-    };
+    let (info, bound) = own_row(config, identity)?;
     let founder = Founder {
         node: NodeRow { id: node_key.public_key().node_id(), info },
         bound,
@@ -269,6 +261,78 @@ pub fn founding(config: &NodeConfig, genesis: Genesis, identity: &Identity) -> R
     };
     let founding = genesis::founding(&genesis, founder).map_err(NodeError::Genesis)?;
     Ok((genesis, founding))
+}
+
+/// What the ledger says of a node that nobody else admits, with fresh evidence, and what that is bound to.
+pub fn own_row(config: &NodeConfig, identity: &Identity) -> Result<(NodeInfo, BoundFacts), NodeError> {
+    let Identity { node_key, exchange, .. } = identity;
+    let source = evidence_source(config)?;
+    let config_digest = config_digest(config);
+    let bound =
+        BoundFacts { exchange_key: exchange.public().to_vec(), service: None, config: config_digest, nonce: None };
+    let report_data = bound.binding(node_key.public_key(), source.kind()).report_data();
+    let quote_info = source.evidence(&report_data).map_err(|error| NodeError::Genesis(error.to_string()))?;
+    let info = NodeInfo {
+        status: NodeStatus::Trusted,
+        public_key: node_key.public_key().to_pem(),
+        replica: identity.replica,
+        index: config.index,
+        addresses: addresses(config),
+        quote_info,
+        encryption_pub_key: hex::encode(exchange.public()),
+        replaces: None,
+        retired_committed: false,
+        role: Default::default(),
+        admitted_ms: 0,
+    };
+    Ok((info, bound))
+}
+
+/// A new service on the ledger that lies in this node's folder.
+fn recover(config: &NodeConfig, previous: &Path, secrets: Secrets, now_s: u64) -> Result<Entrance, NodeError> {
+    let previous = Certificate::from_pem(&read(previous)?).map_err(|error| NodeError::Join(error.to_string()))?;
+    let ledger: Arc<dyn Disk> = Arc::new(FolderDisk::open(&config.data.join("ledger"))?);
+    let found = recovering::look(&ledger, previous.public_key())?;
+    tracing::warn!(
+        signed = %found.signed, committed = %found.committed, dropped = found.unsigned,
+        "recovers the ledger up to its last signature, as a new service: its members will see up to where"
+    );
+    let network = recovering::network(&found.state)?;
+    let crypto = SystemCrypto;
+    let service_key = SigningKey::generate(&crypto, Curve::P384);
+    let certificate = self_signed_service_certificate(&crypto, &service_key, &network.name, validity(now_s), &[])
+        .map_err(|error| NodeError::Genesis(error.to_string()))?;
+    let mut epochs = EntryKeys::new();
+    epochs.add_epoch(found.signed.seqno.next(), &SymmetricKey::generate(&crypto));
+    let service = ServiceSecrets { key: service_key, certificate, epochs };
+    let node_key = SigningKey::generate(&crypto, Curve::P256);
+    let node_certificate = certify(&service, node_key.public_key(), config.index, &addresses(config), now_s)?;
+    let replica = coco_governance::next_replica(&mut found.state.snapshot()).map_err(RecoveryError::from)?;
+    let exchange = ExchangeKey::generate(&crypto);
+    let identity = Identity { replica, node_key, node_certificate, exchange, service, begun: false };
+    let log: Arc<dyn Disk> = Arc::new(FolderDisk::open(&config.data.join("consensus"))?);
+    recovering::begin_log(&log, replica, found.signed)?;
+    Ok(secrets.entrance(identity, Known { resume: network.resume, nodes: Vec::new() }))
+}
+
+/// What the recovered ledger's first transaction says, unless it is there already.
+pub fn recovery(config: &NodeConfig, identity: &Identity, machines: &Machines) -> Result<Option<Recovery>, NodeError> {
+    let service = ServiceInfo::read(&mut machines.store.snapshot()).map_err(RecoveryError::from)?;
+    let certificate = identity.service.certificate.to_pem();
+    if !machines.ledger.is_public_only() || service.is_some_and(|service| service.cert.trim() == certificate.trim()) {
+        return Ok(None);
+    }
+    let recovered_to = machines.ledger.last_txid();
+    let signature = machines.ledger.signature_at(recovered_to).map_err(OpenError::from)?;
+    let (info, bound) = own_row(config, identity)?;
+    Ok(Some(Recovery {
+        recovered_to,
+        last_root: signature.map(|signature| signature.root).unwrap_or(Digest::ZERO),
+        node: NodeRow { id: identity.node_key.public_key().node_id(), info },
+        bound,
+        node_certificate: identity.node_certificate.to_pem(),
+        service_certificate: certificate,
+    }))
 }
 
 pub fn read_genesis(path: &Path) -> Result<Genesis, NodeError> {
@@ -325,7 +389,7 @@ fn join_one_of(
                 }
             }
             match try_join(config, &client, *target, service, source.as_ref(), None) {
-                Ok((node_key, answer)) => return joined(config, node_key, answer, secrets, ResumePolicy::default()),
+                Ok((keys, answer)) => return joined(config, keys, answer, secrets, ResumePolicy::default()),
                 Err(refused) => {
                     tracing::debug!(%target, error = refused.why, "join");
                     for_good &= refused.for_good;
@@ -353,7 +417,7 @@ fn try_join(
     service: &Certificate,
     source: &dyn EvidenceSource,
     swaps: Option<NodeId>,
-) -> Result<(SigningKey, JoinAnswer), Refused> {
+) -> Result<(NodeKeys, JoinAnswer), Refused> {
     let challenge = client.post(target, "/node/join:challenge", b"{}")?;
     let nonce = serde_json::from_slice::<join::Challenge>(&challenge).map_err(Refused::for_now)?.nonce;
     let node_key = SigningKey::generate(&SystemCrypto, Curve::P256);
@@ -365,12 +429,18 @@ fn try_join(
     let body = serde_json::to_vec(&request).map_err(Refused::for_now)?;
     let answer = client.post(target, "/node/join", &body)?;
     let answer = join::open_answer(&exchange, &answer).map_err(Refused::for_now)?;
-    Ok((node_key, answer))
+    Ok((NodeKeys { node_key, exchange }, answer))
+}
+
+/// Of a node that joins.
+struct NodeKeys {
+    node_key: SigningKey,
+    exchange: ExchangeKey,
 }
 
 fn joined(
     config: &NodeConfig,
-    node_key: SigningKey,
+    NodeKeys { node_key, exchange }: NodeKeys,
     mut answer: JoinAnswer,
     own: Secrets,
     resume: ResumePolicy,
@@ -381,6 +451,7 @@ fn joined(
         replica: answer.replica,
         node_key,
         node_certificate: Certificate::from_pem(&answer.certificate).map_err(|error| join(&error))?,
+        exchange,
         service: ServiceSecrets::from_bytes(&secrets)?,
         begun: false,
     };

@@ -6,9 +6,10 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
+use coco_governance::secrets;
 use coco_governance::{Code, Operation, Refusal, Request};
 use coco_kv::Snapshot;
-use coco_protocol::{Caller, Submitted, TransactionStatus};
+use coco_protocol::{Caller, Outcome, Rejection, RejectionReason, Submitted, TransactionStatus};
 use coco_rpc::channel::NoAnswer;
 use coco_rpc::endpoints::{GovApi, Governed};
 use coco_types::{Seqno, TxId};
@@ -17,6 +18,7 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
 use crate::events::{ExecutorEvent, ReplicaEvent};
+use crate::executor::SystemCommand;
 use crate::governor::{Effect, Evaluation, Governor};
 use crate::handle::{Shared, ask_replica, submit_here};
 use crate::shell::mailbox::Mailbox;
@@ -68,7 +70,7 @@ pub fn run_governor(governor: &Governor, shared: &Arc<Shared>, events: &Mailbox<
         match events.wait(IDLE) {
             Ok(GovernorEvent::Handle { request, reply }) => handle(governor, shared, &request, reply),
             Ok(GovernorEvent::Simulate { proposal, reply }) => simulate(governor, shared, &proposal, reply),
-            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Timeout) => end_old_epoch(governor, shared),
             Ok(GovernorEvent::Shutdown) | Err(RecvTimeoutError::Disconnected) => break,
         }
     }
@@ -97,6 +99,25 @@ fn handle(governor: &Governor, shared: &Arc<Shared>, request: &Request, reply: G
     answer(&reply, Governed::Unavailable);
 }
 
+/// Members may limit how long a ledger secret is used. Looked at while there is nothing else to do.
+fn end_old_epoch(governor: &Governor, shared: &Arc<Shared>) {
+    let overdue = |state: &mut dyn coco_governance::Read| secrets::is_overdue(state, (governor.clock)());
+    if !shared.is_primary() || !matches!(overdue(&mut shared.visible.state()), Ok(true)) {
+        return;
+    }
+    let vault = governor.vault.clone();
+    let command: SystemCommand = Box::new(move |tx, context| {
+        let refused = |error: coco_governance::Error| Rejection::new(RejectionReason::Invalid, 0, error.to_string());
+        // Another one may have begun meanwhile.
+        if secrets::is_overdue(tx, context.now_ms).map_err(refused)? {
+            secrets::rekey(tx, &vault, context.txid, context.now_ms).map_err(refused)?;
+        }
+        Ok(Outcome::default())
+    });
+    let reply = Box::new(|answers: Vec<Submitted>| tracing::info!(?answers, "the ledger secret was too old"));
+    submit_here(shared, ExecutorEvent::System { command, reply });
+}
+
 type Waiting = Arc<Mutex<Option<GovernedReply>>>;
 
 /// Whoever comes first answers.
@@ -110,7 +131,7 @@ fn answer(reply: &Waiting, governed: Governed) {
 /// Hands the effect to the executor and waits until it was checked there: the next request sees its writes. `false`: evaluate again.
 fn execute(governor: &Governor, shared: &Arc<Shared>, effect: Effect, reply: &Waiting) -> bool {
     let (checked_at, checked) = bounded(1);
-    let command = effect.command(governor.store.clone(), move |result| {
+    let command = effect.command(governor.store.clone(), governor.vault.clone(), move |result| {
         // Nobody waits any more when the node stops.
         let _ = checked_at.send(result);
     });
@@ -121,6 +142,9 @@ fn execute(governor: &Governor, shared: &Arc<Shared>, effect: Effect, reply: &Wa
             answer(&waiting, Governed::Done { txid, body });
         }
         Some(Submitted::Unknown(txid)) => answer(&waiting, Governed::Unknown(txid)),
+        Some(Submitted::Rejected(rejection)) if rejection.reason == RejectionReason::Invalid => {
+            answer(&waiting, Governed::Refused(Refusal::new(Code::InternalError, rejection.message)));
+        }
         // Outdated: it is evaluated again.
         Some(Submitted::Rejected(_)) => {}
         _ => answer(&waiting, Governed::Unavailable),

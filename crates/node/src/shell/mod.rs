@@ -38,6 +38,7 @@ pub use run::run;
 
 use crate::identity::IdentityError;
 use crate::machines::OpenError;
+use crate::recovering::RecoveryError;
 
 /// Why a node did not start, or stopped by itself.
 #[derive(Debug, thiserror::Error)]
@@ -66,6 +67,8 @@ pub enum NodeError {
     Serve(#[from] coco_rpc::Error),
     #[error("TLS: {0}")]
     Tls(String),
+    #[error(transparent)]
+    Recovery(#[from] RecoveryError),
     #[error("the network removed this node")]
     Removed,
     #[error(

@@ -6,9 +6,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use coco_consensus::{Consensus, Persist, ReadOutcome, Role};
-use coco_crypto::{SymmetricKey, SystemCrypto};
+use coco_crypto::{Certificate, SymmetricKey, SystemCrypto};
 use coco_disk::Disk;
-use coco_governance::{Network, NodeRole, NodeRow, NodeStatus};
+use coco_governance::secrets::{self, Vault};
+use coco_governance::{Network, NodeRole, NodeRow, NodeStatus, ServiceInfo, ServiceStatus};
+use coco_ledger::EntryKeys;
 use coco_protocol::Submitted;
 use coco_rpc::channel::NoAnswer;
 use coco_rpc::metrics::Counter;
@@ -20,6 +22,7 @@ use crate::comeback;
 use crate::events::{ExecutorEvent, ReplicaEvent};
 use crate::executor::SystemCommand;
 use crate::handle::{Shared, Standing, ask_replica};
+use crate::identity::{self, IdentityError};
 use crate::known::Known;
 use crate::replica::{Delivery, Effect, Fault, Replica};
 use crate::shell::mailbox::Mailbox;
@@ -38,6 +41,8 @@ pub enum Ended {
     Received,
     /// No majority answers, and others that come back need this replica's log.
     MustReturn,
+    /// The secrets of before a recovery are known again: everything is read anew.
+    Recovered,
     Failed(String),
 }
 
@@ -61,6 +66,8 @@ pub struct ReplicaThread {
     pub moved: BTreeMap<ReplicaId, SocketAddr>,
     /// What this node knows of the others, for its next start.
     pub memory: Memory,
+    /// What new ledger secrets are made with.
+    pub vault: Vault,
     /// Others that come back asked for this replica's log lately: until then.
     pub asked_until: Option<Instant>,
     /// The whole network ends.
@@ -86,6 +93,10 @@ pub struct Memory {
 impl Memory {
     pub fn new(disk: Arc<dyn Disk>, sealing: SymmetricKey, kept: Known) -> Self {
         Self { disk, sealing, kept }
+    }
+
+    fn keep_epochs(&self, epochs: &EntryKeys) -> Result<(), IdentityError> {
+        identity::store_epochs(epochs, self.disk.as_ref(), &self.sealing, &SystemCrypto)
     }
 
     fn keep(&mut self, known: Known) {
@@ -125,6 +136,7 @@ impl ReplicaThread {
         let mut next_tick = Instant::now() + tick;
         let mut ticks = 0;
         let mut stopping_until: Option<Instant> = None;
+        let mut recovered_at: Option<Instant> = None;
         loop {
             match self.events.wait(next_tick.saturating_duration_since(Instant::now())) {
                 Ok(event) => {
@@ -153,6 +165,10 @@ impl ReplicaThread {
             if ticked || self.role_has_changed() {
                 self.publish_standing()?;
             }
+            let opened = ticked && self.shared.ledger.is_public_only() && self.stop_at.is_none() && self.is_open();
+            if opened && *recovered_at.get_or_insert(Instant::now() + STOP_DELAY) <= Instant::now() {
+                return Ok(Ended::Recovered);
+            }
             if self.leaving_until.is_some_and(|until| Instant::now() >= until) {
                 return Ok(Ended::Removed);
             }
@@ -169,6 +185,14 @@ impl ReplicaThread {
                 return Ok(Ended::Stopped);
             }
         }
+    }
+
+    /// The service that this node signs for is open; the one that it recovers may have been before.
+    fn is_open(&self) -> bool {
+        let service = ServiceInfo::read(&mut self.shared.visible.state()).ok().flatten();
+        let open = service.filter(|service| service.status == ServiceStatus::Open);
+        let certificate = open.and_then(|service| Certificate::from_pem(&service.cert).ok());
+        certificate.is_some_and(|certificate| certificate.public_key() == self.vault.service_key.public_key())
     }
 
     fn handle(
@@ -205,6 +229,10 @@ impl ReplicaThread {
                 if self.replica.lacks(&head) {
                     return Ok(Some(Ended::Received));
                 }
+            }
+            ReplicaEvent::SnapshotRefused => {
+                tracing::warn!("comes back as a fresh replica, which is given every ledger secret");
+                return Ok(Some(Ended::MustReturn));
             }
             ReplicaEvent::SnapshotFailed(error) => {
                 tracing::error!(%error, "a snapshot failed: the next one is due as usual");
@@ -295,6 +323,13 @@ impl ReplicaThread {
                         let _ = self.executor.send(ExecutorEvent::System { command, reply });
                     }
                 }
+                Effect::EpochBegan => {
+                    let mut epochs = self.shared.ledger.keys();
+                    epochs.truncate_after(self.replica.committed().seqno.next());
+                    if let Err(error) = self.memory.keep_epochs(&epochs) {
+                        let _ = self.own.send(ReplicaEvent::DiskFailed(error.to_string()));
+                    }
+                }
                 Effect::StopExecutor => drop(self.executor.send(ExecutorEvent::Stop)),
                 Effect::Snapshot(job) => drop(self.archive.send(ArchiveEvent::Take(job))),
                 Effect::SnapshotOffered(offered) => drop(self.archive.send(ArchiveEvent::Offered(offered))),
@@ -330,12 +365,17 @@ impl ReplicaThread {
     }
 
     fn retire(&self, node: coco_types::NodeId) {
-        let command: SystemCommand = Box::new(move |tx, _| {
+        let vault = self.vault.clone();
+        let command: SystemCommand = Box::new(move |tx, context| {
             let refused = |error: coco_governance::Error| {
                 coco_protocol::Rejection::new(coco_protocol::RejectionReason::Invalid, 0, error.to_string())
             };
             coco_governance::retire(tx, node).map_err(refused)?;
-            coco_governance::mark_gone(tx, node).map_err(refused)?;
+            let replaced = coco_governance::mark_gone(tx, node).map_err(refused)?;
+            // A node that was swapped is the same machine under another key; one that was removed must not read what comes.
+            if !replaced && secrets::check_may_rekey(tx).is_ok() {
+                secrets::rekey(tx, &vault, context.txid, context.now_ms).map_err(refused)?;
+            }
             Ok(coco_protocol::Outcome::default())
         });
         let reply = Box::new(move |answers: Vec<Submitted>| tracing::info!(%node, ?answers, "retired"));

@@ -12,6 +12,8 @@ use std::time::Duration;
 use coco_consensus::{Config, Persist};
 use coco_crypto::{Crypto, SystemCrypto};
 use coco_disk::Disk;
+use coco_governance::secrets::Vault;
+use coco_ledger::{HistoryStore, MemoryHistory};
 use coco_protocol::{Mount, OpenGate, Protocol, Service};
 use coco_rpc::admin::AdminService;
 use coco_rpc::channel::{Channels, Hello};
@@ -32,6 +34,7 @@ use crate::governor::Governor;
 use crate::handle::{Handle, Shared, Standing};
 use crate::identity::Identity;
 use crate::machines::{Machines, Parts};
+use crate::recovering;
 use crate::replica::Delivery;
 use crate::shell::admission::Admission;
 use crate::shell::api::{self, Api};
@@ -70,6 +73,7 @@ pub fn run(config: NodeConfig, protocols: Vec<Arc<dyn Protocol>>, stop: &mpsc::R
     let mut received = false;
     loop {
         let mut entrance = entrance::enter(&config, root.as_ref(), clock() / 1000)?;
+        recover_secrets(&config, root.as_ref(), &mut entrance)?;
         let certificate = entrance.identity.service.certificate.to_pem();
         root.replace(SERVICE_CERTIFICATE_FILE, certificate.as_bytes())?;
         let mut resumed = None;
@@ -98,6 +102,10 @@ pub fn run(config: NodeConfig, protocols: Vec<Arc<dyn Protocol>>, stop: &mpsc::R
             Ended::Received => {
                 tracing::info!("beginning anew at the snapshot that was received");
                 // It never ended: what it has said is on its disk.
+                received = true;
+            }
+            Ended::Recovered => {
+                tracing::info!("enough recovery shares are there: reading the private state back");
                 received = true;
             }
             Ended::Removed => return Err(NodeError::Removed),
@@ -150,9 +158,15 @@ impl Running {
         resumed: Option<Plan>,
         runtime: &tokio::runtime::Runtime,
     ) -> Result<Self, NodeError> {
-        let Place { config, clock, protocols, .. } = *place;
+        let Place { config, clock, .. } = *place;
+        let recovers = !entrance.identity.service.epochs.is_whole();
+        let protocols = if recovers { &[] } else { place.protocols };
         let log_disk: Arc<dyn Disk> = Arc::new(FolderDisk::open(&config.data.join("consensus"))?);
-        let machines = open_machines(place, &entrance, &log_disk)?;
+        let mut machines = open_machines(place, &entrance, &log_disk, protocols)?;
+        if matches!(config.start, Start::Recover { .. }) && !recovers && machines.archive.kept().is_empty() {
+            // The log begins behind the recovered ledger.
+            machines.replica.snapshot_soon();
+        }
         // Nothing has left this node yet; from here on, its log is what it has said.
         entrance.identity.begun = true;
         entrance.keep(place.root.as_ref())?;
@@ -178,11 +192,19 @@ impl Running {
         let metrics = Metrics::new();
         let node_metrics = Arc::new(NodeMetrics::register(&metrics));
         metrics::register_asked(&metrics, &shared, &machines.store);
-        let genesis = genesis_commands(&entrance, protocols);
+        let vault = entrance.identity.vault();
+        let mut genesis = genesis_commands(&entrance, protocols, &vault);
+        if let Some(recovery) = entrance::recovery(config, &entrance.identity, &machines)? {
+            machines.replica.begin_service();
+            let first = machines.ledger.last_seqno().next();
+            let (_, secret) =
+                entrance.identity.service.epochs.epochs().next().expect("a recovery begins with a secret");
+            genesis.push(recovering::command(recovery, vault.clone(), first, secret.clone()));
+        }
         let (syncs_to, syncs) = unbounded();
         let (deliveries_to, deliveries) = unbounded();
         let (archive_to, archive_events) = unbounded();
-        let admission = Arc::new(Admission::new(shared.clone(), entrance.identity.service.copy()));
+        let admission = Arc::new(Admission::new(shared.clone(), entrance.identity.service.copy(), vault.clone()));
         let chain = [identity.node_certificate.clone(), identity.service.certificate.clone()];
         let tls_identity = tls::Identity::new(&chain, &identity.node_key)?;
         let (to_governor, governor_events) = Mailbox::new(governance::QUEUE_MAX);
@@ -193,6 +215,7 @@ impl Running {
             visible: machines.visible.clone(),
             crypto: Arc::new(SystemCrypto),
             clock: clock.clone(),
+            vault: vault.clone(),
         };
         let arrivals = Arrivals {
             files: machines.archive.files(),
@@ -224,6 +247,7 @@ impl Running {
             first_peers,
             moved: moved(&shared),
             memory: Memory::new(place.root.clone(), entrance.sealing.clone(), entrance.known.clone()),
+            vault,
             asked_until: None,
             stop_at: None,
             leaving_until: None,
@@ -309,8 +333,33 @@ fn moved(shared: &Shared) -> BTreeMap<ReplicaId, SocketAddr> {
     participants.map(|one| (one.replica, one.addresses.peers)).collect()
 }
 
-fn open_machines(place: &Place<'_>, entrance: &Entrance, log_disk: &Arc<dyn Disk>) -> Result<Machines, NodeError> {
-    let Place { config, clock, protocols, history, .. } = *place;
+/// Looks whether the members' shares have opened the secrets of before a recovery.
+fn recover_secrets(config: &NodeConfig, root: &dyn Disk, entrance: &mut Entrance) -> Result<(), NodeError> {
+    if entrance.identity.service.epochs.is_whole() {
+        return Ok(());
+    }
+    let ledger: Arc<dyn Disk> = Arc::new(FolderDisk::open(&config.data.join("ledger"))?);
+    if let Some(epochs) = recovering::secrets_of_before(&ledger, &entrance.identity)? {
+        entrance.identity.service.epochs = epochs;
+        entrance.keep(root)?;
+    }
+    Ok(())
+}
+
+fn open_machines(
+    place: &Place<'_>,
+    entrance: &Entrance,
+    log_disk: &Arc<dyn Disk>,
+    protocols: &[Arc<dyn Protocol>],
+) -> Result<Machines, NodeError> {
+    let Place { config, clock, history, .. } = *place;
+    let recovers = !entrance.identity.service.epochs.is_whole();
+    // What is kept now lacks everything private.
+    let history: Arc<dyn HistoryStore> = if recovers { Arc::new(MemoryHistory::new()) } else { history.clone() };
+    let mut snapshots = SnapshotLimits { ledger_bytes: config.snapshot_bytes, ..SnapshotLimits::default() };
+    if recovers {
+        (snapshots.ledger_bytes, snapshots.transactions) = (u64::MAX, u64::MAX);
+    }
     let mut consensus = Config::new(entrance.identity.replica);
     let ticks = |ms: u64| usize::try_from(ms / limits::TICK_MS).unwrap_or(usize::MAX).max(1);
     consensus.election_ticks = ticks(config.timing.election_timeout_ms);
@@ -322,14 +371,14 @@ fn open_machines(place: &Place<'_>, entrance: &Entrance, log_disk: &Arc<dyn Disk
         ledger_disk: Arc::new(FolderDisk::open(&config.data.join("ledger"))?),
         log_disk: log_disk.clone(),
         snapshot_disk: Arc::new(FolderDisk::open(&config.data.join("snapshots"))?),
-        history: history.clone(),
+        history,
         history_secret: &entrance.history_secret,
         protocols: protocols.to_vec(),
         crypto,
         clock: clock.clone(),
         consensus,
         batches,
-        snapshots: SnapshotLimits { ledger_bytes: config.snapshot_bytes, ..SnapshotLimits::default() },
+        snapshots,
         chunk_bytes: entrance.founding.as_ref().map_or(limits::CHUNK_BYTES, |(genesis, _)| genesis.chunk_bytes),
         founders: vec![entrance::FOUNDER],
     })?;
@@ -354,9 +403,10 @@ fn found_again(config: &NodeConfig, entrance: &mut Entrance, machines: &Machines
     Ok(())
 }
 
-fn genesis_commands(entrance: &Entrance, protocols: &[Arc<dyn Protocol>]) -> Vec<SystemCommand> {
+fn genesis_commands(entrance: &Entrance, protocols: &[Arc<dyn Protocol>], vault: &Vault) -> Vec<SystemCommand> {
     let Some((genesis, founding)) = &entrance.founding else { return Vec::new() };
-    crate::genesis::commands(genesis.clone(), founding.clone(), protocols.to_vec())
+    let (_, secret) = entrance.identity.service.epochs.epochs().next().expect("a founder has the first ledger secret");
+    crate::genesis::commands(genesis.clone(), founding.clone(), protocols.to_vec(), vault.clone(), secret.clone())
 }
 
 /// What the threads besides the replica's work with.

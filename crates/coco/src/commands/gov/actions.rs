@@ -19,6 +19,9 @@ pub enum Action {
         /// The service's certificate
         #[arg(value_name = "CERT")]
         identity: PathBuf,
+        /// The certificate of the service whose ledger is recovered
+        #[arg(long, value_name = "CERT")]
+        previous: Option<PathBuf>,
     },
     /// Add a member, or let one acknowledge the state anew
     SetMember {
@@ -73,6 +76,16 @@ pub enum Action {
     RemoveVirtualMeasurement { measurement: Id },
     /// Remove a node
     RemoveNode { node: Id },
+    /// Seal the ledger with a new secret from here on, and give the members new recovery shares
+    RekeyLedger,
+    /// Give the members new recovery shares
+    RefreshShares,
+    /// How long a ledger secret is used at most
+    SetEpochPolicy {
+        /// Seconds; without it, until a vote ends it
+        #[arg(long, value_name = "SECONDS")]
+        max_age: Option<u64>,
+    },
     /// How many members' shares a recovery needs
     SetRecoveryThreshold { threshold: u64 },
     /// How many recent proposals are remembered against replays
@@ -135,9 +148,17 @@ impl Action {
     fn action(&self) -> anyhow::Result<(&'static str, Value)> {
         Ok(match self {
             Self::File { .. } => unreachable!("a file is the whole proposal"),
-            Self::Open { identity } => {
-                ("transition_service_to_open", json!({ "next_service_identity": read_text(identity)? }))
+            Self::Open { identity, previous } => {
+                let mut args = json!({ "next_service_identity": read_text(identity)? });
+                if let Some(path) = previous {
+                    args["previous_service_identity"] = read_text(path)?.into();
+                }
+                ("transition_service_to_open", args)
             }
+            Self::RekeyLedger => ("trigger_ledger_rekey", json!({})),
+            Self::RefreshShares => ("trigger_recovery_shares_refresh", json!({})),
+            Self::SetEpochPolicy { max_age: Some(max_age) } => ("set_epoch_policy", json!({ "max_age_s": max_age })),
+            Self::SetEpochPolicy { max_age: None } => ("set_epoch_policy", json!({})),
             Self::SetMember { certificate, name, data, encryption_key } => {
                 let mut args = json!({ "cert": read_text(certificate)?, "member_data": described(name, data)? });
                 if let Some(path) = encryption_key {

@@ -60,7 +60,11 @@ pub fn replay(disk: Arc<dyn Disk>, tell: &mut dyn FnMut(&Event) -> anyhow::Resul
                 summary.differing += u64::from(decision.differs.is_some());
             }
             Event::Unexplained { .. } => summary.unexplained += 1,
-            Event::Founded { .. } | Event::OpenedByFounder { .. } => {}
+            Event::Founded { .. }
+            | Event::OpenedByFounder { .. }
+            | Event::Recovered { .. }
+            | Event::ShareSubmitted { .. }
+            | Event::OpenedByShares { .. } => {}
         }
         tell(&event)?;
     }
@@ -76,6 +80,14 @@ impl fmt::Display for Told<'_> {
         match self.0 {
             Event::Founded { txid, members } => write!(f, "{txid}  founded with {members} members"),
             Event::OpenedByFounder { txid } => write!(f, "{txid}  opened without a vote, as its genesis says"),
+            Event::Recovered { txid, recovered_to } => {
+                write!(f, "{txid}  recovered by a new service: what was up to {recovered_to} is the old one's")
+            }
+            Event::ShareSubmitted { txid, member_ids } => {
+                let ids: Vec<String> = member_ids.iter().map(|id| id.chars().take(8).collect()).collect();
+                write!(f, "{txid}  {} handed in a recovery share", ids.join(", "))
+            }
+            Event::OpenedByShares { txid } => write!(f, "{txid}  opened: enough recovery shares were there"),
             Event::Unexplained { txid, maps } => {
                 write!(f, "{txid}  CHANGED WITHOUT A MEMBER'S REQUEST: {}", maps.join(", "))
             }

@@ -6,11 +6,15 @@ mod report;
 mod signing;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use clap::{Args, Subcommand};
+use coco_crypto::DecryptionKey;
 use serde_json::{Value, json};
+use zeroize::Zeroizing;
 
 use self::actions::Action;
 use self::report::{Line, List, ProposalReport, SimulationReport, ballot, difference};
@@ -54,6 +58,16 @@ pub enum Command {
         /// The digest that was given; without it, a new one is asked for first
         #[arg(long, value_name = "HEX")]
         digest: Option<String>,
+        #[command(flatten)]
+        network: Network,
+        #[command(flatten)]
+        member: Signer,
+    },
+    /// Hand in one's recovery share, while a recovered service waits for it
+    SubmitShare {
+        /// The member's encryption key, which opens the share: PKCS#8 in PEM
+        #[arg(long, value_name = "FILE", default_value = "member_enc_privk.pem")]
+        encryption_key: PathBuf,
         #[command(flatten)]
         network: Network,
         #[command(flatten)]
@@ -175,6 +189,7 @@ pub fn run(command: &Command, output: Output) -> anyhow::Result<()> {
             print_proposal(network.send(member, "withdrawal", Some(proposal), b"", &path)?, output)
         }
         Command::Ack { digest, network, member } => acknowledge(digest.as_deref(), network, member),
+        Command::SubmitShare { encryption_key, network, member } => submit_share(encryption_key, network, member),
         Command::List { network } => list(&network.gov(None)?, output),
         Command::Show { proposal, network, member } => show(proposal, network, &member.read()?, output),
         Command::Simulate { action, network, member } => {
@@ -282,6 +297,21 @@ fn acknowledge(digest: Option<&str>, network: &Network, signer: &Signer) -> anyh
                 None => Ok(()),
             }
         }
+    }
+}
+
+fn submit_share(encryption_key: &Path, network: &Network, signer: &Signer) -> anyhow::Result<()> {
+    let member = signer.read()?;
+    let key = DecryptionKey::from_pem(&read_text(encryption_key)?).context("the encryption key")?;
+    let given = network.gov(None)?.json(&format!("recovery/encrypted-shares/{}", member.id))?;
+    let encrypted = given["encryptedShare"].as_str().context("the node gave no share")?;
+    let encrypted = BASE64.decode(encrypted).context("the node gave no share")?;
+    let share = key.decrypt(&encrypted).context("the share is not encrypted to this key")?;
+    let payload = Zeroizing::new(json!({ "share": BASE64.encode(&*share) }).to_string());
+    let path = format!("recovery/members/{}:recover", member.id);
+    match network.send(signer, "recovery_share", None, payload.as_bytes(), &path)? {
+        Some(answer) => output::line(answer["message"].as_str().unwrap_or_default()),
+        None => Ok(()),
     }
 }
 

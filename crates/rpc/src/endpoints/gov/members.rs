@@ -1,6 +1,6 @@
 //! Members and participants, as committed.
 
-use coco_governance::{Ack, MemberInfo, UserInfo, tables};
+use coco_governance::{Ack, MemberInfo, SharesRow, UserInfo, tables};
 use coco_kv::Snapshot;
 use coco_types::MapName;
 use serde_json::{Value, json as value};
@@ -26,6 +26,14 @@ pub(super) fn digest(state: &mut Snapshot, names: &[String]) -> Answer {
     let ack = Ack::read(state, id).map_err(|error| unreadable(&error))?;
     let ack = ack.ok_or_else(|| not_found("ResourceNotFound", &format!("member {id} was given no state digest")))?;
     Ok(json(&value!({"memberId": id, "stateDigest": ack.state_digest})))
+}
+
+pub(super) fn share(state: &mut Snapshot, names: &[String]) -> Answer {
+    let id = names.first().map(String::as_str).unwrap_or_default();
+    let row = SharesRow::read(state).map_err(|error| unreadable(&error))?;
+    let share = row.as_ref().and_then(|row| row.encrypted_shares.get(id));
+    let share = share.ok_or_else(|| not_found("ResourceNotFound", &format!("member {id} holds no recovery share")))?;
+    Ok(json(&value!({"memberId": id, "encryptedShare": share})))
 }
 
 pub(super) fn users(state: &mut Snapshot, _names: &[String]) -> Answer {

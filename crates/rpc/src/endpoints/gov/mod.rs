@@ -104,6 +104,12 @@ const ROUTES: &[Route] = &[
         handler: Handler::Write(writes::simulate),
     },
     get(
+        "/gov/coco/service/endorsements",
+        "How each service of this ledger endorsed the one before it, newest first",
+        (JSON, "The endorsements"),
+        Read(service::endorsements),
+    ),
+    get(
         "/gov/members/proposals",
         "Proposals that are open or newly settled",
         (JSON, "The proposals"),
@@ -147,6 +153,18 @@ const ROUTES: &[Route] = &[
         "Asks for the present state's digest",
         (JSON, "The digest"),
         writes::update_digest,
+    ),
+    get(
+        "/gov/recovery/encrypted-shares/{memberId}",
+        "A member's recovery share, encrypted to the member",
+        (JSON, "The share"),
+        Read(members::share),
+    ),
+    post(
+        "/gov/recovery/members/{memberId}:recover",
+        "Hands in a member's recovery share",
+        (JSON, "How many are there"),
+        writes::submit_share,
     ),
     get(
         "/gov/service/constitution",

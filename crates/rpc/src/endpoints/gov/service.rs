@@ -1,7 +1,8 @@
 //! The service, its nodes and its rules, as committed.
 
 use coco_governance::{
-    CERTIFICATE_DAYS_MAX, NodeRow, ServiceConfig, ServiceInfo, attestation::policy, constitution as rules, tables,
+    CERTIFICATE_DAYS_MAX, NodeRow, RecoveryRow, ServiceConfig, ServiceInfo, attestation::policy, constitution as rules,
+    tables,
 };
 use coco_kv::Snapshot;
 use coco_types::{NodeId, TxId};
@@ -34,10 +35,23 @@ pub(super) fn info(exchange: &Exchange<'_>) -> Answer {
             "recentCoseProposalsWindowSize": config.proposals_window(),
         },
     });
-    if let Some(created) = exchange.gov.created(&exchange.caller) {
+    let created = service.current_service_create_txid.or_else(|| exchange.gov.created(&exchange.caller));
+    if let Some(created) = created {
         shown["creationTransactionId"] = created.to_string().into();
     }
+    if let Some(recovery) = RecoveryRow::read(&mut state).map_err(|error| unreadable(&error))? {
+        shown["recoveredTo"] = recovery.recovered_to.to_string().into();
+        shown["previousServiceCertificate"] = recovery.previous_service.into();
+        if let Some(created) = recovery.previous_created {
+            shown["previousServiceCreationTransactionId"] = created.to_string().into();
+        }
+    }
     Ok(with_transaction_id(json(&shown), txid))
+}
+
+pub(super) fn endorsements(state: &mut Snapshot, _names: &[String]) -> Answer {
+    let rows = coco_governance::endorsements(state).map_err(|error| unreadable(&error))?;
+    Ok(listing(&rows.iter().map(|row| value!(row)).collect::<Vec<_>>()))
 }
 
 pub(super) fn join_policy(state: &mut Snapshot, _names: &[String]) -> Answer {

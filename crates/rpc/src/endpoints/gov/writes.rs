@@ -38,6 +38,11 @@ pub(super) fn acknowledge(exchange: Exchange<'_>) {
     govern(exchange, Operation::Acknowledge { member });
 }
 
+pub(super) fn submit_share(exchange: Exchange<'_>) {
+    let [member] = names_of(&exchange);
+    govern(exchange, Operation::SubmitShare { member });
+}
+
 pub(super) fn simulate(exchange: Exchange<'_>) {
     let Exchange { gov, caller, request, reply, .. } = exchange;
     if !is_member(&caller) {

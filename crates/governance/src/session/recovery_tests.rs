@@ -1,0 +1,445 @@
+//! Ledger secrets and recovery shares, from the founding over rekeys to a recovery by a new service.
+
+use std::sync::{Arc, OnceLock};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use coco_attestation::platforms::virtual_tee::VirtualTee;
+use coco_attestation::{EvidenceSource, TeeKind};
+use coco_crypto::{Crypto, Curve, DecryptionKey, ExchangeKey, SeededCrypto, SigningKey, SymmetricKey, sha256};
+use coco_kv::Store;
+use coco_types::{Digest, NodeId, Seqno, TxId, View, WriteSet};
+use serde_json::{Value, json};
+
+use super::*;
+use crate::attestation::BoundFacts;
+use crate::fixture::{self, Actor, NOW_S, ROOT};
+use crate::secrets::{self, Vault};
+use crate::{Code, Draft, Endorsement, NodeInfo, NodeRow, NodeStatus, Recovery, ServiceInfo, ServiceStatus, SharesRow};
+
+const YES: &str = "export function vote() { return true }";
+
+/// A network of one node and as many members as keys, and its state.
+struct Network {
+    crypto: Arc<dyn Crypto>,
+    members: Vec<(Actor, DecryptionKey)>,
+    store: Store,
+    vault: Vault,
+    /// What each transaction wrote.
+    ledger: Vec<WriteSet>,
+}
+
+impl Network {
+    fn new(members: usize, threshold: u64) -> Self {
+        let seeded = SeededCrypto::new(7);
+        let member = |at: usize| (Actor::new(&seeded, Curve::P256, "member"), decryption_key(at));
+        let members: Vec<_> = (0..members).map(member).collect();
+        let keys: Vec<_> = members.iter().map(|(_, key)| key.public_pem()).collect();
+        let actors: Vec<_> = members.iter().map(|(actor, _)| actor).collect();
+        let founded = fixture::founded_with(&seeded, &actors, &keys, threshold);
+        let crypto: Arc<dyn Crypto> = Arc::new(SeededCrypto::new(8));
+        let vault = Vault {
+            node: founded.node,
+            exchange: Arc::new(founded.exchange),
+            service_key: Arc::new(founded.service_key),
+            crypto: crypto.clone(),
+        };
+        let mut network = Self { crypto, members, store: Store::new(), vault, ledger: Vec::new() };
+        let secret = SymmetricKey::generate(network.crypto.as_ref());
+        let (founding, vault) = (founded.founding, network.vault.clone());
+        network.transaction(|tx, txid| {
+            crate::found(tx, &founding, NOW_S).unwrap();
+            secrets::begin(tx, &vault, &secret, txid, 0).unwrap();
+        });
+        network
+    }
+
+    fn open(members: usize, threshold: u64) -> Self {
+        let mut network = Self::new(members, threshold);
+        (0..members).for_each(|member| network.activate(member));
+        network.carry(
+            json!([{"name": "transition_service_to_open", "args": {"next_service_identity": network.service().cert}}]),
+        );
+        network
+    }
+
+    fn transaction(&mut self, write: impl FnOnce(&mut coco_kv::Tx, TxId)) {
+        let mut tx = self.store.begin();
+        let txid = TxId::new(View(2), self.store.newest().next());
+        write(&mut tx, txid);
+        self.store.apply(txid.seqno, tx.writes()).unwrap();
+        self.store.commit(txid.seqno);
+        self.ledger.push(tx.writes().clone());
+    }
+
+    fn send(
+        &mut self,
+        member: usize,
+        kind: &str,
+        id: Option<&str>,
+        operation: Operation,
+        payload: &[u8],
+    ) -> Result<Value, Refusal> {
+        let (actor, _) = &self.members[member];
+        let draft = Draft {
+            key_id: actor.id(),
+            kind: kind.to_owned(),
+            proposal_id: id.map(str::to_owned),
+            created_at: NOW_S + self.ledger.len() as u64,
+            payload: payload.to_vec(),
+        };
+        let message = draft.sign(self.crypto.as_ref(), &actor.key).into();
+        let signature = json!({ "root": ROOT, "seqno": 1, "view": 1 }).to_string();
+        let facts = Facts {
+            signature_json: Some(signature),
+            root: Some(ROOT),
+            now_s: NOW_S,
+            seed: [1; 32],
+            vault: Some(self.vault.clone()),
+        };
+        let session = Session::new(self.store.begin(), facts, None);
+        let answer = session.handle(&Request { operation, message })?;
+        let orders = session.orders();
+        let mut tx = session.into_tx();
+        let txid = TxId::new(View(2), self.store.newest().next());
+        if answer.wrote {
+            for order in orders {
+                secrets::carry_out(&mut tx, &self.vault, order, txid, 1_000).unwrap();
+            }
+            self.store.apply(txid.seqno, tx.writes()).unwrap();
+            self.store.commit(txid.seqno);
+            self.ledger.push(tx.writes().clone());
+        }
+        Ok(answer.body.unwrap_or_default())
+    }
+
+    fn activate(&mut self, member: usize) {
+        let id = self.members[member].0.id();
+        self.send(member, "state_digest", None, Operation::UpdateDigest { member: id.clone() }, b"").unwrap();
+        let payload = json!({"stateDigest": ROOT}).to_string();
+        self.send(member, "ack", None, Operation::Acknowledge { member: id }, payload.as_bytes()).unwrap();
+    }
+
+    /// Everybody votes for it.
+    fn carry(&mut self, actions: Value) {
+        let proposed =
+            self.send(0, "proposal", None, Operation::Propose, json!({"actions": actions}).to_string().as_bytes());
+        let mut answer = proposed.unwrap();
+        let id = answer["proposalId"].as_str().unwrap().to_owned();
+        for member in 0..self.members.len() {
+            if answer["proposalState"] == "Open" {
+                let ballot = json!({"ballot": YES}).to_string();
+                let operation = Operation::Vote { proposal: id.clone(), member: self.members[member].0.id() };
+                answer = self.send(member, "ballot", Some(&id), operation, ballot.as_bytes()).unwrap();
+            }
+        }
+        assert_eq!(answer["proposalState"], "Accepted", "{answer}");
+    }
+
+    fn service(&self) -> ServiceInfo {
+        ServiceInfo::read(&mut self.store.snapshot()).unwrap().unwrap()
+    }
+
+    /// What the newest row says, as the member decrypts it.
+    fn share(&self, member: usize) -> Option<String> {
+        let (actor, key) = &self.members[member];
+        let row = SharesRow::read(&mut self.store.snapshot()).unwrap()?;
+        let encrypted = BASE64.decode(row.encrypted_shares.get(&actor.id())?).unwrap();
+        Some(BASE64.encode(&*key.decrypt(&encrypted).unwrap()))
+    }
+
+    fn submit(&mut self, member: usize, share: &str) -> Result<Value, Refusal> {
+        let id = self.members[member].0.id();
+        let payload = json!({ "share": share }).to_string();
+        self.send(member, "recovery_share", None, Operation::SubmitShare { member: id }, payload.as_bytes())
+    }
+
+    /// All secrets, as the node opens them.
+    fn secrets(&self) -> Vec<(Seqno, SymmetricKey)> {
+        let mut state = self.store.snapshot();
+        let newest = secrets::current(&mut state, &self.vault).unwrap();
+        secrets::earlier(&mut state, newest).unwrap()
+    }
+
+    /// The node is lost: another one takes the ledger over.
+    fn lose_and_recover(&mut self) -> Vec<(Seqno, SymmetricKey)> {
+        // The signature that ends the last batch.
+        self.transaction(|_, _| ());
+        let lost = self.secrets();
+        let crypto = self.crypto.clone();
+        let [node_key, service_key] =
+            [Curve::P256, Curve::P384].map(|curve| SigningKey::generate(crypto.as_ref(), curve));
+        let service =
+            coco_crypto::self_signed_service_certificate(crypto.as_ref(), &service_key, "new", fixture::VALIDITY, &[]);
+        let exchange = ExchangeKey::generate(crypto.as_ref());
+        let bound =
+            BoundFacts { exchange_key: exchange.public().to_vec(), service: None, config: Digest::ZERO, nonce: None };
+        let report_data = bound.binding(node_key.public_key(), TeeKind::Virtual).report_data();
+        let node = node_key.public_key().node_id();
+        let address = ([127, 0, 0, 1], 2).into();
+        let info = NodeInfo {
+            status: NodeStatus::Trusted,
+            public_key: node_key.public_key().to_pem(),
+            replica: crate::next_replica(&mut self.store.snapshot()).unwrap(),
+            index: 0,
+            addresses: crate::Addresses { api: address, peers: address },
+            encryption_pub_key: hex::encode(exchange.public()),
+            quote_info: VirtualTee { measurement: sha256(b"code") }.evidence(&report_data).unwrap(),
+            replaces: None,
+            retired_committed: false,
+            role: Default::default(),
+            admitted_ms: 0,
+        };
+        let recovery = Recovery {
+            recovered_to: TxId::new(View(2), self.store.newest()),
+            last_root: ROOT,
+            node: NodeRow { id: node, info },
+            bound,
+            node_certificate: "certificate".to_owned(),
+            service_certificate: service.unwrap().to_pem(),
+        };
+        self.vault =
+            Vault { node, exchange: Arc::new(exchange), service_key: Arc::new(service_key), crypto: crypto.clone() };
+        let (vault, secret) = (self.vault.clone(), SymmetricKey::generate(crypto.as_ref()));
+        self.transaction(|tx, txid| {
+            crate::recover(tx, &recovery, NOW_S).unwrap();
+            secrets::begin(tx, &vault, &secret, txid, 0).unwrap();
+        });
+        lost
+    }
+
+    fn vote_to_recover(&mut self) {
+        let previous = crate::RecoveryRow::read(&mut self.store.snapshot()).unwrap().unwrap().previous_service;
+        let args = json!({"next_service_identity": self.service().cert, "previous_service_identity": previous});
+        self.carry(json!([{"name": "transition_service_to_open", "args": args}]));
+        assert_eq!(self.service().status, ServiceStatus::WaitingForRecoveryShares);
+    }
+
+    fn rekey(&mut self) {
+        self.carry(json!([{"name": "trigger_ledger_rekey", "args": null}]));
+    }
+}
+
+/// RSA keys take long to make: the tests share them.
+fn decryption_key(at: usize) -> DecryptionKey {
+    static KEYS: OnceLock<Vec<String>> = OnceLock::new();
+    let generated = |_| DecryptionKey::generate().unwrap().to_pem().to_string();
+    DecryptionKey::from_pem(&KEYS.get_or_init(|| (0..6).map(generated).collect())[at]).unwrap()
+}
+
+fn key_of(pem: &str) -> coco_crypto::PublicKey {
+    coco_crypto::Certificate::from_pem(pem).unwrap().public_key().clone()
+}
+
+#[test]
+fn a_rekey_gives_the_nodes_a_new_secret_that_opens_those_before_it() {
+    let mut network = Network::open(1, 1);
+    assert_eq!(network.secrets().len(), 1);
+    network.rekey();
+    network.rekey();
+    let secrets = network.secrets();
+    assert_eq!(secrets.len(), 3);
+    assert!(secrets.windows(2).all(|pair| pair[0].0 < pair[1].0 && pair[0].1 != pair[1].1));
+    // Each is in force behind the transaction that wrote it, and only this node opens it.
+    let (version, secret) = &secrets[2];
+    let writes = &network.ledger[usize::try_from(version.0).unwrap() - 2];
+    let opened = secrets::unwrap(writes, network.vault.node, &network.vault.exchange).unwrap();
+    assert!(opened == Some((*version, secret.clone())));
+    assert!(secrets::unwrap(writes, NodeId(Digest([9; 32])), &network.vault.exchange).unwrap().is_none());
+    let other = ExchangeKey::generate(network.crypto.as_ref());
+    assert!(secrets::unwrap(writes, network.vault.node, &other).is_err());
+}
+
+#[test]
+fn shares_change_with_the_secret_with_the_threshold_and_when_asked_for() {
+    let mut network = Network::open(2, 1);
+    let mut seen = vec![network.share(0).unwrap()];
+    for actions in [
+        json!([{"name": "trigger_ledger_rekey"}]),
+        json!([{"name": "trigger_recovery_shares_refresh"}]),
+        json!([{"name": "set_recovery_threshold", "args": {"recovery_threshold": 2}}]),
+    ] {
+        network.carry(actions);
+        let share = network.share(0).unwrap();
+        assert!(!seen.contains(&share));
+        seen.push(share);
+    }
+    assert_eq!(SharesRow::read(&mut network.store.snapshot()).unwrap().unwrap().threshold, 2);
+}
+
+#[test]
+fn a_removed_holder_has_no_share_and_the_ledger_a_new_secret() {
+    let mut network = Network::open(3, 2);
+    let removed = network.members[2].0.id();
+    network.carry(json!([{"name": "remove_member", "args": {"member_id": removed}}]));
+    assert_eq!(network.secrets().len(), 2);
+    assert_eq!(network.share(2), None);
+    assert!(network.share(0).is_some());
+}
+
+#[test]
+fn a_member_that_becomes_active_gets_a_share_at_once() {
+    let mut network = Network::open(2, 1);
+    let (actor, key) = (Actor::new(&SeededCrypto::new(99), Curve::P384, "late"), decryption_key(5));
+    let args = json!({"cert": actor.certificate.to_pem(), "encryption_pub_key": key.public_pem()});
+    network.carry(json!([{"name": "set_member", "args": args}]));
+    network.members.push((actor, key));
+    assert_eq!(network.share(2), None);
+    network.activate(2);
+    assert!(network.share(2).is_some());
+}
+
+#[test]
+fn any_m_of_n_members_recover_all_secrets_and_fewer_do_not() {
+    for (threshold, count) in [(1, 1), (1, 3), (2, 3), (3, 3), (3, 5)] {
+        let mut network = Network::open(count, threshold);
+        network.rekey();
+        let shares: Vec<_> = (0..count).map(|member| network.share(member).unwrap()).collect();
+        let lost = network.lose_and_recover();
+        assert_eq!(network.service().recovery_count, 1);
+        let refused = network.submit(0, &shares[0]).unwrap_err();
+        assert_eq!(refused.code, Code::ServiceNotWaitingForRecoveryShares);
+        network.vote_to_recover();
+        // The last ones, so that it does not matter which.
+        for (at, member) in (0..count).rev().enumerate().take(usize::try_from(threshold).unwrap()) {
+            assert_eq!(network.service().status, ServiceStatus::WaitingForRecoveryShares);
+            let answer = network.submit(member, &shares[member]).unwrap();
+            assert_eq!((&answer["submittedCount"], &answer["recoveryThreshold"]), (&json!(at + 1), &json!(threshold)));
+        }
+        assert_eq!(network.service().status, ServiceStatus::Open);
+        let secrets = network.secrets();
+        assert!(secrets[..lost.len()] == lost[..], "{threshold} of {count}");
+        assert_eq!(secrets.len(), lost.len() + 1);
+        // The members have shares of the new service's secret, and the old ones are worth nothing.
+        assert!(network.share(0).is_some_and(|share| share != shares[0]));
+        let state = network.store.snapshot();
+        assert!(state.prefix(&tables::SUBMITTED_SHARES, b"").next().is_none());
+    }
+}
+
+#[test]
+fn wrong_and_foreign_shares_are_refused_by_name_and_a_repeated_one_counts_once() {
+    let mut network = Network::open(3, 2);
+    let old = network.share(0).unwrap();
+    network.rekey();
+    let shares: Vec<_> = (0..3).map(|member| network.share(member).unwrap()).collect();
+    network.lose_and_recover();
+    network.vote_to_recover();
+    for wrong in [old.as_str(), shares[1].as_str(), "AAAA", "no base64!", ""] {
+        assert_eq!(network.submit(0, wrong).unwrap_err().code, Code::InvalidInput, "{wrong}");
+    }
+    for _ in 0..3 {
+        assert_eq!(network.submit(0, &shares[0]).unwrap()["submittedCount"], 1);
+        assert_eq!(network.service().status, ServiceStatus::WaitingForRecoveryShares);
+    }
+    assert_eq!(network.submit(2, &shares[2]).unwrap()["submittedCount"], 2);
+    assert_eq!(network.service().status, ServiceStatus::Open);
+    assert_eq!(network.submit(1, &shares[1]).unwrap_err().code, Code::ServiceNotWaitingForRecoveryShares);
+}
+
+#[test]
+fn an_owner_recovers_alone() {
+    let mut network = Network::open(3, 2);
+    let owner = &network.members[1];
+    let args = json!({
+        "cert": owner.0.certificate.to_pem(), "encryption_pub_key": owner.1.public_pem(), "recovery_role": "Owner",
+    });
+    network.carry(json!([{"name": "set_recovery_threshold", "args": {"recovery_threshold": 1}}, {"name": "set_member", "args": args}]));
+    network.activate(1);
+    let share = network.share(1).unwrap();
+    network.lose_and_recover();
+    network.vote_to_recover();
+    assert_eq!(network.submit(1, &share).unwrap()["fullKeySubmitted"], true);
+    assert_eq!(network.service().status, ServiceStatus::Open);
+}
+
+#[test]
+fn members_open_a_recovery_only_if_they_name_both_services() {
+    let mut network = Network::open(1, 1);
+    let before = network.service().cert;
+    network.lose_and_recover();
+    let next = network.service().cert;
+    for previous in [json!(null), json!(next)] {
+        let args = json!({"next_service_identity": next, "previous_service_identity": previous});
+        let proposal = json!({"actions": [{"name": "transition_service_to_open", "args": args}]}).to_string();
+        let answer = network.send(0, "proposal", None, Operation::Propose, proposal.as_bytes()).unwrap();
+        let id = answer["proposalId"].as_str().unwrap().to_owned();
+        let operation = Operation::Vote { proposal: id.clone(), member: network.members[0].0.id() };
+        let ballot = json!({"ballot": YES}).to_string();
+        let refused = network.send(0, "ballot", Some(&id), operation, ballot.as_bytes()).unwrap_err();
+        assert_eq!(refused.code, Code::InternalError);
+    }
+    assert_ne!(before, next);
+    network.vote_to_recover();
+}
+
+#[test]
+fn without_shares_a_recovery_is_not_opened_and_secrets_are_not_changed_meanwhile() {
+    let mut network = Network::open(1, 0);
+    network.lose_and_recover();
+    assert!(secrets::check_may_rekey(&mut network.store.snapshot()).is_err());
+    let previous = crate::RecoveryRow::read(&mut network.store.snapshot()).unwrap().unwrap().previous_service;
+    let mut tx = network.store.begin();
+    let opened = crate::service::open_by_vote(&mut tx, Some(previous.as_bytes()), network.service().cert.as_bytes());
+    assert!(opened.unwrap_err().to_string().contains("no recovery shares"));
+}
+
+#[test]
+fn every_service_endorses_the_one_before_and_receipts_find_their_key_through_two_recoveries() {
+    let mut network = Network::open(1, 1);
+    let mut keys = vec![(network.store.newest(), key_of(&network.service().cert))];
+    for _ in 0..2 {
+        let share = network.share(0).unwrap();
+        network.lose_and_recover();
+        network.vote_to_recover();
+        network.submit(0, &share).unwrap();
+        keys.push((network.store.newest(), key_of(&network.service().cert)));
+    }
+    let chain = crate::endorsements(&mut network.store.snapshot()).unwrap();
+    assert_eq!(chain.len(), 3);
+    let newest = &keys[2].1;
+    for (seqno, key) in &keys {
+        assert_eq!(&crate::key_at(newest, &chain, TxId::new(View(2), *seqno)).unwrap(), key);
+    }
+    assert!(crate::key_at(&keys[0].1, &chain, TxId::default()).is_err());
+    let own = BASE64.decode(&chain[2].endorsement).unwrap();
+    assert_eq!(Endorsement::verify(&own, &keys[0].1).unwrap().endorsed, keys[0].1);
+    for at in 0..own.len() {
+        let mut altered = own.clone();
+        altered[at] ^= 1;
+        assert!(Endorsement::verify(&altered, &keys[0].1).is_err(), "byte {at}");
+    }
+}
+
+#[test]
+fn an_auditor_finds_rekeys_that_were_asked_for_and_recoveries_and_nothing_else() {
+    let mut network = Network::open(2, 1);
+    network.rekey();
+    let share = network.share(0).unwrap();
+    network.lose_and_recover();
+    network.vote_to_recover();
+    network.submit(0, &share).unwrap();
+    let mut auditor = crate::Auditor::default();
+    let mut seen = Vec::new();
+    for (at, writes) in network.ledger.iter().enumerate() {
+        let txid = TxId::new(View(2), Seqno(at as u64 + 1));
+        match auditor.transaction(txid, writes).unwrap() {
+            Some(crate::Event::Decision(decision)) => assert!(
+                decision.differs.is_none()
+                    || decision.kind == "proposal"
+                    || decision.kind == "state_digest"
+                    || decision.kind == "ack",
+                "{decision:?}"
+            ),
+            Some(event) => seen.push(event),
+            None => {}
+        }
+    }
+    assert!(
+        matches!(
+            seen.as_slice(),
+            [crate::Event::Founded { .. }, crate::Event::Recovered { .. }, crate::Event::OpenedByShares { .. }]
+        ),
+        "{seen:?}"
+    );
+}
