@@ -21,6 +21,10 @@ tidy:
 sim:
     cargo test --release -p coco-sim
 
+# The tests that all Ethereum clients share: just ethereum-tests ~/tests, a checkout of github.com/ethereum/tests
+ethereum-tests folder:
+    COCO_ETHEREUM_TESTS={{folder}} cargo test --release -p coco-ethereum ethereum_tests -- --nocapture
+
 # Feed a decoder for a minute: just fuzz ledger_entry
 fuzz target seconds="60":
     cargo +nightly fuzz run {{target}} -- -max_total_time={{seconds}}

@@ -9,7 +9,7 @@ import { availableParallelism, tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { install, PYTHON } from './install.mjs';
+import { install, NODE_22, PYTHON } from './install.mjs';
 import { launch } from './launch.mjs';
 
 const HERE = dirname(fileURLToPath(import.meta.url));
@@ -23,6 +23,7 @@ const CLIENTS = [
   { name: 'web3.js', version: npm('web3'), command: tap('web3js.test.mjs') },
   { name: 'web3.py', version: pip('web3'), command: pytest('web3py') },
   { name: 'hardhat', version: npm('hardhat'), command: HARDHAT },
+  { name: 'uniswap v2', version: npm('@uniswap/v2-periphery'), command: tap('uniswap.test.mjs') },
   { name: 'cast', version: npm('@foundry-rs/cast-linux-amd64'), command: tap('cast.test.mjs') },
   { name: 'sawtooth python', version: pip('sawtooth-sdk'), command: pytest('sawtooth/test_rest.py', 'sawtooth/test_components.py') },
   { name: 'sawtooth js', version: npm('sawtooth-sdk'), command: tap('sawtooth.test.mjs') },
@@ -38,6 +39,15 @@ const HELPERS = {
   command: ['node_modules/.bin/hardhat', '--config', 'developer/hardhat.config.cjs', 'test'],
   node: '--instant',
 };
+const HARDHAT_3 = {
+  name: 'hardhat 3',
+  version: npm('hardhat', 'hardhat3/package.json'),
+  command: [NODE_22, 'hardhat3/node_modules/hardhat/dist/src/cli.js', '--config', 'hardhat3/hardhat.config.ts', '--network', 'tested', 'test', 'nodejs'],
+  node: '--instant',
+  get missing() {
+    return existsSync(NODE_22) ? undefined : 'the newer node that it wants is pinned for Linux on x86-64 only';
+  },
+};
 const CONFORMANCE = {
   name: 'execution-apis',
   version: 'recorded',
@@ -45,7 +55,7 @@ const CONFORMANCE = {
   node: `--genesis '${join(VECTORS, 'genesis.json')}' --import '${join(VECTORS, 'chain.rlp')}'`,
   missing: existsSync(VECTORS) ? undefined : `${VECTORS} is absent`,
 };
-const ALONE = [HELPERS, CONFORMANCE];
+const ALONE = [HELPERS, HARDHAT_3, CONFORMANCE];
 // Checks that start, kill and stop networks of their own, on ports of their own.
 const PROCESSES = [
   { name: 'faults', version: '', command: tap('faults/faults.test.mjs') },
@@ -224,12 +234,14 @@ function outputOf([command, ...args], env, log) {
   });
 }
 
-/** The cases in the output of a client: TAP from node and mocha, `-v` lines from pytest. */
+/** The cases in the output of a client: TAP from node and mocha, `-v` lines from pytest, ticks from hardhat 3. */
 function casesIn(output) {
   const cases = [];
   for (const line of output.split('\n')) {
     const tapped = /^(not ok|ok) \d+ (?:- )?(.*?)(?: # SKIP ?(.*))?$/.exec(line);
     if (tapped) cases.push({ name: tapped[2], outcome: tapped[1] !== 'ok' ? 'failed' : / # SKIP/.test(line) ? 'skipped' : 'passed', why: tapped[3] });
+    const ticked = /^ +(✔|\d+\)) (.*?)(?: \(\d+ms\))?$/.exec(line);
+    if (ticked) cases.push({ name: ticked[2], outcome: ticked[1] === '✔' ? 'passed' : 'failed' });
     const tested = /^\S+::(\S+) (PASSED|FAILED|ERROR|SKIPPED)(?: \((.*)\))?/.exec(line);
     if (tested) cases.push({ name: tested[1].replaceAll('_', ' '), outcome: OUTCOMES[tested[2]], why: tested[3] });
   }
@@ -247,8 +259,8 @@ function pytest(...paths) {
 }
 
 /** The pinned version of a package, read from the pins, since nothing may be installed yet. */
-function npm(name) {
-  const { dependencies, optionalDependencies } = JSON.parse(readFileSync(join(HERE, 'package.json'), 'utf8'));
+function npm(name, pins = 'package.json') {
+  const { dependencies, optionalDependencies } = JSON.parse(readFileSync(join(HERE, pins), 'utf8'));
   return { ...dependencies, ...optionalDependencies }[name];
 }
 

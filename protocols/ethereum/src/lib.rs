@@ -26,6 +26,8 @@ pub mod transaction;
 pub mod trie;
 
 #[cfg(test)]
+mod ethereum_tests;
+#[cfg(test)]
 mod protocol_tests;
 #[cfg(test)]
 mod testing;

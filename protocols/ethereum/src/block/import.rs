@@ -1,11 +1,12 @@
 //! Executing a block that somebody else made, and comparing every field of its header.
 //!
-//! Proof of work and difficulty are taken as they are; everything that follows from the parent and from execution is not.
+//! Difficulty, proof of work and ommers are taken as they are; everything else that follows from the parent and from execution is not.
 
-use alloy_consensus::{Block, Header};
+use alloy_consensus::{Block, Header, Transaction as _};
 use alloy_eips::Encodable2718;
-use alloy_primitives::B256;
+use alloy_primitives::{B64, B256};
 use coco_types::TxId;
+use revm::primitives::hardfork::SpecId;
 
 use super::{BlockAttributes, BlockError, OpenBlock, SealedBlock};
 use crate::execute::CodeCache;
@@ -13,6 +14,12 @@ use crate::fork::ForkSchedule;
 use crate::state::State;
 use crate::transaction::{Envelope, Transaction, TransactionError};
 use crate::trie::StateTrie;
+
+/// A block's gas limit differs from its parent's by less than one part in so many.
+const GAS_LIMIT_STEP: u64 = 1_024;
+const GAS_LIMIT_MIN: u64 = 5_000;
+const GAS_LIMIT_MAX: u64 = (1 << 63) - 1;
+const EXTRA_DATA_BYTES_MAX: usize = 32;
 
 /// A block is not what execution makes of it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -37,19 +44,50 @@ pub fn import_block(
     block: &Block<Envelope>,
 ) -> Result<SealedBlock, ImportError> {
     let number = block.header.number;
+    check_header(schedule, parent.0, block)?;
     let failed = |error| ImportError::Block { number, error };
     let attributes = BlockAttributes::of(&block.header, &block.body.ommers, block.body.withdrawals.as_ref());
     // What the base fee should be is compared below, and not taken from the header.
     let attributes = BlockAttributes { base_fee: None, ..attributes };
     let mut open = OpenBlock::open(state, codes, schedule, parent, trie, attributes).map_err(failed)?;
+    let protects = open.environment().spec().is_enabled_in(SpecId::SPURIOUS_DRAGON);
     for (index, envelope) in block.body.transactions.iter().enumerate() {
         let refused = |error| ImportError::Transaction { number, index, error };
+        if !protects && envelope.chain_id().is_some() {
+            return Err(refused(TransactionError::InvalidSender));
+        }
         let transaction = Transaction::recover(envelope.encoded_2718().into()).map_err(refused)?;
         open.execute(state, codes, &transaction, TxId::default(), None).map_err(refused)?;
     }
     let sealed = open.seal(state, codes, 0).map_err(failed)?;
     compare(&block.header, &sealed.header)?;
     Ok(sealed)
+}
+
+/// What a header may say of itself, as far as neither its parent's successor nor execution fixes it.
+fn check_header(schedule: &ForkSchedule, parent: &Header, block: &Block<Envelope>) -> Result<(), ImportError> {
+    let header = &block.header;
+    let spec = |header: &Header| schedule.spec(header.number, header.timestamp);
+    let merged = spec(header).is_enabled_in(SpecId::MERGE);
+    let first_with_base_fee = spec(header).is_enabled_in(SpecId::LONDON) && !spec(parent).is_enabled_in(SpecId::LONDON);
+    let limit = if first_with_base_fee { parent.gas_limit.saturating_mul(2) } else { parent.gas_limit };
+    let nearby = header.gas_limit.abs_diff(limit) < limit / GAS_LIMIT_STEP;
+    let checks = [
+        ("timestamp", header.timestamp > parent.timestamp, "one after the parent's"),
+        ("gas limit", nearby && (GAS_LIMIT_MIN..=GAS_LIMIT_MAX).contains(&header.gas_limit), "one near the parent's"),
+        ("extra data", header.extra_data.len() <= EXTRA_DATA_BYTES_MAX, "at most 32 bytes"),
+        ("withdrawals", block.body.withdrawals.is_some() == header.withdrawals_root.is_some(), "as the fork has them"),
+        ("difficulty", header.difficulty.is_zero() == merged, "none after the merge"),
+        ("ommers", !merged || block.body.ommers.is_empty(), "none after the merge"),
+        ("nonce", !merged || header.nonce == B64::ZERO, "zero after the merge"),
+    ];
+    for (field, holds, expected) in checks {
+        if !holds {
+            let (expected, found) = (expected.to_owned(), "another".to_owned());
+            return Err(ImportError::Mismatch { number: header.number, field, expected, found });
+        }
+    }
+    Ok(())
 }
 
 fn compare(expected: &Header, found: &Header) -> Result<(), ImportError> {

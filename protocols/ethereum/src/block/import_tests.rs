@@ -70,6 +70,10 @@ fn an_import_stops_at_the_first_field_that_differs() {
     changed.header.state_root = B256::ZERO;
     let error = importer.import(&changed).map(drop).unwrap_err();
     assert!(matches!(error, ImportError::Mismatch { number: 1, field: "gas used", .. }), "{error}");
+    let mut leaping = blocks[0].clone();
+    leaping.header.gas_limit *= 2;
+    let error = importer.import(&leaping).map(drop).unwrap_err();
+    assert!(matches!(error, ImportError::Mismatch { number: 1, field: "gas limit", .. }), "{error}");
     let out_of_turn = importer.import(&blocks[1]).map(drop).unwrap_err();
     assert!(!matches!(out_of_turn, ImportError::Block { .. }), "{out_of_turn}");
     importer.import(&blocks[0]).map(drop).unwrap();

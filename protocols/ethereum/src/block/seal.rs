@@ -61,7 +61,7 @@ impl OpenBlock {
     }
 
     /// The rows that the block changed, as they are now.
-    pub(super) fn changed_rows(&self, state: &mut dyn State) -> Vec<(Bytes, Option<Bytes>)> {
+    pub(crate) fn changed_rows(&self, state: &mut dyn State) -> Vec<(Bytes, Option<Bytes>)> {
         let table = |key: &Bytes| if key.len() == 20 { ACCOUNT } else { STORAGE };
         self.undo.rows().map(|(key, _)| (key.clone(), state.value(&table(key), key))).collect()
     }

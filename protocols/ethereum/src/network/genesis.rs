@@ -1,11 +1,13 @@
 //! Block 0.
 
+use std::collections::BTreeMap;
+
 use alloy_consensus::Header;
 use alloy_consensus::proofs::calculate_withdrawals_root;
 use alloy_eips::eip1559::INITIAL_BASE_FEE;
 use alloy_eips::eip7685::EMPTY_REQUESTS_HASH;
-use alloy_genesis::Genesis;
-use alloy_primitives::{B64, B256, U256};
+use alloy_genesis::{Genesis, GenesisAccount};
+use alloy_primitives::{Address, B64, B256, U256};
 use alloy_rlp::Encodable;
 use alloy_trie::KECCAK_EMPTY;
 use bytes::Bytes;
@@ -19,7 +21,7 @@ use crate::trie::{AccountChange, StateTrie};
 
 /// Writes the first state and block 0; gives its header, hash and trie.
 pub fn write_genesis(state: &mut dyn State, config: &NetworkConfig) -> (Header, B256, StateTrie) {
-    let trie = write_alloc(state, &config.genesis);
+    let trie = write_alloc(state, &config.genesis.alloc);
     let mut root = trie.clone();
     let header = genesis_header(&config.genesis, root.root());
     let hash = header.hash_slow();
@@ -39,10 +41,11 @@ pub fn write_genesis(state: &mut dyn State, config: &NetworkConfig) -> (Header, 
     (header, hash, root)
 }
 
-fn write_alloc(state: &mut dyn State, genesis: &Genesis) -> StateTrie {
+/// Writes the first accounts; gives their trie.
+pub(crate) fn write_alloc(state: &mut dyn State, alloc: &BTreeMap<Address, GenesisAccount>) -> StateTrie {
     let mut trie = StateTrie::default();
     let mut undo = Undo::default();
-    for (address, account) in &genesis.alloc {
+    for (address, account) in alloc {
         let code_hash = account.code_hash().unwrap_or(KECCAK_EMPTY);
         if let Some(code) = account.non_empty_code() {
             state::set_code(state, code_hash, code);

@@ -42,6 +42,9 @@ impl AdmissionRules {
         if self.spec.is_enabled_in(SpecId::SHANGHAI) && envelope.is_create() && input > INITCODE_BYTES_MAX {
             return Err(TransactionError::InitcodeOversized { bytes: input, max: INITCODE_BYTES_MAX });
         }
+        if envelope.chain_id().is_some() && !self.spec.is_enabled_in(SpecId::SPURIOUS_DRAGON) {
+            return Err(TransactionError::InvalidSender);
+        }
         match envelope.chain_id() {
             None if self.allow_unprotected => Ok(()),
             None => Err(TransactionError::Unprotected),
