@@ -16,12 +16,15 @@ use crate::state::{RECENT, State, apply_rows};
 use crate::transaction::Transaction;
 
 /// EIP-7610: what becomes of a contract that is created where slots are set already.
-pub(crate) const WITH_STORAGE_ONLY: [&str; 4] = [
+pub(crate) const WITH_STORAGE_ONLY: [&str; 5] = [
     "RevertInCreateInInitCreate2Paris",
     "RevertInCreateInInit_Paris",
     "create2collisionStorageParis",
     "InitCollisionParis",
+    "dynamicAccountOverwriteEmpty_Paris",
 ];
+/// A thousand calls inside one another, each with a mebibyte.
+pub(crate) const BEYOND_MEMORY: &str = "static_Call1MB1024Calldepth";
 
 pub(crate) fn judge(file: &str, test: &Value) -> Vec<(String, Outcome)> {
     let mut outcomes = Vec::new();
@@ -32,6 +35,7 @@ pub(crate) fn judge(file: &str, test: &Value) -> Vec<(String, Outcome)> {
                 _ if WITH_STORAGE_ONLY.iter().any(|name| file.contains(name)) => {
                     Outcome::Apart("accounts with storage and no code, which no chain can have")
                 }
+                _ if file.contains(BEYOND_MEMORY) => Outcome::Apart("more memory than 128 MiB in one transaction"),
                 _ if fork == "Constantinople" => Outcome::Apart("Constantinople is run as Petersburg"),
                 Some(schedule) => execute(test, post, schedule).map_or_else(Outcome::Failed, |()| Outcome::Passed),
                 None => Outcome::Apart("a fork that is not known"),
