@@ -14,7 +14,7 @@ use anyhow::{Context, anyhow, bail};
 use super::target::Target;
 use super::verify;
 use super::workload::{Transfer, Workload};
-use super::{Options, Run};
+use super::{Options, Run, What};
 use crate::bench::latency::Percentiles;
 use crate::bench::{cpu, progress};
 use crate::http::Url;
@@ -27,6 +27,11 @@ const STALL: Duration = Duration::from_secs(60);
 
 /// One run: prepares, sends, waits for the last receipt, checks everything.
 pub fn run(target: &mut Target, options: &Options) -> anyhow::Result<Run> {
+    loaded(target, options).map(|(run, _)| run)
+}
+
+/// The same, with what was sent.
+pub fn loaded(target: &mut Target, options: &Options) -> anyhow::Result<(Run, Workload)> {
     let workload = Workload::prepare(target, options, options.transactions())?;
     let head = target.block_number()?;
     let server_cpu = target.cpu()?;
@@ -63,7 +68,8 @@ pub fn run(target: &mut Target, options: &Options) -> anyhow::Result<Run> {
         .collect();
     let seconds = watched.seen.iter().max().copied().unwrap_or_default().as_secs_f64();
     let transactions = workload.transfers.len();
-    Ok(Run {
+    let run = Run {
+        what: if workload.token.is_some() { What::Tokens } else { What::Transfers },
         transactions,
         seconds,
         transactions_per_second: transactions as f64 / seconds,
@@ -72,7 +78,8 @@ pub fn run(target: &mut Target, options: &Options) -> anyhow::Result<Run> {
         refused_busy: shared.refused_busy.load(Ordering::Relaxed),
         server_cpu_seconds: server_cpu,
         own_cpu_seconds: own_cpu.as_secs_f64(),
-    })
+    };
+    Ok((run, workload))
 }
 
 /// What lanes and watcher share while the clock runs.

@@ -1,4 +1,4 @@
-//! `coco bench ethereum`: plain transfers against any Ethereum JSON-RPC server, and how long they take to be final.
+//! `coco bench ethereum`: transfers against any Ethereum JSON-RPC server, and how long they take to be final; and reads.
 //!
 //! ```text
 //!   prepare            load                                    verify
@@ -10,14 +10,16 @@
 //! that answers "full" is asked again a little later: back-pressure is part of the measurement, not an error.
 
 mod load;
+mod queries;
 mod single;
 mod target;
+mod token;
 mod verify;
 mod workload;
 
 use std::fmt;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use serde::Serialize;
 
 use crate::accounts::DEV_MNEMONIC;
@@ -32,12 +34,18 @@ pub struct Options {
     /// The server to measure
     #[arg(long, default_value = "http://127.0.0.1:8545")]
     url: Url,
+    /// What is sent, or asked
+    #[arg(long, value_enum, default_value_t)]
+    what: What,
     /// A second server (another implementation, say): runs take turns, and the ratio is printed
     #[arg(long)]
     also: Option<Url>,
-    /// Transfers in one run [default: 100000, or 1000 with --single]
+    /// Transfers in one run [default: 100000, or 1000 with --single, or 1000000 for logs]
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=5_000_000))]
     transactions: Option<u32>,
+    /// Calls or searches in one run [default: 20000 calls, 200 searches]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=5_000_000))]
+    queries: Option<u32>,
     /// Transfers in one HTTP request; 1 sends them bare
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     batch: u32,
@@ -69,16 +77,52 @@ pub struct Options {
     mnemonic: String,
 }
 
+/// What a run consists of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum What {
+    /// Plain transfers
+    #[default]
+    Transfers,
+    /// Transfers of a token, an ERC-20 contract that is deployed first
+    Tokens,
+    /// `eth_call` of the token's balanceOf
+    Calls,
+    /// `eth_getLogs` over all of a token's transfers, of which each search finds a ten-thousandth
+    Logs,
+}
+
 impl Options {
     fn transactions(&self) -> usize {
-        let default = if self.single { 1_000 } else { 100_000 };
+        let default = match self.what {
+            What::Logs => 1_000_000,
+            _ if self.single => 1_000,
+            _ => 100_000,
+        };
         self.transactions.unwrap_or(default) as usize
+    }
+
+    fn queries(&self) -> usize {
+        let default = if self.what == What::Logs { 200 } else { 20_000 };
+        self.queries.unwrap_or(default) as usize
+    }
+}
+
+impl fmt::Display for What {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Transfers => "transfers",
+            Self::Tokens => "token transfers",
+            Self::Calls => "calls",
+            Self::Logs => "searches for logs",
+        })
     }
 }
 
 /// One run against one server.
 #[derive(Clone, Debug, Serialize)]
 pub struct Run {
+    pub what: What,
     pub transactions: usize,
     pub seconds: f64,
     pub transactions_per_second: f64,
@@ -120,7 +164,11 @@ pub fn run(options: &Options, output: Output) -> anyhow::Result<()> {
     let mut runs = vec![Vec::new(); targets.len()];
     for _ in 0..options.rounds {
         for (target, runs) in targets.iter_mut().zip(&mut runs) {
-            runs.push(if options.single { single::run(target, options)? } else { load::run(target, options)? });
+            runs.push(match options.what {
+                What::Calls | What::Logs => queries::run(target, options)?,
+                What::Transfers | What::Tokens if options.single => single::run(target, options)?,
+                What::Transfers | What::Tokens => load::run(target, options)?,
+            });
         }
     }
     let measured = |(target, runs): (Target, Vec<Run>)| Measured {
@@ -152,7 +200,7 @@ impl fmt::Display for Report {
                 write!(f, "\n  {run}")?;
             }
             if server.runs.len() > 1 {
-                write!(f, "\n  median {:.0} tx/s", server.transactions_per_second_median)?;
+                write!(f, "\n  median {:.0} a second", server.transactions_per_second_median)?;
             }
         }
         if let Some(ratio) = self.ratio {
@@ -166,12 +214,17 @@ impl fmt::Display for Run {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{:.0} tx/s: {} transfers in {:.2} s",
-            self.transactions_per_second, self.transactions, self.seconds
+            "{:.0} a second: {} {} in {:.2} s",
+            self.transactions_per_second, self.transactions, self.what, self.seconds
         )?;
-        write!(f, ", {} blocks; send to receipt {}", self.blocks, self.latency)?;
+        match self.what {
+            What::Transfers | What::Tokens => {
+                write!(f, ", {} blocks; send to receipt {}", self.blocks, self.latency)?;
+            }
+            What::Calls | What::Logs => write!(f, "; each {}", self.latency)?,
+        }
         if let Some(cpu) = self.server_cpu_seconds {
-            write!(f, "; server CPU {cpu:.2} s ({:.0} tx per CPU second)", self.transactions as f64 / cpu)?;
+            write!(f, "; server CPU {cpu:.2} s ({:.0} per CPU second)", self.transactions as f64 / cpu)?;
         }
         write!(f, "; own CPU {:.2} s", self.own_cpu_seconds)?;
         if self.refused_busy > 0 {

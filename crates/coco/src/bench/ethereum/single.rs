@@ -44,6 +44,7 @@ pub fn run(target: &mut Target, options: &Options) -> anyhow::Result<Run> {
     verify::all_paid(target, &workload, head + 1..=head + blocks)?;
     let transactions = workload.transfers.len();
     Ok(Run {
+        what: options.what,
         transactions,
         seconds,
         transactions_per_second: transactions as f64 / seconds,

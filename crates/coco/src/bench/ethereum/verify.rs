@@ -22,13 +22,16 @@ pub fn all_paid(target: &mut Target, workload: &Workload, blocks: RangeInclusive
     let failed = receipts.iter().filter(|receipt| receipt.status.to::<u64>() != 1).count();
     ensure!(failed == 0, "{failed} of {} transfers failed", receipts.len());
 
-    let received = sum(&target.balances(&workload.recipients)?).checked_sub(sum(&workload.recipient_balances));
+    let received =
+        sum(&workload.holdings(target, &workload.recipients)?).checked_sub(sum(&workload.recipient_balances));
     let received = received.context("the recipients have less than before")?;
-    ensure!(received == workload.value(), "the recipients got {received} wei of {}", workload.value());
-    let paid = sum(&workload.sender_balances).checked_sub(sum(&target.balances(&workload.senders)?));
+    ensure!(received == workload.value(), "the recipients got {received} of {}", workload.value());
+    let paid = sum(&workload.sender_balances).checked_sub(sum(&workload.holdings(target, &workload.senders)?));
     let paid = paid.context("the senders have more than before")?;
-    let due = workload.value() + fees(target, workload, blocks)?;
-    ensure!(paid == due, "the senders paid {paid} wei, value and fees are {due}");
+    // Fees are paid in ether, whatever is transferred.
+    let fees = if workload.token.is_some() { U256::ZERO } else { fees(target, workload, blocks)? };
+    let due = workload.value() + fees;
+    ensure!(paid == due, "the senders paid {paid}, value and fees are {due}");
     Ok(())
 }
 

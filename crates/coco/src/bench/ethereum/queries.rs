@@ -1,0 +1,128 @@
+//! Reads: calls of a contract, or searches for logs, from several connections at once, each with one request in flight.
+//!
+//! Every answer is checked: a balance against the one that was read before, the number of logs against what was sent.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use alloy_primitives::{Address, B256, U256};
+use anyhow::{Context, anyhow, ensure};
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+
+use super::load;
+use super::target::Target;
+use super::token::{self, TRANSFER_EVENT};
+use super::workload::Workload;
+use super::{Options, Run, What};
+use crate::bench::cpu;
+use crate::bench::latency::Percentiles;
+use crate::json_rpc::Client;
+
+/// What is asked, and what the answer has to be.
+enum Questions {
+    Balances {
+        token: Address,
+        holders: Vec<(Address, U256)>,
+    },
+    /// How many transfers each got.
+    Logs {
+        token: Address,
+        recipients: Vec<(Address, usize)>,
+    },
+}
+
+pub fn run(target: &mut Target, options: &Options) -> anyhow::Result<Run> {
+    let questions = match options.what {
+        What::Logs => logs(target, options)?,
+        _ => balances(target, options)?,
+    };
+    let count = options.queries();
+    let (next, server_cpu, own_cpu) = (AtomicUsize::new(0), target.cpu()?, cpu::used_by_self()?);
+    let started = Instant::now();
+    let mut latencies = thread::scope(|scope| {
+        let lane = || {
+            let (mut client, mut latencies) = (Client::connect(&target.url)?, Vec::new());
+            loop {
+                let index = next.fetch_add(1, Ordering::Relaxed);
+                if index >= count {
+                    return anyhow::Ok(latencies);
+                }
+                let sent = Instant::now();
+                questions.ask(&mut client, index)?;
+                latencies.push(sent.elapsed());
+            }
+        };
+        let lanes: Vec<_> = (0..options.connections).map(|_| scope.spawn(lane)).collect();
+        let mut all: Vec<Duration> = Vec::with_capacity(count);
+        for lane in lanes {
+            all.extend(lane.join().map_err(|_| anyhow!("a lane panicked"))??);
+        }
+        anyhow::Ok(all)
+    })?;
+    let seconds = started.elapsed().as_secs_f64();
+    let server_cpu = target.cpu()?.zip(server_cpu).map(|(after, before)| (after - before).as_secs_f64());
+    Ok(Run {
+        what: options.what,
+        transactions: count,
+        seconds,
+        transactions_per_second: count as f64 / seconds,
+        latency: Percentiles::of(&mut latencies),
+        blocks: 0,
+        refused_busy: 0,
+        server_cpu_seconds: server_cpu,
+        own_cpu_seconds: cpu::used_by_self()?.saturating_sub(own_cpu).as_secs_f64(),
+    })
+}
+
+/// Holders of a new token.
+fn balances(target: &mut Target, options: &Options) -> anyhow::Result<Questions> {
+    let workload = Workload::prepare(target, options, usize::try_from(options.accounts)?)?;
+    let token = workload.token.context("reads are of a token")?;
+    let held = token::balances(target, token, &workload.senders)?;
+    Ok(Questions::Balances { token, holders: workload.senders.into_iter().zip(held).collect() })
+}
+
+/// Makes the logs: a transfer of a new token for each.
+fn logs(target: &mut Target, options: &Options) -> anyhow::Result<Questions> {
+    let (run, workload) = load::loaded(target, options)?;
+    eprintln!("{}: the logs were made at {run}", target.url);
+    let token = workload.token.context("logs are of a token")?;
+    let mut received: HashMap<Address, usize> = HashMap::new();
+    for index in 0..workload.transfers.len() {
+        *received.entry(workload.recipient(index)).or_default() += 1;
+    }
+    let mut recipients: Vec<(Address, usize)> = received.into_iter().collect();
+    recipients.sort_unstable();
+    Ok(Questions::Logs { token, recipients })
+}
+
+#[derive(Deserialize)]
+struct Logs(Vec<IgnoredAny>);
+
+impl Questions {
+    fn ask(&self, client: &mut Client, index: usize) -> anyhow::Result<()> {
+        match self {
+            Self::Balances { token, holders } => {
+                let (holder, expected) = &holders[index % holders.len()];
+                let word: B256 = client.call("eth_call", token::balance_call(*token, holder))?;
+                let found = U256::from_be_bytes(word.0);
+                ensure!(found == *expected, "{holder} has {found} tokens, not {expected}");
+            }
+            Self::Logs { token, recipients } => {
+                let (recipient, expected) = &recipients[index % recipients.len()];
+                let filter = serde_json::json!({
+                    "fromBlock": "0x0",
+                    "toBlock": "latest",
+                    "address": token,
+                    "topics": [TRANSFER_EVENT, null, recipient.into_word()],
+                });
+                let Logs(logs) = client.call("eth_getLogs", (filter,))?;
+                ensure!(logs.len() == *expected, "{recipient} has {} logs, not {expected}", logs.len());
+            }
+        }
+        Ok(())
+    }
+}
