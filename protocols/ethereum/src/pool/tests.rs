@@ -328,6 +328,54 @@ fn a_sender_has_a_limit_of_its_own() {
     pool.insert(1, transfer(0, Address::ZERO, 1)).unwrap();
 }
 
+/// The case of besu's issue 1891.
+#[test]
+fn nonces_that_never_come_take_no_place_from_what_can_be_executed() {
+    let limits = PoolLimits { pending_max: 4, queued_max: 3, ..PoolLimits::default() };
+    let mut pool = Fixture::with_limits(limits);
+    for nonce in 5..8 {
+        pool.insert(0, transfer(nonce, Address::ZERO, 1)).unwrap();
+    }
+    assert_eq!(pool.insert(0, transfer(9, Address::ZERO, 1)).unwrap_err(), "txpool is full");
+    for nonce in 0..2 {
+        pool.insert(1, transfer(nonce, Address::ZERO, 1)).unwrap();
+        pool.insert(2, transfer(nonce, Address::ZERO, 1)).unwrap();
+    }
+    assert_eq!(pool.drain().len(), 4);
+    let used = pool.insert(1, transfer(1, Address::ZERO, 1)).unwrap_err();
+    assert!(used.starts_with("nonce too low"), "{used}");
+    assert_eq!(pool.counts(), (0, 3));
+    pool.now_ms += PoolLimits::default().queued_lifetime_ms + 1;
+    pool.insert(1, transfer(2, Address::ZERO, 1)).unwrap();
+    assert_eq!(pool.counts(), (1, 0));
+}
+
+/// The case of besu's issue 5757.
+#[test]
+fn many_transactions_of_one_sender_may_come_in_any_order() {
+    let mut pool = Fixture::new();
+    for nonce in (0..300).rev() {
+        pool.insert(0, transfer(nonce, Address::ZERO, 1)).unwrap();
+    }
+    assert_eq!(pool.drain(), (0..300).map(|nonce| (0, nonce)).collect::<Vec<_>>());
+}
+
+/// The case of quorum's issue 605.
+#[test]
+fn a_pool_that_was_full_goes_on_as_before() {
+    let mut pool = Fixture::with_limits(PoolLimits { pending_max: 3, ..PoolLimits::default() });
+    for round in 0..4 {
+        for sender in 0..3 {
+            pool.insert(sender, transfer(round, Address::ZERO, 1)).unwrap();
+        }
+        assert_eq!(pool.insert(3, transfer(0, Address::ZERO, 1)).unwrap_err(), "txpool is full");
+        assert_eq!(pool.drain().len(), 3);
+        assert_eq!(pool.counts(), (0, 0));
+    }
+    pool.insert(3, transfer(0, Address::ZERO, 1)).unwrap();
+    assert_eq!(pool.drain(), [(3, 0)]);
+}
+
 #[test]
 fn queued_transactions_expire_and_pending_ones_do_not() {
     let mut pool = Fixture::new();

@@ -9,6 +9,7 @@ mod mining;
 mod pool;
 mod snapshots;
 mod time;
+mod tokens;
 
 use coco_protocol::{Submitted, Until};
 
@@ -26,6 +27,7 @@ pub const TABLES: &[&[Method]] = &[
     pool::METHODS,
     snapshots::METHODS,
     time::METHODS,
+    tokens::METHODS,
 ];
 
 /// Has operations executed, one after the other, and answers with what the last one says once all are committed.

@@ -301,3 +301,22 @@ fn only_a_lone_developers_node_does_any_of_it_and_a_raw_transaction_can_ask_for_
     assert!(!unsigned.is_impersonated());
     assert_eq!(hex::encode(U256::ONE.to_be_bytes::<32>()).len(), 64);
 }
+
+/// Answers everything with the slot at keccak256(what it is asked about, 7): a token's balances.
+const TOKEN_CODE: &str = "0x6004355f52600760205260405f20545f5260205ff3";
+
+#[test]
+fn tokens_are_dealt_by_finding_where_they_are_kept() {
+    let client = Client::new();
+    let token = "0x2222222222222222222222222222222222222222";
+    client.ask("hardhat_setCode", json!([token, TOKEN_CODE]));
+    let balance = |client: &Client| {
+        let data = format!("0x70a08231{}{}", &word(0)[2..26], &SOMEBODY[2..]);
+        client.ask("eth_call", json!([{"to": token, "data": data}]))
+    };
+    assert_eq!(balance(&client), word(0));
+    assert_eq!(client.ask("anvil_dealERC20", json!([SOMEBODY, token, "0x1234"])), json!(true));
+    assert_eq!(balance(&client), word(0x1234));
+    let (code, message) = client.fail("anvil_dealERC20", json!([SOMEBODY, SOMEBODY, "0x1"]));
+    assert!(code == -32000 && message.contains("no single storage slot"), "{message}");
+}
