@@ -150,3 +150,89 @@ fn public_state(disk: &Arc<dyn Disk>, until: Seqno) -> Result<(Store, WriteSet),
     }
     Ok((store, last))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use coco_crypto::Certificate;
+    use coco_disk::MemoryDisk;
+
+    use super::*;
+
+    /// The ledger's golden folder, in memory, and its service.
+    fn golden() -> (MemoryDisk, PublicKey) {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../ledger/testdata");
+        let disk = MemoryDisk::new();
+        for entry in std::fs::read_dir(folder.join("ledger")).unwrap() {
+            let entry = entry.unwrap();
+            disk.replace(&entry.file_name().to_string_lossy(), &std::fs::read(entry.path()).unwrap()).unwrap();
+        }
+        let certificate = std::fs::read_to_string(folder.join("service_cert.pem")).unwrap();
+        (disk, Certificate::from_pem(&certificate).unwrap().public_key().clone())
+    }
+
+    fn look_at(disk: &MemoryDisk, service: &PublicKey) -> Result<Recoverable, RecoveryError> {
+        let disk: Arc<dyn Disk> = Arc::new(disk.clone());
+        look(&disk, service)
+    }
+
+    /// The file with the newest transactions.
+    fn last_file(disk: &MemoryDisk) -> String {
+        let names = disk.names().unwrap();
+        let chunks = names.iter().filter_map(|name| coco_ledger::ChunkName::parse(name));
+        chunks.max_by_key(|chunk| chunk.first).unwrap().to_string()
+    }
+
+    #[test]
+    fn a_whole_ledger_is_recovered_up_to_its_last_signature() {
+        let (disk, service) = golden();
+        let found = look_at(&disk, &service).unwrap();
+        assert_eq!(found.unsigned, 0);
+        assert!(found.committed < found.signed);
+        assert_ne!(found.root, Digest::ZERO);
+        assert_eq!(found.state.committed(), found.signed.seqno);
+    }
+
+    #[test]
+    fn a_ledger_that_is_cut_anywhere_at_its_end_is_recovered_up_to_the_signature_before() {
+        let (disk, service) = golden();
+        let whole = look_at(&disk, &service).unwrap();
+        let file = last_file(&disk);
+        let bytes = disk.read_all(&file).unwrap();
+        let mut seen = BTreeSet::new();
+        for len in (8..bytes.len()).rev().step_by(97) {
+            disk.replace(&file, &bytes[..len]).unwrap();
+            let found = look_at(&disk, &service).unwrap();
+            assert!(found.signed < whole.signed, "{len} bytes");
+            seen.insert(found.signed);
+        }
+        assert!(!seen.is_empty());
+    }
+
+    #[test]
+    fn an_altered_ledger_is_refused_and_the_place_named() {
+        let (disk, service) = golden();
+        let first = disk.names().unwrap().into_iter().find(|name| name.starts_with("ledger_1-")).unwrap();
+        for offset in (60..disk.len(&first).unwrap()).step_by(211) {
+            let (disk, _) = golden();
+            disk.flip(&first, offset, 1).unwrap();
+            match look_at(&disk, &service) {
+                Err(RecoveryError::Damaged(damage)) => assert!(damage.to_string().contains("ledger_"), "{damage}"),
+                Err(other) => panic!("byte {offset}: {other}"),
+                Ok(_) => panic!("byte {offset}: it was taken"),
+            }
+        }
+    }
+
+    #[test]
+    fn another_services_ledger_an_empty_folder_and_one_without_its_beginning_are_refused() {
+        let (disk, service) = golden();
+        let other = coco_crypto::SigningKey::generate(&coco_crypto::SeededCrypto::new(77), coco_crypto::Curve::P384);
+        assert!(matches!(look_at(&disk, other.public_key()), Err(RecoveryError::Damaged(_))));
+        assert!(look_at(&MemoryDisk::new(), &service).is_err());
+        let first = disk.names().unwrap().into_iter().find(|name| name.starts_with("ledger_1-")).unwrap();
+        disk.remove(&first).unwrap();
+        assert!(matches!(look_at(&disk, &service), Err(RecoveryError::BeginsLate(_))));
+    }
+}
