@@ -25,6 +25,11 @@ impl Default for Azure {
 }
 
 impl Azure {
+    /// The vTPM's attestation key, for another holder.
+    pub fn key(&self) -> Key {
+        self.ak.clone()
+    }
+
     /// The registers after one fixed boot.
     pub fn boot(&self) -> BootLog {
         let mut log = BootLog::default();

@@ -1,5 +1,7 @@
 //! Keys of vendors that do not exist.
 
+use std::sync::Arc;
+
 use aws_lc_rs::encoding::AsDer;
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::{KeyPair, KeySize};
@@ -8,22 +10,23 @@ use coco_crypto::{Curve, Hash, Scheme, SigningKey, SystemCrypto};
 
 use crate::der;
 
+#[derive(Clone)]
 pub enum Key {
-    Rsa(Box<KeyPair>),
-    Ec(SigningKey),
+    Rsa(Arc<KeyPair>),
+    Ec(Arc<SigningKey>),
 }
 
 impl Key {
     pub fn rsa() -> Self {
-        Self::Rsa(Box::new(KeyPair::generate(KeySize::Rsa2048).expect("RSA keys can be generated")))
+        Self::Rsa(Arc::new(KeyPair::generate(KeySize::Rsa2048).expect("RSA keys can be generated")))
     }
 
     pub fn p256() -> Self {
-        Self::Ec(SigningKey::generate(&SystemCrypto, Curve::P256))
+        Self::Ec(Arc::new(SigningKey::generate(&SystemCrypto, Curve::P256)))
     }
 
     pub fn p384() -> Self {
-        Self::Ec(SigningKey::generate(&SystemCrypto, Curve::P384))
+        Self::Ec(Arc::new(SigningKey::generate(&SystemCrypto, Curve::P384)))
     }
 
     pub fn spki(&self) -> Vec<u8> {

@@ -12,10 +12,12 @@ pub mod certificate;
 pub mod der;
 pub mod intel;
 pub mod key;
+pub mod machine;
 pub mod nitro;
 pub mod snp;
 pub mod tpm;
 pub mod vbs;
+pub mod vtpm;
 
 use coco_attestation::{Evidence, EvidenceSource, ReportData, SourceError, TeeKind};
 

@@ -178,6 +178,22 @@ impl<'a> Envelope<'a> {
     }
 }
 
+impl Envelope<'_> {
+    /// Which processor's report is inside.
+    pub fn kind(&self) -> Option<TeeKind> {
+        match self.report_type {
+            REPORT_TYPE_SNP => Some(TeeKind::AzureSnp),
+            REPORT_TYPE_TDX => Some(TeeKind::AzureTdx),
+            _ => None,
+        }
+    }
+
+    /// What the report repeats of the guest's data, for the guest itself: nothing is verified.
+    pub fn user_data(&self) -> Option<Vec<u8>> {
+        Runtime::parse(self.json).ok()?.user_data
+    }
+}
+
 #[derive(Deserialize)]
 struct RuntimeJson {
     keys: Vec<Jwk>,

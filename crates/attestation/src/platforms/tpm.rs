@@ -66,6 +66,11 @@ impl TpmQuote {
         Ok(Self { message, signature, pcrs })
     }
 
+    /// Whether the values are those that were quoted; no signature is looked at.
+    pub fn is_of_its_pcrs(&self) -> bool {
+        Attested::parse(&self.message).is_ok_and(|attested| attested.is_over(&self.pcrs))
+    }
+
     /// Signature, kind and PCR values. `required` must be among the quoted PCRs: a quote over none is validly signed.
     pub fn verify(&self, key: &ForeignKey, required: &[u8]) -> Result<Quoted, VerifyError> {
         let schemes = [Scheme::RsaPkcs1(Hash::Sha256), Scheme::RsaPss(Hash::Sha256), Scheme::EcdsaFixed(Hash::Sha256)];
@@ -78,9 +83,7 @@ impl TpmQuote {
         if let Some(missing) = required.iter().find(|pcr| !attested.selected.contains(pcr)) {
             return Err(VerifyError::PcrSelectionIncomplete { missing: *missing });
         }
-        let values: Option<Vec<[u8; 32]>> = attested.selected.iter().map(|pcr| self.pcrs.get(pcr).copied()).collect();
-        let values = values.filter(|values| values.len() == self.pcrs.len()).ok_or(VerifyError::PcrDigestMismatch)?;
-        if !constant_time_eq(&sha256(&values.concat()).0, &attested.pcr_digest) {
+        if !attested.is_over(&self.pcrs) {
             return Err(VerifyError::PcrDigestMismatch);
         }
         Ok(Quoted { extra_data: attested.extra_data, pcrs: self.pcrs.clone() })
@@ -124,6 +127,12 @@ impl Attested {
         let selected = (0..PCRS).filter(is_selected).collect();
         let pcr_digest = sized(&mut rest)?.to_vec();
         if rest.is_empty() { Ok(Self { extra_data, selected, pcr_digest }) } else { Err(malformed("bytes after it")) }
+    }
+
+    fn is_over(&self, pcrs: &BTreeMap<u8, [u8; 32]>) -> bool {
+        let values: Option<Vec<[u8; 32]>> = self.selected.iter().map(|pcr| pcrs.get(pcr).copied()).collect();
+        let values = values.filter(|values| values.len() == pcrs.len());
+        values.is_some_and(|values| constant_time_eq(&sha256(&values.concat()).0, &self.pcr_digest))
     }
 }
 

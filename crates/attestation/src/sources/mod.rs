@@ -3,72 +3,68 @@
 //! | found | platform | how |
 //! |---|---|---|
 //! | `/dev/attestation` | SGX under Gramine | [`gramine`] |
+//! | `/dev/nsm` | AWS Nitro Enclaves | [`nsm`] |
 //! | `/sys/kernel/config/tsm/report` | SEV-SNP, TDX, CCA on Linux 6.7 or newer | [`tsm`] |
-//! | `/dev/nsm`, `/dev/sev-guest` alone | Nitro, SEV-SNP on older kernels | not here: both need an `ioctl`, and this workspace forbids `unsafe` |
+//! | `/dev/sev-guest` | SEV-SNP on older kernels | [`sev_guest`] |
+//! | a TPM whose NV index 0x01400001 holds a report | Azure's paravisor, over SEV-SNP or TDX | [`azure`] |
 //!
-//! Detection is not trust: a host may put anything there, and the verifiers decide. Sources see the machine through [`Files`], so that a
-//! test stands in for the kernel; this is the one place in the core that touches the outside.
+//! Detection is not trust: a host may put anything there, and the verifiers decide. Sources see the machine through [`Devices`], which the
+//! node implements, so that a test stands in for the kernel and nothing here touches the outside.
 
+pub mod azure;
+pub mod container;
 pub mod gramine;
+pub mod nsm;
+pub mod sev_guest;
+pub mod tpm;
 pub mod tsm;
 
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 
 use crate::{EvidenceSource, SourceError};
 
 /// What sources ask of the machine.
-pub trait Files: Send + Sync {
+pub trait Devices: Send + Sync {
     fn exists(&self, path: &Path) -> bool;
     fn create_folder(&self, path: &Path) -> io::Result<()>;
     fn remove_folder(&self, path: &Path) -> io::Result<()>;
     fn write(&self, path: &Path, bytes: &[u8]) -> io::Result<()>;
     fn read(&self, path: &Path) -> io::Result<Vec<u8>>;
+    /// An environment variable.
+    fn variable(&self, name: &str) -> Option<String>;
+    /// One command of TPM 2.0 and its answer, through the kernel's resource manager.
+    fn tpm(&self, command: &[u8]) -> io::Result<Vec<u8>>;
+    /// Nitro's security module: its document over these bytes as user data.
+    fn nsm_document(&self, user_data: &[u8; 64]) -> io::Result<Vec<u8>>;
+    /// The SEV guest device: a report over these bytes, and the certificates in DER that the host has put beside it.
+    fn sev_guest_report(&self, report_data: &[u8; 64]) -> io::Result<(Vec<u8>, Vec<Vec<u8>>)>;
+    /// The cloud's metadata service: a GET, or a POST of JSON.
+    fn metadata(&self, path: &str, body: Option<&str>) -> io::Result<Vec<u8>>;
 }
-
-/// The machine itself.
-pub struct Machine;
-
-impl Files for Machine {
-    fn exists(&self, path: &Path) -> bool {
-        path.exists()
-    }
-
-    fn create_folder(&self, path: &Path) -> io::Result<()> {
-        std::fs::create_dir(path)
-    }
-
-    fn remove_folder(&self, path: &Path) -> io::Result<()> {
-        std::fs::remove_dir(path)
-    }
-
-    fn write(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
-        std::fs::write(path, bytes)
-    }
-
-    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
-        std::fs::read(path)
-    }
-}
-
-/// Devices that are known and cannot be asked without an `ioctl`.
-const UNSUPPORTED: [(&str, &str); 2] = [
-    ("/dev/nsm", "Nitro's device needs an ioctl, which this build does not make"),
-    ("/dev/sev-guest", "this kernel offers SEV-SNP only by ioctl: use Linux 6.7 or newer, for configfs-tsm"),
-];
 
 /// The platform that this machine offers; `None`: no TEE is to be seen.
-pub fn detect(files: Box<dyn Files>) -> Result<Option<Box<dyn EvidenceSource>>, SourceError> {
-    if files.exists(Path::new(gramine::FOLDER)) {
-        return Ok(Some(Box::new(gramine::Gramine::open(files)?)));
+pub fn detect(devices: Arc<dyn Devices>) -> Result<Option<Box<dyn EvidenceSource>>, SourceError> {
+    let exists = |path: &str| devices.exists(Path::new(path));
+    if exists(gramine::FOLDER) {
+        return Ok(Some(Box::new(gramine::Gramine::open(devices)?)));
     }
-    if files.exists(Path::new(tsm::FOLDER)) {
-        return Ok(Some(Box::new(tsm::Tsm::open(files)?)));
+    if exists(nsm::DEVICE) {
+        return Ok(Some(Box::new(nsm::Nsm { devices })));
     }
-    match UNSUPPORTED.iter().find(|(device, _)| files.exists(Path::new(device))) {
-        Some((_, why)) => Err(SourceError::Unsupported { why: (*why).to_owned() }),
-        None => Ok(None),
+    if exists(tsm::FOLDER) {
+        return Ok(Some(Box::new(tsm::Tsm::open(devices)?)));
     }
+    if exists(sev_guest::DEVICE) {
+        return Ok(Some(Box::new(sev_guest::SevGuest { devices })));
+    }
+    if exists(tpm::DEVICE)
+        && let Some(azure) = azure::Azure::open(devices)?
+    {
+        return Ok(Some(Box::new(azure)));
+    }
+    Ok(None)
 }
 
 fn device(what: &Path) -> impl FnOnce(io::Error) -> SourceError {

@@ -23,7 +23,7 @@ struct Fake {
     written: Mutex<Vec<u8>>,
 }
 
-impl Files for &'static Fake {
+impl Devices for &'static Fake {
     fn exists(&self, path: &Path) -> bool {
         self.files.contains_key(path)
     }
@@ -66,6 +66,26 @@ impl Files for &'static Fake {
             _ => Err(io::ErrorKind::NotFound.into()),
         }
     }
+
+    fn variable(&self, _: &str) -> Option<String> {
+        None
+    }
+
+    fn tpm(&self, _: &[u8]) -> io::Result<Vec<u8>> {
+        Ok(vec![0x80, 0x01, 0, 0, 0, 10, 0, 0, 1, 0x8b])
+    }
+
+    fn nsm_document(&self, _: &[u8; 64]) -> io::Result<Vec<u8>> {
+        Err(io::ErrorKind::NotFound.into())
+    }
+
+    fn sev_guest_report(&self, _: &[u8; 64]) -> io::Result<(Vec<u8>, Vec<Vec<u8>>)> {
+        Err(io::ErrorKind::NotFound.into())
+    }
+
+    fn metadata(&self, _: &str, _: Option<&str>) -> io::Result<Vec<u8>> {
+        Err(io::ErrorKind::NotFound.into())
+    }
 }
 
 fn machine(folder: &str, fake: Fake) -> &'static Fake {
@@ -75,12 +95,12 @@ fn machine(folder: &str, fake: Fake) -> &'static Fake {
 }
 
 fn source(fake: &'static Fake) -> Box<dyn EvidenceSource> {
-    detect(Box::new(fake)).unwrap().unwrap()
+    detect(Arc::new(fake)).unwrap().unwrap()
 }
 
 #[test]
 fn a_machine_without_a_device_has_no_platform() {
-    assert!(detect(Box::new(machine("/dev/null", Fake::default()))).unwrap().is_none());
+    assert!(detect(Arc::new(machine("/dev/null", Fake::default()))).unwrap().is_none());
 }
 
 #[test]
@@ -93,7 +113,7 @@ fn configfs_tsm_is_asked_by_its_provider_and_left_as_it_was() {
         assert_eq!((evidence.kind, evidence.raw), (kind, [&b"report of "[..], &DATA.0].concat()));
         assert!(fake.folders.lock().unwrap().is_empty());
     }
-    let unknown = detect(Box::new(machine(tsm::FOLDER, Fake { provider: "other", ..Fake::default() })));
+    let unknown = detect(Arc::new(machine(tsm::FOLDER, Fake { provider: "other", ..Fake::default() })));
     assert!(matches!(unknown, Err(SourceError::Unsupported { .. })));
 }
 
@@ -133,13 +153,20 @@ fn gramine_quotes_by_dcap_only() {
     };
     let evidence = source(with_type("dcap\n")).evidence(&DATA).unwrap();
     assert_eq!((evidence.kind, evidence.raw), (TeeKind::Sgx, [&b"report of "[..], &DATA.0].concat()));
-    assert!(matches!(detect(Box::new(with_type("none"))), Err(SourceError::Unsupported { .. })));
+    assert!(matches!(detect(Arc::new(with_type("none"))), Err(SourceError::Unsupported { .. })));
 }
 
 #[test]
-fn devices_that_need_an_ioctl_are_named() {
-    for path in ["/dev/nsm", "/dev/sev-guest"] {
-        let found = detect(Box::new(machine(path, Fake::default())));
-        assert!(matches!(found, Err(SourceError::Unsupported { .. })), "{path}");
+fn a_tpm_without_a_paravisor_s_report_is_no_platform() {
+    assert!(detect(Arc::new(machine(tpm::DEVICE, Fake::default()))).unwrap().is_none());
+}
+
+#[test]
+fn a_device_that_does_not_answer_is_named() {
+    for (path, kind) in [(nsm::DEVICE, TeeKind::Nitro), (sev_guest::DEVICE, TeeKind::SevSnp)] {
+        let source = source(machine(path, Fake::default()));
+        assert_eq!(source.kind(), kind);
+        let error = source.evidence(&DATA).unwrap_err();
+        assert!(matches!(&error, SourceError::Device { what, .. } if what == path), "{error}");
     }
 }

@@ -4,10 +4,11 @@
 //! report may be another's. Read again then, a bounded number of times.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use coco_crypto::encode_pem;
 
-use super::{Files, answer, device};
+use super::{Devices, answer, container, device};
 use crate::chain::{CERTIFICATE_BYTES_MAX, CHAIN_MAX};
 use crate::platforms::dcap::trimmed;
 use crate::{Aux, Evidence, EvidenceSource, ReportData, SourceError, TeeKind};
@@ -18,7 +19,7 @@ const ATTEMPTS_MAX: usize = 5;
 const TABLE_ENTRY_BYTES: usize = 24;
 
 pub struct Tsm {
-    files: Box<dyn Files>,
+    devices: Arc<dyn Devices>,
     kind: TeeKind,
 }
 
@@ -30,9 +31,9 @@ struct Blobs {
 
 impl Tsm {
     /// Asks who answers.
-    pub fn open(files: Box<dyn Files>) -> Result<Self, SourceError> {
+    pub fn open(devices: Arc<dyn Devices>) -> Result<Self, SourceError> {
         let folder = Path::new(FOLDER).join("coco-probe");
-        let provider = within(files.as_ref(), &folder, || read(files.as_ref(), &folder, "provider"))?;
+        let provider = within(devices.as_ref(), &folder, || read(devices.as_ref(), &folder, "provider"))?;
         let provider = String::from_utf8_lossy(provider.trim_ascii()).into_owned();
         let kind = match provider.as_str() {
             "sev_guest" => TeeKind::SevSnp,
@@ -40,19 +41,19 @@ impl Tsm {
             other if other.starts_with("arm-cca") || other.starts_with("arm_cca") => TeeKind::Cca,
             other => return Err(SourceError::Unsupported { why: format!("configfs-tsm is provided by {other}") }),
         };
-        Ok(Self { files, kind })
+        Ok(Self { devices, kind })
     }
 
     fn request(&self, folder: &Path, report_data: &ReportData) -> Result<Blobs, SourceError> {
-        let files = self.files.as_ref();
+        let devices = self.devices.as_ref();
         for _ in 0..ATTEMPTS_MAX {
             let inblob = folder.join("inblob");
-            files.write(&inblob, &report_data.0).map_err(device(&inblob))?;
-            let before = read(files, folder, "generation")?;
-            let out = read(files, folder, "outblob")?;
+            devices.write(&inblob, &report_data.0).map_err(device(&inblob))?;
+            let before = read(devices, folder, "generation")?;
+            let out = read(devices, folder, "outblob")?;
             // Absent where the host supplies nothing.
-            let aux = read(files, folder, "auxblob").unwrap_or_default();
-            if read(files, folder, "generation")? == before {
+            let aux = read(devices, folder, "auxblob").unwrap_or_default();
+            if read(devices, folder, "generation")? == before {
                 return Ok(Blobs { out, aux });
             }
         }
@@ -70,10 +71,13 @@ impl EvidenceSource for Tsm {
         let name: PathBuf =
             format!("coco-{}", hex::encode(report_data.0.first_chunk::<16>().unwrap_or(&[0; 16]))).into();
         let folder = Path::new(FOLDER).join(name);
-        let blobs = within(self.files.as_ref(), &folder, || self.request(&folder, report_data))?;
+        let blobs = within(self.devices.as_ref(), &folder, || self.request(&folder, report_data))?;
         let bare = |raw| Evidence::bare(self.kind, raw);
         Ok(match self.kind {
-            TeeKind::SevSnp => bare(blobs.out).with(Aux::Certificates, certificates(&blobs.aux)?.into_bytes()),
+            TeeKind::SevSnp => {
+                let supplied = certificates(&blobs.aux)?.into_bytes();
+                container::complete(self.devices.as_ref(), bare(blobs.out).with(Aux::Certificates, supplied))?
+            }
             TeeKind::Tdx => bare(trimmed(blobs.out)),
             _ => bare(blobs.out),
         })
@@ -82,19 +86,19 @@ impl EvidenceSource for Tsm {
 
 /// The folder exists while `work` runs, and not afterwards.
 fn within<T>(
-    files: &dyn Files,
+    devices: &dyn Devices,
     folder: &Path,
     work: impl FnOnce() -> Result<T, SourceError>,
 ) -> Result<T, SourceError> {
-    files.create_folder(folder).map_err(device(folder))?;
+    devices.create_folder(folder).map_err(device(folder))?;
     let result = work();
-    files.remove_folder(folder).map_err(device(folder))?;
+    devices.remove_folder(folder).map_err(device(folder))?;
     result
 }
 
-fn read(files: &dyn Files, folder: &Path, name: &str) -> Result<Vec<u8>, SourceError> {
+fn read(devices: &dyn Devices, folder: &Path, name: &str) -> Result<Vec<u8>, SourceError> {
     let path = folder.join(name);
-    files.read(&path).map_err(device(&path))
+    devices.read(&path).map_err(device(&path))
 }
 
 /// The host's table of certificates (AMD 56421, GHCB), as PEM. Which certificate is which, the certificates themselves say.

@@ -28,6 +28,7 @@ use crate::known::{Known, KnownNode};
 use crate::machines::{Machines, OpenError};
 use crate::recovering::{self, RecoveryError};
 use crate::shell::https::{HttpsClient, HttpsError};
+use crate::shell::machine::Machine;
 use crate::shell::{FolderDisk, NodeError};
 
 /// What a node starts with.
@@ -202,8 +203,7 @@ pub fn addresses(config: &NodeConfig) -> Addresses {
 /// development network is virtual everywhere. Whether the platform is acceptable is the network's decision, not this machine's.
 pub fn evidence_source(config: &NodeConfig) -> Result<Arc<dyn EvidenceSource>, NodeError> {
     if !config.dev {
-        let found =
-            sources::detect(Box::new(sources::Machine)).map_err(|error| NodeError::Platform(error.to_string()))?;
+        let found = sources::detect(Arc::new(Machine)).map_err(|error| NodeError::Platform(error.to_string()))?;
         if let Some(source) = found {
             return Ok(source.into());
         }

@@ -19,6 +19,7 @@ mod entrance;
 mod governance;
 mod history_store;
 mod https;
+mod machine;
 mod mailbox;
 mod metrics;
 mod network;

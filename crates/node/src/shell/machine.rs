@@ -1,0 +1,181 @@
+//! The machine that a node runs on, as sources of evidence ask it.
+//!
+//! Two devices need an `ioctl`, and this workspace has no `unsafe`: AWS's and virtee's own libraries make those calls.
+
+use std::fs::{self, OpenOptions};
+use std::io::{self, Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::path::Path;
+use std::time::Duration;
+
+use aws_nitro_enclaves_nsm_api::api::{Request, Response};
+use aws_nitro_enclaves_nsm_api::driver;
+use coco_attestation::sources::{Devices, tpm};
+use sev::firmware::guest::Firmware;
+
+/// Link-local: the host's own metadata service, on every cloud.
+const METADATA: (Ipv4Addr, u16) = (Ipv4Addr::new(169, 254, 169, 254), 80);
+const METADATA_TIMEOUT: Duration = Duration::from_secs(10);
+const ANSWER_BYTES_MAX: u64 = 256 << 10;
+/// What the kernel's resource manager answers with at most.
+const TPM_BYTES_MAX: usize = 4096;
+/// The guest's own privilege level, the highest.
+const VMPL: u32 = 0;
+
+pub struct Machine;
+
+impl Devices for Machine {
+    fn exists(&self, path: &Path) -> bool {
+        path.exists()
+    }
+
+    fn create_folder(&self, path: &Path) -> io::Result<()> {
+        fs::create_dir(path)
+    }
+
+    fn remove_folder(&self, path: &Path) -> io::Result<()> {
+        fs::remove_dir(path)
+    }
+
+    fn write(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        fs::write(path, bytes)
+    }
+
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        fs::read(path)
+    }
+
+    fn variable(&self, name: &str) -> Option<String> {
+        std::env::var(name).ok()
+    }
+
+    fn tpm(&self, command: &[u8]) -> io::Result<Vec<u8>> {
+        let mut device = OpenOptions::new().read(true).write(true).open(tpm::DEVICE)?;
+        exchange(&mut device, command)
+    }
+
+    fn nsm_document(&self, user_data: &[u8; 64]) -> io::Result<Vec<u8>> {
+        let device = driver::nsm_init();
+        if device < 0 {
+            return Err(io::Error::other("it cannot be opened"));
+        }
+        let request =
+            Request::Attestation { user_data: Some(user_data.to_vec().into()), nonce: None, public_key: None };
+        let response = driver::nsm_process_request(device, request);
+        driver::nsm_exit(device);
+        match response {
+            Response::Attestation { document } => Ok(document),
+            other => Err(io::Error::other(format!("it answers {other:?}"))),
+        }
+    }
+
+    fn sev_guest_report(&self, report_data: &[u8; 64]) -> io::Result<(Vec<u8>, Vec<Vec<u8>>)> {
+        let failed = |error: &dyn std::fmt::Display| io::Error::other(error.to_string());
+        let mut device = Firmware::open()?;
+        let (report, table) =
+            device.get_ext_report(None, Some(*report_data), Some(VMPL)).map_err(|error| failed(&error))?;
+        // Entries of other kinds, such as revocation lists, are no certificates.
+        let certificates = table.unwrap_or_default().into_iter().map(|entry| entry.data);
+        Ok((report, certificates.filter(|der| der.starts_with(&[0x30, 0x82])).collect()))
+    }
+
+    fn metadata(&self, path: &str, body: Option<&str>) -> io::Result<Vec<u8>> {
+        let mut stream = TcpStream::connect_timeout(&SocketAddr::from(METADATA), METADATA_TIMEOUT)?;
+        stream.set_read_timeout(Some(METADATA_TIMEOUT))?;
+        stream.set_write_timeout(Some(METADATA_TIMEOUT))?;
+        ask_metadata(&mut stream, path, body)
+    }
+}
+
+/// One write, one read: the device keeps an answer until it is read.
+fn exchange(device: &mut (impl Read + Write), command: &[u8]) -> io::Result<Vec<u8>> {
+    device.write_all(command)?;
+    let mut answer = vec![0; TPM_BYTES_MAX];
+    let length = device.read(&mut answer)?;
+    answer.truncate(length);
+    Ok(answer)
+}
+
+/// HTTP 1.0, so that the answer ends with the connection and has no chunks.
+fn ask_metadata(stream: &mut (impl Read + Write), path: &str, body: Option<&str>) -> io::Result<Vec<u8>> {
+    let head = format!("{path} HTTP/1.0\r\nHost: 169.254.169.254\r\nMetadata: true\r\nConnection: close\r\n");
+    let request = match body {
+        None => format!("GET {head}\r\n"),
+        Some(body) => {
+            let length = body.len();
+            format!("POST {head}Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}")
+        }
+    };
+    stream.write_all(request.as_bytes())?;
+    let mut answer = Vec::new();
+    stream.take(ANSWER_BYTES_MAX).read_to_end(&mut answer)?;
+    let end = answer.windows(4).position(|window| window == b"\r\n\r\n");
+    let end = end.ok_or_else(|| io::Error::other("the answer has no end of its head"))?;
+    let status = String::from_utf8_lossy(answer.get(..end).unwrap_or_default());
+    let status = status.lines().next().unwrap_or_default();
+    if status.split(' ').nth(1) != Some("200") {
+        return Err(io::Error::other(format!("it answers {status}")));
+    }
+    Ok(answer.split_off(end + 4))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A device, or a service, that says one thing and remembers what it was told.
+    struct Says {
+        told: Vec<u8>,
+        answer: io::Cursor<Vec<u8>>,
+    }
+
+    impl Says {
+        fn this(answer: &[u8]) -> Self {
+            Self { told: Vec::new(), answer: io::Cursor::new(answer.to_vec()) }
+        }
+    }
+
+    impl Read for Says {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            self.answer.read(buffer)
+        }
+    }
+
+    impl Write for Says {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.told.extend(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn the_metadata_service_is_asked_as_it_insists_and_only_success_counts() {
+        let mut service = Says::this(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n{\"a\": 1}");
+        assert_eq!(ask_metadata(&mut service, "/metadata/x", None).unwrap(), b"{\"a\": 1}");
+        let told = String::from_utf8(service.told).unwrap();
+        assert!(told.starts_with("GET /metadata/x HTTP/1.0\r\n") && told.contains("\r\nMetadata: true\r\n"), "{told}");
+        let mut service = Says::this(b"HTTP/1.1 200 OK\r\n\r\nok");
+        assert_eq!(ask_metadata(&mut service, "/acc/tdquote", Some("{}")).unwrap(), b"ok");
+        assert!(String::from_utf8(service.told).unwrap().ends_with("Content-Length: 2\r\n\r\n{}"));
+        for refused in [&b"HTTP/1.1 404 Not Found\r\n\r\n"[..], b"HTTP/1.1 200 OK\r\n", b"", b"\r\n\r\n"] {
+            assert!(ask_metadata(&mut Says::this(refused), "/", None).is_err());
+        }
+    }
+
+    #[test]
+    fn a_tpm_gets_one_command_and_gives_one_answer() {
+        let mut device = Says::this(&[1, 2, 3]);
+        assert_eq!(exchange(&mut device, &[9, 9]).unwrap(), [1, 2, 3]);
+        assert_eq!(device.told, [9, 9]);
+    }
+
+    #[test]
+    fn devices_that_are_not_there_are_errors() {
+        assert!(Machine.nsm_document(&[0; 64]).is_err());
+        assert!(Machine.sev_guest_report(&[0; 64]).is_err());
+    }
+}
