@@ -25,7 +25,7 @@ sim:
 ethereum-tests folder:
     COCO_ETHEREUM_TESTS={{folder}} cargo test --release -p coco-ethereum ethereum_tests -- --nocapture
 
-# Feed a decoder for a minute: just fuzz ledger_entry
+# Feed a decoder for a minute: just fuzz ledger_entry, just fuzz evidence_snp
 fuzz target seconds="60":
     cargo +nightly fuzz run {{target}} -- -max_total_time={{seconds}}
 
@@ -36,6 +36,10 @@ bench *options:
 # A network on this machine
 dev *options:
     cargo run --release -- dev {{options}}
+
+# The executable that members vote on, and its hash
+release:
+    cargo run -q -p xtask -- release
 
 # What CI runs
 ci:

@@ -1,6 +1,7 @@
 //! Habits of the repository that are more than five lines: `cargo run -p xtask -- <command>`.
 
 mod pages;
+mod reproducible;
 mod tidy;
 mod tree;
 
@@ -10,11 +11,13 @@ use std::process::ExitCode;
 
 use crate::tree::Tree;
 
-const COMMANDS: &[&str] = &["pages", "tidy"];
+const COMMANDS: &[&str] = &["pages", "release", "reproducible [PACKAGE]", "tidy"];
 
 fn main() -> ExitCode {
     match env::args().nth(1).as_deref() {
         Some("pages") => write_pages(),
+        Some("release") => say(reproducible::release(root())),
+        Some("reproducible") => say(reproducible::check(root(), env::args().nth(2).as_deref())),
         Some("tidy") => run_tidy(),
         _ => {
             eprintln!("usage: cargo run -p xtask -- {}", COMMANDS.join(" | "));
@@ -28,10 +31,12 @@ fn root() -> &'static Path {
 }
 
 fn write_pages() -> ExitCode {
-    let written = Tree::read(root())
-        .and_then(|tree| pages::pages(&tree))
-        .and_then(|pages| pages.iter().try_for_each(|(path, text)| Ok(std::fs::write(root().join(path), text)?)));
-    match written {
+    let pages = Tree::read(root()).and_then(|tree| pages::pages(&tree));
+    say(pages.and_then(|pages| pages.iter().try_for_each(|(path, text)| Ok(std::fs::write(root().join(path), text)?))))
+}
+
+fn say(done: anyhow::Result<()>) -> ExitCode {
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");

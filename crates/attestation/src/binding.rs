@@ -2,7 +2,8 @@
 
 use coco_crypto::{PublicKey, constant_time_eq, sha512};
 use coco_types::Digest;
-use minicbor::Encoder;
+use minicbor::{Decoder, Encoder};
+use serde::{Deserialize, Serialize};
 
 use crate::TeeKind;
 
@@ -23,6 +24,66 @@ pub struct Binding<'a> {
     pub tee: TeeKind,
     /// The service's challenge, single use; `None` only for a network's first node.
     pub nonce: Option<[u8; 32]>,
+}
+
+/// What report data bind besides the node's key: whoever judges a node later needs it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BoundFacts {
+    #[serde(with = "hex::serde")]
+    pub exchange_key: Vec<u8>,
+    /// SHA-256 of the service's public key; absent for the first node.
+    pub service: Option<Digest>,
+    pub config: Digest,
+    /// Absent for the first node.
+    pub nonce: Option<Digest>,
+}
+
+impl BoundFacts {
+    pub fn binding<'a>(&'a self, node_key: &'a PublicKey, tee: TeeKind) -> Binding<'a> {
+        Binding {
+            node_key,
+            exchange_key: &self.exchange_key,
+            service: self.service,
+            config: self.config,
+            tee,
+            nonce: self.nonce.map(|nonce| nonce.0),
+        }
+    }
+
+    /// CBOR `[exchange key, service | null, config, nonce | null]`, as it travels in certificates.
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let mut encoder = Encoder::new(&mut bytes);
+        let ok = "a vector takes any bytes";
+        encoder.array(4).expect(ok).bytes(&self.exchange_key).expect(ok);
+        for digest in [self.service, Some(self.config), self.nonce] {
+            match digest {
+                Some(digest) => encoder.bytes(&digest.0).expect(ok),
+                None => encoder.null().expect(ok),
+            };
+        }
+        bytes
+    }
+
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, minicbor::decode::Error> {
+        let error = minicbor::decode::Error::message;
+        let mut decoder = Decoder::new(bytes);
+        if decoder.array()? != Some(4) {
+            return Err(error("four facts are bound"));
+        }
+        let digest = |decoder: &mut Decoder<'_>| {
+            if decoder.datatype()? == minicbor::data::Type::Null {
+                return decoder.null().map(|()| None);
+            }
+            Digest::try_from(decoder.bytes()?).map(Some).map_err(|_| error("a digest has 32 bytes"))
+        };
+        let exchange_key = decoder.bytes()?.to_vec();
+        let (service, config) = (digest(&mut decoder)?, digest(&mut decoder)?);
+        let nonce = digest(&mut decoder)?;
+        let config = config.filter(|_| decoder.position() == bytes.len()).ok_or_else(|| error("bytes after it"))?;
+        Ok(Self { exchange_key, service, config, nonce })
+    }
 }
 
 impl Binding<'_> {

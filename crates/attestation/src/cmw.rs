@@ -178,7 +178,7 @@ fn kind_of(media: &str) -> Result<TeeKind, CmwError> {
     name.parse().map_err(|error: String| malformed(&error))
 }
 
-fn malformed(why: &str) -> CmwError {
+pub(crate) fn malformed(why: &str) -> CmwError {
     CmwError(why.to_owned())
 }
 

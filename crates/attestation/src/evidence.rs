@@ -28,6 +28,8 @@ pub enum Aux {
     TpmQuote,
     /// The quote of the trust domain behind a paravisor.
     TdQuote,
+    /// In certificates: what the report data cover besides the certificate's own key, [`crate::BoundFacts`] in CBOR.
+    Binding,
 }
 
 /// Evidence in its platform's format, bytes.
@@ -44,8 +46,8 @@ pub trait EvidenceSource: Send + Sync {
 }
 
 impl Aux {
-    pub const ALL: [Self; 5] =
-        [Self::Certificates, Self::UvmEndorsement, Self::EventLog, Self::TpmQuote, Self::TdQuote];
+    pub const ALL: [Self; 6] =
+        [Self::Certificates, Self::UvmEndorsement, Self::EventLog, Self::TpmQuote, Self::TdQuote, Self::Binding];
 
     pub fn label(self) -> &'static str {
         match self {
@@ -54,6 +56,7 @@ impl Aux {
             Self::EventLog => "event-log",
             Self::TpmQuote => "tpm-quote",
             Self::TdQuote => "td-quote",
+            Self::Binding => "binding",
         }
     }
 }

@@ -14,8 +14,10 @@
 
 mod appraise;
 mod binding;
+mod certificate;
 pub mod chain;
 mod claims;
+mod client;
 pub mod cmw;
 pub mod collateral;
 mod der;
@@ -24,20 +26,24 @@ mod evidence;
 mod kind;
 pub mod platforms;
 pub mod policy;
+mod rules;
 pub mod sources;
 mod time;
 mod trust;
 mod verify;
 
 pub use appraise::{Decision, Peer, Reason, appraise};
-pub use binding::{Binding, ReportData, fresh_report_data};
+pub use binding::{Binding, BoundFacts, ReportData, fresh_report_data};
+pub use certificate::{anchors_in, evidence_in, node_extension, service_extension};
 pub use claims::{
     AzureClaims, CcaClaims, CcaComponent, Claims, DcapTcb, Details, Isolation, NitroClaims, SgxClaims, SnpClaims,
     SnpTcb, TdxClaims, UvmClaims, VbsClaims, VbsModule, Window,
 };
+pub use client::{ClientError, NodeAnswer, Verdict, verify_certificate, verify_node};
 pub use error::{SourceError, VerifyError};
 pub use evidence::{AUX_BYTES_MAX, Aux, EVIDENCE_BYTES_MAX, Evidence, EvidenceSource};
 pub use kind::TeeKind;
 pub use policy::Policy;
+pub use rules::Rules;
 pub use trust::{Anchors, CcaAnchor, Root, Trust};
 pub use verify::{Moment, VerifiedEvidence, examine, verify};

@@ -81,7 +81,7 @@ pub fn founded_with(crypto: &SeededCrypto, members: &[&Actor], keys: &[String], 
         participants: Vec::new(),
         recovery_threshold: Some(threshold),
         virtual_measurements: vec![measurement],
-        attestation: crate::attestation::AttestationGenesis::default(),
+        attestation: coco_attestation::Rules::default(),
         bound: None,
         constitution: crate::constitution::DEFAULT.to_owned(),
         node: NodeRow {

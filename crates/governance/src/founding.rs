@@ -1,11 +1,12 @@
 //! The first transaction of a network.
 
+use coco_attestation::{BoundFacts, Rules};
 use coco_crypto::{Certificate, EncryptionKey, PublicKey};
 use coco_kv::Tx;
 use coco_types::Digest;
 
 use crate::Error;
-use crate::attestation::{self, AttestationGenesis, BoundFacts};
+use crate::attestation;
 use crate::rows::{self, MemberInfo, Network, NodeRow, ServiceInfo, ServiceStatus, UserInfo};
 use crate::service::ServiceConfig;
 use crate::tables::{self, Read};
@@ -19,7 +20,7 @@ pub struct Founding {
     /// How many members' shares a recovery needs; absent: those of all who can hold one.
     pub recovery_threshold: Option<u64>,
     pub virtual_measurements: Vec<Digest>,
-    pub attestation: AttestationGenesis,
+    pub attestation: Rules,
     /// The module's text.
     pub constitution: String,
     /// The first node, already `Trusted`: there is nobody to judge it.

@@ -6,13 +6,14 @@
 //!
 //! Only the public maps are known until the shares are there. The recovering node is the only one; others join once it is open.
 
+use coco_attestation::BoundFacts;
 use coco_crypto::{Certificate, PublicKey};
 use coco_kv::Tx;
 use coco_types::{Digest, ReplicaId, TxId};
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
-use crate::attestation::{self, BoundFacts};
+use crate::attestation;
 use crate::endorsement;
 use crate::rows::{NodeRow, NodeStatus, ServiceInfo, ServiceStatus};
 use crate::tables::{self, Read};

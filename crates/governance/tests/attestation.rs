@@ -1,11 +1,13 @@
 //! Nodes of several TEEs in one network: joining, TCB recovery, revocation, retirement, and the audit of it all.
 
+use std::collections::BTreeSet;
+
 use coco_attestation::platforms::virtual_tee::VirtualTee;
 use coco_attestation::policy::{HardwareRule, TdImage};
-use coco_attestation::{Binding, EvidenceSource, Policy, SnpTcb, TeeKind};
+use coco_attestation::{Binding, BoundFacts, EvidenceSource, Policy, SnpTcb, TeeKind};
 use coco_crypto::{Crypto, Curve, SeededCrypto, SigningKey, Validity, self_signed_service_certificate, sha256};
 use coco_governance::attestation::{
-    self, Appraisal, AppraisalState, Audited, BoundFacts, PublicState, Reappraised, VerifiedApplicant,
+    self, Appraisal, AppraisalState, Audited, PublicState, Reappraised, VerifiedApplicant,
 };
 use coco_governance::{
     Addresses, Applicant, Error, Founding, FoundingActor, Network, NodeInfo, NodeRole, NodeRow, NodeStatus,
@@ -44,7 +46,7 @@ impl Ledger {
     }
 
     fn founding(&self, change: impl FnOnce(&mut Policy)) -> Founding {
-        let mut genesis = attestation::AttestationGenesis::default();
+        let mut genesis = coco_attestation::Rules::default();
         self.amd.trust(&mut genesis.anchors);
         self.intel.trust(&mut genesis.anchors);
         genesis.collateral = self.intel.collateral(&self.intel.publication(AT - 100));
@@ -181,7 +183,12 @@ impl Ledger {
     }
 
     fn reappraise(&mut self, at: u64) -> Reappraised {
-        let verified = attestation::verify_all(&mut self.store.snapshot(), at).unwrap();
+        let all = current_nodes(&mut self.store.snapshot()).unwrap();
+        self.reappraise_while(at, all.iter().map(|node| node.info.replica).collect())
+    }
+
+    fn reappraise_while(&mut self, at: u64, answering: BTreeSet<ReplicaId>) -> Reappraised {
+        let verified = attestation::verify_all(&mut self.store.snapshot(), at, answering).unwrap();
         self.commit(|tx| attestation::apply(tx, &verified)).unwrap()
     }
 
@@ -297,6 +304,40 @@ fn a_tcb_recovery_puts_old_platforms_at_risk_and_then_out_unless_they_renew() {
 }
 
 #[test]
+fn nobody_is_retired_while_too_few_of_the_others_answer() {
+    let mut ledger = Ledger::new(|policy| policy.network.grace_s = 5);
+    let [snp, ..] = ledger.mixed();
+    ledger.join(TeeKind::Tdx, 4, 4).unwrap();
+    let revoked = ledger.amd.revocations(&[11], AT + 10);
+    ledger.submit(&revoked, AT + 20);
+    assert_eq!(ledger.reappraise(AT + 30).at_risk, [snp]);
+    // Five voters, of which the founder and the fourth are silent: without the one at risk, two of four would answer.
+    let answering = BTreeSet::from([2, 3, 4].map(ReplicaId));
+    assert!(ledger.reappraise_while(AT + 40, answering).is_empty());
+    assert_eq!(ledger.trusted(), 5);
+    assert!(attestation::renewal_due(&mut ledger.store.snapshot(), snp, AT + 50).unwrap());
+    // One of them is back.
+    let answering = BTreeSet::from([1, 2, 3, 4].map(ReplicaId));
+    assert_eq!(ledger.reappraise_while(AT + 60, answering).retired, [snp]);
+}
+
+#[test]
+fn a_voted_minimum_of_nodes_is_kept_and_evidence_is_renewed_before_it_is_too_old() {
+    let mut ledger = Ledger::new(|policy| {
+        policy.network.grace_s = 5;
+        policy.network.minimum_nodes = 4;
+        policy.network.evidence_age_max_s = Some(900);
+    });
+    let [snp, ..] = ledger.mixed();
+    let due = |ledger: &Ledger, at| attestation::renewal_due(&mut ledger.store.snapshot(), snp, at).unwrap();
+    assert!(!due(&ledger, AT + 300) && due(&ledger, AT + 700));
+    let revoked = ledger.amd.revocations(&[11], AT + 10);
+    ledger.submit(&revoked, AT + 20);
+    ledger.reappraise(AT + 30);
+    assert_eq!(ledger.reappraise(AT + 40).overdue, [snp]);
+}
+
+#[test]
 fn fresh_evidence_restores_a_node_and_a_policy_that_is_changed_back_does_too() {
     let mut ledger = Ledger::new(|_| {});
     let (key, node) = ledger.join(TeeKind::SevSnp, 1, 1).unwrap();
@@ -322,6 +363,10 @@ fn fresh_evidence_restores_a_node_and_a_policy_that_is_changed_back_does_too() {
     ledger.commit(|tx| attestation::renew(tx, &applicant, &verified)).unwrap();
     assert_eq!(ledger.state(node), AppraisalState::Trusted);
     assert!(ledger.audit().iter().all(|audited| audited.findings.is_empty()));
+    let applicant = ledger.applicant(ledger.source(TeeKind::SevSnp, 1).as_ref(), &key, 9);
+    let verified = ledger.verify(&applicant, AT + 45).unwrap();
+    let other_key = ledger.commit(|tx| attestation::renew(tx, &applicant, &verified));
+    assert!(matches!(other_key, Err(Error::NotAdmitted(why)) if why.contains("another exchange key")));
     let stranger = SigningKey::generate(&ledger.crypto, Curve::P256);
     let applicant = ledger.applicant(ledger.source(TeeKind::SevSnp, 1).as_ref(), &stranger, 1);
     let verified = ledger.verify(&applicant, AT + 50).unwrap();

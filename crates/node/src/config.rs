@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use coco_governance::attestation::AttestationGenesis;
+use coco_attestation::Rules;
 use coco_governance::{NodeRole, ResumePolicy};
 use coco_types::limits;
 use serde::{Deserialize, Serialize};
@@ -107,7 +107,7 @@ pub struct Genesis {
     pub virtual_measurements: Vec<String>,
     /// Policy, anchors and collateral for real platforms; absent: none is accepted.
     #[serde(default)]
-    pub attestation: AttestationGenesis,
+    pub attestation: Rules,
     /// The constitution: a JavaScript module's text. Coco's own if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub constitution: Option<String>,

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
+use coco_attestation::BoundFacts;
 use coco_crypto::SymmetricKey;
-use coco_governance::attestation::BoundFacts;
 use coco_governance::secrets::{self, Order, Vault};
 use coco_governance::{Founding, FoundingActor, Network, NodeRow};
 use coco_ledger::Primary;

@@ -13,8 +13,8 @@
 
 use coco_attestation::{Binding, Evidence, EvidenceSource};
 use coco_crypto::{
-    Crypto, Domain, EXCHANGE_KEY_BYTES, ExchangeKey, PublicKey, SigningKey, SymmetricKey, constant_time_eq,
-    hkdf_sha256, hmac_sha256, sha256,
+    Crypto, Domain, EXCHANGE_KEY_BYTES, ExchangeKey, PublicKey, SigningKey, SymmetricKey, constant_time_eq, hkdf_sha256,
+    hmac_sha256, sha256,
 };
 use coco_governance::{Addresses, Applicant, NodeRole};
 use coco_types::{Digest, NodeId, ReplicaId};
@@ -123,16 +123,16 @@ fn challenge_code(service: &SigningKey, open: &[u8]) -> [u8; 16] {
 /// The joiner's side: a request with fresh evidence.
 pub fn request(
     source: &dyn EvidenceSource,
-    node_key: &SigningKey,
-    exchange: &ExchangeKey,
+    node_key: &PublicKey,
+    exchange_key: &[u8],
     service: &PublicKey,
     place: Place,
     config: Digest,
     nonce: Digest,
 ) -> Result<JoinRequest, JoinError> {
     let binding = Binding {
-        node_key: node_key.public_key(),
-        exchange_key: exchange.public(),
+        node_key,
+        exchange_key,
         service: Some(sha256(&service.spki_der())),
         config,
         tee: source.kind(),
@@ -140,10 +140,9 @@ pub fn request(
     };
     let evidence = source.evidence(&binding.report_data()).map_err(|error| JoinError::Refused(error.to_string()))?;
     let Place { index, addresses, swaps, role } = place;
-    let exchange_key = hex::encode(exchange.public());
     Ok(JoinRequest {
-        public_key: node_key.public_key().to_pem(),
-        exchange_key,
+        public_key: node_key.to_pem(),
+        exchange_key: hex::encode(exchange_key),
         index,
         addresses,
         config,
@@ -201,7 +200,7 @@ pub fn open_answer(exchange: &ExchangeKey, body: &[u8]) -> Result<JoinAnswer, Jo
 #[cfg(test)]
 mod tests {
     use coco_attestation::platforms::virtual_tee::VirtualTee;
-    use coco_crypto::{Curve, SeededCrypto};
+    use coco_crypto::{Curve, SeededCrypto, SigningKey};
 
     use super::*;
 
@@ -227,7 +226,9 @@ mod tests {
         let tee = VirtualTee { measurement: Digest([7; 32]) };
         let nonce = challenge(&crypto, &service, 0);
         let place = Place { index: 1, addresses, swaps: None, role: NodeRole::Reader };
-        let request = request(&tee, &node_key, &exchange, service.public_key(), place, Digest::ZERO, nonce).unwrap();
+        let request =
+            request(&tee, node_key.public_key(), exchange.public(), service.public_key(), place, Digest::ZERO, nonce)
+                .unwrap();
         let applicant = applicant(&serde_json::to_vec(&request).unwrap(), &service, 0).unwrap();
         let mut state = coco_kv::Store::new().snapshot();
         let mut verify = |service: &SigningKey| {

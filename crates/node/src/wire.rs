@@ -25,6 +25,8 @@ pub mod kind {
     pub const RETURNING: u16 = 7;
     /// The network ends; answered by nothing.
     pub const STOP: u16 = 8;
+    /// Fresh evidence of a node of the network, in the form of a join request; answered by a result in JSON.
+    pub const RENEW: u16 = 10;
     /// [`super::Question`] to the primary's protocol itself, which answers in its own words.
     pub const RELAY: u16 = 9;
 }

@@ -56,7 +56,14 @@ impl NodeApi for Node {
 
     fn version(&self, _: &Caller) -> NodeInfo {
         let text = |text: &str| text.to_owned();
-        NodeInfo { name: text("coco"), version: text("0"), platform: text("virtual"), unprotected: true }
+        NodeInfo {
+            name: text("coco"),
+            version: text("0"),
+            platform: text("virtual"),
+            unprotected: true,
+            anchors: text("00"),
+            foreign_roots: Vec::new(),
+        }
     }
 
     fn ready(&self, _: &Caller) -> bool {
@@ -84,6 +91,14 @@ impl NodeApi for Node {
     }
 
     fn submit_collateral(&self, _: &Caller, body: Bytes, reply: Box<dyn FnOnce(Result<Bytes, ApiError>) + Send>) {
+        reply(Ok(body));
+    }
+
+    fn judgements(&self, _: &Caller) -> Result<serde_json::Value, ApiError> {
+        Ok(serde_json::json!({}))
+    }
+
+    fn renew(&self, _: &Caller, body: Bytes, reply: Box<dyn FnOnce(Result<Bytes, ApiError>) + Send>) {
         reply(Ok(body));
     }
 

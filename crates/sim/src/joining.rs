@@ -2,11 +2,10 @@
 
 use std::sync::Arc;
 
-use coco_attestation::collateral::CollateralItem;
 use coco_attestation::platforms::virtual_tee::VirtualTee;
-use coco_attestation::{EvidenceSource, TeeKind};
+use coco_attestation::{BoundFacts, EvidenceSource, TeeKind};
 use coco_crypto::{Curve, SigningKey};
-use coco_governance::attestation::{self, BoundFacts};
+use coco_governance::attestation;
 use coco_governance::secrets;
 use coco_governance::{Applicant, NodeInfo, NodeRole, NodeRow, NodeStatus, ResumePolicy};
 use coco_node::config::{Actor, Genesis};
@@ -124,33 +123,6 @@ impl World {
         });
         let reply = self.reply(primary, Waiter::Nobody);
         self.tell_executor(primary, ExecutorEvent::System { command, reply });
-    }
-
-    /// Somebody brings newer collateral.
-    pub fn submit_collateral(&mut self, item: CollateralItem) {
-        let Some(primary) = self.primary() else { return };
-        let command: SystemCommand = Box::new(move |tx, context| {
-            attestation::submit_collateral(tx, &item, context.now_ms / 1000).map_err(refused)?;
-            Ok(Outcome::default())
-        });
-        let reply = self.reply(primary, Waiter::Nobody);
-        self.tell_executor(primary, ExecutorEvent::System { command, reply });
-    }
-
-    /// What the shell does when policy or collateral has changed, or a deadline has come.
-    pub fn reappraise(&mut self) -> Result<(), Violation> {
-        let Some(primary) = self.primary() else { return Ok(()) };
-        let failed = |error: coco_governance::Error| Violation(format!("re-appraisal: {error}"));
-        let machines = self.node(primary).machines.as_ref();
-        let machines = machines.ok_or_else(|| Violation("the primary is down".to_owned()))?;
-        let verified = attestation::verify_all(&mut machines.visible.state(), self.now_ms() / 1000).map_err(failed)?;
-        let command: SystemCommand = Box::new(move |tx, _| {
-            attestation::apply(tx, &verified).map_err(refused)?;
-            Ok(Outcome::default())
-        });
-        let reply = self.reply(primary, Waiter::Nobody);
-        self.tell_executor(primary, ExecutorEvent::System { command, reply });
-        Ok(())
     }
 
     /// What governance says of a node, as another shows it.
@@ -357,9 +329,16 @@ impl World {
         let virtual_tee = VirtualTee { measurement: MEASUREMENT };
         let tee = self.tees.get(&node.index).map_or(&virtual_tee as &dyn EvidenceSource, |tee| tee.as_ref());
         let service = self.setting.service_key.public_key();
-        let request =
-            join::request(tee, &node.identity.node_key, &node.identity.exchange, service, place, Digest::ZERO, nonce)
-                .map_err(|error| failed(&error))?;
+        let request = join::request(
+            tee,
+            node.identity.node_key.public_key(),
+            node.identity.exchange.public(),
+            service,
+            place,
+            Digest::ZERO,
+            nonce,
+        )
+        .map_err(|error| failed(&error))?;
         let body = serde_json::to_vec(&request).map_err(|error| failed(&error))?;
         let applicant: Applicant =
             join::applicant(&body, &self.setting.service_key, self.now_ms()).map_err(|error| failed(&error))?;
@@ -385,6 +364,6 @@ fn admitted_id(response: &[u8]) -> Result<ReplicaId, Violation> {
     id.ok_or_else(|| Violation("an admission was answered without a replica id".to_owned()))
 }
 
-fn refused(error: impl std::fmt::Display) -> Rejection {
+pub(crate) fn refused(error: impl std::fmt::Display) -> Rejection {
     Rejection::new(RejectionReason::Invalid, 0, error.to_string())
 }

@@ -7,6 +7,7 @@
 //! What it deliberately does not run: sockets, TLS, threads, the real disk. `clients/` does.
 
 mod archives;
+mod attesting;
 mod counter;
 mod faults;
 mod inbox;

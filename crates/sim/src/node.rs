@@ -4,14 +4,13 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use coco_attestation::platforms::virtual_tee::VirtualTee;
-use coco_attestation::{Evidence, EvidenceSource, ReportData};
+use coco_attestation::{Evidence, EvidenceSource, ReportData, Rules};
 use coco_consensus::{Config, Guards, Persist, Resume};
 use coco_crypto::{
     Certificate, Crypto, Curve, ExchangeKey, NodeCertificateRequest, SeededCrypto, SigningKey, SymmetricKey, Validity,
     issue_node_certificate, self_signed_service_certificate,
 };
 use coco_disk::{Disk, MemoryDisk};
-use coco_governance::attestation::AttestationGenesis;
 use coco_governance::secrets::Vault;
 use coco_governance::{Addresses, NodeRole};
 use coco_ledger::{EntryKeys, MemoryHistory};
@@ -44,7 +43,7 @@ pub struct Options {
     /// Disks answer a sync without having done it.
     pub lying_disks: bool,
     /// What the network is founded with about platforms.
-    pub attestation: AttestationGenesis,
+    pub attestation: Rules,
     /// When the world begins, milliseconds since 1970.
     pub start_ms: u64,
     /// A restarted replica asks before it acts. Off: it goes on from its disk.
@@ -68,7 +67,7 @@ impl Default for Options {
             snapshots,
             guards: Guards::default(),
             lying_disks: false,
-            attestation: AttestationGenesis::default(),
+            attestation: Rules::default(),
             start_ms: 1_000_000,
             ask_before_acting: true,
             rolled_back_disks: 0,

@@ -117,7 +117,7 @@ impl Intel {
         let mut quote = [&version.to_le_bytes()[..], &2u16.to_le_bytes(), &tee.to_le_bytes(), &[0; 4]].concat();
         quote.extend(hex::decode(VENDOR).expect("the vendor's id is hex"));
         quote.extend([0; 20]);
-        let mut body = body(guest, report_data);
+        let mut body = body(guest, platform.svn, report_data);
         change(&mut body);
         if version == 5 {
             quote.extend(3u16.to_le_bytes());
@@ -150,20 +150,20 @@ impl Intel {
     }
 }
 
-fn body(guest: &Guest, report_data: &ReportData) -> Vec<u8> {
+fn body(guest: &Guest, svn: u8, report_data: &ReportData) -> Vec<u8> {
     match guest {
         Guest::Td { mrtd, attributes, version } => {
             let mut body = vec![0; if *version == 5 { 648 } else { 584 }];
             let mut put = |at: usize, bytes: &[u8]| body[at..at + bytes.len()].copy_from_slice(bytes);
             // Module version 0: its identity is the plain `tdxModule`.
-            put(0, &[5, 0, 5]);
+            put(0, &[svn, 0, svn]);
             put(16, &[0x3a; 48]);
             put(120, &attributes.to_le_bytes());
             put(128, &0xe7u64.to_le_bytes());
             put(136, mrtd);
             put(520, &report_data.0);
             if *version == 5 {
-                put(584, &[5, 0, 5]);
+                put(584, &[svn, 0, svn]);
             }
             body
         }

@@ -23,6 +23,8 @@ const ROWS: &[(u8, &[&str])] = &[
 const PROTOCOL_LAYER: u8 = 3;
 /// The protocols that one may build on another: who, and on whom.
 const PROTOCOLS_ON_PROTOCOLS: &[(&str, &str)] = &[("quorum", "ethereum")];
+/// Makes evidence of vendors that do not exist.
+const MINT: &str = "testpki";
 /// The only crate that names protocols.
 const BINARY: &str = "coco";
 /// Protocol names that mean something else too, so that only their crate's name counts.
@@ -57,8 +59,18 @@ pub fn check(tree: &Tree) -> anyhow::Result<Vec<Finding>> {
             }
         }
     }
+    findings.extend(shipped_with_mint(&members));
     findings.extend(names_of_protocols(tree, &members));
     Ok(findings)
+}
+
+/// Crates that would ship the vendors that exist in tests only.
+fn shipped_with_mint(members: &[Member]) -> impl Iterator<Item = Finding> {
+    let mints = members.iter().filter(|member| member.dependencies.iter().any(|name| name == MINT));
+    mints.map(|member| {
+        let rule = format!("depends on {MINT}, which mints evidence: only tests may, as a dev-dependency");
+        Finding::new(&format!("{}/Cargo.toml", member.folder), 0, rule)
+    })
 }
 
 /// The folders of the crates in layers 0 to 2.
@@ -159,6 +171,19 @@ mod tests {
         let (kv, ledger) = (manifest("kv", &[]), manifest("ledger", &["kv"]));
         let files = [("crates/kv/Cargo.toml", &*kv), ("crates/ledger/Cargo.toml", &*ledger)];
         assert_eq!(findings(&files).len(), 1);
+    }
+
+    #[test]
+    fn a_crate_that_would_ship_minted_evidence_is_found_and_one_whose_tests_use_it_is_not() {
+        let (sim, testpki) = (manifest("sim", &["testpki"]), manifest("testpki", &[]));
+        let node = "[package]\nname = \"coco-node\"\n[dev-dependencies]\ncoco-testpki.workspace = true\n";
+        let files = [
+            ("crates/sim/Cargo.toml", &*sim),
+            ("crates/testpki/Cargo.toml", &*testpki),
+            ("crates/node/Cargo.toml", node),
+        ];
+        let found = findings(&files);
+        assert!(matches!(&found[..], [one] if one.contains("sim") && one.contains("mints evidence")), "{found:?}");
     }
 
     #[test]

@@ -5,11 +5,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context, anyhow, bail, ensure};
+use anyhow::{Context, ensure};
 use clap::{Args, Subcommand};
-use coco_attestation::{Claims, Decision, Evidence, Policy, Trust, appraise, cmw, fresh_report_data, verify};
+use coco_attestation::{Claims, NodeAnswer, Rules, Verdict, anchors_in, verify_node};
 use coco_crypto::{Certificate, Crypto, SystemCrypto};
-use coco_governance::attestation::AttestationGenesis;
+use coco_types::Digest;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -41,11 +41,11 @@ pub struct Verify {
 
 pub fn run(command: &Command, output: Output) -> anyhow::Result<()> {
     match command {
-        Command::Verify(options) => verify_node(options, output),
+        Command::Verify(options) => ask_and_judge(options, output),
     }
 }
 
-fn verify_node(options: &Verify, output: Output) -> anyhow::Result<()> {
+fn ask_and_judge(options: &Verify, output: Output) -> anyhow::Result<()> {
     let service = tls::read_certificate(&options.service)?;
     let tls = tls::trusting(&service)?;
     let mut connection = Connection::open(&options.url, Some(&tls), TIMEOUT)?;
@@ -63,53 +63,17 @@ fn verify_node(options: &Verify, output: Output) -> anyhow::Result<()> {
         None => serde_json::from_value(ask("/node/attestations/policy")?)
             .context("the policy that the node answers with")?,
     };
-    let certificate = attestation["certificate"].as_str().context("the answer has no certificate")?;
+    let answer: NodeAnswer = serde_json::from_value(attestation).context("the node's answer")?;
     let presented = connection.peer_certificate().context("the node presented no certificate")?;
-    // Evidence binds this certificate's text; the connection must be with whoever holds its key.
-    ensure!(
-        Certificate::from_pem(certificate)?.public_key() == Certificate::from_der(&presented)?.public_key(),
-        "the evidence is about another key than this connection's"
-    );
-    let evidence = cmw::from_json(&attestation["evidence"])?;
+    let presented = Certificate::from_der(&presented)?;
     let at = SystemTime::now().duration_since(UNIX_EPOCH).context("the clock")?.as_secs();
-    let judged = judge(&evidence, certificate, &nonce, rules, at)?;
-    let own_word = options.policy.is_none();
-    output.print(&Report::new(&judged, own_word))?;
-    if judged.decision.accepted() { Ok(()) } else { bail!("the node runs something that the policy does not accept") }
+    let verdict = verify_node(&answer, &presented, &nonce, &rules, at)?;
+    output.print(&Report::new(&verdict, &rules, anchors_in(&service), options.policy.is_none()))?;
+    ensure!(verdict.decision.accepted(), "the node runs something that the policy does not accept");
+    Ok(())
 }
 
-struct Judged {
-    claims: Claims,
-    decision: Decision,
-    foreign_roots: Vec<String>,
-}
-
-fn judge(
-    evidence: &Evidence,
-    certificate: &str,
-    nonce: &[u8],
-    rules: AttestationGenesis,
-    at: u64,
-) -> anyhow::Result<Judged> {
-    let AttestationGenesis { policy, anchors, collateral } = rules;
-    let crl_optional = policy.network.crl_optional.clone();
-    let foreign = anchors.foreign_roots();
-    let mut trust = Trust { anchors, crl_optional, ..Trust::default() };
-    for item in collateral {
-        trust.collateral.insert(item)?;
-    }
-    let verified = verify(evidence, &fresh_report_data(certificate, nonce), &trust, at)
-        .map_err(|error| anyhow!("the evidence is not genuine: {error}"))?;
-    // Rules about nodes together need all of them: a single node is judged alone.
-    let alone = Policy { network: Default::default(), ..policy };
-    Ok(Judged {
-        decision: appraise(&verified, &alone, &[], at),
-        claims: verified.claims().clone(),
-        foreign_roots: foreign.into_iter().map(|(root, digest)| format!("{} {digest}", root.as_str())).collect(),
-    })
-}
-
-fn read_policy(path: &Path) -> anyhow::Result<AttestationGenesis> {
+pub(super) fn read_policy(path: &Path) -> anyhow::Result<Rules> {
     let text = fs::read_to_string(path).with_context(|| path.display().to_string())?;
     serde_json::from_str(&text).with_context(|| path.display().to_string())
 }
@@ -122,19 +86,26 @@ struct Report<'a> {
     claims: &'a Claims,
     checks: Vec<String>,
     /// Anchors in force that no vendor published.
-    foreign_roots: &'a [String],
+    foreign_roots: Vec<String>,
+    /// Digest of the anchors that it was judged by.
+    anchors: Digest,
+    /// Digest of the anchors that the service's certificate says it was founded on.
+    founding_anchors: Option<Digest>,
     policy_from_the_node_itself: bool,
 }
 
 impl<'a> Report<'a> {
-    fn new(judged: &'a Judged, own_word: bool) -> Self {
+    fn new(verdict: &'a Verdict, rules: &Rules, founding_anchors: Option<Digest>, own_word: bool) -> Self {
+        let foreign = rules.anchors.foreign_roots().into_iter();
         Self {
-            accepted: judged.decision.accepted(),
-            platform: judged.claims.kind.as_str(),
-            measurement: judged.claims.measurement(),
-            claims: &judged.claims,
-            checks: judged.decision.explain(),
-            foreign_roots: &judged.foreign_roots,
+            accepted: verdict.decision.accepted(),
+            platform: verdict.claims.kind.as_str(),
+            measurement: verdict.claims.measurement(),
+            claims: &verdict.claims,
+            checks: verdict.decision.explain(),
+            foreign_roots: foreign.map(|(root, digest)| format!("{} {digest}", root.as_str())).collect(),
+            anchors: rules.anchors.digest(),
+            founding_anchors,
             policy_from_the_node_itself: own_word,
         }
     }
@@ -150,8 +121,14 @@ impl fmt::Display for Report<'_> {
         for check in &self.checks {
             write!(f, "\n  {check}")?;
         }
-        for root in self.foreign_roots {
+        for root in &self.foreign_roots {
             write!(f, "\n  not a vendor's root: {root}")?;
+        }
+        match self.founding_anchors {
+            Some(founding) if founding != self.anchors => {
+                write!(f, "\n  anchors {}; the service was founded on others: {founding}", self.anchors)?;
+            }
+            _ => write!(f, "\n  anchors {}", self.anchors)?,
         }
         if self.policy_from_the_node_itself {
             write!(f, "\n  judged by the policy that the node itself answered with: give --policy to use your own")?;
@@ -162,25 +139,27 @@ impl fmt::Display for Report<'_> {
 
 #[cfg(test)]
 mod tests {
-    use coco_attestation::EvidenceSource;
     use coco_attestation::platforms::virtual_tee::VirtualTee;
-    use coco_types::Digest;
+    use coco_attestation::{EvidenceSource, Policy, fresh_report_data};
+    use coco_crypto::{Curve, SigningKey, Validity, self_signed_certificate};
 
     use super::*;
 
     #[test]
-    fn evidence_is_judged_for_this_nonce_and_by_this_policy() {
+    fn a_report_says_what_protects_nothing_and_whose_word_it_is() {
         let tee = VirtualTee { measurement: Digest([7; 32]) };
-        let evidence = tee.evidence(&fresh_report_data("pem", b"nonce")).unwrap();
-        let rules = |measurement: Digest| AttestationGenesis {
-            policy: Policy::for_virtual([measurement]),
-            ..AttestationGenesis::default()
-        };
-        let judged = judge(&evidence, "pem", b"nonce", rules(tee.measurement), 0).unwrap();
-        assert!(judged.decision.accepted());
-        assert!(Report::new(&judged, true).to_string().contains("nothing is protected"));
-        assert!(!judge(&evidence, "pem", b"nonce", rules(Digest([8; 32])), 0).unwrap().decision.accepted());
-        let replayed = judge(&evidence, "pem", b"other", rules(tee.measurement), 0);
-        assert!(replayed.is_err_and(|error| error.to_string().contains("report data mismatch")));
+        let key = SigningKey::generate(&SystemCrypto, Curve::P256);
+        let validity = Validity { not_before: 0, not_after: 4_000_000_000 };
+        let node = self_signed_certificate(&SystemCrypto, &key, "node", &[], validity, &[]).unwrap();
+        let evidence = tee.evidence(&fresh_report_data(&node.to_pem(), b"nonce")).unwrap();
+        let answer = NodeAnswer { certificate: node.to_pem(), evidence };
+        let rules = Rules { policy: Policy::for_virtual([tee.measurement]), ..Rules::default() };
+        let verdict = verify_node(&answer, &node, b"nonce", &rules, 0).unwrap();
+        let report = Report::new(&verdict, &rules, Some(Digest([1; 32])), true).to_string();
+        for words in ["accepted: virtual", "nothing is protected", "founded on others", "give --policy"] {
+            assert!(report.contains(words), "{words} is missing: {report}");
+        }
+        let report = Report::new(&verdict, &rules, Some(rules.anchors.digest()), false).to_string();
+        assert!(!report.contains("others") && !report.contains("--policy"), "{report}");
     }
 }

@@ -5,6 +5,7 @@ mod audit_attestations;
 mod bench;
 mod completions;
 mod dev;
+mod explain;
 mod gov;
 mod ledger;
 mod network;
@@ -64,7 +65,7 @@ pub enum Command {
 pub fn run(command: Command, output: Output) -> anyhow::Result<()> {
     match command {
         Command::Dev(options) => dev::run(&options, output),
-        Command::Node(command) => node::run(command),
+        Command::Node(command) => node::run(command, output),
         Command::Recover(options) => recover::run(&options, output),
         Command::Network(command) => network::run(&command, output),
         Command::Gov(command) => gov::run(&command, output),

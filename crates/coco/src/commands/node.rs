@@ -11,13 +11,16 @@ use clap::{Args, Subcommand};
 use coco_node::config::NodeConfig;
 use coco_node::shell::NodeError;
 
-use crate::output::Hinted;
+use super::explain;
+use crate::output::{Hinted, Output};
 use crate::{protocols, signals};
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Start a node and run it until SIGTERM or Ctrl-C
     Start(Start),
+    /// Say how the network judged its nodes, check by check, and how the rules in force judge them now
+    Explain(explain::Explain),
 }
 
 #[derive(Args, Debug)]
@@ -30,9 +33,10 @@ pub struct Start {
     exit_with_stdin: bool,
 }
 
-pub fn run(command: Command) -> anyhow::Result<()> {
+pub fn run(command: Command, output: Output) -> anyhow::Result<()> {
     match command {
         Command::Start(options) => start(&options),
+        Command::Explain(options) => explain::run(&options, output),
     }
 }
 

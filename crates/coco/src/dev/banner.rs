@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::nodes::Node;
 use super::state::{BASE_FEE, State};
 use crate::accounts::DERIVATION_PATH;
-use crate::output;
+use crate::{output, tls};
 
 /// The line of `--json`.
 #[derive(Debug, Serialize)]
@@ -15,6 +15,8 @@ pub struct Ready {
     chain_id: u64,
     nodes: Vec<ReadyNode>,
     service_certificate: String,
+    /// SHA-256 over the roots of vendors that the network was founded on, as the service's certificate has it.
+    anchors: Option<String>,
     state: String,
     accounts: Vec<ReadyAccount>,
 }
@@ -62,10 +64,16 @@ impl Ready {
             chain_id: state.network.chain_id,
             nodes: nodes.iter().map(node).collect::<anyhow::Result<_>>()?,
             service_certificate: state.service_certificate().display().to_string(),
+            anchors: anchors(state),
             state: state.folder.display().to_string(),
             accounts: accounts.collect(),
         })
     }
+}
+
+fn anchors(state: &State) -> Option<String> {
+    let service = tls::read_certificate(&state.service_certificate()).ok()?;
+    coco_attestation::anchors_in(&service).map(|digest| digest.to_string())
 }
 
 /// The banner. Its last line is `Listening on …`, for which tools wait.
@@ -73,7 +81,11 @@ pub fn text(state: &State, ready: &Ready, genesis_timestamp_s: u64) -> Result<St
     let network = &state.network;
     let mut out = String::from("\nCoco: a confidential consortium network, for development\n");
     let warning = output::red("TEE: virtual: no protection");
-    writeln!(out, "{warning}\n")?;
+    writeln!(out, "{warning}")?;
+    if let Some(anchors) = &ready.anchors {
+        writeln!(out, "Accepted anchors: {anchors}")?;
+    }
+    writeln!(out)?;
     section(&mut out, "Available Accounts")?;
     for (i, account) in ready.accounts.iter().enumerate() {
         writeln!(out, "({i}) {} ({}.000000000000000000 ETH)", account.address, network.balance_ether)?;

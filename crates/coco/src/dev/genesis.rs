@@ -49,7 +49,7 @@ pub fn create(folder: &Path, network: &Network, accounts: &[Account]) -> anyhow:
         participants: Vec::new(),
         recovery_threshold: None,
         virtual_measurements: vec![coco_node::shell::own_measurement()?.to_string()],
-        attestation: coco_governance::attestation::AttestationGenesis::default(),
+        attestation: coco_attestation::Rules::default(),
         constitution: None,
         opens_at_once: false,
         chunk_bytes: limits::CHUNK_BYTES,

@@ -1,6 +1,6 @@
 //! The judgement of one node, at admission and kept for ever after.
 
-use coco_attestation::{Binding, Decision, Evidence, Peer, TeeKind, VerifiedEvidence, appraise, verify};
+use coco_attestation::{BoundFacts, Decision, Evidence, Peer, TeeKind, VerifiedEvidence, appraise, verify};
 use coco_crypto::{PublicKey, sha256};
 use coco_kv::Tx;
 use coco_types::{Digest, NodeId};
@@ -26,19 +26,6 @@ pub struct Appraisal {
     pub state: AppraisalState,
     /// Each check in words.
     pub explanation: Vec<String>,
-}
-
-/// What report data bind besides the node's key.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct BoundFacts {
-    #[serde(with = "hex::serde")]
-    pub exchange_key: Vec<u8>,
-    /// SHA-256 of the service's public key; absent for the first node.
-    pub service: Option<Digest>,
-    pub config: Digest,
-    /// Absent for the first node.
-    pub nonce: Option<Digest>,
 }
 
 /// How a node stands with the policy in force.
@@ -75,19 +62,6 @@ pub struct VerifiedApplicant {
 impl VerifiedApplicant {
     pub fn evidence(&self) -> &VerifiedEvidence {
         &self.evidence
-    }
-}
-
-impl BoundFacts {
-    pub fn binding<'a>(&'a self, node_key: &'a PublicKey, tee: TeeKind) -> Binding<'a> {
-        Binding {
-            node_key,
-            exchange_key: &self.exchange_key,
-            service: self.service,
-            config: self.config,
-            tee,
-            nonce: self.nonce.map(|nonce| nonce.0),
-        }
     }
 }
 
@@ -172,7 +146,8 @@ pub(crate) fn peers(state: &mut dyn Read, without: &[Option<NodeId>]) -> Result<
     Ok(peers)
 }
 
-pub(crate) fn bound_facts(applicant: &Applicant, service: Digest) -> BoundFacts {
+/// What the applicant says its evidence covers besides its key.
+pub fn bound_facts(applicant: &Applicant, service: Digest) -> BoundFacts {
     BoundFacts {
         exchange_key: applicant.exchange_key.clone(),
         service: Some(service),

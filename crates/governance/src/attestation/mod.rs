@@ -9,12 +9,11 @@ mod ccf_rows;
 mod policy;
 mod reappraisal;
 
-pub use appraisal::{Appraisal, AppraisalState, BoundFacts, VerifiedApplicant, verify_applicant};
+pub use appraisal::{Appraisal, AppraisalState, VerifiedApplicant, bound_facts, verify_applicant};
 pub use audit::{Audited, PublicState, admits, audit_admissions};
-pub use policy::{
-    ANCHORS, APPRAISALS, AttestationGenesis, COLLATERAL, POLICY, in_force, policy, submit_collateral, trust,
-    write_founding,
+pub use policy::{ANCHORS, APPRAISALS, COLLATERAL, POLICY, in_force, policy, submit_collateral, trust, write_founding};
+pub use reappraisal::{
+    Reappraised, Verified, apply, current_basis, next_deadline, renew, renewal_due, verify_all, would_change,
 };
-pub use reappraisal::{Reappraised, Verified, apply, current_basis, next_deadline, renew, verify_all, would_change};
 
 pub(crate) use appraisal::{admit_appraised, founder};

@@ -12,10 +12,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use coco_attestation::collateral::{self, Collateral, CollateralItem};
-use coco_attestation::{Anchors, CcaAnchor, Policy, Root, Trust};
+use coco_attestation::{Anchors, CcaAnchor, Policy, Root, Rules, Trust};
 use coco_kv::Tx;
 use coco_types::{Digest, MapName};
-use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::ccf_rows;
@@ -28,21 +27,6 @@ pub const COLLATERAL: MapName = MapName::from_static("public:ccf.gov.coco.attest
 pub const APPRAISALS: MapName = MapName::from_static("public:ccf.gov.coco.attestation.nodes");
 
 const CCA_PREFIX: &str = "cca:";
-
-/// What a network is founded with. Absent: virtual nodes only, and the vendors' own roots.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct AttestationGenesis {
-    pub policy: Policy,
-    pub anchors: Anchors,
-    pub collateral: Vec<CollateralItem>,
-}
-
-impl Default for AttestationGenesis {
-    fn default() -> Self {
-        Self { policy: Policy::default(), anchors: Anchors::vendors(), collateral: Vec::new() }
-    }
-}
 
 /// What the members voted about code and platforms.
 pub fn policy(state: &mut dyn Read) -> Result<Policy, Error> {
@@ -69,10 +53,10 @@ pub fn trust(state: &mut dyn Read) -> Result<Trust, Error> {
 }
 
 /// What nodes are judged by now, in the form in which a genesis has it.
-pub fn in_force(state: &mut dyn Read) -> Result<AttestationGenesis, Error> {
+pub fn in_force(state: &mut dyn Read) -> Result<Rules, Error> {
     let Trust { anchors, collateral, .. } = trust(state)?;
     let collateral = collateral.items().values().cloned().collect();
-    Ok(AttestationGenesis { policy: policy(state)?, anchors, collateral })
+    Ok(Rules { policy: policy(state)?, anchors, collateral })
 }
 
 /// Takes a newer item from anyone: genuine under an accepted anchor at `at` (ledger time, Unix seconds), and not older than what is there.
@@ -85,7 +69,7 @@ pub fn submit_collateral(tx: &mut Tx, item: &CollateralItem, at: u64) -> Result<
 }
 
 /// Writes what a network is founded with; collateral is judged like any other.
-pub fn write_founding(tx: &mut Tx, genesis: &AttestationGenesis, at: u64) -> Result<(), Error> {
+pub fn write_founding(tx: &mut Tx, genesis: &Rules, at: u64) -> Result<(), Error> {
     let Value::Object(sections) = serde_json::to_value(&genesis.policy).expect("a policy has only string keys") else {
         unreachable!("a policy is an object")
     };

@@ -8,22 +8,25 @@
 //! Verification is slow and happens before ([`verify_all`]); one transaction then applies it ([`apply`]), and refuses if what it leaned on
 //! has changed. Certificates that came with evidence are judged at the time of admission, revocation and TCB now.
 
+use std::collections::BTreeSet;
+
 use coco_attestation::{Moment, Peer, Reason, VerifiedEvidence, appraise, verify};
 use coco_crypto::PublicKey;
 use coco_kv::Tx;
-use coco_types::{Digest, NodeId};
+use coco_types::{Digest, NodeId, ReplicaId};
 
 use super::appraisal::{Appraisal, AppraisalState, VerifiedApplicant, bound_facts, peers};
 use super::policy::{basis, policy, trust};
 use crate::Error;
 use crate::admission::{Applicant, current_nodes, retire};
-use crate::rows::{NodeRow, NodeStatus};
+use crate::rows::{NodeRole, NodeRow, NodeStatus};
 use crate::tables::Read;
 
 /// Every trusted node's stored evidence, verified anew.
 pub struct Verified {
     at: u64,
     basis: Digest,
+    answering: BTreeSet<ReplicaId>,
     nodes: Vec<(NodeId, Result<VerifiedEvidence, String>)>,
 }
 
@@ -64,8 +67,22 @@ pub fn next_deadline(state: &mut dyn Read) -> Result<Option<u64>, Error> {
     Ok(next)
 }
 
-/// Verifies every trusted node's stored evidence at `at`, ledger time in Unix seconds.
-pub fn verify_all(state: &mut dyn Read, at: u64) -> Result<Verified, Error> {
+/// Whether a node should bring fresh evidence by itself: because it fails, or because its evidence is past two thirds of its life.
+pub fn renewal_due(state: &mut dyn Read, node: NodeId, at: u64) -> Result<bool, Error> {
+    let Some(appraisal) = Appraisal::read(state, node)? else { return Ok(false) };
+    Ok(match appraisal.state {
+        AppraisalState::Trusted => {
+            let life_s = policy(state)?.network.evidence_age_max_s;
+            life_s.is_some_and(|life| at.saturating_sub(appraisal.at) > life / 3 * 2)
+        }
+        AppraisalState::AtRisk { .. } | AppraisalState::Overdue { .. } => true,
+        AppraisalState::Retired { .. } => false,
+    })
+}
+
+/// Verifies every trusted node's stored evidence at `at`, ledger time in Unix seconds. `answering`: the replicas that the primary hears of,
+/// itself among them; a majority of them must stay whoever is retired.
+pub fn verify_all(state: &mut dyn Read, at: u64, answering: BTreeSet<ReplicaId>) -> Result<Verified, Error> {
     let (policy, trust) = (policy(state)?, trust(state)?);
     let mut nodes = Vec::new();
     for node in current_nodes(state)? {
@@ -80,7 +97,7 @@ pub fn verify_all(state: &mut dyn Read, at: u64) -> Result<Verified, Error> {
         };
         nodes.push((node.id, verified));
     }
-    Ok(Verified { at, basis: basis(&policy, &trust), nodes })
+    Ok(Verified { at, basis: basis(&policy, &trust), answering, nodes })
 }
 
 /// Whether anything would follow from the verification: a transaction that writes nothing is not worth its place in the ledger.
@@ -114,14 +131,12 @@ fn judge(state: &mut dyn Read, verified: &Verified) -> Result<Vec<(NodeId, Appra
         return Err(Error::NotAdmitted("the policy changed meanwhile: judge again".to_owned()));
     }
     let at = verified.at;
-    let trusted = current_nodes(state)?.len();
-    let mut left = trusted;
-    let least = usize::try_from(policy.network.minimum_nodes).unwrap_or(usize::MAX).max(trusted / 2 + 1);
+    let mut quorum = Quorum::of(&current_nodes(state)?, policy.network.minimum_nodes, &verified.answering);
     let mut passed: Vec<Peer> = Vec::new();
     let mut changed = Vec::new();
     for (id, evidence) in &verified.nodes {
-        let still_trusted = NodeRow::read(state, *id)?.is_some_and(|node| node.info.status == NodeStatus::Trusted);
-        let Some(mut appraisal) = Appraisal::read(state, *id)?.filter(|_| still_trusted) else { continue };
+        let node = NodeRow::read(state, *id)?.filter(|node| node.info.status == NodeStatus::Trusted);
+        let (Some(node), Some(mut appraisal)) = (node, Appraisal::read(state, *id)?) else { continue };
         let mut reasons = match evidence {
             Ok(evidence) => appraise(evidence, &policy, &passed, at).reasons,
             Err(error) => vec![Reason::NoLongerGenuine(error.clone())],
@@ -135,15 +150,69 @@ fn judge(state: &mut dyn Read, verified: &Verified) -> Result<Vec<(NodeId, Appra
             let hardware_id = appraisal.hardware_id.clone();
             passed.push(Peer { node: *id, kind: appraisal.kind, hardware_id });
         }
-        let next = appraisal.state.next(reasons, at, policy.network.grace_s, left > least);
+        let next = appraisal.state.next(reasons, at, policy.network.grace_s, quorum.without(&node));
         if next == appraisal.state {
             continue;
         }
-        left -= usize::from(matches!(next, AppraisalState::Retired { .. }));
+        if matches!(next, AppraisalState::Retired { .. }) {
+            quorum.lose(&node);
+        }
         appraisal.state = next;
         changed.push((*id, appraisal));
     }
     Ok(changed)
+}
+
+/// What re-appraisal must leave: the voted number of nodes, a majority of those that voted before, and more than half of the voters left
+/// that answer. The last is what keeps a network alive that has lost a node already: without it, retiring one that answers could leave
+/// too few that do.
+struct Quorum {
+    nodes: usize,
+    nodes_min: usize,
+    voters: BTreeSet<ReplicaId>,
+    voters_min: usize,
+    answering: BTreeSet<ReplicaId>,
+}
+
+/// Whether a node that must go may go by itself.
+enum Leave {
+    Now,
+    /// Once more of the others answer: they may just be restarting.
+    Later,
+    /// Too few would be left whoever answers.
+    ByVote,
+}
+
+impl Quorum {
+    fn of(nodes: &[NodeRow], nodes_min: u32, answering: &BTreeSet<ReplicaId>) -> Self {
+        let votes = |node: &&NodeRow| node.info.role == NodeRole::Voter;
+        let voters: BTreeSet<ReplicaId> = nodes.iter().filter(votes).map(|node| node.info.replica).collect();
+        Self {
+            nodes: nodes.len(),
+            nodes_min: usize::try_from(nodes_min).unwrap_or(usize::MAX),
+            voters_min: voters.len() / 2 + 1,
+            voters,
+            answering: answering.clone(),
+        }
+    }
+
+    fn without(&self, node: &NodeRow) -> Leave {
+        let reads = node.info.role == NodeRole::Reader;
+        let left: Vec<&ReplicaId> = self.voters.iter().filter(|id| **id != node.info.replica).collect();
+        let answering = left.iter().filter(|id| self.answering.contains(**id)).count();
+        if self.nodes <= self.nodes_min || left.len() < self.voters_min && !reads {
+            Leave::ByVote
+        } else if reads || answering > left.len() / 2 {
+            Leave::Now
+        } else {
+            Leave::Later
+        }
+    }
+
+    fn lose(&mut self, node: &NodeRow) {
+        self.nodes -= 1;
+        self.voters.remove(&node.info.replica);
+    }
 }
 
 /// Takes fresh evidence of a node that is in the network: it must be genuine, the node's own, and acceptable now.
@@ -152,6 +221,10 @@ pub fn renew(tx: &mut Tx, applicant: &Applicant, verified: &VerifiedApplicant) -
     let mut node = NodeRow::read(tx, id)?.ok_or(Error::UnknownNode(id))?;
     if node.info.status != NodeStatus::Trusted {
         return Err(Error::NotAdmitted(format!("node {id} is not in the network any more")));
+    }
+    // Secrets are wrapped for the key in its row: that one must be in the hands of what the evidence describes.
+    if hex::encode(&applicant.exchange_key) != node.info.encryption_pub_key {
+        return Err(Error::NotAdmitted(format!("the evidence of node {id} covers another exchange key than its own")));
     }
     let (policy, trust) = (policy(tx)?, trust(tx)?);
     if basis(&policy, &trust) != verified.basis {
@@ -171,7 +244,7 @@ pub fn renew(tx: &mut Tx, applicant: &Applicant, verified: &VerifiedApplicant) -
 
 impl AppraisalState {
     /// Where a node stands after a judgement. Whoever is retired or waits for a vote stays so until fresh evidence passes.
-    fn next(&self, reasons: Vec<String>, at: u64, grace_s: u64, may_retire: bool) -> Self {
+    fn next(&self, reasons: Vec<String>, at: u64, grace_s: u64, leave: Leave) -> Self {
         if reasons.is_empty() {
             return Self::Trusted;
         }
@@ -180,12 +253,12 @@ impl AppraisalState {
             Self::AtRisk { since, deadline, .. } => (*since, *deadline),
             Self::Overdue { .. } | Self::Retired { .. } => return self.clone(),
         };
-        match (at >= deadline, may_retire) {
+        match (at >= deadline, leave) {
+            (true, Leave::Now) => Self::Retired { at, reasons },
+            (true, Leave::ByVote) => Self::Overdue { since, reasons },
             // The reasons that it first failed for stay: they may name a time, which would make a new row at every look.
-            (false, _) if matches!(self, Self::AtRisk { .. }) => self.clone(),
-            (false, _) => Self::AtRisk { since, deadline, reasons },
-            (true, true) => Self::Retired { at, reasons },
-            (true, false) => Self::Overdue { since, reasons },
+            _ if matches!(self, Self::AtRisk { .. }) => self.clone(),
+            _ => Self::AtRisk { since, deadline, reasons },
         }
     }
 }

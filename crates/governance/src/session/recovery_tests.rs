@@ -12,10 +12,10 @@ use coco_types::{Digest, NodeId, Seqno, TxId, View, WriteSet};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::attestation::BoundFacts;
 use crate::fixture::{self, Actor, NOW_S, ROOT};
 use crate::secrets::{self, Vault};
 use crate::{Code, Draft, Endorsement, NodeInfo, NodeRow, NodeStatus, Recovery, ServiceInfo, ServiceStatus, SharesRow};
+use coco_attestation::BoundFacts;
 
 const YES: &str = "export function vote() { return true }";
 

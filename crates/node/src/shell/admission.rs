@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use coco_crypto::{Certificate, SystemCrypto};
+use coco_attestation::node_extension;
+use coco_crypto::{Certificate, SystemCrypto, sha256};
 use coco_governance::attestation::{self, VerifiedApplicant};
 use coco_governance::secrets::{self, Vault};
 use coco_governance::{Applicant, NodeRow, Standing};
@@ -36,6 +37,10 @@ impl Admission {
         Self { shared, service, vault }
     }
 
+    pub fn service(&self) -> &Certificate {
+        &self.service.certificate
+    }
+
     pub fn challenge(&self) -> Challenge {
         Challenge { nonce: join::challenge(&SystemCrypto, &self.service.key, (self.shared.clock)()) }
     }
@@ -43,8 +48,22 @@ impl Admission {
     /// Admits here if this is the primary, else asks the primary.
     pub fn join(self: &Arc<Self>, body: Bytes, reply: JoinReply) {
         if self.shared.is_primary() {
-            return self.join_here(&body, reply);
+            self.join_here(&body, reply)
+        } else {
+            self.forward(wire::kind::JOIN, body, reply)
         }
+    }
+
+    /// Takes fresh evidence of a node of the network, here or on the primary.
+    pub fn renew(&self, body: Bytes, reply: JoinReply) {
+        if self.shared.is_primary() {
+            self.renew_here(&body, reply)
+        } else {
+            self.forward(wire::kind::RENEW, body, reply)
+        }
+    }
+
+    fn forward(&self, kind: u16, body: Bytes, reply: JoinReply) {
         let Some(primary) = self.shared.standing.read().primary else {
             return reply(Err("there is no primary just now: try again".to_owned()));
         };
@@ -55,7 +74,7 @@ impl Admission {
                 Err(error) => Err(error.to_string()),
             }));
         };
-        self.shared.peers.request(primary, wire::kind::JOIN, body, FORWARD_TIMEOUT, Box::new(answer));
+        self.shared.peers.request(primary, kind, body, FORWARD_TIMEOUT, Box::new(answer));
     }
 
     /// The primary's part.
@@ -79,6 +98,36 @@ impl Admission {
         submit_here(&self.shared, ExecutorEvent::System { command, reply: Box::new(done) });
     }
 
+    /// The primary's part.
+    pub fn renew_here(&self, body: &[u8], reply: JoinReply) {
+        let now_ms = (self.shared.clock)();
+        let judged = join::applicant(body, &self.service.key, now_ms).map_err(|error| error.to_string());
+        let judged = judged.and_then(|applicant| {
+            let service_key = self.service.certificate.public_key();
+            let state = &mut self.shared.visible.state();
+            let verified = attestation::verify_applicant(state, &applicant, service_key, now_ms / 1000);
+            verified.map(|verified| (applicant, verified)).map_err(|error| error.to_string())
+        });
+        let (applicant, verified) = match judged {
+            Ok(judged) => judged,
+            Err(error) => return reply(Err(error)),
+        };
+        let command: SystemCommand = Box::new(move |tx, _| {
+            attestation::renew(tx, &applicant, &verified)
+                .map_err(|error| Rejection::new(RejectionReason::Refused, 0, error.to_string()))?;
+            let response = serde_json::json!({ "renewed": applicant.public_key.node_id() }).to_string();
+            Ok(Outcome { claims: None, response: response.into() })
+        });
+        let done = move |answers: Vec<Submitted>| {
+            reply(match answers.into_iter().next() {
+                Some(Submitted::Committed { response, .. }) => Ok(response),
+                Some(Submitted::Rejected(rejection)) => Err(rejection.message),
+                _ => Err("the primary changed meanwhile: try again".to_owned()),
+            });
+        };
+        submit_here(&self.shared, ExecutorEvent::System { command, reply: Box::new(done) });
+    }
+
     /// Everything that needs no ledger transaction: the challenge, the evidence, whether the place is free.
     fn judge(&self, body: &[u8]) -> Result<(Applicant, VerifiedApplicant, Certificate), String> {
         let now_ms = (self.shared.clock)();
@@ -88,12 +137,14 @@ impl Admission {
         let verified = attestation::verify_applicant(state, &applicant, service_key, now_ms / 1000)
             .map_err(|error| error.to_string())?;
         self.check_place(&applicant)?;
+        let bound = attestation::bound_facts(&applicant, sha256(&service_key.spki_der()));
         let certificate = entrance::certify(
             &self.service,
             &applicant.public_key,
             applicant.index,
             &applicant.addresses,
             now_ms / 1000,
+            node_extension(&applicant.evidence, &bound),
         );
         Ok((applicant, verified, certificate.map_err(|error| error.to_string())?))
     }

@@ -143,11 +143,15 @@ impl NodeApi for Api {
     }
 
     fn version(&self, _caller: &Caller) -> NodeInfo {
+        let anchors = attestation::trust(&mut self.shared.visible.state()).unwrap_or_default().anchors;
+        let foreign = anchors.foreign_roots().into_iter();
         NodeInfo {
             name: "coco".to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             platform: self.evidence.kind().as_str().to_owned(),
             unprotected: self.evidence.kind() == coco_attestation::TeeKind::Virtual,
+            anchors: anchors.digest().to_string(),
+            foreign_roots: foreign.map(|(root, digest)| format!("{} {digest}", root.as_str())).collect(),
         }
     }
 
@@ -200,6 +204,30 @@ impl NodeApi for Api {
             serde_json::to_value(rules).map_err(|error| coco_governance::Error::CollateralRefused(error.to_string()))
         });
         rules.map_err(|error| ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "InternalError", error.to_string()))
+    }
+
+    fn judgements(&self, _caller: &Caller) -> Result<serde_json::Value, ApiError> {
+        let state = &mut self.shared.visible.state();
+        let judged = self.rows().into_iter().map(|row| {
+            let appraisal = attestation::Appraisal::read(state, row.id)?;
+            let judgement = serde_json::json!({
+                "index": row.info.index,
+                "status": row.info.status,
+                "public_key": row.info.public_key,
+                "evidence": row.info.quote_info,
+                "appraisal": appraisal,
+            });
+            Ok((row.id.to_string(), judgement))
+        });
+        let judged: Result<serde_json::Map<_, _>, coco_governance::Error> = judged.collect();
+        judged
+            .map(serde_json::Value::Object)
+            .map_err(|error| ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "InternalError", error.to_string()))
+    }
+
+    fn renew(&self, _caller: &Caller, body: Bytes, reply: Box<dyn FnOnce(Result<Bytes, ApiError>) + Send>) {
+        let refused = |error| ApiError::new(StatusCode::FORBIDDEN, "NotAdmitted", error);
+        self.admission.renew(body, Box::new(move |result| reply(result.map_err(refused))));
     }
 
     fn submit_collateral(&self, _caller: &Caller, body: Bytes, reply: Box<dyn FnOnce(Result<Bytes, ApiError>) + Send>) {
@@ -289,6 +317,7 @@ impl Health for Api {
             "name": "coco",
             "version": env!("CARGO_PKG_VERSION"),
             "platform": self.evidence.kind().as_str(),
+            "anchors": attestation::trust(&mut self.shared.visible.state()).unwrap_or_default().anchors.digest(),
         })
     }
 }

@@ -6,14 +6,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use coco_attestation::cmw::EXTENSION_OID;
 use coco_attestation::platforms::virtual_tee::VirtualTee;
-use coco_attestation::{EvidenceSource, sources};
+use coco_attestation::{BoundFacts, Evidence, EvidenceSource, node_extension, service_extension, sources};
 use coco_crypto::{
-    Certificate, Crypto, Curve, ExchangeKey, NodeCertificateRequest, PublicKey, Sha256, SigningKey, SubjectAltName,
-    SymmetricKey, SystemCrypto, Validity, issue_node_certificate, self_signed_service_certificate, sha256,
+    Certificate, Crypto, Curve, ExchangeKey, Extension, NodeCertificateRequest, PublicKey, Sha256, SigningKey,
+    SubjectAltName, SymmetricKey, SystemCrypto, Validity, issue_node_certificate, self_signed_service_certificate,
+    sha256,
 };
 use coco_disk::Disk;
-use coco_governance::attestation::BoundFacts;
 use coco_governance::{
     Addresses, Founding, NodeInfo, NodeRole, NodeRow, NodeStatus, Recovery, ResumePolicy, ServiceInfo,
 };
@@ -149,7 +150,10 @@ pub fn rename_if_moved(config: &NodeConfig, entrance: &mut Entrance, now_s: u64)
     let own = entrance.known.nodes.iter().find(|node| node.replica == identity.replica);
     if own.is_some_and(|node| node.addresses != addresses(config)) {
         let public_key = identity.node_key.public_key().clone();
-        identity.node_certificate = certify(&identity.service, &public_key, config.index, &addresses(config), now_s)?;
+        let evidence = identity.node_certificate.extension(&EXTENSION_OID);
+        let evidence = evidence.map(|content| Extension { oid: EXTENSION_OID.to_vec(), content });
+        identity.node_certificate =
+            certify(&identity.service, &public_key, config.index, &addresses(config), now_s, evidence)?;
     }
     Ok(())
 }
@@ -174,13 +178,14 @@ pub fn certify(
     index: u32,
     addresses: &Addresses,
     now_s: u64,
+    evidence: Option<Extension>,
 ) -> Result<Certificate, NodeError> {
     let request = NodeCertificateRequest {
         public_key: public_key.clone(),
         common_name: format!("coco node {index}"),
         subject_alt_names: names(addresses),
         validity: validity(now_s),
-        extensions: Vec::new(),
+        extensions: evidence.into_iter().collect(),
     };
     issue_node_certificate(&SystemCrypto, &service.certificate, &service.key, &request)
         .map_err(|error| NodeError::Join(error.to_string()))
@@ -234,25 +239,53 @@ fn found(config: &NodeConfig, genesis: &Path, secrets: Secrets, now_s: u64) -> R
     let genesis = read_genesis(genesis)?;
     let crypto = SystemCrypto;
     let service_key = SigningKey::generate(&crypto, Curve::P384);
-    let certificate = self_signed_service_certificate(&crypto, &service_key, &genesis.name, validity(now_s), &[])
+    let anchors = [service_extension(&genesis.attestation.anchors)];
+    let certificate = self_signed_service_certificate(&crypto, &service_key, &genesis.name, validity(now_s), &anchors)
         .map_err(|error| NodeError::Genesis(error.to_string()))?;
     let mut epochs = EntryKeys::new();
     epochs.add_epoch(Seqno(1), &SymmetricKey::generate(&crypto));
     let service = ServiceSecrets { key: service_key, certificate, epochs };
     let exchange = ExchangeKey::generate(&crypto);
     let node_key = SigningKey::generate(&crypto, Curve::P256);
-    let node_certificate = certify(&service, node_key.public_key(), config.index, &addresses(config), now_s)?;
+    let own = own_evidence(config, node_key.public_key(), &exchange)?;
+    let extension = node_extension(&own.0, &own.1);
+    let node_certificate =
+        certify(&service, node_key.public_key(), config.index, &addresses(config), now_s, extension)?;
     let identity = Identity { replica: FOUNDER, node_key, node_certificate, exchange, service, begun: false };
     let known = Known { resume: genesis.resume, nodes: Vec::new() };
-    let founding = founding(config, genesis, &identity)?;
+    let founding = founding_with(config, genesis, &identity, own)?;
     Ok(Entrance { founding: Some(founding), ..secrets.entrance(identity, known) })
 }
 
 /// The founding facts of a network whose first transaction this node is to write: at its first start, and again if it stopped
 /// after it had its identity and before its ledger had anything.
 pub fn founding(config: &NodeConfig, genesis: Genesis, identity: &Identity) -> Result<(Genesis, Founding), NodeError> {
+    let own = own_evidence(config, identity.node_key.public_key(), &identity.exchange)?;
+    founding_with(config, genesis, identity, own)
+}
+
+/// Evidence of a node that nobody else admits: there is no service yet, and nobody to give it a challenge.
+fn own_evidence(
+    config: &NodeConfig,
+    node_key: &PublicKey,
+    exchange: &ExchangeKey,
+) -> Result<(Evidence, BoundFacts), NodeError> {
+    let source = evidence_source(config)?;
+    let exchange_key = exchange.public().to_vec();
+    let bound = BoundFacts { exchange_key, service: None, config: config_digest(config), nonce: None };
+    let report_data = bound.binding(node_key, source.kind()).report_data();
+    let evidence = source.evidence(&report_data).map_err(|error| NodeError::Genesis(error.to_string()))?;
+    Ok((evidence, bound))
+}
+
+fn founding_with(
+    config: &NodeConfig,
+    genesis: Genesis,
+    identity: &Identity,
+    (quote_info, bound): (Evidence, BoundFacts),
+) -> Result<(Genesis, Founding), NodeError> {
     let Identity { node_key, node_certificate, service, .. } = identity;
-    let (info, bound) = own_row(config, identity)?;
+    let info = row_with(config, identity, quote_info);
     let founder = Founder {
         node: NodeRow { id: node_key.public_key().node_id(), info },
         bound,
@@ -265,27 +298,24 @@ pub fn founding(config: &NodeConfig, genesis: Genesis, identity: &Identity) -> R
 
 /// What the ledger says of a node that nobody else admits, with fresh evidence, and what that is bound to.
 pub fn own_row(config: &NodeConfig, identity: &Identity) -> Result<(NodeInfo, BoundFacts), NodeError> {
-    let Identity { node_key, exchange, .. } = identity;
-    let source = evidence_source(config)?;
-    let config_digest = config_digest(config);
-    let bound =
-        BoundFacts { exchange_key: exchange.public().to_vec(), service: None, config: config_digest, nonce: None };
-    let report_data = bound.binding(node_key.public_key(), source.kind()).report_data();
-    let quote_info = source.evidence(&report_data).map_err(|error| NodeError::Genesis(error.to_string()))?;
-    let info = NodeInfo {
+    let (quote_info, bound) = own_evidence(config, identity.node_key.public_key(), &identity.exchange)?;
+    Ok((row_with(config, identity, quote_info), bound))
+}
+
+fn row_with(config: &NodeConfig, identity: &Identity, quote_info: Evidence) -> NodeInfo {
+    NodeInfo {
         status: NodeStatus::Trusted,
-        public_key: node_key.public_key().to_pem(),
+        public_key: identity.node_key.public_key().to_pem(),
         replica: identity.replica,
         index: config.index,
         addresses: addresses(config),
         quote_info,
-        encryption_pub_key: hex::encode(exchange.public()),
+        encryption_pub_key: hex::encode(identity.exchange.public()),
         replaces: None,
         retired_committed: false,
         role: Default::default(),
         admitted_ms: 0,
-    };
-    Ok((info, bound))
+    }
 }
 
 /// A new service on the ledger that lies in this node's folder.
@@ -300,15 +330,21 @@ fn recover(config: &NodeConfig, previous: &Path, secrets: Secrets, now_s: u64) -
     let network = recovering::network(&found.state)?;
     let crypto = SystemCrypto;
     let service_key = SigningKey::generate(&crypto, Curve::P384);
-    let certificate = self_signed_service_certificate(&crypto, &service_key, &network.name, validity(now_s), &[])
+    let anchors =
+        coco_governance::attestation::trust(&mut found.state.snapshot()).map_err(RecoveryError::from)?.anchors;
+    let anchors = [service_extension(&anchors)];
+    let certificate = self_signed_service_certificate(&crypto, &service_key, &network.name, validity(now_s), &anchors)
         .map_err(|error| NodeError::Genesis(error.to_string()))?;
     let mut epochs = EntryKeys::new();
     epochs.add_epoch(found.signed.seqno.next(), &SymmetricKey::generate(&crypto));
     let service = ServiceSecrets { key: service_key, certificate, epochs };
     let node_key = SigningKey::generate(&crypto, Curve::P256);
-    let node_certificate = certify(&service, node_key.public_key(), config.index, &addresses(config), now_s)?;
-    let replica = coco_governance::next_replica(&mut found.state.snapshot()).map_err(RecoveryError::from)?;
     let exchange = ExchangeKey::generate(&crypto);
+    let (evidence, bound) = own_evidence(config, node_key.public_key(), &exchange)?;
+    let extension = node_extension(&evidence, &bound);
+    let node_certificate =
+        certify(&service, node_key.public_key(), config.index, &addresses(config), now_s, extension)?;
+    let replica = coco_governance::next_replica(&mut found.state.snapshot()).map_err(RecoveryError::from)?;
     let identity = Identity { replica, node_key, node_certificate, exchange, service, begun: false };
     let log: Arc<dyn Disk> = Arc::new(FolderDisk::open(&config.data.join("consensus"))?);
     recovering::begin_log(&log, replica, found.signed)?;
@@ -423,9 +459,16 @@ fn try_join(
     let node_key = SigningKey::generate(&SystemCrypto, Curve::P256);
     let exchange = ExchangeKey::generate(&SystemCrypto);
     let place = join::Place { index: config.index, addresses: addresses(config), swaps, role: config.role };
-    let request =
-        join::request(source, &node_key, &exchange, service.public_key(), place, config_digest(config), nonce)
-            .map_err(Refused::for_now)?;
+    let request = join::request(
+        source,
+        node_key.public_key(),
+        exchange.public(),
+        service.public_key(),
+        place,
+        config_digest(config),
+        nonce,
+    )
+    .map_err(Refused::for_now)?;
     let body = serde_json::to_vec(&request).map_err(Refused::for_now)?;
     let answer = client.post(target, "/node/join", &body)?;
     let answer = join::open_answer(&exchange, &answer).map_err(Refused::for_now)?;

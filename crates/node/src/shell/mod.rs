@@ -25,6 +25,7 @@ mod metrics;
 mod network;
 mod reads;
 mod reappraisal;
+mod renewal;
 mod replica_thread;
 mod run;
 mod stopping;

@@ -105,12 +105,16 @@ impl Inbound for Arrivals {
                 let _ = self.shared.replica.try_send(ReplicaEvent::StopNetwork);
             }
             kind::RETURNING => self.returning(from, &body, respond),
-            kind::JOIN => {
+            kind::JOIN | kind::RENEW => {
                 let reply = Box::new(move |result: Result<Bytes, String>| {
                     let result = result.map_err(|message| Rejection::new(RejectionReason::Refused, 0, message));
                     respond(wire::encode_result(&result));
                 });
-                self.admission.join_here(&body, reply);
+                if kind == kind::JOIN {
+                    self.admission.join_here(&body, reply);
+                } else {
+                    self.admission.renew_here(&body, reply);
+                }
             }
             kind::GOVERN => self.governance.forwarded(&body, respond),
             // Dropping the way back answers that there is no answer.

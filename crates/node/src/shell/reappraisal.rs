@@ -1,7 +1,7 @@
 //! Judging the network's nodes again, on the primary: when policy, anchors or collateral have changed, and when a deadline has come.
 //!
 //! Verification runs here, on a thread of its own; one system transaction then writes what follows. A node that is retired by it leaves
-//! the consensus as after any other removal.
+//! the consensus as after any other removal. Every node looks at the same time whether its own evidence needs renewing.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,6 +14,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError};
 use crate::events::ExecutorEvent;
 use crate::executor::SystemCommand;
 use crate::handle::{Shared, submit_here};
+use crate::shell::renewal::Renewal;
 
 /// Between two looks at what the ledger says.
 const PERIOD: Duration = Duration::from_secs(1);
@@ -27,9 +28,10 @@ struct Last {
 }
 
 /// Until the other end of `stop` is gone.
-pub fn run(shared: &Arc<Shared>, stop: &Receiver<()>) {
+pub fn run(shared: &Arc<Shared>, mut renewal: Renewal, stop: &Receiver<()>) {
     let mut last = Last::default();
     while stop.recv_timeout(PERIOD) == Err(RecvTimeoutError::Timeout) {
+        renewal.look();
         if !shared.is_primary() {
             // Whoever leads next judges once, whatever this node knew.
             last = Last::default();
@@ -50,11 +52,15 @@ fn look(shared: &Arc<Shared>, last: &mut Last) -> Result<(), coco_governance::Er
         last.deadline = attestation::next_deadline(state)?;
         return Ok(());
     }
-    let verified = attestation::verify_all(state, now_s)?;
+    let mut answering = shared.standing.read().answering.clone();
+    answering.insert(shared.replica_id);
+    let verified = attestation::verify_all(state, now_s, answering)?;
     *last =
         Last { basis: Some(basis), deadline: attestation::next_deadline(state)?.filter(|deadline| *deadline > now_s) };
     if attestation::would_change(state, &verified)? {
         submit_here(shared, ExecutorEvent::System { command: command(verified), reply: Box::new(|_| {}) });
+    } else if due {
+        tracing::warn!("a node is past its deadline and stays for now: too few of the others answer");
     }
     Ok(())
 }

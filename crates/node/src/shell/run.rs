@@ -9,6 +9,7 @@ use std::sync::{Arc, Weak};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use coco_attestation::EvidenceSource;
 use coco_consensus::{Config, Persist};
 use coco_crypto::{Crypto, SystemCrypto};
 use coco_disk::Disk;
@@ -33,6 +34,7 @@ use crate::front::Front;
 use crate::governor::Governor;
 use crate::handle::{Handle, Shared, Standing};
 use crate::identity::Identity;
+use crate::join;
 use crate::machines::{Machines, Parts};
 use crate::recovering;
 use crate::replica::Delivery;
@@ -47,6 +49,7 @@ use crate::shell::history_store::FolderHistory;
 use crate::shell::mailbox::Mailbox;
 use crate::shell::metrics::{self, NodeMetrics};
 use crate::shell::network::{Arrivals, Network};
+use crate::shell::renewal::Renewal;
 use crate::shell::replica_thread::{Ended, Memory, ReplicaThread};
 use crate::shell::{FolderDisk, NodeError, descriptors, reappraisal, threads};
 
@@ -95,6 +98,7 @@ pub fn run(config: NodeConfig, protocols: Vec<Arc<dyn Protocol>>, stop: &mpsc::R
         let runtime = runtime()?;
         let running = Running::start(&place, entrance, resumed, &runtime)?;
         tracing::info!(node = config.index, replica = %running.shared.replica_id, "started");
+        tell_anchors(&running.shared);
         let ended = running.wait(stop, &runtime);
         runtime.shutdown_timeout(DRAIN_PATIENCE);
         match ended {
@@ -125,6 +129,18 @@ fn check_free(config: &NodeConfig) -> Result<(), coco_rpc::Error> {
         TcpListener::bind(address).map_err(|source| coco_rpc::Error::Listen { address, source })?;
     }
     Ok(())
+}
+
+/// Which roots of vendors this node's ledger accepts; those that no vendor publishes are as good as none, and are called so.
+fn tell_anchors(shared: &Shared) {
+    let trust = match coco_governance::attestation::trust(&mut shared.visible.state()) {
+        Ok(trust) => trust,
+        Err(error) => return tracing::error!(%error, "the accepted anchors"),
+    };
+    tracing::info!(anchors = %trust.anchors.digest(), "accepted anchors");
+    for (root, digest) in trust.anchors.foreign_roots() {
+        tracing::warn!(root = root.as_str(), %digest, "NO VENDOR'S ROOT is accepted: evidence below it protects nothing");
+    }
 }
 
 /// Of one life: with it every socket goes, and the next life listens at the same addresses.
@@ -267,6 +283,22 @@ impl Running {
             own: archive_to,
             replica: orders.replica.clone(),
         };
+        let evidence = entrance::evidence_source(config)?;
+        let renewal = Renewal {
+            shared: shared.clone(),
+            admission: admission.clone(),
+            source: evidence.clone(),
+            node_key: identity.node_key.public_key().clone(),
+            exchange_key: identity.exchange.public().to_vec(),
+            place: join::Place {
+                index: config.index,
+                addresses: entrance::addresses(config),
+                swaps: None,
+                role: config.role,
+            },
+            config: entrance::config_digest(config),
+            tried_ms: 0,
+        };
         let others = Others {
             executor: machines.executor,
             executor_events,
@@ -279,6 +311,7 @@ impl Running {
             log_disk,
             metrics: node_metrics,
             protocols: protocols.to_vec(),
+            renewal,
             until,
         };
         let (threads, ended) = start_threads(replica_thread, others, &shared, &orders)?;
@@ -290,6 +323,7 @@ impl Running {
             shared: &shared,
             admission,
             governance,
+            evidence,
             metrics,
             runtime,
         };
@@ -422,6 +456,7 @@ struct Others {
     log_disk: Arc<dyn Disk>,
     metrics: Arc<NodeMetrics>,
     protocols: Vec<Arc<dyn Protocol>>,
+    renewal: Renewal,
     /// Closed when the node stops.
     until: Receiver<()>,
 }
@@ -456,6 +491,7 @@ fn start_threads(
         log_disk,
         metrics,
         protocols,
+        renewal,
         until,
     } = others;
     let wakes = orders.executor.clone();
@@ -509,7 +545,7 @@ fn start_threads(
     threads.push(start(
         "reappraisal",
         Box::new(move || {
-            reappraisal::run(&judged, &until);
+            reappraisal::run(&judged, renewal, &until);
             None
         }),
     )?);
@@ -552,14 +588,25 @@ struct Serving<'a> {
     shared: &'a Arc<Shared>,
     admission: Arc<Admission>,
     governance: Arc<Governance>,
+    evidence: Arc<dyn EvidenceSource>,
     metrics: Arc<Metrics>,
     runtime: &'a tokio::runtime::Runtime,
 }
 
 /// Listeners of the hosted ledgers, the node API and the operator's pages.
 fn serve(serving: Serving<'_>) -> Result<Vec<Listener>, NodeError> {
-    let Serving { config, identity, tls_identity, protocols, shared, admission, governance, metrics, runtime } =
-        serving;
+    let Serving {
+        config,
+        identity,
+        tls_identity,
+        protocols,
+        shared,
+        admission,
+        governance,
+        evidence,
+        metrics,
+        runtime,
+    } = serving;
     let threads = thread::available_parallelism().map_or(2, usize::from).max(2);
     let server = Server::new(runtime.handle().clone(), threads, REQUESTS_QUEUED_MAX, metrics.clone());
     let api = Arc::new(Api {
@@ -567,7 +614,7 @@ fn serve(serving: Serving<'_>) -> Result<Vec<Listener>, NodeError> {
         admission,
         node_id: identity.node_key.public_key().node_id(),
         certificate: identity.node_certificate.to_pem(),
-        evidence: entrance::evidence_source(config)?,
+        evidence,
         runtime: runtime.handle().clone(),
     });
     let mut on_api: Vec<Arc<dyn Service>> = vec![NodeEndpoints::new(api.clone()), GovEndpoints::new(governance)];

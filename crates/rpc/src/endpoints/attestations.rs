@@ -16,6 +16,20 @@ pub(crate) fn policy(exchange: Exchange<'_>) {
     (exchange.reply)(answered.unwrap_or_else(ApiError::into_response));
 }
 
+pub(crate) fn judgements(exchange: Exchange<'_>) {
+    let answered = exchange.node.judgements(&exchange.caller).map(|judgements| json(&judgements));
+    (exchange.reply)(answered.unwrap_or_else(ApiError::into_response));
+}
+
+pub(crate) fn renew(exchange: Exchange<'_>) {
+    let Exchange { node, caller, request, reply } = exchange;
+    let answer = move |answered: Result<_, ApiError>| {
+        let answered = answered.map(|body| content("application/json", body));
+        reply(answered.unwrap_or_else(ApiError::into_response));
+    };
+    node.renew(&caller, request.into_body(), Box::new(answer));
+}
+
 pub(crate) fn submit(exchange: Exchange<'_>) {
     let Exchange { node, caller, request, reply } = exchange;
     let answer = move |answered: Result<_, ApiError>| {

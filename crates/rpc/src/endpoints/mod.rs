@@ -80,11 +80,27 @@ pub(crate) const ROUTES: &[Route] = &[
     },
     Route {
         method: Method::GET,
+        path: "/node/attestations/judgements",
+        summary: "How every node was judged that ever was in the network",
+        query: &[],
+        answers: (JSON, "By node id: when, on which basis, each check in words, and how it stands"),
+        handler: attestations::judgements,
+    },
+    Route {
+        method: Method::GET,
         path: "/node/attestations/policy",
         summary: "By what nodes are judged",
         query: &[],
         answers: (JSON, "Policy, anchors and collateral in force, in the form in which a genesis has them"),
         handler: attestations::policy,
+    },
+    Route {
+        method: Method::POST,
+        path: "/node/attestations/renew",
+        summary: "Brings fresh evidence of a node of the network, in the form of a request to join",
+        query: &[],
+        answers: (JSON, "Whose evidence was renewed"),
+        handler: attestations::renew,
     },
     Route {
         method: Method::GET,

@@ -39,6 +39,12 @@ pub trait NodeApi: Send + Sync {
     /// Fresh evidence that binds `nonce`, of 1 to 64 bytes.
     fn attest(&self, caller: &Caller, nonce: &[u8]) -> Result<Attestation, ApiError>;
 
+    /// How every node was judged that ever was in the network, by its id, as JSON.
+    fn judgements(&self, caller: &Caller) -> Result<serde_json::Value, ApiError>;
+
+    /// Takes fresh evidence of a node of the network, in the form of a join request. Body and answer are JSON.
+    fn renew(&self, caller: &Caller, body: Bytes, reply: Box<dyn FnOnce(Result<Bytes, ApiError>) + Send>);
+
     /// The answer's body is JSON.
     fn join_challenge(&self, caller: &Caller) -> Result<Bytes, ApiError>;
 
@@ -111,6 +117,10 @@ pub struct NodeInfo {
     /// True where nothing is protected, as on the virtual platform.
     #[serde(rename = "unsafe")]
     pub unprotected: bool,
+    /// SHA-256 over the roots that the network accepts evidence below.
+    pub anchors: String,
+    /// Those among them that no vendor has published: evidence below them protects nothing.
+    pub foreign_roots: Vec<String>,
 }
 
 /// Evidence of one node.
