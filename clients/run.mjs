@@ -59,6 +59,7 @@ const ALONE = [HELPERS, HARDHAT_3, CONFORMANCE];
 // Checks that start, kill and stop networks of their own, on ports of their own.
 const PROCESSES = [
   { name: 'faults', version: '', command: tap('faults/faults.test.mjs') },
+  { name: 'sawtooth faults', version: '', command: tap('faults/sawtooth.test.mjs') },
   { name: 'bad input', version: '', command: tap('faults/bad_input.test.mjs') },
   { name: 'three banks', version: '', command: tap('three_banks.test.mjs') },
 ];

@@ -10,6 +10,7 @@ is handed batches; whoever is refused hands the same batch in at the next node. 
 """
 
 import argparse
+import base64
 import json
 import os
 import signal
@@ -123,7 +124,7 @@ def one_round(number, processes):
         worker.join()
     settle(workers, survivor)
     restart = OPTIONS.restart.format(config=f"'{NODES[victim]['config']}'")
-    log = open(f"/tmp/coco-faults-sawtooth-{number}.log", "w")
+    log = Path(OPTIONS.ready).with_name(f"round{number}.log").open("w")
     processes[victim] = subprocess.Popen(f"exec {restart}", shell=True, stdout=log, stderr=log).pid
     until(lambda: same_head(), 60, f"node {victim} did not catch up")
     ALIVE[victim] = True
@@ -144,7 +145,7 @@ def settle(workers, node):
             print(read(NODES[node]["sawtooth_rest"], f"/batch_statuses?id={bad[0].header_signature}"))
         assert not bad, f"{len(bad)} batches are {set(found)}"
         entry = requests.get(f"{NODES[node]['sawtooth_rest']}/state/{address(worker.family, worker.name_of)}", timeout=10)
-        value = cbor.loads(__import__("base64").b64decode(entry.json()["data"]))
+        value = cbor.loads(base64.b64decode(entry.json()["data"]))
         value = value[worker.name_of] if worker.family == "intkey" else value
         assert value == len(worker.taken), f"{worker.family}: {value} of {len(worker.taken)}"
 
