@@ -13,8 +13,8 @@
 
 use coco_attestation::{Binding, Evidence, EvidenceSource};
 use coco_crypto::{
-    Crypto, Domain, EXCHANGE_KEY_BYTES, ExchangeKey, PublicKey, SigningKey, SymmetricKey, constant_time_eq, hkdf_sha256,
-    hmac_sha256, sha256,
+    Crypto, Domain, EXCHANGE_KEY_BYTES, ExchangeKey, PublicKey, SigningKey, SymmetricKey, constant_time_eq,
+    hkdf_sha256, hmac_sha256, sha256,
 };
 use coco_governance::{Addresses, Applicant, NodeRole};
 use coco_types::{Digest, NodeId, ReplicaId};

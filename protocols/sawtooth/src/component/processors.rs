@@ -24,6 +24,7 @@ use crate::block::TxState;
 use crate::chain::Chain;
 use crate::execute::{Access, Executed, Failure, Run, StateReader, Step};
 use crate::families::Facts;
+use crate::governed::Place;
 use crate::messages::processor::{Empty, HEADER_STYLE_RAW, TpProcessRequest, TpRegisterRequest, tp_process_status};
 use crate::messages::relay::Offer;
 use crate::messages::{Envelope, kind};
@@ -243,6 +244,11 @@ impl Processors {
             inner.waiting.keys().filter(|family| !inner.serving.contains_key(*family)).cloned().collect();
         for family in unserved {
             let waiting = inner.waiting.remove(&family).unwrap_or_default();
+            // The last processor of a family that the node has itself is gone: the node goes on where it was.
+            if matches!(self.chain.governed().place(&family.0, &family.1, false).place, Place::Native(_)) {
+                waiting.into_iter().for_each(|execution| self.go_on(&mut inner, execution.run, execution.job));
+                continue;
+            }
             let (over, left): (VecDeque<_>, _) =
                 waiting.into_iter().partition(|execution| execution.until_ms <= now_ms);
             for execution in over {

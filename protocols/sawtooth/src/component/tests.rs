@@ -266,6 +266,19 @@ fn an_example_family_is_native_until_somebody_registers_for_it() {
 }
 
 #[test]
+fn the_node_goes_on_where_the_last_processor_of_an_example_family_left() {
+    let world = World::new();
+    let mut processor = Client::connect(&*world.service);
+    processor.register("intkey");
+    let results = world.start(&Signer::new(1).single(&intkey("set", "a", 1)));
+    assert!(processor.hear().is_some());
+    drop(processor);
+    assert!(results.try_recv().is_err());
+    world.processors.tick(2_000);
+    assert_eq!(results.try_recv().unwrap().unwrap().unwrap().changes.len(), 1);
+}
+
+#[test]
 fn a_client_submits_reads_and_hears_of_blocks() {
     let world = World::new();
     let mut client = Client::connect(&*world.service);
