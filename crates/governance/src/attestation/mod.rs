@@ -11,7 +11,9 @@ mod reappraisal;
 
 pub use appraisal::{Appraisal, AppraisalState, VerifiedApplicant, bound_facts, verify_applicant};
 pub use audit::{Audited, PublicState, admits, audit_admissions};
-pub use policy::{ANCHORS, APPRAISALS, COLLATERAL, POLICY, in_force, policy, submit_collateral, trust, write_founding};
+pub use policy::{
+    ANCHORS, APPRAISALS, COLLATERAL, POLICY, anchors, in_force, policy, submit_collateral, trust, write_founding,
+};
 pub use reappraisal::{
     Reappraised, Verified, apply, current_basis, next_deadline, renew, renewal_due, verify_all, would_change,
 };

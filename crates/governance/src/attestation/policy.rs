@@ -89,7 +89,8 @@ pub fn write_founding(tx: &mut Tx, genesis: &Rules, at: u64) -> Result<(), Error
     Ok(())
 }
 
-fn anchors(state: &mut dyn Read) -> Result<Anchors, Error> {
+/// Accepted roots, and the keys of Arm platforms.
+pub fn anchors(state: &mut dyn Read) -> Result<Anchors, Error> {
     let mut anchors = Anchors::default();
     for (key, value) in tables::read_all::<Value>(state, &ANCHORS)? {
         let unreadable = |why: String| Error::UnreadableRow { map: ANCHORS, key: key.clone(), why };

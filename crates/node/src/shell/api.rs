@@ -143,7 +143,7 @@ impl NodeApi for Api {
     }
 
     fn version(&self, _caller: &Caller) -> NodeInfo {
-        let anchors = attestation::trust(&mut self.shared.visible.state()).unwrap_or_default().anchors;
+        let anchors = attestation::anchors(&mut self.shared.visible.state()).unwrap_or_default();
         let foreign = anchors.foreign_roots().into_iter();
         NodeInfo {
             name: "coco".to_owned(),
@@ -317,7 +317,7 @@ impl Health for Api {
             "name": "coco",
             "version": env!("CARGO_PKG_VERSION"),
             "platform": self.evidence.kind().as_str(),
-            "anchors": attestation::trust(&mut self.shared.visible.state()).unwrap_or_default().anchors.digest(),
+            "anchors": attestation::anchors(&mut self.shared.visible.state()).unwrap_or_default().digest(),
         })
     }
 }

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use coco_attestation::Anchors;
 use coco_governance::attestation::{self, Reappraised, Verified};
 use coco_protocol::{Outcome, Rejection, RejectionReason};
 use coco_types::Digest;
@@ -30,8 +31,10 @@ struct Last {
 /// Until the other end of `stop` is gone.
 pub fn run(shared: &Arc<Shared>, mut renewal: Renewal, stop: &Receiver<()>) {
     let mut last = Last::default();
+    let mut told = None;
     while stop.recv_timeout(PERIOD) == Err(RecvTimeoutError::Timeout) {
         renewal.look();
+        tell_anchors(shared, &mut told);
         if !shared.is_primary() {
             // Whoever leads next judges once, whatever this node knew.
             last = Last::default();
@@ -63,6 +66,24 @@ fn look(shared: &Arc<Shared>, last: &mut Last) -> Result<(), coco_governance::Er
         tracing::warn!("a node is past its deadline and stays for now: too few of the others answer");
     }
     Ok(())
+}
+
+/// Which roots of vendors the ledger accepts, when this node learns of it and whenever it changes. Those that no vendor publishes are as good as
+/// none, and are called so.
+fn tell_anchors(shared: &Shared, told: &mut Option<Digest>) {
+    let anchors = match attestation::anchors(&mut shared.visible.state()) {
+        Ok(anchors) if anchors != Anchors::default() => anchors,
+        Ok(_) => return,
+        Err(error) => return tracing::error!(%error, "the accepted anchors"),
+    };
+    let digest = anchors.digest();
+    if told.replace(digest) == Some(digest) {
+        return;
+    }
+    tracing::info!(anchors = %digest, "accepted anchors");
+    for (root, digest) in anchors.foreign_roots() {
+        tracing::warn!(root = root.as_str(), %digest, "NO VENDOR'S ROOT is accepted: evidence below it protects nothing");
+    }
 }
 
 fn command(verified: Verified) -> SystemCommand {

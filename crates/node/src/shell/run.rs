@@ -98,7 +98,6 @@ pub fn run(config: NodeConfig, protocols: Vec<Arc<dyn Protocol>>, stop: &mpsc::R
         let runtime = runtime()?;
         let running = Running::start(&place, entrance, resumed, &runtime)?;
         tracing::info!(node = config.index, replica = %running.shared.replica_id, "started");
-        tell_anchors(&running.shared);
         let ended = running.wait(stop, &runtime);
         runtime.shutdown_timeout(DRAIN_PATIENCE);
         match ended {
@@ -129,18 +128,6 @@ fn check_free(config: &NodeConfig) -> Result<(), coco_rpc::Error> {
         TcpListener::bind(address).map_err(|source| coco_rpc::Error::Listen { address, source })?;
     }
     Ok(())
-}
-
-/// Which roots of vendors this node's ledger accepts; those that no vendor publishes are as good as none, and are called so.
-fn tell_anchors(shared: &Shared) {
-    let trust = match coco_governance::attestation::trust(&mut shared.visible.state()) {
-        Ok(trust) => trust,
-        Err(error) => return tracing::error!(%error, "the accepted anchors"),
-    };
-    tracing::info!(anchors = %trust.anchors.digest(), "accepted anchors");
-    for (root, digest) in trust.anchors.foreign_roots() {
-        tracing::warn!(root = root.as_str(), %digest, "NO VENDOR'S ROOT is accepted: evidence below it protects nothing");
-    }
 }
 
 /// Of one life: with it every socket goes, and the next life listens at the same addresses.
