@@ -15,6 +15,7 @@ const CONSTITUTION = "public:ccf.gov.constitution";
 const PROPOSALS_INFO = "public:ccf.gov.proposals_info";
 const VOTING_POLICY = "public:ccf.gov.coco.voting_policy";
 const LEDGER_FAMILIES = "public:ccf.gov.coco.ledger.families";
+const LEDGER_ACCOUNTS = "public:ccf.gov.coco.ledger.accounts";
 const LEDGER_NAMESPACES = "public:ccf.gov.coco.ledger.namespaces";
 const LEDGER_SETTINGS = "public:ccf.gov.coco.ledger.settings";
 const SIGNATURES = "public:ccf.internal.signatures";

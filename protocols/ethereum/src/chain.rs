@@ -24,6 +24,7 @@ use crate::developer::{self, Mining, Settings};
 use crate::execute::{CodeCache, Told};
 use crate::fork::ForkSchedule;
 use crate::network::NetworkConfig;
+use crate::permissions::Permissions;
 use crate::state::{ACCOUNT, META, META_CONFIG, META_HEAD, META_REVERTED, META_SEALED_MS, STORAGE, State, apply_rows};
 use crate::transaction::{AdmissionRules, Transaction, TransactionError};
 use crate::trie::StateTrie;
@@ -40,6 +41,7 @@ pub struct Chain {
     building: Mutex<Building>,
     committed: Mutex<Committed>,
     mining: RwLock<Mining>,
+    permissions: RwLock<Arc<Permissions>>,
     /// The lowest block that the committed chain went back to since it was last asked.
     went_back: Mutex<Option<u64>>,
     /// A lone developer's node: operations are executed, and what contracts write to the console is told.
@@ -118,6 +120,7 @@ impl Chain {
             building: Mutex::default(),
             committed: Mutex::default(),
             mining: RwLock::default(),
+            permissions: RwLock::default(),
             went_back: Mutex::default(),
             is_developers,
         }
@@ -130,6 +133,11 @@ impl Chain {
     /// Whether developers may do to it what they like.
     pub fn is_developers(&self) -> bool {
         self.is_developers && self.network.read().config.dev
+    }
+
+    /// Who may do what, as of what is committed.
+    pub fn permissions(&self) -> Arc<Permissions> {
+        self.permissions.read().clone()
     }
 
     pub fn codes(&self) -> &Arc<CodeCache> {
@@ -276,6 +284,7 @@ impl Chain {
         context: &Context<'_>,
         read: impl FnOnce(&Included) -> T,
     ) -> Result<T, TransactionError> {
+        self.permissions.read().check(transaction)?;
         let mut building = self.building.lock();
         let open = building.open.as_mut().ok_or_else(|| TransactionError::Invalid("no block is open".into()))?;
         let told = || Told { seed: context.random(), now_ms: context.now_ms, txid: Some(context.txid) };
@@ -317,6 +326,9 @@ impl Chain {
                 let newest = self.committed.lock().tips.back().map(|tip| tip.header.clone());
                 newest.iter().for_each(|header| self.renew_rules(header));
             }
+            if let Some(permissions) = self.permissions().followed(&transaction.writes) {
+                *self.permissions.write() = Arc::new(permissions);
+            }
             if let Some(number) = written(&transaction.writes, META_REVERTED) {
                 let mut lowest = self.went_back.lock();
                 let number = read_number(Some(number));
@@ -343,6 +355,7 @@ impl Chain {
     /// Makes everything anew from the tables, unless it is there already.
     pub fn rebuild(&self, state: &Snapshot) -> Result<(), Integrity> {
         *self.building.lock() = Building::default();
+        *self.permissions.write() = Arc::new(Permissions::read(state));
         if let Some(config) = state.get(&META, META_CONFIG) {
             *self.network.write() = Arc::new(Network::new(read_config(&config)?));
         }

@@ -18,6 +18,7 @@ pub mod execute;
 pub mod fork;
 pub mod index;
 pub mod network;
+pub mod permissions;
 pub mod pool;
 mod protocol;
 pub mod rpc;

@@ -21,6 +21,7 @@ impl EthereumPool {
         if self.by_hash.contains_key(&transaction.hash) {
             return Err(TransactionError::AlreadyKnown);
         }
+        self.chain.permissions().check(transaction)?;
         let sender = transaction.sender;
         let empty = SenderQueue::new(state, &sender);
         // Others may have paid or spent for it since its queue was last looked at.

@@ -70,6 +70,10 @@ pub enum TransactionError {
     BlobFeeCapTooLow,
     #[error("sender not an eoa")]
     SenderNotEoa,
+    #[error("sender account not authorized to send transactions")]
+    MayNotSend,
+    #[error("sender account not authorized to create contracts")]
+    MayNotCreate,
     #[error("the transaction writes more than a block holds")]
     WritesTooMuch,
     /// Anything else that the EVM refuses.
@@ -80,6 +84,14 @@ pub enum TransactionError {
 impl TransactionError {
     pub(super) fn rlp(error: impl fmt::Display) -> Self {
         Self::Rlp(error.to_string())
+    }
+
+    /// As geth has it, and besu where geth knows no such thing.
+    fn code(&self) -> i64 {
+        match self {
+            Self::MayNotSend | Self::MayNotCreate => -32007,
+            _ => -32000,
+        }
     }
 
     fn reason(&self) -> RejectionReason {
@@ -94,6 +106,8 @@ impl TransactionError {
             | Self::FeeCapBelowBaseFee { .. }
             | Self::BlobFeeCapTooLow
             | Self::SenderNotEoa
+            | Self::MayNotSend
+            | Self::MayNotCreate
             | Self::Underpriced => RejectionReason::Refused,
             _ => RejectionReason::Invalid,
         }
@@ -102,6 +116,6 @@ impl TransactionError {
 
 impl From<TransactionError> for Rejection {
     fn from(error: TransactionError) -> Self {
-        Self::new(error.reason(), -32000, error.to_string())
+        Self::new(error.reason(), error.code(), error.to_string())
     }
 }
