@@ -55,7 +55,7 @@ says('without a majority nothing is answered', 'The nodes of banks b and c are l
 says('a new service says up to where it was recovered', 'A new service takes over', /Recovering, recovered to \d+\.\d+ - recovery 1/);
 says('members see what they vote for', 'The members vote for it', /Recover the service .* with its ledger up to \d+\.\d+/, /Accepted/);
 says('wrong shares are refused and enough of them open the ledger', 'A share that is not', /1 of 2 recovery shares/, /the service is open/, /sealed anew/);
-says('receipts of the old service are good under the new one', 'A receipt of the old service', /error: /, /valid: \d+\.\d+ is committed/);
+says('receipts of the old service are good under the new one', 'A receipt of the old service', /error: /, /valid: \d+\.\d+ is committed/, /signed by node [0-9a-f]{64}, trusted in its view/);
 says('others join the recovered service', 'Other nodes join', /recovered/, /recovery_count: 1/);
 says('an auditor confirms all of it', 'An auditor', /all confirmed/, /recovered by a new service/, /handed in a recovery share/, /enough recovery shares/);
 test('the script ends well', { skip }, () => assert.equal(code, 0, output.slice(-4000)));

@@ -11,6 +11,7 @@ mod ledger;
 mod network;
 mod node;
 mod receipt;
+mod receipt_signer;
 mod recover;
 
 use clap::{Parser, Subcommand};

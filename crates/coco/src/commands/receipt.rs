@@ -16,9 +16,10 @@ use coco_crypto::PublicKey;
 use coco_governance::{Endorsement, EndorsementRow};
 use coco_ledger::VerifiedReceipt;
 use coco_ledger::receipt::{JsonReceipt, verify_json_receipt};
-use coco_types::TxId;
+use coco_types::{NodeId, TxId};
 use serde::{Deserialize, Serialize};
 
+use crate::commands::receipt_signer;
 use crate::http::{Connection, Url};
 use crate::json_rpc::Client;
 use crate::output::{self, Hinted, Output};
@@ -83,6 +84,12 @@ pub struct Verify {
     /// GET /gov/coco/service/endorsements
     #[arg(long, value_name = "FILE")]
     endorsements: Option<PathBuf>,
+    /// Also check that the node that signed was trusted in its view; needs a copy of the ledger
+    #[arg(long, requires = "ledger")]
+    strict: bool,
+    /// Folder of ledger files, for --strict
+    #[arg(long, value_name = "DIR", requires = "strict")]
+    ledger: Option<PathBuf>,
     /// What the transaction is said to claim: the CBOR map that came with the receipt
     #[arg(long, value_name = "FILE")]
     claims: Option<PathBuf>,
@@ -167,9 +174,10 @@ fn verify(options: &Verify, output: Output) -> anyhow::Result<()> {
     let claims =
         options.claims.as_ref().map(|path| fs::read(path).with_context(|| path.display().to_string())).transpose()?;
     let proved = if receipt.trim_ascii_start().starts_with(b"{") {
+        ensure!(!options.strict, "only receipts in COSE are verified with --strict");
         let receipt: JsonReceipt = serde_json::from_slice(&receipt).context("malformed JSON receipt")?;
         let transaction_id = verify_json_receipt(&receipt, &service, claims.as_deref())?;
-        Proved { transaction_id, signed_at: None, subject: None, claims: None }
+        Proved { transaction_id, signed_at: None, subject: None, signer: None, claims: None }
     } else {
         let chain = options.endorsements.as_deref().map(read_endorsements).transpose()?.unwrap_or_default();
         let verified = verify_through(&receipt, service.public_key(), &chain, claims.as_deref())?;
@@ -179,7 +187,12 @@ fn verify(options: &Verify, output: Output) -> anyhow::Result<()> {
             id: output::readable(&claims.id),
             result: claims.result.to_string(),
         });
+        let signer = match &options.ledger {
+            Some(folder) => Some(receipt_signer::of(&receipt, verified.signed_at, folder, service.public_key())?),
+            None => None,
+        };
         Proved {
+            signer,
             transaction_id: verified.txid,
             signed_at: Some(verified.signed_at),
             subject: Some(verified.subject),
@@ -233,6 +246,9 @@ struct Proved {
     signed_at: Option<TxId>,
     #[serde(skip_serializing_if = "Option::is_none")]
     subject: Option<String>,
+    /// The node that signed, which was trusted in its view.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    signer: Option<NodeId>,
     #[serde(skip_serializing_if = "Option::is_none")]
     claims: Option<Claimed>,
 }
@@ -250,6 +266,9 @@ impl fmt::Display for Proved {
         write!(f, "valid: {} is committed in this service's ledger", self.transaction_id)?;
         if let (Some(signed_at), Some(subject)) = (self.signed_at, &self.subject) {
             write!(f, "\nsigned at {signed_at}, subject {subject}")?;
+        }
+        if let Some(signer) = &self.signer {
+            write!(f, "\nsigned by node {signer}, trusted in its view")?;
         }
         if let Some(claims) = &self.claims {
             write!(f, "\nclaims: {} {} {}, result {}", claims.protocol, claims.kind, claims.id, claims.result)?;

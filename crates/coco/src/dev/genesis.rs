@@ -25,8 +25,9 @@ const SWAP_INTERVAL_MS: u64 = 5_000;
 const YEARS: u64 = 10;
 const YEAR_SECONDS: u64 = 365 * 24 * 3600;
 
-/// Puts the genesis together; writes each member's key and certificate into `folder`.
-pub fn create(folder: &Path, network: &Network, accounts: &[Account]) -> anyhow::Result<Genesis> {
+/// Puts the genesis together; writes each member's key and certificate into `folder`. Members of a network that is kept hold recovery
+/// shares: their keys take a second to make, and what is deleted at the end is never recovered.
+pub fn create(folder: &Path, network: &Network, accounts: &[Account], kept: bool) -> anyhow::Result<Genesis> {
     let crypto = SystemCrypto;
     let now_s = SystemTime::now().duration_since(UNIX_EPOCH).context("the clock is before 1970")?.as_secs();
     let member = |index: u32| -> anyhow::Result<Actor> {
@@ -34,12 +35,14 @@ pub fn create(folder: &Path, network: &Network, accounts: &[Account]) -> anyhow:
         let (key, certificate) = actor_keys(&crypto, &name, now_s)?;
         write_secret(&folder.join(format!("{name}_privk.pem")), key.to_pem().as_bytes())?;
         fs::write(folder.join(format!("{name}_cert.pem")), certificate.to_pem())?;
-        let encryption = DecryptionKey::generate()?;
-        write_secret(&folder.join(format!("{name}_enc_privk.pem")), encryption.to_pem().as_bytes())?;
+        let encryption = if kept { Some(DecryptionKey::generate()?) } else { None };
+        if let Some(key) = &encryption {
+            write_secret(&folder.join(format!("{name}_enc_privk.pem")), key.to_pem().as_bytes())?;
+        }
         Ok(Actor {
             certificate: certificate.to_pem(),
             data: json!({ "name": name }),
-            encryption_public_key: Some(encryption.public_pem()),
+            encryption_public_key: encryption.as_ref().map(DecryptionKey::public_pem),
             recovery_role: None,
         })
     };
@@ -118,8 +121,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let network = Network { members: 2, balance_ether: 10_000, ..Network::example() };
         let accounts = accounts::derive(DEV_MNEMONIC, 1).unwrap();
-        let genesis = create(folder.path(), &network, &accounts).unwrap();
+        let genesis = create(folder.path(), &network, &accounts, true).unwrap();
         assert_eq!(genesis.members.len(), 2);
+        let share_key = fs::read_to_string(folder.path().join("member1_enc_privk.pem")).unwrap();
+        let share_key = DecryptionKey::from_pem(&share_key).unwrap();
+        assert_eq!(genesis.members[1].encryption_public_key, Some(share_key.public_pem()));
         let key = fs::read_to_string(folder.path().join("member1_privk.pem")).unwrap();
         let certificate = Certificate::from_pem(&genesis.members[1].certificate).unwrap();
         assert_eq!(SigningKey::from_pem(&key).unwrap().public_key(), certificate.public_key());
@@ -135,7 +141,7 @@ mod tests {
         let fees = |nodes, base_fee| {
             let folder = tempfile::tempdir().unwrap();
             let network = Network { nodes, base_fee, ..Network::example() };
-            let genesis = create(folder.path(), &network, &[]).unwrap();
+            let genesis = create(folder.path(), &network, &[], false).unwrap();
             let config = NetworkConfig::read(&genesis.ledgers[coco_ethereum::NAME]).unwrap();
             (config.base_fee, config.genesis.base_fee_per_gas)
         };

@@ -67,7 +67,7 @@ pub struct State {
     /// The network was there before: what was asked for does not count.
     pub reused: bool,
     /// Deletes the folder when dropped.
-    _ephemeral: Option<tempfile::TempDir>,
+    ephemeral: Option<tempfile::TempDir>,
 }
 
 impl State {
@@ -85,7 +85,7 @@ impl State {
         let reused = existing.exists();
         let network = if reused { read(&existing)? } else { wanted };
         let accounts = accounts::derive(&network.mnemonic, usize::try_from(network.accounts)?)?;
-        let state = Self { folder, network, accounts, reused, _ephemeral: ephemeral };
+        let state = Self { folder, network, accounts, reused, ephemeral };
         if !reused {
             state.create()?;
         }
@@ -95,7 +95,7 @@ impl State {
     fn create(&self) -> anyhow::Result<()> {
         let unexpected = fs::read_dir(&self.folder)?.next().is_some();
         ensure!(!unexpected, "{} is neither empty nor a development network's folder", self.folder.display());
-        let genesis = genesis::create(&self.folder, &self.network, &self.accounts)?;
+        let genesis = genesis::create(&self.folder, &self.network, &self.accounts, self.ephemeral.is_none())?;
         fs::write(self.folder.join(GENESIS_FILE), serde_json::to_vec_pretty(&genesis)?)?;
         for index in 0..self.network.nodes {
             fs::write(self.config_file(index), toml::to_string(&self.node_config(index)?)?)?;
