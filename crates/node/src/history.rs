@@ -33,6 +33,7 @@ struct Recent {
     /// Records of the ledger before a snapshot are still missing: the store's watermark stays where it is until they are there.
     incomplete: bool,
     failed: Option<String>,
+    index_failed: bool,
     writer_runs: bool,
     stopping: bool,
 }
@@ -118,12 +119,18 @@ impl NodeHistory {
     }
 
     /// Lets a protocol do a piece of work on its derived records; whether there is more to do. Earlier records may still be missing, and then
-    /// it waits for them.
+    /// it waits for them. A failure is told once and otherwise ignored: without an index reads are slower, and a node is none the worse.
     pub fn index(&self, protocol: &dyn Protocol) -> Result<bool, HistoryError> {
         let mut derived = Derived { history: self, kept: Vec::new() };
         let more = match protocol.index(&mut derived) {
-            Err(_) if self.recent.lock().incomplete => return Ok(false),
-            answer => answer?,
+            Ok(more) => more,
+            Err(error) => {
+                let mut recent = self.recent.lock();
+                if !recent.incomplete && !std::mem::replace(&mut recent.index_failed, true) {
+                    tracing::warn!(ledger = protocol.name(), %error, "the history is not indexed any further");
+                }
+                return Ok(false);
+            }
         };
         if !derived.kept.is_empty() {
             self.store.keep(&derived.kept).map_err(failed)?;
