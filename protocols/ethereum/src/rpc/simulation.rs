@@ -43,7 +43,7 @@ impl Simulation {
         let number = chain.number(block.unwrap_or(BlockParam::Latest))?.ok_or_else(RpcError::header_not_found)?;
         let header = chain.header(number)?.ok_or_else(RpcError::header_not_found)?;
         let mut environment = Environment::new(&call.server.ledger.network().schedule, &header);
-        let is_next = block == Some(BlockParam::Pending) && call.server.ledger.chain.is_developers();
+        let is_next = block == Some(BlockParam::Pending) && !call.server.ledger.network().config.frozen;
         if is_next {
             make_next(call, &mut environment, &header);
         }
@@ -164,12 +164,18 @@ impl Simulation {
     }
 }
 
-/// The rules of the block that a developer's transaction would be in: with the time and the fee recipient that were set for it.
+/// The rules of the block that a transaction would be in: what a contract does once a block, or once a second, is to be estimated too. On
+/// development networks with what a developer has set for it.
 fn make_next(call: &Call<'_>, environment: &mut Environment, head: &Header) {
-    let settings = Settings::committed(call.reader().state() as &dyn ReadState);
     let block = &mut environment.block;
     block.number = U256::from(head.number + 1);
-    block.timestamp = U256::from(settings.timestamp_after(head.timestamp, call.server.handle.now_ms()));
+    let now_ms = call.server.handle.now_ms();
+    block.timestamp = U256::from(head.timestamp.max(now_ms / 1_000));
+    if !call.server.ledger.network().config.dev {
+        return;
+    }
+    let settings = Settings::committed(call.reader().state() as &dyn ReadState);
+    block.timestamp = U256::from(settings.timestamp_after(head.timestamp, now_ms));
     block.beneficiary = settings.coinbase.unwrap_or(block.beneficiary);
     block.gas_limit = settings.gas_limit.unwrap_or(block.gas_limit);
     block.prevrandao = settings.next_prevrandao.or(block.prevrandao);

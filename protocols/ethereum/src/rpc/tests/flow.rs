@@ -123,6 +123,25 @@ fn an_estimate_is_enough_and_not_much_more() {
 }
 
 #[test]
+fn what_is_tried_on_pending_sees_the_next_block() {
+    let client = Client::of(Arc::new(network()), Arc::new(OpenGate));
+    let head = client.ask("eth_getBlockByNumber", json!(["latest", false]));
+    // NUMBER and TIMESTAMP, returned.
+    let code = "0x435f524260205260405ff3";
+    let overrides = json!({"0x7777777777777777777777777777777777777777": {"code": code}});
+    let told = |block: &str| {
+        let call = json!([{"to": "0x7777777777777777777777777777777777777777"}, block, overrides]);
+        let words = client.ask("eth_call", call).as_str().unwrap().to_owned();
+        let word = |at: usize| u64::from_str_radix(&words[at..at + 64], 16).unwrap();
+        (word(2), word(66))
+    };
+    let time = u64::from_str_radix(&head["timestamp"].as_str().unwrap()[2..], 16).unwrap();
+    assert_eq!(told("latest"), (0, time));
+    let (number, pending) = told("pending");
+    assert!(number == 1 && pending > time);
+}
+
+#[test]
 fn an_access_list_names_what_a_call_touches() {
     let client = Client::new();
     let keeper = deploy(&client);
