@@ -7,7 +7,7 @@ use std::path::Path;
 use anyhow::Context;
 
 /// Folders that hold nothing that we wrote.
-const SKIPPED: &[&str] = &["target", "node_modules", ".git", ".venv", "__pycache__", "corpus", "artifacts"];
+const SKIPPED: &[&str] = &["target", "node_modules", ".git", ".venv", "__pycache__", "corpus", "artifacts", "build"];
 /// Larger files are data.
 const FILE_BYTES_MAX: u64 = 1 << 20;
 

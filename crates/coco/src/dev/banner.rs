@@ -165,6 +165,6 @@ mod tests {
         assert!(!line.contains('\n'));
         let parsed: serde_json::Value = serde_json::from_str(&line).unwrap();
         let fields: Vec<_> = parsed.as_object().unwrap().keys().map(String::as_str).collect();
-        assert_eq!(fields, ["accounts", "chain_id", "nodes", "service_certificate", "state"]);
+        assert_eq!(fields, ["accounts", "anchors", "chain_id", "nodes", "service_certificate", "state"]);
     }
 }
