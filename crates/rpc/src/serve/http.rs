@@ -4,7 +4,7 @@
 //! many: its answers come as they are ready.
 
 use std::convert::Infallible;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -62,24 +62,7 @@ where
         .initial_connection_window_size(limits::CONNECTION_WINDOW_BYTES)
         .initial_stream_window_size(limits::CONNECTION_WINDOW_BYTES)
         .serve_connection(io, answering);
-    let mut serving = pin!(serving);
-    let mut known = Order::Continue;
-    loop {
-        tokio::select! {
-            biased;
-            ended = serving.as_mut() => {
-                if let Err(error) = ended {
-                    tracing::debug!(%error, "connection ended");
-                }
-                return;
-            }
-            order = connection.ordered(known) => match order {
-                Order::Drain => serving.as_mut().graceful_shutdown(),
-                Order::Continue | Order::Close => return,
-            },
-        }
-        known = Order::Drain;
-    }
+    drive(pin!(serving), |serving| serving.graceful_shutdown(), &connection).await;
 }
 
 /// Serves HTTP/1.1 until the client leaves, breaks the protocol, or is ordered to go.
@@ -107,7 +90,15 @@ where
         .pipeline_flush(true)
         .serve_connection(io, answering)
         .with_upgrades();
-    let mut serving = pin!(serving);
+    drive(pin!(serving), |serving| serving.graceful_shutdown(), &connection).await;
+}
+
+/// Until the connection ends, or is ordered to; `drain` lets it finish what is under way.
+async fn drive<F, E>(mut serving: Pin<&mut F>, drain: fn(Pin<&mut F>), connection: &Connection)
+where
+    F: Future<Output = Result<(), E>>,
+    E: std::fmt::Display,
+{
     let mut known = Order::Continue;
     loop {
         tokio::select! {
@@ -119,7 +110,7 @@ where
                 return;
             }
             order = connection.ordered(known) => match order {
-                Order::Drain => serving.as_mut().graceful_shutdown(),
+                Order::Drain => drain(serving.as_mut()),
                 Order::Continue | Order::Close => return,
             },
         }
