@@ -11,7 +11,7 @@ pub struct Refusal {
     pub message: String,
 }
 
-/// The codes that requests of `/gov` can meet. Their names are the wire's.
+/// The codes that `/gov` answers with. Their names are the wire's.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Code {
     AuthorizationFailed,
@@ -19,18 +19,52 @@ pub enum Code {
     InvalidAuthenticationInfo,
     InvalidCreatedAt,
     InvalidInput,
+    InvalidQueryParameterValue,
     InvalidResourceName,
+    MissingApiVersionParameter,
+    PrimaryNotFound,
     ProposalCreatedTooLongAgo,
     ProposalFailedToValidate,
     ProposalNotFound,
     ProposalNotOpen,
     ProposalReplay,
+    ResourceNotFound,
     ServiceNotWaitingForRecoveryShares,
     StateDigestMismatch,
+    TransactionReplicationFailed,
+    UnsupportedApiVersionValue,
+    UnsupportedHttpVerb,
     VoteAlreadyExists,
+    VoteNotFound,
 }
 
 impl Code {
+    /// Every code, by name.
+    pub const ALL: &[Self] = &[
+        Self::AuthorizationFailed,
+        Self::InternalError,
+        Self::InvalidAuthenticationInfo,
+        Self::InvalidCreatedAt,
+        Self::InvalidInput,
+        Self::InvalidQueryParameterValue,
+        Self::InvalidResourceName,
+        Self::MissingApiVersionParameter,
+        Self::PrimaryNotFound,
+        Self::ProposalCreatedTooLongAgo,
+        Self::ProposalFailedToValidate,
+        Self::ProposalNotFound,
+        Self::ProposalNotOpen,
+        Self::ProposalReplay,
+        Self::ResourceNotFound,
+        Self::ServiceNotWaitingForRecoveryShares,
+        Self::StateDigestMismatch,
+        Self::TransactionReplicationFailed,
+        Self::UnsupportedApiVersionValue,
+        Self::UnsupportedHttpVerb,
+        Self::VoteAlreadyExists,
+        Self::VoteNotFound,
+    ];
+
     pub fn name(self) -> &'static str {
         match self {
             Self::AuthorizationFailed => "AuthorizationFailed",
@@ -38,15 +72,23 @@ impl Code {
             Self::InvalidAuthenticationInfo => "InvalidAuthenticationInfo",
             Self::InvalidCreatedAt => "InvalidCreatedAt",
             Self::InvalidInput => "InvalidInput",
+            Self::InvalidQueryParameterValue => "InvalidQueryParameterValue",
             Self::InvalidResourceName => "InvalidResourceName",
+            Self::MissingApiVersionParameter => "MissingApiVersionParameter",
+            Self::PrimaryNotFound => "PrimaryNotFound",
             Self::ProposalCreatedTooLongAgo => "ProposalCreatedTooLongAgo",
             Self::ProposalFailedToValidate => "ProposalFailedToValidate",
             Self::ProposalNotFound => "ProposalNotFound",
             Self::ProposalNotOpen => "ProposalNotOpen",
             Self::ProposalReplay => "ProposalReplay",
+            Self::ResourceNotFound => "ResourceNotFound",
             Self::ServiceNotWaitingForRecoveryShares => "ServiceNotWaitingForRecoveryShares",
             Self::StateDigestMismatch => "StateDigestMismatch",
+            Self::TransactionReplicationFailed => "TransactionReplicationFailed",
+            Self::UnsupportedApiVersionValue => "UnsupportedApiVersionValue",
+            Self::UnsupportedHttpVerb => "UnsupportedHttpVerb",
             Self::VoteAlreadyExists => "VoteAlreadyExists",
+            Self::VoteNotFound => "VoteNotFound",
         }
     }
 
@@ -55,8 +97,10 @@ impl Code {
         match self {
             Self::InvalidAuthenticationInfo => 401,
             Self::AuthorizationFailed | Self::ServiceNotWaitingForRecoveryShares => 403,
-            Self::ProposalNotFound => 404,
+            Self::ProposalNotFound | Self::ResourceNotFound | Self::VoteNotFound => 404,
+            Self::UnsupportedHttpVerb => 405,
             Self::InternalError => 500,
+            Self::PrimaryNotFound | Self::TransactionReplicationFailed => 503,
             _ => 400,
         }
     }
@@ -71,5 +115,20 @@ impl Refusal {
 impl From<Error> for Refusal {
     fn from(error: Error) -> Self {
         Self::new(Code::InternalError, error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The derived reader names every variant when it meets an unknown one.
+    #[test]
+    fn all_codes_are_listed_in_order_under_their_own_names() {
+        let unknown = serde_json::from_str::<Code>("\"?\"").unwrap_err().to_string();
+        let variants: Vec<_> = unknown.split('`').skip(3).step_by(2).collect();
+        let listed: Vec<_> = Code::ALL.iter().map(|code| code.name()).collect();
+        assert_eq!(listed, variants);
+        assert!(listed.is_sorted());
     }
 }

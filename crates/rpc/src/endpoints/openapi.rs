@@ -20,7 +20,7 @@ fn text() -> String {
         answers: route.answers,
         body: (route.method == Method::POST).then_some("application/json"),
     });
-    document_of("Coco node", described)
+    document_of("Coco node", described, std::iter::empty())
 }
 
 /// An operation as the document shows it.
@@ -35,7 +35,12 @@ pub(crate) struct Described<'a> {
     pub(crate) body: Option<&'static str>,
 }
 
-pub(crate) fn document_of<'a>(title: &str, operations: impl Iterator<Item = Described<'a>>) -> String {
+/// `codes`: those of its errors, if they are all listed somewhere.
+pub(crate) fn document_of<'a>(
+    title: &str,
+    operations: impl Iterator<Item = Described<'a>>,
+    codes: impl Iterator<Item = &'static str>,
+) -> String {
     let mut paths = Map::new();
     for described in operations {
         let path = paths.entry(described.path).or_insert_with(|| json!({}));
@@ -51,7 +56,7 @@ pub(crate) fn document_of<'a>(title: &str, operations: impl Iterator<Item = Desc
         "paths": paths,
         "components": {
             "responses": {"Error": error},
-            "schemas": {"Error": error_schema()},
+            "schemas": {"Error": error_schema(codes.collect())},
         },
     });
     format!("{document:#}\n")
@@ -87,10 +92,14 @@ fn schema(media_type: &str) -> Value {
     }
 }
 
-fn error_schema() -> Value {
+fn error_schema(codes: Vec<&str>) -> Value {
     let text = json!({"type": "string"});
+    let mut code = text.clone();
+    if !codes.is_empty() {
+        code["enum"] = codes.into();
+    }
     let inner =
-        json!({"type": "object", "required": ["code", "message"], "properties": {"code": text, "message": text}});
+        json!({"type": "object", "required": ["code", "message"], "properties": {"code": code, "message": text}});
     json!({"type": "object", "required": ["error"], "properties": {"error": inner}})
 }
 

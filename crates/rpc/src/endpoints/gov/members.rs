@@ -1,11 +1,11 @@
 //! Members and participants, as committed.
 
-use coco_governance::{Ack, MemberInfo, SharesRow, UserInfo, tables};
+use coco_governance::{Ack, Code, MemberInfo, SharesRow, UserInfo, tables};
 use coco_kv::Snapshot;
 use coco_types::MapName;
 use serde_json::{Value, json as value};
 
-use super::{Answer, listing, not_found, unreadable};
+use super::{Answer, error, listing, unreadable};
 use crate::endpoints::request::json;
 
 pub(super) fn members(state: &mut Snapshot, _names: &[String]) -> Answer {
@@ -17,14 +17,14 @@ pub(super) fn members(state: &mut Snapshot, _names: &[String]) -> Answer {
 pub(super) fn member(state: &mut Snapshot, names: &[String]) -> Answer {
     let id = names.first().map(String::as_str).unwrap_or_default();
     let info = MemberInfo::read(state, id).map_err(|error| unreadable(&error))?;
-    let info = info.ok_or_else(|| not_found("ResourceNotFound", &format!("there is no member {id}")))?;
+    let info = info.ok_or_else(|| error(Code::ResourceNotFound, format!("there is no member {id}")))?;
     Ok(json(&member_json(state, id, &info)))
 }
 
 pub(super) fn digest(state: &mut Snapshot, names: &[String]) -> Answer {
     let id = names.first().map(String::as_str).unwrap_or_default();
     let ack = Ack::read(state, id).map_err(|error| unreadable(&error))?;
-    let ack = ack.ok_or_else(|| not_found("ResourceNotFound", &format!("member {id} was given no state digest")))?;
+    let ack = ack.ok_or_else(|| error(Code::ResourceNotFound, format!("member {id} was given no state digest")))?;
     Ok(json(&value!({"memberId": id, "stateDigest": ack.state_digest})))
 }
 
@@ -32,7 +32,7 @@ pub(super) fn share(state: &mut Snapshot, names: &[String]) -> Answer {
     let id = names.first().map(String::as_str).unwrap_or_default();
     let row = SharesRow::read(state).map_err(|error| unreadable(&error))?;
     let share = row.as_ref().and_then(|row| row.encrypted_shares.get(id));
-    let share = share.ok_or_else(|| not_found("ResourceNotFound", &format!("member {id} holds no recovery share")))?;
+    let share = share.ok_or_else(|| error(Code::ResourceNotFound, format!("member {id} holds no recovery share")))?;
     Ok(json(&value!({"memberId": id, "encryptedShare": share})))
 }
 
@@ -46,7 +46,7 @@ pub(super) fn users(state: &mut Snapshot, _names: &[String]) -> Answer {
 pub(super) fn user(state: &mut Snapshot, names: &[String]) -> Answer {
     let id = names.first().map(String::as_str).unwrap_or_default();
     let shown = user_json(state, id)?;
-    Ok(json(&shown.ok_or_else(|| not_found("ResourceNotFound", &format!("there is no participant {id}")))?))
+    Ok(json(&shown.ok_or_else(|| error(Code::ResourceNotFound, format!("there is no participant {id}")))?))
 }
 
 fn member_json(state: &Snapshot, id: &str, info: &MemberInfo) -> Value {

@@ -12,6 +12,7 @@ mod writes;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use coco_governance::Code;
 use coco_kv::Snapshot;
 use coco_protocol::{ApiError, Caller, Mount, Reply, Service};
 use http::header::{ALLOW, HeaderValue};
@@ -241,14 +242,13 @@ fn find(request: &Request<Bytes>) -> Result<(&'static Route, Vec<String>), Box<R
     let matching: Vec<_> = ROUTES.iter().filter_map(|route| Some((route, names(route.path, path)?))).collect();
     let refuse = |error: ApiError| Err(Box::new(error.into_response()));
     let Some((first, _)) = matching.first() else {
-        return refuse(not_found("ResourceNotFound", &format!("there is nothing at {path}")));
+        return refuse(error(Code::ResourceNotFound, format!("there is nothing at {path}")));
     };
     // A name that is spelt out comes before one in braces.
     let of_method = matching.iter().filter(|(route, _)| route.method == *request.method());
     let Some((route, names)) = of_method.min_by_key(|(_, names)| names.len()) else {
         let message = format!("{} answers {} only", first.path, first.method);
-        let error = ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "UnsupportedHttpVerb", message);
-        let mut response = error.into_response();
+        let mut response = error(Code::UnsupportedHttpVerb, message).into_response();
         response.headers_mut().extend(HeaderValue::from_str(first.method.as_str()).map(|method| (ALLOW, method)));
         return Err(Box::new(response));
     };
@@ -289,19 +289,18 @@ fn checked_name(route: &Route, name: &str) -> Result<String, ApiError> {
     if is_id || route.path.ends_with("{transactionId}") {
         return Ok(name.to_ascii_lowercase());
     }
-    let message = format!("{name} is no id: ids have 64 hexadecimal digits");
-    Err(ApiError::new(StatusCode::BAD_REQUEST, "InvalidResourceName", message))
+    Err(error(Code::InvalidResourceName, format!("{name} is no id: ids have 64 hexadecimal digits")))
 }
 
 fn check_version(request: &Request<Bytes>) -> Result<(), ApiError> {
-    let bad = |code: &'static str, message: String| ApiError::new(StatusCode::BAD_REQUEST, code, message);
     match parameter(request, "api-version") {
         Ok(API_VERSION) => Ok(()),
         Ok(other) => {
-            Err(bad("UnsupportedApiVersionValue", format!("there is no api-version {other}: use {API_VERSION}")))
+            let message = format!("there is no api-version {other}: use {API_VERSION}");
+            Err(error(Code::UnsupportedApiVersionValue, message))
         }
-        Err(_) => Err(bad(
-            "MissingApiVersionParameter",
+        Err(_) => Err(error(
+            Code::MissingApiVersionParameter,
             format!("the query parameter api-version is missing or given twice: use api-version={API_VERSION}"),
         )),
     }
@@ -313,13 +312,15 @@ pub(crate) fn names_of<const N: usize>(exchange: &Exchange<'_>) -> [String; N] {
     names.try_into().unwrap_or_else(|names| panic!("a route of {N} names was found with {names:?}"))
 }
 
-pub(crate) fn not_found(code: &'static str, message: &str) -> ApiError {
-    ApiError::new(StatusCode::NOT_FOUND, code, message)
+/// All of `/gov` answers with codes of one list, which the OpenAPI document names.
+pub(crate) fn error(code: Code, message: impl Into<String>) -> ApiError {
+    let status = StatusCode::from_u16(code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    ApiError::new(status, code.name(), message)
 }
 
 /// A row of this network that this software cannot read.
 pub(crate) fn unreadable(error: &coco_governance::Error) -> ApiError {
-    ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "InternalError", error.to_string())
+    self::error(Code::InternalError, error.to_string())
 }
 
 /// Rows of a listing, in CCF's wrapping.
@@ -340,7 +341,7 @@ fn text() -> String {
         answers: route.answers,
         body: route.body,
     });
-    document_of("Coco governance", described)
+    document_of("Coco governance", described, Code::ALL.iter().map(|code| code.name()))
 }
 
 #[cfg(test)]

@@ -1,11 +1,11 @@
 //! Proposals and ballots, as committed.
 
 use bytes::Bytes;
-use coco_governance::{ProposalInfo, tables};
+use coco_governance::{Code, ProposalInfo, tables};
 use coco_kv::Snapshot;
 use http::Response;
 
-use super::{Answer, listing, not_found, unreadable};
+use super::{Answer, error, listing, unreadable};
 use crate::endpoints::request::{content, json};
 
 pub(super) fn all(state: &mut Snapshot, _names: &[String]) -> Answer {
@@ -28,7 +28,7 @@ pub(super) fn actions(state: &mut Snapshot, names: &[String]) -> Answer {
 pub(super) fn ballot(state: &mut Snapshot, names: &[String]) -> Answer {
     let (_, info) = proposal(state, names)?;
     let ballot = names.get(1).and_then(|member| info.ballots.get(member));
-    let ballot = ballot.ok_or_else(|| not_found("VoteNotFound", "this member has not voted on this proposal"))?;
+    let ballot = ballot.ok_or_else(|| error(Code::VoteNotFound, "this member has not voted on this proposal"))?;
     Ok(javascript(ballot))
 }
 
@@ -39,6 +39,6 @@ pub(super) fn javascript(text: &str) -> Response<Bytes> {
 fn proposal(state: &mut Snapshot, names: &[String]) -> Result<(String, ProposalInfo), coco_protocol::ApiError> {
     let id = names.first().cloned().unwrap_or_default();
     let info = ProposalInfo::read(state, &id).map_err(|error| unreadable(&error))?;
-    let info = info.ok_or_else(|| not_found("ProposalNotFound", &format!("there is no proposal {id}")))?;
+    let info = info.ok_or_else(|| error(Code::ProposalNotFound, format!("there is no proposal {id}")))?;
     Ok((id, info))
 }

@@ -1,16 +1,16 @@
 //! The service, its nodes and its rules, as committed.
 
 use coco_governance::{
-    CERTIFICATE_DAYS_MAX, NodeRow, RecoveryRow, ServiceConfig, ServiceInfo, attestation::policy, constitution as rules,
-    tables,
+    CERTIFICATE_DAYS_MAX, Code, NodeRow, RecoveryRow, ServiceConfig, ServiceInfo, attestation::policy,
+    constitution as rules, tables,
 };
 use coco_kv::Snapshot;
 use coco_types::{NodeId, TxId};
 use serde_json::{Value, json as value};
 
 use super::proposals::javascript;
-use super::{Answer, Exchange, listing, not_found, unreadable};
-use crate::endpoints::request::{invalid, json, with_transaction_id};
+use super::{Answer, Exchange, error, listing, unreadable};
+use crate::endpoints::request::{json, with_transaction_id};
 
 pub(super) fn constitution(state: &mut Snapshot, _names: &[String]) -> Answer {
     Ok(javascript(&rules::read(state).map_err(|error| unreadable(&error))?))
@@ -19,7 +19,7 @@ pub(super) fn constitution(state: &mut Snapshot, _names: &[String]) -> Answer {
 pub(super) fn info(exchange: &Exchange<'_>) -> Answer {
     let (txid, mut state) = exchange.gov.state(&exchange.caller);
     let service = ServiceInfo::read(&mut state).map_err(|error| unreadable(&error))?;
-    let service = service.ok_or_else(|| not_found("ResourceNotFound", "there is no service yet"))?;
+    let service = service.ok_or_else(|| error(Code::ResourceNotFound, "there is no service yet"))?;
     let config = ServiceConfig::read(&mut state).map_err(|error| unreadable(&error))?;
     let mut shown = value!({
         "status": service.status,
@@ -67,7 +67,7 @@ pub(super) fn nodes(state: &mut Snapshot, _names: &[String]) -> Answer {
 
 pub(super) fn node(state: &mut Snapshot, names: &[String]) -> Answer {
     let name = names.first().map(String::as_str).unwrap_or_default();
-    let missing = || not_found("ResourceNotFound", &format!("there is no node {name}"));
+    let missing = || error(Code::ResourceNotFound, format!("there is no node {name}"));
     let id: NodeId = name.parse().map_err(|_| missing())?;
     let row = NodeRow::read(state, id).map_err(|error| unreadable(&error))?.ok_or_else(missing)?;
     Ok(json(&node_json(state, &row)))
@@ -80,7 +80,8 @@ pub(super) fn commit(exchange: &Exchange<'_>) -> Answer {
 
 pub(super) fn transaction(exchange: &Exchange<'_>) -> Answer {
     let name = exchange.names.first().map(String::as_str).unwrap_or_default();
-    let txid: TxId = name.parse().map_err(|error: coco_types::ParseError| invalid(error.to_string()))?;
+    let txid: TxId =
+        name.parse().map_err(|why: coco_types::ParseError| error(Code::InvalidQueryParameterValue, why.to_string()))?;
     let status = exchange.gov.transaction_status(&exchange.caller, txid);
     Ok(with_transaction_id(json(&value!({"status": status, "transactionId": txid})), txid))
 }

@@ -2,13 +2,13 @@
 
 use bytes::Bytes;
 use coco_governance::{Code, Operation, Refusal, Request};
-use coco_protocol::{ApiError, Caller, Identity, Reply};
+use coco_protocol::{Caller, Identity, Reply};
 use coco_types::TxId;
 use http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{Response, StatusCode};
 
 use super::api::Governed;
-use super::{Exchange, names_of};
+use super::{Exchange, error, names_of};
 use crate::endpoints::request::{json, with_transaction_id};
 
 const COSE: &str = "application/cose";
@@ -47,7 +47,7 @@ pub(super) fn simulate(exchange: Exchange<'_>) {
     let Exchange { gov, caller, request, reply, .. } = exchange;
     if !is_member(&caller) {
         let message = "only members may simulate: present a member's certificate to TLS";
-        return reply(ApiError::new(StatusCode::FORBIDDEN, "AuthorizationFailed", message).into_response());
+        return reply(error(Code::AuthorizationFailed, message).into_response());
     }
     gov.simulate(&caller, request.into_body(), Box::new(move |governed| answer(governed, reply)));
 }
@@ -80,8 +80,7 @@ fn answer(governed: Governed, reply: Reply) {
         }
         Governed::Unavailable => {
             let message = "there is no primary just now, or it is busy: try again";
-            let error = ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "PrimaryNotFound", message);
-            let mut response = error.into_response();
+            let mut response = error(Code::PrimaryNotFound, message).into_response();
             response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
             response
         }
@@ -89,7 +88,7 @@ fn answer(governed: Governed, reply: Reply) {
 }
 
 fn unknown(message: String) -> Response<Bytes> {
-    ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "TransactionReplicationFailed", message).into_response()
+    error(Code::TransactionReplicationFailed, message).into_response()
 }
 
 fn no_content(txid: TxId) -> Response<Bytes> {
@@ -99,9 +98,8 @@ fn no_content(txid: TxId) -> Response<Bytes> {
 }
 
 fn refused(refusal: &Refusal) -> Response<Bytes> {
-    let status = StatusCode::from_u16(refusal.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let mut response = ApiError::new(status, refusal.code.name(), refusal.message.clone()).into_response();
-    if status == StatusCode::UNAUTHORIZED {
+    let mut response = error(refusal.code, refusal.message.clone()).into_response();
+    if response.status() == StatusCode::UNAUTHORIZED {
         response.headers_mut().insert(WWW_AUTHENTICATE, CHALLENGE);
     }
     response

@@ -1,0 +1,207 @@
+//! `/gov` as its clients see it: a golden request and response for every operation of the OpenAPI document, and for every error code.
+//!
+//! Both lists are read from the document itself, so that an operation or a code without a golden exchange fails here.
+
+mod consortium;
+mod golden;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+use coco_protocol::Caller;
+use http::Method;
+use serde_json::{Value, json};
+
+use consortium::{Consortium, Exchange, Mood, NOW_S, json_of};
+
+const NOBODY: &str = "0000000000000000000000000000000000000000000000000000000000000000";
+
+fn document() -> Value {
+    json_of(&Consortium::found().get("api?"))
+}
+
+#[test]
+fn every_operation_is_answered_as_its_golden_file_says() {
+    let document = document();
+    let paths = document["paths"].as_object().unwrap();
+    let methods =
+        |path: &Value| path.as_object().unwrap().keys().map(|method| method.to_uppercase()).collect::<Vec<_>>();
+    let names =
+        paths.iter().flat_map(|(path, value)| methods(value).into_iter().map(move |method| format!("{method} {path}")));
+    let exchanges: BTreeMap<_, _> =
+        operations().into_iter().map(|(name, exchange)| (name.to_owned(), exchange)).collect();
+    for (name, exchange) in &exchanges {
+        assert!(exchange.response.status().is_success(), "{name}: {}", json_of(exchange));
+    }
+    golden::check("operations", &names.collect(), &exchanges);
+}
+
+#[test]
+fn every_error_code_is_produced_as_its_golden_file_says() {
+    let document = document();
+    let codes = &document["components"]["schemas"]["Error"]["properties"]["error"]["properties"]["code"]["enum"];
+    let names: BTreeSet<_> = codes.as_array().unwrap().iter().map(|code| code.as_str().unwrap().to_owned()).collect();
+    let mut exchanges = BTreeMap::new();
+    for exchange in errors() {
+        let code = json_of(&exchange)["error"]["code"].as_str().unwrap_or("no error").to_owned();
+        let uri = exchange.uri.clone();
+        assert!(
+            exchanges.insert(code.clone(), exchange).is_none(),
+            "{uri} answers {code}, which another one does already"
+        );
+    }
+    golden::check("errors", &names, &exchanges);
+}
+
+/// The story of a consortium, from its founding to the recovery of its ledger.
+fn operations() -> Vec<(&'static str, Exchange)> {
+    let mut story = Vec::new();
+    let network = Consortium::found();
+    becoming_active(&network, &mut story);
+    let network = Consortium::opened();
+    deciding(&network, &mut story);
+    looking(&network, &mut story);
+    let network = Consortium::recovering();
+    story.push(("GET /gov/coco/service/endorsements", network.get("coco/service/endorsements")));
+    let payload = json!({ "share": network.share(0) }).to_string();
+    let path = format!("recovery/members/{}:recover", network.members[0].id);
+    let handed_in = network.post(0, "recovery_share", None, payload.as_bytes(), &path);
+    story.push(("POST /gov/recovery/members/{memberId}:recover", handed_in));
+    story
+}
+
+fn becoming_active(network: &Consortium, story: &mut Vec<(&'static str, Exchange)>) {
+    let path = format!("members/state-digests/{}", network.members[1].id);
+    let given = network.post(1, "state_digest", None, b"", &format!("{path}:update"));
+    let payload = json!({ "stateDigest": json_of(&given)["stateDigest"] }).to_string();
+    story.push(("POST /gov/members/state-digests/{memberId}:update", given));
+    story.push(("GET /gov/members/state-digests/{memberId}", network.get(&path)));
+    let acknowledged = network.post(1, "ack", None, payload.as_bytes(), &format!("{path}:ack"));
+    story.push(("POST /gov/members/state-digests/{memberId}:ack", acknowledged));
+}
+
+fn deciding(network: &Consortium, story: &mut Vec<(&'static str, Exchange)>) {
+    let action = json!({"name": "set_recovery_threshold", "args": {"recovery_threshold": 1}});
+    let proposal = json!({ "actions": [action] });
+    story.push(("POST /gov/coco/proposals:simulate", network.post_as_member("coco/proposals:simulate", &proposal)));
+    let proposed = network.propose(0, &proposal);
+    let id = json_of(&proposed)["proposalId"].as_str().unwrap().to_owned();
+    story.push(("POST /gov/members/proposals:create", proposed));
+    story.push(("POST /gov/members/proposals/{proposalId}/ballots/{memberId}:submit", network.vote(1, &id, true)));
+    let path = format!("members/proposals/{id}");
+    let ballot = network.get(&format!("{path}/ballots/{}", network.members[1].id));
+    story.push(("GET /gov/members/proposals/{proposalId}/ballots/{memberId}", ballot));
+    story.push(("GET /gov/members/proposals/{proposalId}", network.get(&path)));
+    story.push(("GET /gov/members/proposals/{proposalId}/actions", network.get(&format!("{path}/actions"))));
+    let withdrawn = network.post(0, "withdrawal", Some(&id), b"", &format!("{path}:withdraw"));
+    story.push(("POST /gov/members/proposals/{proposalId}:withdraw", withdrawn));
+    story.push(("GET /gov/members/proposals", network.get("members/proposals")));
+}
+
+fn looking(network: &Consortium, story: &mut Vec<(&'static str, Exchange)>) {
+    let member = &network.members[0].id;
+    let nodes = network.get("service/nodes");
+    let node = json_of(&nodes)["value"][0]["nodeId"].as_str().unwrap().to_owned();
+    story.push(("GET /gov/service/nodes", nodes));
+    story.push(("GET /gov/service/nodes/{nodeId}", network.get(&format!("service/nodes/{node}"))));
+    let share = network.get(&format!("recovery/encrypted-shares/{member}"));
+    story.push(("GET /gov/recovery/encrypted-shares/{memberId}", share));
+    story.push(("GET /gov/service/members/{memberId}", network.get(&format!("service/members/{member}"))));
+    let participant = network.get(&format!("service/users/{}", network.participant));
+    story.push(("GET /gov/service/users/{userId}", participant));
+    for (operation, path) in [
+        ("GET /gov/api", "api?"),
+        ("GET /gov/service/constitution", "service/constitution"),
+        ("GET /gov/service/info", "service/info"),
+        ("GET /gov/service/join-policy", "service/join-policy"),
+        ("GET /gov/service/members", "service/members"),
+        ("GET /gov/service/transactions/commit", "service/transactions/commit"),
+        ("GET /gov/service/transactions/{transactionId}", "service/transactions/2.1"),
+        ("GET /gov/service/users", "service/users"),
+    ] {
+        story.push((operation, network.get(path)));
+    }
+}
+
+/// One exchange for each code.
+fn errors() -> Vec<Exchange> {
+    let mut errors = refused_paths();
+    errors.extend(refused_proposals());
+    errors.extend(refused_votes());
+    errors.extend(refused_by_the_node());
+    errors
+}
+
+fn refused_paths() -> Vec<Exchange> {
+    let network = Consortium::found();
+    let paths = [
+        "members/proposals?",
+        "members/proposals?api-version=1",
+        "members/proposals/xyz",
+        "members/proposals:create",
+        "nothing",
+        "service/transactions/x",
+        &format!("members/proposals/{NOBODY}"),
+    ];
+    paths.into_iter().map(|path| network.get(path)).collect()
+}
+
+fn refused_proposals() -> Vec<Exchange> {
+    const CREATE: &str = "members/proposals:create";
+    let network = Consortium::acknowledged();
+    let proposal = json!({"actions": [{"name": "set_recovery_threshold", "args": {"recovery_threshold": 1}}]});
+    let text = proposal.to_string();
+    let dated = |network: &Consortium, at| network.post_dated(0, "proposal", None, text.as_bytes(), CREATE, at);
+    let first = dated(&network, NOW_S + 100);
+    assert_eq!(first.response.status(), 200);
+    let (body, signed) = (first.body.clone(), first.signed.clone());
+    let again = network.send(Method::POST, CREATE, "application/cose", Caller::Anonymous, signed, body);
+    vec![
+        again,
+        dated(&network, NOW_S + 99),
+        dated(&network, NOW_S + 1_000_000),
+        network.propose(0, &json!({"actions": [{"name": "set_recovery_threshold", "args": {"threshold": 1}}]})),
+        // Not active yet.
+        network.propose(2, &proposal),
+    ]
+}
+
+fn refused_votes() -> Vec<Exchange> {
+    let network = Consortium::opened();
+    let id = network.proposed("set_recovery_threshold", json!({"recovery_threshold": 1}));
+    let withdraw = format!("members/proposals/{id}:withdraw");
+    let not_the_proposer = network.post(1, "withdrawal", Some(&id), b"", &withdraw);
+    let no_vote = network.get(&format!("members/proposals/{id}/ballots/{}", network.members[0].id));
+    let no_ballot = network.post(0, "ballot", Some(&id), b"yes", &network.ballot_path(0, &id));
+    network.vote(1, &id, true);
+    let otherwise = network.vote(1, &id, false);
+    network.post(0, "withdrawal", Some(&id), b"", &withdraw);
+    let too_late = network.vote(0, &id, true);
+    vec![not_the_proposer, no_vote, no_ballot, otherwise, too_late]
+}
+
+fn refused_by_the_node() -> Vec<Exchange> {
+    let network = Consortium::opened();
+    let digests = format!("members/state-digests/{}", network.members[2].id);
+    network.post(2, "state_digest", None, b"", &format!("{digests}:update"));
+    let payload = json!({ "stateDigest": NOBODY }).to_string();
+    let other_digest = network.post(2, "ack", None, payload.as_bytes(), &format!("{digests}:ack"));
+    let recover = format!("recovery/members/{}:recover", network.members[0].id);
+    let share = json!({ "share": network.share(0) }).to_string();
+    let not_waiting = network.post(0, "recovery_share", None, share.as_bytes(), &recover);
+    let in_mood = |mood| {
+        let network = Consortium::found().in_mood(mood);
+        let path = format!("members/state-digests/{}:update", network.members[0].id);
+        network.post(0, "state_digest", None, b"", &path)
+    };
+    vec![other_digest, not_waiting, in_mood(Mood::Unsigned), in_mood(Mood::NoPrimary), in_mood(Mood::PrimaryLost)]
+}
+
+#[test]
+fn the_same_story_gives_the_same_bytes() {
+    let told = |()| {
+        let exchange = Consortium::acknowledged().propose(0, &json!({"actions": [{"name": "trigger_ledger_rekey"}]}));
+        (exchange.body, Bytes::clone(exchange.response.body()))
+    };
+    assert_eq!(told(()), told(()));
+}
