@@ -12,7 +12,7 @@ const ROWS: &[(u8, &[&str])] = &[
     (0, &["types"]),
     (0, &["crypto", "disk"]),
     (1, &["kv", "ledger", "consensus", "attestation"]),
-    (1, &["testpki"]),
+    (1, &["testpki", "replicas"]),
     (2, &["governance", "protocol"]),
     (3, &["rpc"]),
     (4, &["node"]),

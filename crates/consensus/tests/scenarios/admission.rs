@@ -6,8 +6,8 @@ use coco_types::{Seqno, View};
 use protobuf::Message as _;
 use raft::eraftpb::{ConfChangeTransition, ConfChangeV2, Entry, EntryType, Message, MessageType, Snapshot};
 
-use crate::batches::seal;
-use crate::network::{Network, Random, id};
+use coco_replicas::batches::seal;
+use coco_replicas::network::{Network, Random, id};
 
 /// 1 leads, 2 and 3 follow; one batch is committed.
 fn network() -> Network {
@@ -251,7 +251,7 @@ fn no_bytes_make_a_replica_panic() {
         let mut bytes = good.clone();
         for _ in 0..=random.below(3) {
             let at = usize::try_from(random.below(bytes.len() as u64)).unwrap();
-            bytes[at] = random.next().to_le_bytes()[0];
+            bytes[at] = random.draw().to_le_bytes()[0];
         }
         let cut = usize::try_from(random.below(bytes.len() as u64 * 4)).unwrap();
         bytes.truncate(cut.max(1));
@@ -277,7 +277,7 @@ fn arbitrary(random: &mut Random, receiver: &Consensus, from: u64) -> Message {
     let near = receiver.last_index();
     let view = receiver.view().0;
     let mut number = |around: u64| {
-        if random.percent(2) { random.next() } else { (around + random.below(7)).saturating_sub(3) }
+        if random.percent(2) { random.draw() } else { (around + random.below(7)).saturating_sub(3) }
     };
     let mut message = Message { from, to: receiver.id().0, ..Message::default() };
     message.set_msg_type(KINDS[usize::try_from(number(6) % 9).unwrap()]);

@@ -6,13 +6,13 @@ use coco_consensus::{Consensus, Error, Guards, LOG_FILE, Membership, StartPoint}
 use coco_disk::{Disk, MemoryDisk};
 use coco_types::ReplicaId;
 
-use crate::batches::{FileBatches, LEDGER_FILE};
-use crate::network::{Network, Random, config, id, ids};
+use coco_replicas::batches::{FileBatches, LEDGER_FILE};
+use coco_replicas::network::{Network, Random, config, id, ids};
 
 fn open(disk: &MemoryDisk) -> Result<Consensus, Error> {
     let mut random = Random(1);
     let batches = Box::new(FileBatches::open(disk.clone()));
-    Consensus::open(config(1), Arc::new(disk.clone()), batches, Box::new(move || random.next()))
+    Consensus::open(config(1), Arc::new(disk.clone()), batches, Box::new(move || random.draw()))
 }
 
 /// A sole voter with five committed batches, stopped.
@@ -163,7 +163,7 @@ fn a_failed_disk_ends_the_replica() {
     let core = network.core(1);
     let slot = core.slot().unwrap();
     let before = core.seqno_at(slot.index - 1).unwrap();
-    core.propose(slot, crate::batches::seal(slot.view, before, &[b"lost"])).unwrap();
+    core.propose(slot, coco_replicas::batches::seal(slot.view, before, &[b"lost"])).unwrap();
     assert!(matches!(core.take_output(), Err(Error::Disk(_))));
     assert!(matches!(core.take_output(), Err(Error::Failed)));
     assert_eq!(core.slot(), Err(coco_consensus::NotPrimary::Failed));

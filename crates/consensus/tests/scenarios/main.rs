@@ -1,13 +1,10 @@
-//! Whole networks of replicas in one thread, by seed.
+//! Whole networks of replicas in one thread, by seed; known bugs of others as text files, `*.scenario`.
 
 mod admission;
-mod batches;
 mod chaos;
 mod disk;
-mod invariants;
+mod files;
 mod membership;
-mod network;
-mod properties;
 mod raft_crate;
 mod resume;
 mod service;

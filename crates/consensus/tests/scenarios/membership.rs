@@ -3,7 +3,7 @@
 use coco_consensus::{Consensus, Guards, MembershipChange, MembershipRefused, NotPrimary, Role, TransferRefused};
 use coco_types::ReplicaId;
 
-use crate::network::{Faults, Network, id, ids};
+use coco_replicas::network::{Faults, Network, id, ids};
 
 const SEEDS: u64 = 8;
 

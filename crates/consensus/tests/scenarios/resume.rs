@@ -1,116 +1,20 @@
-//! t11: coming back without a majority alive, although a disk was rolled back.
+//! Coming back without a majority alive, although a disk was rolled back.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use coco_consensus::{
     Consensus, Error, Membership, MembershipChange, Resume, ResumeEntry, ResumeState, Resumption, durable_seqno,
 };
 use coco_disk::MemoryDisk;
-use coco_types::{ReplicaId, View};
+use coco_types::View;
 
-use crate::batches::{FileBatches, seal};
-use crate::network::{Network, id, ids};
+use coco_replicas::batches::{FileBatches, seal};
+use coco_replicas::network::{Network, id, ids};
+use coco_replicas::resume::exchange as resume;
 
 fn open(network: &Network, id: u64) -> Resume {
-    let disk = network.replicas[&id].disk.clone();
-    Resume::open(ReplicaId(id), Arc::new(disk.clone()), Box::new(FileBatches::open(disk))).unwrap()
-}
-
-/// Exchange, copy, adopt. `interrupt` says before each durable step of each replica whether the power fails there.
-/// Returns whether all confirmed.
-fn resume(network: &Network, present: &[u64], copy: bool, mut interrupt: impl FnMut() -> bool) -> bool {
-    let mut logs: BTreeMap<u64, Resume> = present.iter().map(|id| (*id, open(network, *id))).collect();
-    let states: Vec<ResumeState> = logs.values().map(Resume::state).collect();
-    let best = ResumeState::best(&states).unwrap().clone();
-    let view = View(states.iter().map(|state| state.view.0).max().unwrap() + 1);
-    for follower in present {
-        let common = logs[follower].common_with(&best).unwrap();
-        let mut next = common + 1;
-        while next <= best.last_index && copy {
-            let entries = logs[&best.id.0].read_entries(next, 64).unwrap();
-            let count = entries.len() as u64;
-            if interrupt() {
-                return false;
-            }
-            logs.get_mut(follower).unwrap().replace_tail(next - 1, entries).unwrap();
-            next += count;
-        }
-        if interrupt() {
-            return false;
-        }
-        logs.get_mut(follower).unwrap().adopt(view).unwrap();
-    }
-    true
-}
-
-/// Commits, rolls one disk back, cuts the power of all, resumes with `present`, cuts the best log off, and goes on.
-/// Returns what was violated.
-fn scenario(seed: u64, present: &[u64], copy: bool, interruptions: bool, rolled_back: u64) -> Option<String> {
-    let mut network = Network::new(3, seed);
-    network.invariants.expect_violation = true;
-    network.elect_this(1);
-    network.commit(b"early");
-    network.settle();
-    let old = network.replicas[&rolled_back].disk.image();
-    network.isolate(3);
-    let count = 1 + network.random.below(4);
-    for number in 0..count {
-        network.commit(&number.to_le_bytes());
-    }
-    for id in 1..=3 {
-        network.crash(id);
-    }
-    network.replicas.get_mut(&rolled_back).unwrap().disk = old;
-    let mut random = network.random.clone();
-    let mut tries = 0;
-    loop {
-        tries += 1;
-        let cut_at = random.below(12);
-        let mut steps = 0;
-        let done = resume(&network, present, copy, || {
-            steps += 1;
-            interruptions && tries < 4 && steps > cut_at
-        });
-        for id in present {
-            network.replicas[id].disk.crash(|_| None);
-        }
-        if done {
-            break;
-        }
-    }
-    network.heal();
-    for id in present {
-        network.restart(*id);
-    }
-    // The best log leads for a moment at most.
-    network.isolate(1);
-    network.run(120);
-    if let Some(primary) = network.primary() {
-        network.propose(primary, b"after the resume");
-        network.run(20);
-    }
-    for id in (1..=3).filter(|id| !present.contains(id)) {
-        network.restart(id);
-    }
-    network.heal();
-    network.run(200);
-    network.invariants.violation.clone()
-}
-
-#[test]
-fn t11_resume_adopts_log() {
-    for seed in 0..20 {
-        assert_eq!(scenario(seed, &[1, 2, 3], true, false, 2), None, "seed {seed}");
-        assert_eq!(scenario(seed, &[1, 2, 3], true, true, 2), None, "seed {seed}, interrupted");
-        assert_eq!(scenario(seed, &[1, 2, 3], true, true, 1), None, "seed {seed}, the primary's disk");
-    }
-    // One replica too few for one rolled-back disk.
-    let losses = (0..20).filter(|seed| scenario(*seed, &[2, 3], true, false, 2).is_some()).count();
-    assert!(losses > 0, "the test would not notice a loss");
-    // Everybody takes the highest view, but nobody the best log.
-    let losses = (0..20).filter(|seed| scenario(*seed, &[1, 2, 3], false, false, 2).is_some()).count();
-    assert!(losses > 0, "the test would not notice that the log is not copied");
+    network.resting(id)
 }
 
 #[test]
@@ -226,7 +130,7 @@ fn a_resume_that_was_cut_short_does_not_run() {
     let disk = network.replicas[&1].disk.clone();
     log.replace_tail(last, vec![ResumeEntry::Empty { view: View(9) }]).unwrap();
     let batches = Box::new(FileBatches::open(disk.clone()));
-    let opened = Consensus::open(crate::network::config(1), Arc::new(disk), batches, Box::new(|| 0));
+    let opened = Consensus::open(coco_replicas::network::config(1), Arc::new(disk), batches, Box::new(|| 0));
     assert!(matches!(opened, Err(Error::ResumeUnfinished)));
 }
 
@@ -303,7 +207,7 @@ fn a_fresh_replica_takes_over_the_log_and_no_vote() {
     assert_eq!(after, ResumeState { vote: None, ..before });
     let disk = network.replicas[&2].disk.clone();
     let batches = Box::new(FileBatches::open(disk.clone()));
-    let fresh = Consensus::open(crate::network::config(7), Arc::new(disk), batches, Box::new(|| 0)).unwrap();
+    let fresh = Consensus::open(coco_replicas::network::config(7), Arc::new(disk), batches, Box::new(|| 0)).unwrap();
     assert_eq!(fresh.role(), coco_consensus::Role::Learner);
 }
 

@@ -4,8 +4,8 @@ use bytes::Bytes;
 use coco_consensus::{EntryKind, Guards, NotPrimary, ReadOutcome, Refused, Role, Slot};
 use coco_types::{Seqno, View};
 
-use crate::batches::{FORGED, seal};
-use crate::network::{Faults, Network, id};
+use coco_replicas::batches::{FORGED, seal};
+use coco_replicas::network::{Faults, Network, id};
 
 #[test]
 fn the_slot_is_exactly_where_the_proposal_lands() {

@@ -9,8 +9,8 @@ use coco_disk::Disk;
 use protobuf::Message as _;
 use raft::eraftpb::{Message, MessageType};
 
-use crate::batches::{FileBatches, LEDGER_FILE};
-use crate::network::{Network, id, ids};
+use coco_replicas::batches::{FileBatches, LEDGER_FILE};
+use coco_replicas::network::{Network, id, ids};
 
 const NOTE: &[u8] = b"where to fetch it";
 

@@ -12,14 +12,17 @@ use coco_disk::{Disk, MemoryDisk};
 use coco_types::{ReplicaId, View};
 
 use crate::batches::{FileBatches, LEDGER_FILE, seal};
-use crate::invariants::Invariants;
+use crate::invariants::{Invariants, parse};
+use crate::mutating::Grants;
+use crate::seen::{FAULTS, STATES, describe};
+use crate::{Coverage, Mutant, Story};
 
 /// SplitMix64.
 #[derive(Clone)]
 pub struct Random(pub u64);
 
 impl Random {
-    pub fn next(&mut self) -> u64 {
+    pub fn draw(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -28,7 +31,11 @@ impl Random {
     }
 
     pub fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound
+        self.draw() % bound
+    }
+
+    pub fn one_in(&mut self, n: u64) -> bool {
+        self.below(n) == 0
     }
 
     pub fn percent(&mut self, percent: u64) -> bool {
@@ -69,6 +76,8 @@ struct Packet {
     from: u64,
     to: u64,
     bytes: Bytes,
+    /// Cuts do not hold it up.
+    injected: bool,
 }
 
 pub struct Network {
@@ -86,6 +95,17 @@ pub struct Network {
     pub trace: Option<Vec<u8>>,
     /// No message is forged: the refusals that only a faulty peer earns must not happen.
     pub honest: bool,
+    /// A bug that every replica has.
+    pub mutant: Option<Mutant>,
+    /// Entries are gathered into one message up to this size.
+    pub message_bytes_max: u64,
+    /// Old states of disks, to be put back.
+    pub images: BTreeMap<u64, MemoryDisk>,
+    /// Gone for good.
+    pub retired: BTreeSet<u64>,
+    pub coverage: Coverage,
+    pub story: Option<Story>,
+    pub(crate) grants: Grants,
     /// What was committed anywhere when a read was asked for.
     read_floors: BTreeMap<u64, u64>,
     wire: Vec<Packet>,
@@ -113,7 +133,33 @@ impl Network {
     }
 
     pub fn with_guards(voters: u64, seed: u64, guards: &Guards) -> Self {
-        let mut network = Self {
+        let mut network = Self::empty(seed);
+        network.found(voters, guards);
+        network
+    }
+
+    /// With a bug in every replica. Violations are kept, not panicked about.
+    pub fn with_mutant(voters: u64, seed: u64, mutant: Option<Mutant>, message_bytes_max: u64) -> Self {
+        let mut network = Self::empty(seed);
+        network.invariants.expect_violation = true;
+        (network.mutant, network.message_bytes_max) = (mutant, message_bytes_max);
+        network.found(voters, &network.guards());
+        network
+    }
+
+    /// What replicas are made with.
+    pub fn guards(&self) -> Guards {
+        self.mutant.map(Mutant::guards).unwrap_or_default()
+    }
+
+    pub(crate) fn found(&mut self, voters: u64, guards: &Guards) {
+        for voter in 1..=voters {
+            self.join(voter, StartPoint::genesis((1..=voters).map(ReplicaId)), guards);
+        }
+    }
+
+    fn empty(seed: u64) -> Self {
+        Self {
             now: 0,
             random: Random(seed),
             faults: Faults::default(),
@@ -124,13 +170,16 @@ impl Network {
             refused: Vec::new(),
             trace: None,
             honest: false,
+            mutant: None,
+            message_bytes_max: config(1).message_bytes_max,
+            images: BTreeMap::new(),
+            retired: BTreeSet::new(),
+            coverage: Coverage::new(FAULTS, STATES),
+            story: None,
+            grants: Grants::default(),
             read_floors: BTreeMap::new(),
             wire: Vec::new(),
-        };
-        for voter in 1..=voters {
-            network.join(voter, StartPoint::genesis((1..=voters).map(ReplicaId)), guards);
         }
-        network
     }
 
     pub fn join(&mut self, id: u64, start: StartPoint, guards: &Guards) {
@@ -146,7 +195,8 @@ impl Network {
 
     fn create(&mut self, id: u64, start: StartPoint, guards: &Guards, disk: MemoryDisk) {
         let ledger = FileBatches::open(disk.clone());
-        let config = Config { guards: guards.clone(), ..config(id) };
+        self.plant_in(&ledger);
+        let config = Config { guards: guards.clone(), message_bytes_max: self.message_bytes_max, ..config(id) };
         self.invariants.durable_view.insert(id, start.view);
         let batches = Box::new(ledger.clone());
         let core = Consensus::create(config, start, Arc::new(disk.clone()), batches, self.source(id)).unwrap();
@@ -169,12 +219,12 @@ impl Network {
 
     /// A joiner that copies the whole log.
     pub fn join_learner(&mut self, id: u64, genesis_voters: u64) {
-        self.join(id, StartPoint::genesis((1..=genesis_voters).map(ReplicaId)), &Guards::default());
+        self.join(id, StartPoint::genesis((1..=genesis_voters).map(ReplicaId)), &self.guards());
     }
 
     fn source(&mut self, id: u64) -> Box<dyn FnMut() -> u64 + Send> {
-        let mut random = Random(self.random.next() ^ id);
-        Box::new(move || random.next())
+        let mut random = Random(self.random.draw() ^ id);
+        Box::new(move || random.draw())
     }
 
     pub fn core(&mut self, id: u64) -> &mut Consensus {
@@ -192,6 +242,7 @@ impl Network {
     /// One tick of everybody.
     pub fn step(&mut self) {
         self.now += 1;
+        self.keep_old_disks();
         for id in self.running() {
             self.core(id).tick();
             self.apply_more(id);
@@ -241,10 +292,12 @@ impl Network {
     }
 
     fn deliver_one(&mut self, packet: Packet) {
-        let Packet { from, to, bytes, .. } = packet;
-        if self.cut.contains(&(from, to)) || self.view_of(to).is_none() {
+        let Packet { from, to, bytes, injected, .. } = packet;
+        if (self.cut.contains(&(from, to)) && !injected) || self.view_of(to).is_none() {
             return;
         }
+        self.tell(to, Some(from), || describe(&bytes));
+        let bytes = self.heard(from, to, bytes);
         self.invariants.before_delivery(from, to, &bytes);
         if let Err(refused) = self.core(to).step(ReplicaId(from), &bytes) {
             let harmless = [Refused::Stranger, Refused::Removed, Refused::NotFromPrimary].contains(&refused);
@@ -252,11 +305,15 @@ impl Network {
             self.refused.push((to, refused));
         }
         self.collect(to);
+        self.after_delivery(to, &bytes);
     }
 
     fn finish_syncs(&mut self) {
         for id in self.running() {
-            while let Some((persist, view)) = self.replicas.get_mut(&id).and_then(|replica| replica.sync(self.now)) {
+            let lies = self.mutant == Some(Mutant::AnswersBeforeSync);
+            while let Some((persist, view)) =
+                self.replicas.get_mut(&id).and_then(|replica| replica.sync(self.now, lies))
+            {
                 self.invariants.durable_view.insert(id, view);
                 self.core(id).persisted(persist.number);
                 self.collect(id);
@@ -290,6 +347,12 @@ impl Network {
             self.check_committed(id, committed);
         }
         let view = self.core(id).view();
+        if let Some(change) = output.role_changed {
+            self.tell(id, None, || format!("{:?} in view {}", change.role, change.view));
+        }
+        if let Some(last) = output.committed.last() {
+            self.tell(id, None, || format!("has committed {}", last.index));
+        }
         let replica = self.replicas.get_mut(&id).unwrap();
         if let Some(persist) = output.persist {
             replica.syncs.push_back((persist, view));
@@ -298,7 +361,9 @@ impl Network {
             if let ReadOutcome::Confirmed { token, index } = read
                 && let Some(floor) = self.read_floors.get(token)
             {
-                assert!(index >= floor, "a read was confirmed at {index}, after {floor} was committed");
+                let met = index >= floor;
+                self.invariants
+                    .require(met, || format!("a read was confirmed at {index}, after {floor} was committed"));
             }
         }
         replica.reads.extend(output.reads);
@@ -312,11 +377,12 @@ impl Network {
             self.core(id).applied(delivered);
         }
         for (to, bytes) in output.messages {
+            let bytes = self.said(id, to.0, bytes);
             self.send(id, to.0, bytes);
         }
     }
 
-    fn check_committed(&mut self, id: u64, committed: &Committed) {
+    pub(crate) fn check_committed(&mut self, id: u64, committed: &Committed) {
         let bytes = match committed.kind {
             EntryKind::Batch(span) => self.replicas[&id].ledger.bytes_of(span).unwrap(),
             _ => Bytes::new(),
@@ -331,20 +397,24 @@ impl Network {
             trace.extend_from_slice(&self.now.to_le_bytes());
             trace.extend_from_slice(&bytes);
         }
-        let kind = crate::invariants::parse(&bytes).get_msg_type() as i32;
+        let kind = parse(&bytes).get_msg_type() as i32;
         if self.random.percent(self.faults.loss) || self.muted.contains(&(from, kind)) {
+            self.count("message lost");
             return;
         }
         let copies = 1 + u64::from(self.random.percent(self.faults.duplication));
+        if copies > 1 {
+            self.count("message doubled");
+        }
         for _ in 0..copies {
             let delay = self.random.below(self.faults.delay_max + 1);
-            self.wire.push(Packet { due: self.now + delay, from, to, bytes: bytes.clone() });
+            self.wire.push(Packet { due: self.now + delay, from, to, bytes: bytes.clone(), injected: false });
         }
     }
 
-    /// Puts a message on the wire as if it had been sent.
+    /// Puts a message on the wire as if it had been sent, also where it is cut.
     pub fn inject(&mut self, from: u64, to: u64, bytes: Bytes) {
-        self.wire.push(Packet { due: self.now, from, to, bytes });
+        self.wire.push(Packet { due: self.now, from, to, bytes, injected: true });
     }
 
     /// Asks a replica for a read; whether it took the question.
@@ -353,6 +423,7 @@ impl Network {
         let asked = self.core(id).read_index(token).is_ok();
         if asked {
             self.read_floors.insert(token, floor);
+            self.answer_read_at_once(id, token, floor);
         }
         self.collect(id);
         asked
@@ -409,6 +480,7 @@ impl Network {
         let batch = seal(slot.view, before, &[payload]);
         core.propose(slot, batch).expect("a slot just read is good");
         self.collect(id);
+        self.apply_early(id, slot.index);
         Some(slot.index)
     }
 
@@ -475,7 +547,7 @@ impl Network {
     /// A power cut: unsynced writes survive whole, in part or not at all, by the seed.
     pub fn crash(&mut self, id: u64) {
         let mut random = self.random.clone();
-        self.random.next();
+        self.random.draw();
         self.crash_with(id, |len| match random.below(3) {
             0 => None,
             1 => Some(len),
@@ -484,6 +556,7 @@ impl Network {
     }
 
     pub fn crash_with(&mut self, id: u64, survives: impl FnMut(usize) -> Option<usize>) {
+        self.tell(id, None, || "goes down".to_owned());
         let replica = self.replicas.get_mut(&id).unwrap();
         replica.core = None;
         replica.delivered = 0;
@@ -498,31 +571,49 @@ impl Network {
         self.crash_with(id, Some);
     }
 
+    /// # Panics
+    /// If its disk does not hold what it must.
     pub fn restart(&mut self, id: u64) {
+        if self.retired.contains(&id) {
+            return;
+        }
+        self.tell(id, None, || "starts again".to_owned());
         let source = self.source(id);
+        self.before_restart(id);
+        let message_bytes_max = self.message_bytes_max;
         let replica = self.replicas.get_mut(&id).unwrap();
         assert!(replica.core.is_none(), "{id} still runs");
         replica.ledger = FileBatches::open(replica.disk.clone());
-        let batches = Box::new(replica.ledger.clone());
-        let config = Config { guards: replica.guards.clone(), ..config(id) };
+        let ledger = replica.ledger.clone();
+        self.plant_in(&ledger);
+        let replica = self.replicas.get_mut(&id).unwrap();
+        let batches = Box::new(ledger);
+        let config = Config { guards: replica.guards.clone(), message_bytes_max, ..config(id) };
         let core = Consensus::open(config, Arc::new(replica.disk.clone()), batches, source).unwrap();
         self.invariants.durable_view.insert(id, core.view());
         replica.core = Some(core);
         self.collect(id);
     }
+
+    /// What was found wrong, if a violation is expected.
+    pub fn violation(&self) -> Option<&str> {
+        self.invariants.violation.as_deref()
+    }
 }
 
 impl Replica {
     /// The sync that ends now. The next one covers all that was asked for meanwhile.
-    fn sync(&mut self, now: u64) -> Option<(Persist, View)> {
+    fn sync(&mut self, now: u64, lies: bool) -> Option<(Persist, View)> {
         self.core.as_ref()?;
         if self.syncing.is_none() {
             let (persist, view) = self.syncs.drain(..).next_back()?;
             self.syncing = Some((now.saturating_add(self.sync_ticks), persist, view));
         }
         let (_, persist, view) = self.syncing.take_if(|(due, ..)| *due <= now)?;
-        self.disk.sync(LEDGER_FILE).unwrap();
-        self.disk.sync(persist.log_file).unwrap();
+        if !lies {
+            self.disk.sync(LEDGER_FILE).unwrap();
+            self.disk.sync(persist.log_file).unwrap();
+        }
         Some((persist, view))
     }
 }

@@ -39,11 +39,17 @@ pub struct Invariants {
     received: BTreeMap<(u64, View), u64>,
     /// Highest match index that a primary held of a peer: (primary, view, peer).
     matched: BTreeMap<(u64, View, ReplicaId), u64>,
+    /// How far each replica has said to hold the log: (replica, view).
+    acknowledged: BTreeMap<(ReplicaId, View), u64>,
+    /// What each backup took for committed last.
+    committed_index: BTreeMap<u64, u64>,
+    /// How far any primary has committed.
+    committed_by_primaries: u64,
 }
 
 impl Invariants {
     #[track_caller]
-    fn require(&mut self, holds: bool, what: impl FnOnce() -> String) {
+    pub(crate) fn require(&mut self, holds: bool, what: impl FnOnce() -> String) {
         if holds {
             return;
         }
@@ -68,6 +74,8 @@ impl Invariants {
     pub fn check(&mut self, id: u64, core: &Consensus, output: &Output) {
         if core.role() == Role::Primary {
             self.check_primary(id, core);
+        } else {
+            self.check_follower(id, core);
         }
         if output.role_changed.is_some_and(|change| change.role == Role::Primary) {
             self.check_election(id, core);
@@ -93,8 +101,34 @@ impl Invariants {
         let committed = core.committed();
         let before = self.commits.insert((id, view), committed);
         let own = core.view_at(committed) == Some(view);
+        let advanced = before.is_some_and(|before| before < committed);
         self.require(before.is_none_or(|before| before == committed) || own, || {
             format!("{id} committed {committed} in view {view} by counting replicas of an older one")
+        });
+        if advanced {
+            let holds = |peer: &ReplicaId| self.acknowledged.get(&(*peer, view)).is_some_and(|end| *end >= committed);
+            let mut holders: BTreeSet<_> = core.membership().ids().into_iter().filter(holds).collect();
+            holders.insert(ReplicaId(id));
+            let quorum = core.membership().has_quorum(&holders);
+            self.require(quorum, || format!("{id} committed {committed}, which only {holders:?} have acknowledged"));
+        }
+        self.committed_by_primaries = committed.max(self.committed_by_primaries);
+    }
+
+    /// A backup knows nothing to be committed that no primary does. (Votes carry the commit index too, so it need not be its own primary.)
+    #[track_caller]
+    fn check_follower(&mut self, id: u64, core: &Consensus) {
+        let (view, committed) = (core.view(), core.committed());
+        // It stepped down within its view, and may have committed in that moment.
+        if self.primaries.get(&view) == Some(&id) {
+            self.committed_by_primaries = committed.max(self.committed_by_primaries);
+        }
+        let known = self.committed_by_primaries;
+        let before = self.committed_index.insert(id, committed).unwrap_or(committed);
+        self.require(before >= committed || committed <= known, || {
+            format!(
+                "{id} takes {committed} for committed in view {view}, but no primary has committed more than {known}"
+            )
         });
     }
 
@@ -140,6 +174,8 @@ impl Invariants {
                 let received = self.received.get(&(from, view)).copied().unwrap_or(0).max(message.commit);
                 let index = message.index;
                 self.require(index <= received, || format!("{from} acknowledged {index}, received {received}"));
+                let end = self.acknowledged.entry((ReplicaId(from), view)).or_default();
+                *end = index.max(*end);
             }
             _ => {}
         }
@@ -157,6 +193,7 @@ impl Invariants {
     /// What a primary knew of its peers ends with it.
     pub fn crashed(&mut self, id: u64) {
         self.committed_seqno.remove(&id);
+        self.committed_index.remove(&id);
         self.matched.retain(|(primary, ..), _| *primary != id);
     }
 }
