@@ -26,4 +26,4 @@ pub mod signatures;
 mod submissions;
 pub mod wire;
 
-pub use shell::{NodeError, run};
+pub use shell::{NodeError, run, run_on};

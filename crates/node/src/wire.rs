@@ -27,6 +27,10 @@ pub mod kind {
     pub const STOP: u16 = 8;
     /// Fresh evidence of a node of the network, in the form of a join request; answered by a result in JSON.
     pub const RENEW: u16 = 10;
+    /// A signed item of collateral in JSON, as on the HTTP API; answered by a result.
+    pub const COLLATERAL: u16 = 11;
+    /// Whether the sender has left the network; empty, answered by one byte.
+    pub const MEMBERSHIP: u16 = 12;
     /// [`super::Question`] to the primary's protocol itself, which answers in its own words.
     pub const RELAY: u16 = 9;
 }

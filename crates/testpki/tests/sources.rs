@@ -35,7 +35,7 @@ fn an_enclave_of_nitro_fetches_its_document() {
     let mut trust = Trust::default();
     nitro.trust(&mut trust.anchors);
     let mint = Box::new(move |data: &ReportData| nitro.mint(CODE, data, AT));
-    let source = source(Machine { nsm: Some(mint), ..Machine::default() }.with("/dev/nsm", []));
+    let source = source(Machine::with_nsm(mint));
     let evidence = source.evidence(&DATA).unwrap();
     assert_eq!((source.kind(), evidence.kind), (TeeKind::Nitro, TeeKind::Nitro));
     verify(&evidence, &DATA, &trust, AT).unwrap();
@@ -45,15 +45,41 @@ fn an_enclave_of_nitro_fetches_its_document() {
 fn an_older_kernel_s_guest_device_gives_report_and_certificates() {
     let (amd, trust) = amd();
     let mint = Box::new(move |data: &ReportData| amd.mint(&amd.report(CODE, 1), data));
-    let source = source(Machine { sev_guest: Some(mint), ..Machine::default() }.with("/dev/sev-guest", []));
+    let source = source(Machine::with_sev_guest(mint));
     verify(&source.evidence(&DATA).unwrap(), &DATA, &trust, AT).unwrap();
+}
+
+#[test]
+fn a_trust_domain_and_an_enclave_have_their_quotes_made() {
+    let intel = Arc::new(Intel::new(AT));
+    let mut trust = Trust::default();
+    intel.trust(&mut trust.anchors);
+    for item in intel.collateral(&intel.publication(AT - 100)) {
+        trust.collateral.insert(item).unwrap();
+    }
+    let quoted = |guest: Guest| {
+        let intel = intel.clone();
+        Box::new(move |data: &ReportData| intel.mint(&intel.platform(1), &guest, data))
+    };
+    let td = Guest::Td { mrtd: CODE, attributes: 1 << 28, version: 4 };
+    let enclave = Guest::Enclave { mrenclave: [0xc0; 32], mrsigner: [0x51; 32], flags: 5 };
+    let machines = [
+        (Machine::with_tsm("tdx_guest", quoted(td)), TeeKind::Tdx),
+        (Machine::with_gramine(quoted(enclave)), TeeKind::Sgx),
+    ];
+    for (machine, kind) in machines {
+        let source = source(machine);
+        let evidence = source.evidence(&DATA).unwrap();
+        assert_eq!((source.kind(), evidence.kind), (kind, kind));
+        verify(&evidence, &DATA, &trust, AT).unwrap();
+    }
 }
 
 /// A container's machine: its device gives no certificates, its folder has them.
 fn container(amd: Arc<Amd>, folder: &[(&str, Vec<u8>)]) -> Machine {
     let mint =
         Box::new(move |data: &ReportData| amd.mint(&amd.report(CODE, 1), data).with(Aux::Certificates, Vec::new()));
-    let mut machine = Machine { sev_guest: Some(mint), ..Machine::default() }.with("/dev/sev-guest", []);
+    let mut machine = Machine::with_sev_guest(mint);
     machine.variables.insert("UVM_SECURITY_CONTEXT_DIR".to_owned(), "/context".to_owned());
     folder.iter().fold(machine, |machine, (name, content)| machine.with(format!("/context/{name}"), content.clone()))
 }

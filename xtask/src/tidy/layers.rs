@@ -14,7 +14,7 @@ const ROWS: &[(u8, &[&str])] = &[
     (1, &["kv", "ledger", "consensus", "attestation"]),
     (1, &["testpki", "replicas"]),
     (2, &["governance", "protocol"]),
-    (3, &["rpc"]),
+    (3, &["devices", "rpc"]),
     (4, &["node"]),
     (5, &["sim"]),
     (6, &["coco"]),

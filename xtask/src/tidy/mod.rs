@@ -5,6 +5,7 @@ mod layers;
 mod purity;
 mod readme;
 mod text;
+mod unsafety;
 
 use std::fmt;
 
@@ -36,6 +37,7 @@ impl fmt::Display for Finding {
 pub fn check(tree: &Tree) -> anyhow::Result<Vec<Finding>> {
     let mut findings = layers::check(tree)?;
     findings.extend(purity::check(tree));
+    findings.extend(unsafety::check(tree));
     findings.extend(text::check(tree));
     findings.extend(readme::check(tree));
     for (path, text) in pages::pages(tree)? {

@@ -12,6 +12,7 @@
 //! node implements, so that a test stands in for the kernel and nothing here touches the outside.
 
 pub mod azure;
+mod certificate_table;
 pub mod container;
 pub mod gramine;
 pub mod nsm;
@@ -36,10 +37,10 @@ pub trait Devices: Send + Sync {
     fn variable(&self, name: &str) -> Option<String>;
     /// One command of TPM 2.0 and its answer, through the kernel's resource manager.
     fn tpm(&self, command: &[u8]) -> io::Result<Vec<u8>>;
-    /// Nitro's security module: its document over these bytes as user data.
-    fn nsm_document(&self, user_data: &[u8; 64]) -> io::Result<Vec<u8>>;
-    /// The SEV guest device: a report over these bytes, and the certificates in DER that the host has put beside it.
-    fn sev_guest_report(&self, report_data: &[u8; 64]) -> io::Result<(Vec<u8>, Vec<Vec<u8>>)>;
+    /// One request of Nitro's security module and its answer, both in CBOR.
+    fn nsm(&self, request: &[u8]) -> io::Result<Vec<u8>>;
+    /// The SEV guest device: the firmware's message with a report over these bytes at this privilege level, and the host's table of certificates.
+    fn sev_guest(&self, report_data: &[u8; 64], vmpl: u32) -> io::Result<(Vec<u8>, Vec<u8>)>;
     /// The cloud's metadata service: a GET, or a POST of JSON.
     fn metadata(&self, path: &str, body: Option<&str>) -> io::Result<Vec<u8>>;
 }

@@ -21,6 +21,8 @@ struct Fake {
     generation: Mutex<u32>,
     folders: Mutex<Vec<PathBuf>>,
     written: Mutex<Vec<u8>>,
+    /// The firmware's message and the host's table.
+    sev_guest: Option<(Vec<u8>, Vec<u8>)>,
 }
 
 impl Devices for &'static Fake {
@@ -75,12 +77,12 @@ impl Devices for &'static Fake {
         Ok(vec![0x80, 0x01, 0, 0, 0, 10, 0, 0, 1, 0x8b])
     }
 
-    fn nsm_document(&self, _: &[u8; 64]) -> io::Result<Vec<u8>> {
+    fn nsm(&self, _: &[u8]) -> io::Result<Vec<u8>> {
         Err(io::ErrorKind::NotFound.into())
     }
 
-    fn sev_guest_report(&self, _: &[u8; 64]) -> io::Result<(Vec<u8>, Vec<Vec<u8>>)> {
-        Err(io::ErrorKind::NotFound.into())
+    fn sev_guest(&self, _: &[u8; 64], _: u32) -> io::Result<(Vec<u8>, Vec<u8>)> {
+        self.sev_guest.clone().ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
     fn metadata(&self, _: &str, _: Option<&str>) -> io::Result<Vec<u8>> {
@@ -168,5 +170,22 @@ fn a_device_that_does_not_answer_is_named() {
         assert_eq!(source.kind(), kind);
         let error = source.evidence(&DATA).unwrap_err();
         assert!(matches!(&error, SourceError::Device { what, .. } if what == path), "{error}");
+    }
+}
+
+#[test]
+fn the_guest_device_s_message_is_taken_apart_and_a_refusal_or_another_length_is_an_error() {
+    let ask = |status: u32, length: u32, bytes: usize| {
+        let mut message = [status.to_le_bytes(), length.to_le_bytes()].concat();
+        message.resize(32, 0);
+        message.resize(bytes, 7);
+        let fake = Fake { sev_guest: Some((message, vec![0; 4096])), ..Fake::default() };
+        source(machine(sev_guest::DEVICE, fake)).evidence(&DATA)
+    };
+    let evidence = ask(0, 1184, 4000).unwrap();
+    assert_eq!((evidence.raw, evidence.aux[&Aux::Certificates].len()), (vec![7; 1184], 0));
+    for (status, length, bytes) in [(0x16, 1184, 4000), (0, 1185, 4000), (0, 0, 4000), (0, 1184, 1000), (0, 0, 6)] {
+        let refused = ask(status, length, bytes);
+        assert!(matches!(refused, Err(SourceError::Answer { .. })), "{refused:?}");
     }
 }

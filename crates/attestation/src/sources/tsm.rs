@@ -6,17 +6,12 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use coco_crypto::encode_pem;
-
-use super::{Devices, answer, container, device};
-use crate::chain::{CERTIFICATE_BYTES_MAX, CHAIN_MAX};
+use super::{Devices, answer, certificate_table, container, device};
 use crate::platforms::dcap::trimmed;
 use crate::{Aux, Evidence, EvidenceSource, ReportData, SourceError, TeeKind};
 
 pub const FOLDER: &str = "/sys/kernel/config/tsm/report";
 const ATTEMPTS_MAX: usize = 5;
-/// An entry of the table of certificates: GUID, offset, length.
-const TABLE_ENTRY_BYTES: usize = 24;
 
 pub struct Tsm {
     devices: Arc<dyn Devices>,
@@ -75,7 +70,7 @@ impl EvidenceSource for Tsm {
         let bare = |raw| Evidence::bare(self.kind, raw);
         Ok(match self.kind {
             TeeKind::SevSnp => {
-                let supplied = certificates(&blobs.aux)?.into_bytes();
+                let supplied = certificate_table::pem(&blobs.aux)?.into_bytes();
                 container::complete(self.devices.as_ref(), bare(blobs.out).with(Aux::Certificates, supplied))?
             }
             TeeKind::Tdx => bare(trimmed(blobs.out)),
@@ -99,24 +94,4 @@ fn within<T>(
 fn read(devices: &dyn Devices, folder: &Path, name: &str) -> Result<Vec<u8>, SourceError> {
     let path = folder.join(name);
     devices.read(&path).map_err(device(&path))
-}
-
-/// The host's table of certificates (AMD 56421, GHCB), as PEM. Which certificate is which, the certificates themselves say.
-fn certificates(table: &[u8]) -> Result<String, SourceError> {
-    let mut pem = String::new();
-    for entry in table.chunks_exact(TABLE_ENTRY_BYTES).take(CHAIN_MAX + 1) {
-        let (guid, place) = entry.split_at(16);
-        if guid.iter().all(|byte| *byte == 0) {
-            return Ok(pem);
-        }
-        let word = |bytes: &[u8]| bytes.first_chunk().map_or(0, |bytes| u32::from_le_bytes(*bytes) as usize);
-        let (offset, len) = (word(place), word(place.get(4..).unwrap_or_default()));
-        let der = offset.checked_add(len).and_then(|end| table.get(offset..end));
-        let der = der.ok_or_else(|| answer("the table of certificates points outside itself"))?;
-        // Other entries are no certificates: a revocation list, an extension's data.
-        if len <= CERTIFICATE_BYTES_MAX && der.starts_with(&[0x30, 0x82]) {
-            pem.push_str(&encode_pem("CERTIFICATE", der));
-        }
-    }
-    if table.is_empty() { Ok(pem) } else { Err(answer("the table of certificates has no end")) }
 }

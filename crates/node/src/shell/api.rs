@@ -5,13 +5,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use coco_attestation::collateral::CollateralItem;
 use coco_attestation::{Evidence, EvidenceSource, fresh_report_data};
 use coco_governance::attestation;
 use coco_governance::{NodeRow, NodeStatus, ServiceInfo, tables};
-use coco_protocol::{
-    ApiError, Caller, Identity as Proved, Outcome, Rejection, RejectionReason, Submitted, TransactionStatus,
-};
+use coco_protocol::{ApiError, Caller, Identity as Proved, TransactionStatus};
 use coco_rpc::CallerLookup;
 use coco_rpc::admin::{Component, Health};
 use coco_rpc::endpoints::{
@@ -21,12 +18,10 @@ use coco_types::{Digest, MapName, NodeId, Seqno, TxId};
 use http::StatusCode;
 use tokio::runtime::Handle;
 
-use crate::events::ExecutorEvent;
-use crate::executor::SystemCommand;
 use crate::front::Visible;
-use crate::handle::{Shared, submit_here};
+use crate::handle::Shared;
 use crate::shell::admission::Admission;
-use crate::shell::stopping;
+use crate::shell::{collateral, stopping};
 
 /// `/node/…`, and the operator's pages.
 pub struct Api {
@@ -231,34 +226,7 @@ impl NodeApi for Api {
     }
 
     fn submit_collateral(&self, _caller: &Caller, body: Bytes, reply: Box<dyn FnOnce(Result<Bytes, ApiError>) + Send>) {
-        let refused = |status, code, why: String| Err(ApiError::new(status, code, why));
-        if !self.shared.is_primary() {
-            let why = "only the primary takes collateral: ask GET /node/network who that is".to_owned();
-            return reply(refused(StatusCode::SERVICE_UNAVAILABLE, "PrimaryNotFound", why));
-        }
-        let item: CollateralItem = match serde_json::from_slice(&body) {
-            Ok(item) => item,
-            Err(error) => return reply(refused(StatusCode::BAD_REQUEST, "InvalidInput", error.to_string())),
-        };
-        let command: SystemCommand = Box::new(move |tx, context| {
-            let key = attestation::submit_collateral(tx, &item, context.now_ms / 1000)
-                .map_err(|error| Rejection::new(RejectionReason::Refused, 0, error.to_string()))?;
-            let response = serde_json::json!({ "collateral": key }).to_string();
-            Ok(Outcome { claims: None, response: response.into() })
-        });
-        let done = move |answers: Vec<Submitted>| {
-            reply(match answers.into_iter().next() {
-                Some(Submitted::Committed { response, .. }) => Ok(response),
-                Some(Submitted::Rejected(rejection)) => {
-                    refused(StatusCode::BAD_REQUEST, "CollateralRefused", rejection.message)
-                }
-                _ => {
-                    let why = "the primary changed meanwhile: try again".to_owned();
-                    refused(StatusCode::SERVICE_UNAVAILABLE, "PrimaryNotFound", why)
-                }
-            });
-        };
-        submit_here(&self.shared, ExecutorEvent::System { command, reply: Box::new(done) });
+        collateral::submit(&self.shared, body, Box::new(move |result| reply(result.map_err(collateral::api_error))));
     }
 
     /// Binds the node's certificate and the caller's nonce: SHA-512 of a domain, the certificate's hash and the nonce.

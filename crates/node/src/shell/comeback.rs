@@ -8,6 +8,7 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use coco_attestation::EvidenceSource;
 use coco_consensus::Resume;
 use coco_crypto::{Crypto, SystemCrypto};
 use coco_disk::Disk;
@@ -48,6 +49,7 @@ const FOLDERS: [&str; 3] = ["ledger", "consensus", "snapshots"];
 /// See the module's text.
 pub fn come_back(
     config: &NodeConfig,
+    platform: &dyn EvidenceSource,
     root: &dyn Disk,
     entrance: &Entrance,
     runtime: &tokio::runtime::Runtime,
@@ -67,7 +69,7 @@ pub fn come_back(
         others,
     };
     let asking = Asking::start(config, entrance, Returning::new(origin, Box::new(nonce)), runtime)?;
-    let mut swap = Swap { config, root, entrance, ledger: folder.ledger, checked: false, told: None };
+    let mut swap = Swap { config, platform, root, entrance, ledger: folder.ledger, checked: false, told: None };
     let mut tell_at = Instant::now() + LOOK * 20;
     loop {
         if !matches!(stop.try_recv(), Err(mpsc::TryRecvError::Empty)) {
@@ -230,6 +232,7 @@ impl Inbound for Door {
 /// Joining as a fresh replica that keeps this folder.
 struct Swap<'a> {
     config: &'a NodeConfig,
+    platform: &'a dyn EvidenceSource,
     root: &'a dyn Disk,
     entrance: &'a Entrance,
     ledger: Option<Arc<NodeLedger>>,
@@ -246,7 +249,7 @@ impl Swap<'_> {
             reuse::check_signed_roots(ledger, self.entrance.identity.service.certificate.public_key())?;
             self.checked = true;
         }
-        match entrance::swap(self.config, self.entrance, &self.targets(asking.primary())) {
+        match entrance::swap(self.config, self.platform, self.entrance, &self.targets(asking.primary())) {
             Ok(fresh) => {
                 fresh.keep(self.root)?;
                 Ok(Some(fresh))

@@ -66,7 +66,12 @@ const SEALING_KEY_FILE: &str = "sealing.key";
 const HISTORY_SECRET_FILE: &str = "history.sealed";
 
 /// Finds or makes the node's identity. A new one is on disk, sealed, before it is used.
-pub fn enter(config: &NodeConfig, disk: &dyn Disk, now_s: u64) -> Result<Entrance, NodeError> {
+pub fn enter(
+    config: &NodeConfig,
+    platform: &dyn EvidenceSource,
+    disk: &dyn Disk,
+    now_s: u64,
+) -> Result<Entrance, NodeError> {
     let crypto = SystemCrypto;
     let sealing = sealing_key(disk, &crypto)?;
     let history_secret = history_secret(disk, &sealing, &crypto)?;
@@ -81,15 +86,15 @@ pub fn enter(config: &NodeConfig, disk: &dyn Disk, now_s: u64) -> Result<Entranc
     let entrance = match &config.start {
         Start::New { genesis } => {
             check_not_founded(genesis)?;
-            found(config, genesis, secrets, now_s)?
+            found(config, platform, genesis, secrets, now_s)?
         }
         Start::Recover { previous_service_certificate } => {
-            recover(config, previous_service_certificate, secrets, now_s)?
+            recover(config, platform, previous_service_certificate, secrets, now_s)?
         }
         Start::Join { targets, service_certificate, constitution_digest } => {
             let pem = read(service_certificate)?;
             let service = Certificate::from_pem(&pem).map_err(|error| NodeError::Join(error.to_string()))?;
-            join_one_of(config, targets, &service, constitution_digest.as_deref(), secrets)?
+            join_one_of(config, platform, targets, &service, constitution_digest.as_deref(), secrets)?
         }
     };
     entrance.keep(disk)?;
@@ -126,14 +131,18 @@ fn mark_founded(genesis: &Path, service: &Certificate) {
 }
 
 /// Joins as a fresh replica in the place of the one that this node was, and keeps its folder.
-pub fn swap(config: &NodeConfig, before: &Entrance, targets: &[std::net::SocketAddr]) -> Result<Entrance, NodeError> {
+pub fn swap(
+    config: &NodeConfig,
+    platform: &dyn EvidenceSource,
+    before: &Entrance,
+    targets: &[std::net::SocketAddr],
+) -> Result<Entrance, NodeError> {
     let service = &before.identity.service.certificate;
     let client = HttpsClient::new(service).map_err(|error| NodeError::Join(error.to_string()))?;
-    let source = evidence_source(config)?;
     let swaps = Some(before.identity.node_key.public_key().node_id());
     let mut last_error = "no other node is known".to_owned();
     for target in targets {
-        match try_join(config, &client, *target, service, source.as_ref(), swaps) {
+        match try_join(config, &client, *target, service, platform, swaps) {
             Ok((keys, answer)) => {
                 let secrets = Secrets { sealing: before.sealing.clone(), history: before.history_secret.clone() };
                 return joined(config, keys, answer, secrets, before.known.resume);
@@ -235,7 +244,13 @@ fn measure(mut file: impl Read) -> io::Result<Digest> {
     }
 }
 
-fn found(config: &NodeConfig, genesis: &Path, secrets: Secrets, now_s: u64) -> Result<Entrance, NodeError> {
+fn found(
+    config: &NodeConfig,
+    platform: &dyn EvidenceSource,
+    genesis: &Path,
+    secrets: Secrets,
+    now_s: u64,
+) -> Result<Entrance, NodeError> {
     let genesis = read_genesis(genesis)?;
     let crypto = SystemCrypto;
     let service_key = SigningKey::generate(&crypto, Curve::P384);
@@ -247,7 +262,7 @@ fn found(config: &NodeConfig, genesis: &Path, secrets: Secrets, now_s: u64) -> R
     let service = ServiceSecrets { key: service_key, certificate, epochs };
     let exchange = ExchangeKey::generate(&crypto);
     let node_key = SigningKey::generate(&crypto, Curve::P256);
-    let own = own_evidence(config, node_key.public_key(), &exchange)?;
+    let own = own_evidence(config, platform, node_key.public_key(), &exchange)?;
     let extension = node_extension(&own.0, &own.1);
     let node_certificate =
         certify(&service, node_key.public_key(), config.index, &addresses(config), now_s, extension)?;
@@ -259,22 +274,27 @@ fn found(config: &NodeConfig, genesis: &Path, secrets: Secrets, now_s: u64) -> R
 
 /// The founding facts of a network whose first transaction this node is to write: at its first start, and again if it stopped
 /// after it had its identity and before its ledger had anything.
-pub fn founding(config: &NodeConfig, genesis: Genesis, identity: &Identity) -> Result<(Genesis, Founding), NodeError> {
-    let own = own_evidence(config, identity.node_key.public_key(), &identity.exchange)?;
+pub fn founding(
+    config: &NodeConfig,
+    platform: &dyn EvidenceSource,
+    genesis: Genesis,
+    identity: &Identity,
+) -> Result<(Genesis, Founding), NodeError> {
+    let own = own_evidence(config, platform, identity.node_key.public_key(), &identity.exchange)?;
     founding_with(config, genesis, identity, own)
 }
 
 /// Evidence of a node that nobody else admits: there is no service yet, and nobody to give it a challenge.
 fn own_evidence(
     config: &NodeConfig,
+    platform: &dyn EvidenceSource,
     node_key: &PublicKey,
     exchange: &ExchangeKey,
 ) -> Result<(Evidence, BoundFacts), NodeError> {
-    let source = evidence_source(config)?;
     let exchange_key = exchange.public().to_vec();
     let bound = BoundFacts { exchange_key, service: None, config: config_digest(config), nonce: None };
-    let report_data = bound.binding(node_key, source.kind()).report_data();
-    let evidence = source.evidence(&report_data).map_err(|error| NodeError::Genesis(error.to_string()))?;
+    let report_data = bound.binding(node_key, platform.kind()).report_data();
+    let evidence = platform.evidence(&report_data).map_err(|error| NodeError::Genesis(error.to_string()))?;
     Ok((evidence, bound))
 }
 
@@ -297,8 +317,12 @@ fn founding_with(
 }
 
 /// What the ledger says of a node that nobody else admits, with fresh evidence, and what that is bound to.
-pub fn own_row(config: &NodeConfig, identity: &Identity) -> Result<(NodeInfo, BoundFacts), NodeError> {
-    let (quote_info, bound) = own_evidence(config, identity.node_key.public_key(), &identity.exchange)?;
+pub fn own_row(
+    config: &NodeConfig,
+    platform: &dyn EvidenceSource,
+    identity: &Identity,
+) -> Result<(NodeInfo, BoundFacts), NodeError> {
+    let (quote_info, bound) = own_evidence(config, platform, identity.node_key.public_key(), &identity.exchange)?;
     Ok((row_with(config, identity, quote_info), bound))
 }
 
@@ -319,7 +343,13 @@ fn row_with(config: &NodeConfig, identity: &Identity, quote_info: Evidence) -> N
 }
 
 /// A new service on the ledger that lies in this node's folder.
-fn recover(config: &NodeConfig, previous: &Path, secrets: Secrets, now_s: u64) -> Result<Entrance, NodeError> {
+fn recover(
+    config: &NodeConfig,
+    platform: &dyn EvidenceSource,
+    previous: &Path,
+    secrets: Secrets,
+    now_s: u64,
+) -> Result<Entrance, NodeError> {
     let previous = Certificate::from_pem(&read(previous)?).map_err(|error| NodeError::Join(error.to_string()))?;
     let ledger: Arc<dyn Disk> = Arc::new(FolderDisk::open(&config.data.join("ledger"))?);
     let found = recovering::look(&ledger, previous.public_key())?;
@@ -340,7 +370,7 @@ fn recover(config: &NodeConfig, previous: &Path, secrets: Secrets, now_s: u64) -
     let service = ServiceSecrets { key: service_key, certificate, epochs };
     let node_key = SigningKey::generate(&crypto, Curve::P256);
     let exchange = ExchangeKey::generate(&crypto);
-    let (evidence, bound) = own_evidence(config, node_key.public_key(), &exchange)?;
+    let (evidence, bound) = own_evidence(config, platform, node_key.public_key(), &exchange)?;
     let extension = node_extension(&evidence, &bound);
     let node_certificate =
         certify(&service, node_key.public_key(), config.index, &addresses(config), now_s, extension)?;
@@ -352,7 +382,12 @@ fn recover(config: &NodeConfig, previous: &Path, secrets: Secrets, now_s: u64) -
 }
 
 /// What the recovered ledger's first transaction says, unless it is there already.
-pub fn recovery(config: &NodeConfig, identity: &Identity, machines: &Machines) -> Result<Option<Recovery>, NodeError> {
+pub fn recovery(
+    config: &NodeConfig,
+    platform: &dyn EvidenceSource,
+    identity: &Identity,
+    machines: &Machines,
+) -> Result<Option<Recovery>, NodeError> {
     let service = ServiceInfo::read(&mut machines.store.snapshot()).map_err(RecoveryError::from)?;
     let certificate = identity.service.certificate.to_pem();
     if !machines.ledger.is_public_only() || service.is_some_and(|service| service.cert.trim() == certificate.trim()) {
@@ -360,7 +395,7 @@ pub fn recovery(config: &NodeConfig, identity: &Identity, machines: &Machines) -
     }
     let recovered_to = machines.ledger.last_txid();
     let signature = machines.ledger.signature_at(recovered_to).map_err(OpenError::from)?;
-    let (info, bound) = own_row(config, identity)?;
+    let (info, bound) = own_row(config, platform, identity)?;
     Ok(Some(Recovery {
         recovered_to,
         last_root: signature.map(|signature| signature.root).unwrap_or(Digest::ZERO),
@@ -397,13 +432,13 @@ impl From<HttpsError> for Refused {
 /// Tries the targets in turn until one admits this node, or all refuse it for good.
 fn join_one_of(
     config: &NodeConfig,
+    platform: &dyn EvidenceSource,
     targets: &[std::net::SocketAddr],
     service: &Certificate,
     approved: Option<&str>,
     secrets: Secrets,
 ) -> Result<Entrance, NodeError> {
     let client = HttpsClient::new(service).map_err(|error| NodeError::Join(error.to_string()))?;
-    let source = evidence_source(config)?;
     let mut last_error = "no targets are configured".to_owned();
     for attempt in 0..JOIN_ATTEMPTS {
         if attempt > 0 {
@@ -424,7 +459,7 @@ fn join_one_of(
                     continue;
                 }
             }
-            match try_join(config, &client, *target, service, source.as_ref(), None) {
+            match try_join(config, &client, *target, service, platform, None) {
                 Ok((keys, answer)) => return joined(config, keys, answer, secrets, ResumePolicy::default()),
                 Err(refused) => {
                     tracing::debug!(%target, error = refused.why, "join");
@@ -565,6 +600,8 @@ mod tests {
     use super::*;
     use crate::config::{Listen, Timing};
 
+    const VIRTUAL: VirtualTee = VirtualTee { measurement: Digest([7; 32]) };
+
     #[test]
     fn an_executable_is_measured_whole_however_it_is_read() {
         let bytes: Vec<u8> = (0..(3 << 20) + 7).map(|i: u32| i.to_le_bytes()[1]).collect();
@@ -594,25 +631,25 @@ mod tests {
     fn an_emptied_folder_does_not_found_a_second_network_unnoticed() {
         let folder = tempfile::tempdir().unwrap();
         let config = config(folder.path());
-        let first = enter(&config, &MemoryDisk::new(), 1_000).unwrap();
-        let refused = enter(&config, &MemoryDisk::new(), 2_000).err().unwrap().to_string();
+        let first = enter(&config, &VIRTUAL, &MemoryDisk::new(), 1_000).unwrap();
+        let refused = enter(&config, &VIRTUAL, &MemoryDisk::new(), 2_000).err().unwrap().to_string();
         assert!(refused.contains("has founded a network already"), "{refused}");
         let mark = folder.path().join("genesis.json.founded");
         assert_eq!(fs::read_to_string(&mark).unwrap(), first.identity.service.certificate.to_pem());
         fs::remove_file(mark).unwrap();
-        enter(&config, &MemoryDisk::new(), 3_000).unwrap();
+        enter(&config, &VIRTUAL, &MemoryDisk::new(), 3_000).unwrap();
     }
 
     #[test]
     fn a_founder_that_stopped_before_its_first_transaction_founds_the_same_network_again() {
         let folder = tempfile::tempdir().unwrap();
         let (config, disk) = (config(folder.path()), MemoryDisk::new());
-        let first = enter(&config, &disk, 1_000).unwrap();
+        let first = enter(&config, &VIRTUAL, &disk, 1_000).unwrap();
         let (_, facts) = first.founding.expect("a first start founds");
-        let second = enter(&config, &disk, 2_000).unwrap();
+        let second = enter(&config, &VIRTUAL, &disk, 2_000).unwrap();
         assert!(second.founding.is_none());
         let genesis = read_genesis(&folder.path().join("genesis.json")).unwrap();
-        let (_, again) = founding(&config, genesis, &second.identity).unwrap();
+        let (_, again) = founding(&config, &VIRTUAL, genesis, &second.identity).unwrap();
         assert_eq!(again.node.id, facts.node.id);
         assert_eq!(again.node.info.replica, FOUNDER);
         assert_eq!(again.service_certificate, facts.service_certificate);

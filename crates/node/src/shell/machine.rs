@@ -1,17 +1,12 @@
 //! The machine that a node runs on, as sources of evidence ask it.
-//!
-//! Two devices need an `ioctl`, and this workspace has no `unsafe`: AWS's and virtee's own libraries make those calls.
 
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::Path;
 use std::time::Duration;
 
-use aws_nitro_enclaves_nsm_api::api::{Request, Response};
-use aws_nitro_enclaves_nsm_api::driver;
-use coco_attestation::sources::{Devices, tpm};
-use sev::firmware::guest::Firmware;
+use coco_attestation::sources::{Devices, nsm, sev_guest, tpm};
 
 /// Link-local: the host's own metadata service, on every cloud.
 const METADATA: (Ipv4Addr, u16) = (Ipv4Addr::new(169, 254, 169, 254), 80);
@@ -19,8 +14,6 @@ const METADATA_TIMEOUT: Duration = Duration::from_secs(10);
 const ANSWER_BYTES_MAX: u64 = 256 << 10;
 /// What the kernel's resource manager answers with at most.
 const TPM_BYTES_MAX: usize = 4096;
-/// The guest's own privilege level, the highest.
-const VMPL: u32 = 0;
 
 pub struct Machine;
 
@@ -50,33 +43,24 @@ impl Devices for Machine {
     }
 
     fn tpm(&self, command: &[u8]) -> io::Result<Vec<u8>> {
-        let mut device = OpenOptions::new().read(true).write(true).open(tpm::DEVICE)?;
+        let mut device = open(tpm::DEVICE)?;
         exchange(&mut device, command)
     }
 
-    fn nsm_document(&self, user_data: &[u8; 64]) -> io::Result<Vec<u8>> {
-        let device = driver::nsm_init();
-        if device < 0 {
-            return Err(io::Error::other("it cannot be opened"));
-        }
-        let request =
-            Request::Attestation { user_data: Some(user_data.to_vec().into()), nonce: None, public_key: None };
-        let response = driver::nsm_process_request(device, request);
-        driver::nsm_exit(device);
-        match response {
-            Response::Attestation { document } => Ok(document),
-            other => Err(io::Error::other(format!("it answers {other:?}"))),
-        }
+    fn nsm(&self, request: &[u8]) -> io::Result<Vec<u8>> {
+        coco_devices::nsm(open(nsm::DEVICE)?, request)
     }
 
-    fn sev_guest_report(&self, report_data: &[u8; 64]) -> io::Result<(Vec<u8>, Vec<Vec<u8>>)> {
-        let failed = |error: &dyn std::fmt::Display| io::Error::other(error.to_string());
-        let mut device = Firmware::open()?;
-        let (report, table) =
-            device.get_ext_report(None, Some(*report_data), Some(VMPL)).map_err(|error| failed(&error))?;
-        // Entries of other kinds, such as revocation lists, are no certificates.
-        let certificates = table.unwrap_or_default().into_iter().map(|entry| entry.data);
-        Ok((report, certificates.filter(|der| der.starts_with(&[0x30, 0x82])).collect()))
+    /// A host that knows nothing of certificates refuses the call for both; the report alone may still be had.
+    fn sev_guest(&self, report_data: &[u8; 64], vmpl: u32) -> io::Result<(Vec<u8>, Vec<u8>)> {
+        let device = open(sev_guest::DEVICE)?;
+        match coco_devices::sev_guest_extended_report(&device, report_data, vmpl) {
+            Ok(answer) => Ok((answer.message, answer.certificates)),
+            Err(error) => {
+                tracing::warn!(%error, "no certificates of the host's: asking for the report alone");
+                Ok((coco_devices::sev_guest_report(&device, report_data, vmpl)?, Vec::new()))
+            }
+        }
     }
 
     fn metadata(&self, path: &str, body: Option<&str>) -> io::Result<Vec<u8>> {
@@ -85,6 +69,10 @@ impl Devices for Machine {
         stream.set_write_timeout(Some(METADATA_TIMEOUT))?;
         ask_metadata(&mut stream, path, body)
     }
+}
+
+fn open(device: &str) -> io::Result<File> {
+    OpenOptions::new().read(true).write(true).open(device)
 }
 
 /// One write, one read: the device keeps an answer until it is read.
@@ -175,7 +163,7 @@ mod tests {
 
     #[test]
     fn devices_that_are_not_there_are_errors() {
-        assert!(Machine.nsm_document(&[0; 64]).is_err());
-        assert!(Machine.sev_guest_report(&[0; 64]).is_err());
+        assert!(Machine.nsm(b"request").is_err());
+        assert!(Machine.sev_guest(&[0; 64], 0).is_err());
     }
 }

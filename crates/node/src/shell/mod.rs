@@ -12,6 +12,7 @@ mod admission;
 mod api;
 mod archive_thread;
 mod clock;
+mod collateral;
 mod comeback;
 mod descriptors;
 mod disk;
@@ -23,6 +24,7 @@ mod machine;
 mod mailbox;
 mod metrics;
 mod network;
+mod outside;
 mod reads;
 mod reappraisal;
 mod renewal;
@@ -36,7 +38,7 @@ use std::path::PathBuf;
 
 pub use disk::FolderDisk;
 pub use entrance::own_measurement;
-pub use run::run;
+pub use run::{run, run_on};
 
 use crate::identity::IdentityError;
 use crate::machines::OpenError;

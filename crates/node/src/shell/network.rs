@@ -16,7 +16,9 @@ use crate::comeback::{self, Running};
 use crate::events::{ExecutorEvent, ReplicaEvent};
 use crate::handle::{Peers, Shared, ask_replica, submit_here, unavailable};
 use crate::shell::admission::Admission;
+use crate::shell::collateral;
 use crate::shell::governance::Governance;
+use crate::shell::outside;
 use crate::wire::{self, ForwardedSubmissions, PieceRequest, Question, kind};
 
 /// [`Peers`] over channels, once they are there: the machines are put together before anything listens.
@@ -115,6 +117,11 @@ impl Inbound for Arrivals {
                 } else {
                     self.admission.renew_here(&body, reply);
                 }
+            }
+            kind::MEMBERSHIP => respond(outside::answer(&self.shared, from)),
+            kind::COLLATERAL => {
+                let reply = Box::new(move |result| respond(wire::encode_result(&result)));
+                collateral::submit_on_primary(&self.shared, &body, reply);
             }
             kind::GOVERN => self.governance.forwarded(&body, respond),
             // Dropping the way back answers that there is no answer.

@@ -26,6 +26,7 @@ use crate::identity::{self, IdentityError};
 use crate::known::Known;
 use crate::replica::{Delivery, Effect, Fault, Replica};
 use crate::shell::mailbox::Mailbox;
+use crate::shell::outside::Outside;
 use crate::shell::reads::{ReadReply, Reads};
 use crate::signatures::{self, Alarm};
 use crate::wire;
@@ -137,6 +138,7 @@ impl ReplicaThread {
         let mut ticks = 0;
         let mut stopping_until: Option<Instant> = None;
         let mut recovered_at: Option<Instant> = None;
+        let mut outside = Outside::default();
         loop {
             match self.events.wait(next_tick.saturating_duration_since(Instant::now())) {
                 Ok(event) => {
@@ -170,6 +172,10 @@ impl ReplicaThread {
                 return Ok(Ended::Recovered);
             }
             if self.leaving_until.is_some_and(|until| Instant::now() >= until) {
+                return Ok(Ended::Removed);
+            }
+            if ticked && outside.look(&self.shared, self.replica.consensus(), Instant::now()) {
+                tracing::info!("the others say that the network has removed this node");
                 return Ok(Ended::Removed);
             }
             if self.stop_at.is_some_and(|at| Instant::now() >= at) {

@@ -64,8 +64,19 @@ const DRAIN_PATIENCE: Duration = Duration::from_secs(2);
 /// Written to the data folder: what clients trust.
 const SERVICE_CERTIFICATE_FILE: &str = "service_certificate.pem";
 
-/// Runs a node until `stop` says so, or until it must stop by itself.
+/// Runs a node on the platform that this machine offers, until `stop` says so or it must stop by itself.
 pub fn run(config: NodeConfig, protocols: Vec<Arc<dyn Protocol>>, stop: &mpsc::Receiver<()>) -> Result<(), NodeError> {
+    let platform = entrance::evidence_source(&config)?;
+    run_on(platform, config, protocols, stop)
+}
+
+/// The same on a platform that the caller names. Its evidence is judged by the network like any other: naming one gives nothing away.
+pub fn run_on(
+    platform: Arc<dyn EvidenceSource>,
+    config: NodeConfig,
+    protocols: Vec<Arc<dyn Protocol>>,
+    stop: &mpsc::Receiver<()>,
+) -> Result<(), NodeError> {
     let root: Arc<dyn Disk> = Arc::new(FolderDisk::open(&config.data)?);
     let clock = Clock::new();
     let clock: Arc<dyn Fn() -> u64 + Send + Sync> = Arc::new(move || clock.now_ms());
@@ -75,14 +86,14 @@ pub fn run(config: NodeConfig, protocols: Vec<Arc<dyn Protocol>>, stop: &mpsc::R
     check_free(&config)?;
     let mut received = false;
     loop {
-        let mut entrance = entrance::enter(&config, root.as_ref(), clock() / 1000)?;
+        let mut entrance = entrance::enter(&config, platform.as_ref(), root.as_ref(), clock() / 1000)?;
         recover_secrets(&config, root.as_ref(), &mut entrance)?;
         let certificate = entrance.identity.service.certificate.to_pem();
         root.replace(SERVICE_CERTIFICATE_FILE, certificate.as_bytes())?;
         let mut resumed = None;
         if entrance.identity.begun && !std::mem::take(&mut received) {
             let runtime = runtime()?;
-            let way = comeback::come_back(&config, root.as_ref(), &entrance, &runtime, stop)?;
+            let way = comeback::come_back(&config, platform.as_ref(), root.as_ref(), &entrance, &runtime, stop)?;
             runtime.shutdown_timeout(DRAIN_PATIENCE);
             match way {
                 CameBack::Stopped => return Ok(()),
@@ -94,7 +105,14 @@ pub fn run(config: NodeConfig, protocols: Vec<Arc<dyn Protocol>>, stop: &mpsc::R
                 }
             }
         }
-        let place = Place { config: &config, root: &root, history: &history, clock: &clock, protocols: &protocols };
+        let place = Place {
+            config: &config,
+            platform: &platform,
+            root: &root,
+            history: &history,
+            clock: &clock,
+            protocols: &protocols,
+        };
         let runtime = runtime()?;
         let running = Running::start(&place, entrance, resumed, &runtime)?;
         tracing::info!(node = config.index, replica = %running.shared.replica_id, "started");
@@ -138,6 +156,7 @@ fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
 /// What a node runs on, however often it comes back.
 struct Place<'a> {
     config: &'a NodeConfig,
+    platform: &'a Arc<dyn EvidenceSource>,
     root: &'a Arc<dyn Disk>,
     history: &'a Arc<FolderHistory>,
     clock: &'a Arc<dyn Fn() -> u64 + Send + Sync>,
@@ -161,7 +180,7 @@ impl Running {
         resumed: Option<Plan>,
         runtime: &tokio::runtime::Runtime,
     ) -> Result<Self, NodeError> {
-        let Place { config, clock, .. } = *place;
+        let Place { config, platform, clock, .. } = *place;
         let recovers = !entrance.identity.service.epochs.is_whole();
         let protocols = if recovers { &[] } else { place.protocols };
         let log_disk: Arc<dyn Disk> = Arc::new(FolderDisk::open(&config.data.join("consensus"))?);
@@ -173,7 +192,7 @@ impl Running {
         // Nothing has left this node yet; from here on, its log is what it has said.
         entrance.identity.begun = true;
         entrance.keep(place.root.as_ref())?;
-        found_again(config, &mut entrance, &machines)?;
+        found_again(config, platform.as_ref(), &mut entrance, &machines)?;
         let (to_executor, executor_events) = Mailbox::new(EXECUTOR_QUEUE_MAX);
         let (to_replica, replica_events) = Mailbox::new(REPLICA_QUEUE_MAX);
         let identity = &entrance.identity;
@@ -197,7 +216,7 @@ impl Running {
         metrics::register_asked(&metrics, &shared, &machines.store);
         let vault = entrance.identity.vault();
         let mut genesis = genesis_commands(&entrance, protocols, &vault);
-        if let Some(recovery) = entrance::recovery(config, &entrance.identity, &machines)? {
+        if let Some(recovery) = entrance::recovery(config, platform.as_ref(), &entrance.identity, &machines)? {
             machines.replica.begin_service();
             let first = machines.ledger.last_seqno().next();
             let (_, secret) =
@@ -270,11 +289,10 @@ impl Running {
             own: archive_to,
             replica: orders.replica.clone(),
         };
-        let evidence = entrance::evidence_source(config)?;
         let renewal = Renewal {
             shared: shared.clone(),
             admission: admission.clone(),
-            source: evidence.clone(),
+            source: platform.clone(),
             node_key: identity.node_key.public_key().clone(),
             exchange_key: identity.exchange.public().to_vec(),
             place: join::Place {
@@ -310,7 +328,7 @@ impl Running {
             shared: &shared,
             admission,
             governance,
-            evidence,
+            evidence: platform.clone(),
             metrics,
             runtime,
         };
@@ -407,7 +425,12 @@ fn open_machines(
 }
 
 /// A founder that stopped between its identity and its first transaction founds its network now; it must not lead one without facts.
-fn found_again(config: &NodeConfig, entrance: &mut Entrance, machines: &Machines) -> Result<(), NodeError> {
+fn found_again(
+    config: &NodeConfig,
+    platform: &dyn EvidenceSource,
+    entrance: &mut Entrance,
+    machines: &Machines,
+) -> Result<(), NodeError> {
     let begun = machines.ledger.last_seqno() > Seqno::ZERO;
     if begun || entrance.founding.is_some() || entrance.identity.replica != entrance::FOUNDER {
         return Ok(());
@@ -417,7 +440,8 @@ fn found_again(config: &NodeConfig, entrance: &mut Entrance, machines: &Machines
             "this node founded a network that has no transactions yet: start it anew".into(),
         ));
     };
-    let (genesis, founding) = entrance::founding(config, entrance::read_genesis(genesis)?, &entrance.identity)?;
+    let (genesis, founding) =
+        entrance::founding(config, platform, entrance::read_genesis(genesis)?, &entrance.identity)?;
     machines.ledger.set_chunk_bytes(genesis.chunk_bytes);
     tracing::warn!("this node has its identity and no transactions: it founds its network now");
     entrance.founding = Some((genesis, founding));

@@ -1,0 +1,72 @@
+//! Newer collateral from anyone, at any node: a backup hands it to the primary, which writes it if it is genuine and not older.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use coco_attestation::collateral::CollateralItem;
+use coco_governance::attestation;
+use coco_protocol::{ApiError, Outcome, Rejection, RejectionReason, Submitted};
+use coco_rpc::channel::NoAnswer;
+use http::StatusCode;
+
+use crate::events::ExecutorEvent;
+use crate::executor::SystemCommand;
+use crate::handle::{Shared, submit_here};
+use crate::wire;
+
+/// The key that it is kept under, in JSON, or why it was not taken.
+pub type CollateralReply = Box<dyn FnOnce(Result<Bytes, Rejection>) + Send>;
+
+const FORWARD_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// Takes the item here if this is the primary, else asks the primary.
+pub fn submit(shared: &Arc<Shared>, body: Bytes, reply: CollateralReply) {
+    let Some(primary) = shared.remote_primary() else { return submit_on_primary(shared, &body, reply) };
+    let answered = move |answer: Result<Bytes, NoAnswer>| {
+        reply(match answer {
+            Ok(answer) => wire::decode_result(answer).unwrap_or_else(|error| Err(later(&error.to_string()))),
+            Err(_) => Err(later("the primary does not answer")),
+        });
+    };
+    shared.peers.request(primary, wire::kind::COLLATERAL, body, FORWARD_TIMEOUT, Box::new(answered));
+}
+
+/// The primary's part.
+pub fn submit_on_primary(shared: &Arc<Shared>, body: &[u8], reply: CollateralReply) {
+    if !shared.is_primary() {
+        return reply(Err(later("there is no primary just now")));
+    }
+    let item: CollateralItem = match serde_json::from_slice(body) {
+        Ok(item) => item,
+        Err(error) => return reply(Err(Rejection::new(RejectionReason::Invalid, 0, error.to_string()))),
+    };
+    let command: SystemCommand = Box::new(move |tx, context| {
+        let key = attestation::submit_collateral(tx, &item, context.now_ms / 1000)
+            .map_err(|error| Rejection::new(RejectionReason::Refused, 0, error.to_string()))?;
+        let response = serde_json::json!({ "collateral": key }).to_string();
+        Ok(Outcome { claims: None, response: response.into() })
+    });
+    let done = move |answers: Vec<Submitted>| {
+        reply(match answers.into_iter().next() {
+            Some(Submitted::Committed { response, .. }) => Ok(response),
+            Some(Submitted::Rejected(rejection)) => Err(rejection),
+            _ => Err(later("the primary changed meanwhile")),
+        });
+    };
+    submit_here(shared, ExecutorEvent::System { command, reply: Box::new(done) });
+}
+
+/// As the HTTP API says it.
+pub fn api_error(rejection: Rejection) -> ApiError {
+    let (status, code) = match rejection.reason {
+        RejectionReason::Invalid => (StatusCode::BAD_REQUEST, "InvalidInput"),
+        RejectionReason::Busy => (StatusCode::SERVICE_UNAVAILABLE, "PrimaryNotFound"),
+        RejectionReason::Refused | RejectionReason::Duplicate => (StatusCode::BAD_REQUEST, "CollateralRefused"),
+    };
+    ApiError::new(status, code, rejection.message)
+}
+
+fn later(why: &str) -> Rejection {
+    Rejection::new(RejectionReason::Busy, 0, format!("{why}: try again"))
+}
