@@ -134,7 +134,8 @@ impl Devices for Machine {
 /// Of a request for a document.
 fn user_data(request: &[u8]) -> Result<[u8; 64], minicbor::decode::Error> {
     let mut decoder = Decoder::new(request);
-    (decoder.map()?, decoder.str()?);
+    decoder.map()?;
+    decoder.str()?;
     for _ in 0..decoder.map()?.unwrap_or_default() {
         if decoder.str()? == "user_data" {
             let bytes = decoder.bytes()?.try_into();
