@@ -153,7 +153,9 @@ impl Consensus {
     fn check_caught_up(&self, id: ReplicaId) -> Result<(), MembershipRefused> {
         let matched = self.raft().prs().get(id.0).map_or(0, |progress| progress.matched);
         let entries = self.committed().saturating_sub(matched);
-        let behind = matched == 0 || entries > self.config().learner_lag_max;
+        // What the log has forgotten could not be copied to it, should the power fail now: a resume would be one voter short.
+        let out_of_reach = matched < self.log().start().index;
+        let behind = matched == 0 || out_of_reach || entries > self.config().learner_lag_max;
         if behind { Err(MembershipRefused::Behind { id, entries }) } else { Ok(()) }
     }
 

@@ -25,11 +25,11 @@ use std::io;
 use std::sync::Arc;
 
 use coco_disk::Disk;
-use coco_types::{Seqno, TxId};
+use coco_types::{ReplicaId, Seqno, TxId};
 use parking_lot::RwLock;
 
 use crate::error::disk_error;
-use crate::{EntryHead, Error, FLAG_CHUNK_AFTER, MerkleTree, merkle};
+use crate::{EntryHead, Error, FLAG_CHUNK_AFTER, MerkleTree, Primary, merkle};
 
 pub(crate) use base::Base;
 pub use earlier::{CheckedChunk, Earlier};
@@ -114,9 +114,14 @@ impl LedgerFiles {
     }
 
     /// From the next opening on, this folder's ledger begins behind the signature transaction (its raw entry) that a snapshot ends
-    /// with. Durable when it returns. Chunks before it may be there, or come later: [`Earlier`].
-    pub fn begin_after(disk: &dyn Disk, signature: &[u8]) -> Result<(), Error> {
-        base::Base::write(disk, signature)
+    /// with, in a view of this primary. Durable when it returns. Chunks before it may be there, or come later: [`Earlier`].
+    pub fn begin_after(disk: &dyn Disk, signature: &[u8], primary: ReplicaId) -> Result<(), Error> {
+        base::Base::write(disk, signature, primary)
+    }
+
+    /// Who led the view in which a ledger begins that begins behind a snapshot.
+    pub fn base_primary(disk: &dyn Disk) -> Result<Option<Primary>, Error> {
+        Ok(base::Base::read(disk)?.and_then(|base| base.primary))
     }
 
     /// The chunks before the snapshot are all there: the ledger begins with its first transaction from now on.

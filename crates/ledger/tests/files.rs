@@ -346,7 +346,7 @@ fn begun_behind_a_snapshot() -> (Service, MemoryDisk) {
     // What an earlier life of the replica left: a chunk that was never committed, and a tree of other leaves.
     disk.write("ledger_1", 0, &[0; 40]).unwrap();
     disk.write("merkle.ignored", 0, &[7; 4000]).unwrap();
-    LedgerFiles::begin_after(&disk, &signature).unwrap();
+    LedgerFiles::begin_after(&disk, &signature, coco_types::ReplicaId(1)).unwrap();
     let (mut files, mut tree, _) = LedgerFiles::open(Arc::new(disk.clone()), Seqno::ZERO).unwrap();
     assert_eq!((files.last_txid(), tree.root()), (at, origin.tree.root()));
     let sealed = origin.batch_of(3, true);
@@ -371,8 +371,17 @@ fn a_ledger_that_begins_at_a_snapshot_continues_the_one_it_was_taken_from() {
     }
     let chunk = disk.names().unwrap().into_iter().find(|name| name.ends_with(".committed")).unwrap();
     assert_eq!(disk.read_all(&chunk).unwrap(), origin.disk.read_all(&chunk).unwrap());
+    // The chunk that follows is of the same view, and the one that names its primary is not here.
+    let primary = LedgerFiles::base_primary(&disk).unwrap().unwrap();
+    assert_eq!((primary.view, primary.replica), (origin.files.last_txid().view, coco_types::ReplicaId(1)));
+    let base = disk.read_all("base.ignored").unwrap();
+    disk.replace("base.ignored", &base[..base.len() - 1]).unwrap();
+    assert!(matches!(LedgerFiles::base_primary(&disk), Err(Error::Damaged { .. })));
+    // As early builds wrote it.
+    disk.replace("base.ignored", &base[..base.len() - 8]).unwrap();
+    assert_eq!(LedgerFiles::base_primary(&disk).unwrap().map(|one| one.replica), None);
     let not_a_signature = origin.files.reader().read(Seqno(1), Seqno(1)).unwrap();
-    assert!(LedgerFiles::begin_after(&MemoryDisk::new(), &not_a_signature).is_err());
+    assert!(LedgerFiles::begin_after(&MemoryDisk::new(), &not_a_signature, coco_types::ReplicaId(1)).is_err());
 }
 
 /// Checks what has arrived and opens its seals.

@@ -54,7 +54,7 @@ fn a_folder_that_begins_later_is_verified_from_its_first_signature_or_its_snapsh
     let report = verify(&late, &options).unwrap();
     assert_eq!((report.from, report.transactions), (Some("3.7".parse().unwrap()), 6));
     let signature = service.files.reader().read(Seqno(6), Seqno(6)).unwrap();
-    coco_ledger::LedgerFiles::begin_after(&late, &signature).unwrap();
+    coco_ledger::LedgerFiles::begin_after(&late, &signature, coco_types::ReplicaId(1)).unwrap();
     let report = verify(&late, &options).unwrap();
     assert_eq!(report.from, Some("2.6".parse().unwrap()));
     // What lies before the snapshot does not count until it is all there.

@@ -113,6 +113,7 @@ impl NodeLedger {
             subject: SUBJECT.to_owned(),
         };
         let keys = identity.service.epochs.clone();
+        let base_primary = LedgerFiles::base_primary(disk.as_ref())?;
         let ledger = Self {
             reader: files.reader(),
             tree: tree.reader(),
@@ -121,7 +122,7 @@ impl NodeLedger {
             public_only: !keys.is_whole(),
             keys: RwLock::new(Epochs::new(keys)),
             exchange: ExchangeKey::from_scalar(identity.exchange.scalar().clone()),
-            primaries: RwLock::default(),
+            primaries: RwLock::new(base_primary.into_iter().map(|one| (one.view, one.replica)).collect()),
             signer,
             certificate: identity.node_certificate.clone(),
             chunk_bytes: AtomicU64::new(chunk_bytes),

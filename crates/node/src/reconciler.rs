@@ -20,14 +20,37 @@ pub enum Step {
 
 /// What the primary should do next, given every node that ever was; `None` if all is as it should be, or must wait. A joiner that
 /// is silent for `patience_ticks` has failed.
-pub fn next_step(consensus: &Consensus, own: ReplicaId, nodes: &[NodeRow], patience_ticks: u64) -> Option<Step> {
+///
+/// A primary whose own ledger is not `whole` yet lets nobody go that gives its place to another and still answers: it may be the last that
+/// holds the earliest chunks. Who was voted out goes at once.
+pub fn next_step(
+    consensus: &Consensus,
+    own: ReplicaId,
+    nodes: &[NodeRow],
+    patience_ticks: u64,
+    whole: bool,
+) -> Option<Step> {
     let membership = consensus.membership();
-    if membership.is_joint() {
-        let leaving = !membership.voters.contains(&own);
-        return Some(if leaving { Step::HandOver(heir(consensus)?) } else { Step::LeaveJoint });
-    }
     let peers = consensus.progress();
-    failed_joiner(membership, &peers, nodes, patience_ticks).or_else(|| plan(membership, &peers, nodes))
+    if membership.is_joint() {
+        if !membership.voters.contains(&own) {
+            return Some(Step::HandOver(heir(consensus)?));
+        }
+        let going = membership.voters_outgoing.difference(&membership.voters).copied().collect();
+        return (whole || !must_stay(&going, &peers, nodes)).then_some(Step::LeaveJoint);
+    }
+    let step = failed_joiner(membership, &peers, nodes, patience_ticks).or_else(|| plan(membership, &peers, nodes));
+    step.filter(|step| match step {
+        Step::Change(MembershipChange::Joint { remove, .. }) => whole || !must_stay(remove, &peers, nodes),
+        _ => true,
+    })
+}
+
+/// Whether one of these gives its place to another and still answers.
+fn must_stay(going: &BTreeSet<ReplicaId>, peers: &[PeerProgress], nodes: &[NodeRow]) -> bool {
+    let answers = |id: ReplicaId| peers.iter().any(|peer| peer.id == id && peer.recent_active);
+    let trusted = |node: &&NodeRow| node.info.status == NodeStatus::Trusted;
+    nodes.iter().filter(trusted).any(|node| going.contains(&node.info.replica) && answers(node.info.replica))
 }
 
 /// Admitted in the place of a voter that still answers, and never heard of since: whoever asked for it has gone, and its key with it.
@@ -188,6 +211,16 @@ mod tests {
         assert_eq!(step(&[1, 2, 3], &[], &nodes), Some(joint(&[], &[1])));
         assert_eq!(step(&[2, 3], &[], &nodes), Some(Step::Gone(nodes[0].id)));
         assert_eq!(step(&[2, 3], &[], &[retired(1, true), node(2, None), node(3, None)]), None);
+    }
+
+    #[test]
+    fn who_gives_its_place_away_stays_while_it_answers_and_who_was_voted_out_does_not() {
+        let nodes = [node(1, None), retired(2, false), node(3, None), node(4, Some(1))];
+        let stays = |going: &[u64], peers: &[PeerProgress]| must_stay(&set(going), peers, &nodes);
+        assert!(stays(&[1], &[peer(1, true), peer(3, true)]));
+        assert!(!stays(&[1], &[peer(1, false), peer(3, true)]), "it is silent: nothing can be had from it");
+        assert!(!stays(&[2], &[peer(2, true)]), "it was voted out");
+        assert!(!stays(&[], &[peer(1, true)]));
     }
 
     #[test]

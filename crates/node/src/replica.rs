@@ -500,7 +500,8 @@ impl Replica {
         let nodes = NodeRow::all(&mut state)?;
         let interval_ms = coco_governance::Network::read(&mut state)?.map_or(0, |network| network.swap_interval_ms);
         let patience_ticks = interval_ms.saturating_mul(JOINER_PATIENCE_INTERVALS) / limits::TICK_MS;
-        match reconciler::next_step(&self.consensus, self.id, &nodes, patience_ticks) {
+        let whole = self.ledger.base() == TxId::default();
+        match reconciler::next_step(&self.consensus, self.id, &nodes, patience_ticks, whole) {
             None => return Ok(()),
             // Refusals are transient (a change is in progress): the next tick tries again.
             Some(Step::Change(change)) => drop(self.consensus.propose_membership(&change)),

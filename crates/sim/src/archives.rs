@@ -17,7 +17,9 @@ impl World {
     /// One turn of the archive at a time, so that a crash may come between any two.
     pub(crate) fn run_archive(&mut self, id: ReplicaId, now_ms: u64) -> Result<(), Violation> {
         if self.nodes[&id].machines.is_some() && self.nodes[&id].archive_ticks_at_ms <= now_ms {
-            let peers = self.membership(id).voters.into_iter().filter(|other| *other != id).collect();
+            let membership = self.membership(id);
+            let peers = membership.voters.union(&membership.voters_outgoing).copied().filter(|other| *other != id);
+            let peers = peers.collect();
             self.node_mut(id).archive_ticks_at_ms = now_ms + TICK_MS;
             self.tell_archive(id, ArchiveEvent::Peers(peers));
         }

@@ -8,7 +8,7 @@ use coco_types::{Digest, ReplicaId, Seqno, TxId, View};
 
 use crate::faults::Faults;
 use crate::invariants::{Violation, holds};
-use crate::node::Options;
+use crate::node::{Options, SimNode};
 use crate::world::{Counts, Log, World};
 
 /// How a run went.
@@ -135,6 +135,10 @@ impl World {
 
     /// Replaces a node, or adds one at a fourth place, or votes one out if there are four.
     fn change_members(&mut self, any: ReplicaId) -> Result<(), Violation> {
+        // Who replaces or votes out a node makes sure first that the ledger's beginning is elsewhere too.
+        if !self.another_is_whole(any) {
+            return Ok(());
+        }
         self.counts.swaps += 1;
         let index = self.nodes[&any].index;
         let voters = self.primary().map_or(0, |id| self.membership(id).voters.len());
@@ -150,6 +154,11 @@ impl World {
                 self.admit(index)
             }
         }
+    }
+
+    fn another_is_whole(&self, than: ReplicaId) -> bool {
+        let whole = |node: &SimNode| node.machines.as_ref().is_some_and(|machines| machines.archive.is_whole());
+        self.nodes.values().any(|node| node.id != than && !node.removed && whole(node))
     }
 
     /// Asks a node about a transaction near the end of the ledger, in its own view or the one before.

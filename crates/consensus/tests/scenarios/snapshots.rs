@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use coco_consensus::{Consensus, LOG_FILE, Refused, SnapshotMark, StartPoint};
+use coco_consensus::{Consensus, LOG_FILE, MembershipChange, MembershipRefused, Refused, SnapshotMark, StartPoint};
 use coco_disk::Disk;
 use protobuf::Message as _;
 use raft::eraftpb::{Message, MessageType};
@@ -83,6 +83,27 @@ fn a_backup_behind_the_beginning_of_the_log_is_offered_a_snapshot_and_then_gets_
     network.settle();
     network.isolate(2);
     network.commit(b"with the vote of the one that came back");
+}
+
+/// Seed 100070 of the whole network: the power failed while such a voter was needed for a resume, and it could not copy any log.
+#[test]
+fn a_learner_that_lacks_what_the_log_has_forgotten_is_not_promoted_however_few_entries_that_are() {
+    let mut network = Network::new(3, 5);
+    network.elect_this(1);
+    network.join_learner(4, 3);
+    network.change(&MembershipChange::AddLearner(id(4)));
+    network.settle();
+    network.isolate(4);
+    for at in 0..6 {
+        network.commit(format!("missed {at}").as_bytes());
+    }
+    let index = network.core(1).applied_index();
+    assert!(network.run_until(100, |network| [2, 3].iter().all(|id| network.core(*id).applied_index() >= index)));
+    network.stop(4);
+    let promote = MembershipChange::Joint { promote: ids(&[4]), remove: ids(&[3]) };
+    cut_at(&mut network, index);
+    let refused = network.core(1).propose_membership(&promote);
+    assert!(matches!(refused, Err(MembershipRefused::Behind { entries: 1..=64, .. })), "{refused:?}");
 }
 
 #[test]

@@ -49,7 +49,8 @@ pub fn install(
         tracing::error!(snapshot = %name, %error, "a snapshot that was received is set aside");
         return Ok(snapshots.rename(&file, &name.damaged())?);
     }
-    LedgerFiles::begin_after(ledger.as_ref(), &head.signature).map_err(crate::ledger::LedgerError::from)?;
+    let begun = LedgerFiles::begin_after(ledger.as_ref(), &head.signature, head.primary);
+    begun.map_err(crate::ledger::LedgerError::from)?;
     Consensus::install(log, Box::new(Unread(Seqno::ZERO)), id, start, &head.removed)?;
     tracing::info!(snapshot = %name, "the log and the ledger begin behind a snapshot now");
     Ok(())

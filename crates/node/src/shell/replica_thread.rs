@@ -419,7 +419,7 @@ impl ReplicaThread {
             view: consensus.view(),
             primary: consensus.primary(),
             is_primary: self.replica.is_leading(),
-            voters: consensus.membership().voters.clone(),
+            voters: consensus.membership().voters.union(&consensus.membership().voters_outgoing).copied().collect(),
             in_place: in_place(consensus, &nodes),
             answering: consensus.progress().iter().filter(|peer| peer.recent_active).map(|peer| peer.id).collect(),
             index_of,
