@@ -8,6 +8,7 @@ const MEMBER_KEYS = "public:ccf.gov.members.encryption_public_keys";
 const MEMBER_ACKS = "public:ccf.gov.members.acks";
 const USER_CERTS = "public:ccf.gov.users.certs";
 const USER_INFO = "public:ccf.gov.users.info";
+const JWT_ISSUERS = "public:ccf.gov.jwt.issuers";
 const NODE_INFO = "public:ccf.gov.nodes.info";
 const SERVICE_INFO = "public:ccf.gov.service.info";
 const SERVICE_CONFIG = "public:ccf.gov.service.config";
@@ -121,6 +122,14 @@ const is = {
     (typeof value === "string" && /^[0-9a-fA-F]{64}$/.test(value)) || fail(`${field} must be 64 hexadecimal digits`),
   encryptionKey: (value, field) =>
     ccf.gov.isEncryptionKey(value) || fail(`${field} must be an RSA public key of 2048 bits or more in PEM`),
+  texts: (value, field) =>
+    (Array.isArray(value) && value.length > 0 && value.every((text) => typeof text === "string" && text !== "")) ||
+    fail(`${field} must be a list of texts`),
+  ids: (value, field) => Array.isArray(value) && value.length > 0 ? value.every((id) => is.id(id, field)) : fail(`${field} must be a list of ids`),
+  jwks(value, field) {
+    const problem = ccf.gov.jwksProblem(value);
+    if (problem !== undefined) fail(`${field}: ${problem}`);
+  },
   certificate: (value, field) =>
     ccf.crypto.isValidX509CertBundle(value) || fail(`${field} must be an X.509 certificate in PEM`),
 };

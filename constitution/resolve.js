@@ -27,7 +27,17 @@ function majorityOf(voters) {
   return enough(voters, Math.floor(voters.length / 2) + 1);
 }
 
+// Whom the members have trusted with a token issuer's keys needs no votes to bring newer ones.
+function onlyRefreshesKeys(proposal, proposerId) {
+  const { actions = [] } = JSON.parse(proposal);
+  const refreshes = ({ name, args }) =>
+    name === "set_jwt_public_signing_keys" &&
+    readRow(JWT_ISSUERS, textKey(args.issuer))?.refreshers?.includes(proposerId) === true;
+  return actions.length > 0 && actions.every(refreshes);
+}
+
 export function resolve(proposal, proposerId, votes, proposalId) {
+  if (onlyRefreshesKeys(proposal, proposerId)) return "Accepted";
   const rule = votingPolicy();
   const policy = policies.get(rule.policy);
   if (policy === undefined) throw new Error(`there is no voting policy ${rule.policy}`);

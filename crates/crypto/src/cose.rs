@@ -5,10 +5,12 @@
 use minicbor::data::Tag;
 use minicbor::{Decoder, Encoder};
 
-use crate::{Crypto, Curve, Error, PublicKey, SigningKey};
+use crate::{Crypto, Curve, Error, Hash, PublicKey, Scheme, SigningKey};
 
 /// Header labels (RFC 9052 §3.1, RFC 9597 for the CWT claims).
 pub const LABEL_ALG: i64 = 1;
+pub const LABEL_CRITICAL: i64 = 2;
+pub const LABEL_CONTENT_TYPE: i64 = 3;
 pub const LABEL_KID: i64 = 4;
 pub const LABEL_CWT_CLAIMS: i64 = 15;
 
@@ -19,6 +21,19 @@ pub fn algorithm(curve: Curve) -> i64 {
     match curve {
         Curve::P256 => -7,
         Curve::P384 => -35,
+    }
+}
+
+/// What an algorithm's number says of a signature (RFC 9053 §2.1, RFC 8230 §2): ES256, ES384, ES512, PS256, PS384, PS512.
+pub fn scheme(algorithm: i64) -> Option<Scheme> {
+    match algorithm {
+        -7 => Some(Scheme::EcdsaFixed(Hash::Sha256)),
+        -35 => Some(Scheme::EcdsaFixed(Hash::Sha384)),
+        -36 => Some(Scheme::EcdsaFixed(Hash::Sha512)),
+        -37 => Some(Scheme::RsaPss(Hash::Sha256)),
+        -38 => Some(Scheme::RsaPss(Hash::Sha384)),
+        -39 => Some(Scheme::RsaPss(Hash::Sha512)),
+        _ => None,
     }
 }
 

@@ -108,6 +108,11 @@ impl ForeignKey {
         (self.kind != Kind::Rsa).then_some(self.bytes.as_slice())
     }
 
+    /// Whether this key can have made a signature of this kind.
+    pub fn fits(&self, scheme: Scheme) -> bool {
+        self.algorithm(scheme).is_some()
+    }
+
     pub fn verify(&self, scheme: Scheme, message: &[u8], signature: &[u8]) -> Result<(), Error> {
         let algorithm = self.algorithm(scheme).ok_or(Error::BadSignature)?;
         UnparsedPublicKey::new(algorithm, &self.bytes).verify(message, signature).map_err(|_| Error::BadSignature)

@@ -11,7 +11,9 @@ use x509_parser::prelude::FromDer;
 use x509_parser::revocation_list::CertificateRevocationList;
 
 use crate::foreign::{ForeignKey, Hash, Scheme};
-use crate::{Error, Validity, sha256};
+use crate::{Error, Validity, decode_pem, sha256};
+
+mod name;
 
 /// A parsed certificate. Nothing that it says is trusted.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -85,6 +87,10 @@ impl ForeignCertificate {
         })
     }
 
+    pub fn from_pem(text: &str) -> Result<Self, Error> {
+        Self::from_der(&decode_pem("CERTIFICATE", text)?)
+    }
+
     pub fn der(&self) -> &[u8] {
         &self.der
     }
@@ -105,6 +111,21 @@ impl ForeignCertificate {
     /// The subject's name, for people.
     pub fn subject(&self) -> &str {
         &self.subject_text
+    }
+
+    /// The subject's name as RFC 4514 writes it. Different names have different texts; nothing if it is empty.
+    pub fn distinguished_name(&self) -> Option<String> {
+        name::text(&self.subject)
+    }
+
+    /// Whether it may issue certificates.
+    pub fn is_ca(&self) -> bool {
+        self.authority.ca && self.authority.may_sign_certificates != Some(false)
+    }
+
+    /// How many CAs there may be between this one and a leaf; nothing if it does not say.
+    pub fn path_len(&self) -> Option<u32> {
+        self.authority.path_len
     }
 
     /// The subject's name as it is encoded.

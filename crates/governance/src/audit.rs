@@ -36,6 +36,8 @@ const MEMBERS_OWN: &[MapName] = &[
     tables::MEMBER_ENCRYPTION_KEYS,
     tables::USER_CERTS,
     tables::USER_INFO,
+    tables::JWT_ISSUERS,
+    tables::JWT_KEYS,
     tables::CONSTITUTION,
     tables::VOTING_POLICY,
     tables::PROPOSALS,

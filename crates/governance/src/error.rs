@@ -19,6 +19,9 @@ pub enum Error {
     /// Ledger secrets, recovery shares or endorsements that cannot be made or opened.
     #[error("{0}")]
     Secrets(String),
+    /// Keys of a token issuer.
+    #[error("the issuer's keys are not usable: {0}")]
+    Jwks(String),
     #[error("the service was not opened: {0}")]
     NotOpened(String),
     /// An audit was given transactions out of order.

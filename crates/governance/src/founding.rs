@@ -1,7 +1,7 @@
 //! The first transaction of a network.
 
 use coco_attestation::{BoundFacts, Rules};
-use coco_crypto::{Certificate, EncryptionKey, PublicKey};
+use coco_crypto::{EncryptionKey, ForeignCertificate, PublicKey};
 use coco_kv::Tx;
 use coco_types::Digest;
 
@@ -51,7 +51,7 @@ pub fn found(tx: &mut Tx, founding: &Founding, at: u64) -> Result<(), Error> {
         return Err(Error::Founding("a network needs at least one member".to_owned()));
     }
     for member in &founding.members {
-        let id = rows::member_id(&certificate(&member.certificate)?).to_string();
+        let id = certificate(&member.certificate)?.fingerprint().to_string();
         tx.put(&tables::MEMBER_CERTS, id.clone().into_bytes(), member.certificate.clone().into_bytes());
         let recovery_role = member.recovery_role.clone();
         let info = MemberInfo { status: "Accepted".to_owned(), member_data: member.data.clone(), recovery_role };
@@ -125,7 +125,7 @@ fn check_encryption_key(pem: &str) -> Result<(), Error> {
         .map_err(|error| Error::Founding(format!("a member's encryption key: {error}")))
 }
 
-fn certificate(pem: &str) -> Result<Certificate, Error> {
-    Certificate::from_pem(pem)
+fn certificate(pem: &str) -> Result<ForeignCertificate, Error> {
+    ForeignCertificate::from_pem(pem)
         .map_err(|error| Error::Founding(format!("a member's or participant's certificate: {error}")))
 }

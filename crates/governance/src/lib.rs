@@ -16,6 +16,7 @@ mod error;
 #[cfg(test)]
 mod fixture;
 mod founding;
+pub mod jwt;
 mod message;
 mod proposals;
 mod recovery;

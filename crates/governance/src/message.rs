@@ -5,7 +5,7 @@
 //! ```
 
 use coco_crypto::cose::{self, Sign1};
-use coco_crypto::{Certificate, sha256};
+use coco_crypto::{ForeignCertificate, Scheme, sha256};
 use coco_types::Digest;
 use minicbor::data::Type;
 use minicbor::{Decoder, decode};
@@ -19,7 +19,6 @@ pub(crate) const HEADER_PROPOSAL: &str = "ccf.gov.msg.proposal_id";
 pub(crate) const HEADER_CREATED_AT: &str = "ccf.gov.msg.created_at";
 /// Ten digits: what the keys of the replay window hold.
 pub(crate) const CREATED_AT_MAX: u64 = 9_999_999_999;
-const LABEL_CRITICAL: i64 = 2;
 const HEADERS_MAX: u64 = 32;
 
 /// What a message says about itself. Nothing of it is proved.
@@ -82,14 +81,18 @@ impl Message {
         let member = tables::read::<MemberInfo>(state, &tables::MEMBER_INFO, key)?.ok_or_else(unknown)?;
         let pem =
             std::str::from_utf8(&pem).map_err(|_| unauthenticated("the member's certificate is unreadable".into()))?;
-        let certificate = Certificate::from_pem(pem).map_err(|error| {
-            unauthenticated(format!("the member's certificate cannot sign here ({error}): keys are on P-256 or P-384"))
+        let certificate = ForeignCertificate::from_pem(pem).map_err(|error| {
+            unauthenticated(format!("the member's certificate is of no kind that is known here: {error}"))
         })?;
-        if self.algorithm != cose::algorithm(certificate.public_key().curve()) {
+        // ES256, ES384 and ES512, as in CCF.
+        let scheme = cose::scheme(self.algorithm).filter(|scheme| matches!(scheme, Scheme::EcdsaFixed(_)));
+        let Some(scheme) = scheme.filter(|scheme| certificate.key().fits(*scheme)) else {
             return Err(unauthenticated(format!("alg {} does not fit the member's key", self.algorithm)));
-        }
+        };
         let sign1 = Sign1::decode(bytes).map_err(|error| unauthenticated(error.to_string()))?;
-        sign1.verify(certificate.public_key(), None).map_err(|error| unauthenticated(error.to_string()))?;
+        let signed = cose::to_be_signed(sign1.protected, &self.payload);
+        let verified = certificate.key().verify(scheme, &signed, sign1.signature);
+        verified.map_err(|error| unauthenticated(error.to_string()))?;
         if self.kind.as_deref() != Some(kind) {
             let given = self.kind.as_deref().unwrap_or("nothing");
             return Err(unauthenticated(format!("{HEADER_TYPE} is {given}, and here must be {kind}")));
@@ -146,7 +149,7 @@ impl Headers {
                 let id = std::str::from_utf8(decoder.bytes().map_err(text)?).map_err(|_| "kid is not a member's id")?;
                 self.key_id = Some(id.to_ascii_lowercase());
             }
-            Label::Number(LABEL_CRITICAL) => return Err("critical headers are not known here".to_owned()),
+            Label::Number(cose::LABEL_CRITICAL) => return Err("critical headers are not known here".to_owned()),
             Label::Text(name) if name == HEADER_TYPE => self.kind = Some(decoder.str().map_err(text)?.to_owned()),
             Label::Text(name) if name == HEADER_PROPOSAL => {
                 self.proposal_id = Some(decoder.str().map_err(text)?.to_owned());

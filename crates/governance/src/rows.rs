@@ -3,8 +3,7 @@
 use std::net::SocketAddr;
 
 use coco_attestation::Evidence;
-use coco_crypto::Certificate;
-use coco_types::{Digest, MemberId, NodeId, ReplicaId, TxId, View, limits};
+use coco_types::{Digest, NodeId, ReplicaId, TxId, View, limits};
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
@@ -222,10 +221,6 @@ impl NodeRow {
     pub(crate) fn write(&self, tx: &mut coco_kv::Tx) {
         tables::write(tx, &tables::NODE_INFO, self.id.to_string().as_bytes(), &self.info);
     }
-}
-
-pub(crate) fn member_id(certificate: &Certificate) -> MemberId {
-    MemberId(certificate.fingerprint())
 }
 
 pub(crate) fn digest_key(digest: &Digest) -> Vec<u8> {

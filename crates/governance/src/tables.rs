@@ -34,6 +34,12 @@ pub const SERVICE_CONFIG: MapName = MapName::from_static("public:ccf.gov.service
 pub const USER_CERTS: MapName = MapName::from_static("public:ccf.gov.users.certs");
 /// Participant id → [`crate::UserInfo`].
 pub const USER_INFO: MapName = MapName::from_static("public:ccf.gov.users.info");
+/// Token issuer → [`crate::jwt::IssuerRow`].
+pub const JWT_ISSUERS: MapName = MapName::from_static("public:ccf.gov.jwt.issuers");
+/// Key id → list of [`crate::jwt::KeyRow`].
+pub const JWT_KEYS: MapName = MapName::from_static("public:ccf.gov.jwt.public_signing_keys_metadata_v2");
+/// Name → CA certificates in PEM, as JSON.
+pub const CA_CERT_BUNDLES: MapName = MapName::from_static("public:ccf.gov.tls.ca_cert_bundles");
 /// Node id → [`crate::NodeInfo`].
 pub const NODE_INFO: MapName = MapName::from_static("public:ccf.gov.nodes.info");
 /// Node id → certificate in PEM, endorsed by the service.

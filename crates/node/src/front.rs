@@ -4,12 +4,12 @@
 //! readers and waiters see the batch. One version is *visible* at a time, so that state, history and derived data always agree.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use coco_governance::{ServiceInfo, ServiceStatus};
+use coco_governance::{ServiceInfo, ServiceStatus, tables};
 use coco_kv::{Snapshot, Store};
 use coco_protocol::{Integrity, Protocol};
-use coco_types::{Seqno, TxId};
+use coco_types::{Seqno, TxId, WriteSet};
 use parking_lot::RwLock;
 
 use crate::history::NodeHistory;
@@ -21,6 +21,8 @@ pub struct Visible {
     current: RwLock<(TxId, Snapshot)>,
     /// The service was seen open. It never closes again.
     open: AtomicBool,
+    /// The newest batch that may have changed the certificates of members and participants.
+    actors_version: AtomicU64,
 }
 
 /// See the module's text.
@@ -41,7 +43,11 @@ pub struct Delivered {
 impl Visible {
     /// Everything up to `txid` is in `store`, committed and derived.
     pub fn new(txid: TxId, store: &Store) -> Self {
-        Self { current: RwLock::new((txid, store.snapshot())), open: AtomicBool::new(false) }
+        Self {
+            current: RwLock::new((txid, store.snapshot())),
+            open: AtomicBool::new(false),
+            actors_version: AtomicU64::new(txid.seqno.0),
+        }
     }
 
     pub fn txid(&self) -> TxId {
@@ -57,6 +63,11 @@ impl Visible {
         let open = service.is_some_and(|service| service.status == ServiceStatus::Open);
         self.open.store(open, Ordering::Relaxed);
         open
+    }
+
+    /// Changes whenever certificates of members and participants may have changed.
+    pub fn actors_version(&self) -> u64 {
+        self.actors_version.load(Ordering::Acquire)
     }
 
     pub fn current(&self) -> (TxId, Snapshot) {
@@ -82,9 +93,17 @@ impl Front {
             protocol.committed(&batch, &state)?;
         }
         *self.visible.current.write() = (last, state);
+        // Behind the state: whoever reads this version finds the state that made it.
+        if batch.transactions.iter().any(|transaction| changes_actors(&transaction.writes)) {
+            self.visible.actors_version.store(last.seqno.0, Ordering::Release);
+        }
         for protocol in &self.protocols {
             protocol.published(&batch);
         }
         Ok(Delivered { last: last.seqno, alarm })
     }
+}
+
+fn changes_actors(writes: &WriteSet) -> bool {
+    writes.map(&tables::MEMBER_CERTS).is_some() || writes.map(&tables::USER_CERTS).is_some()
 }

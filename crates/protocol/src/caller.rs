@@ -19,8 +19,18 @@ pub enum Identity {
     Member(String),
     /// A participant, by the SHA-256 of its certificate.
     Participant(String),
+    /// Somebody for whom a member's or participant's certificate, which is a CA's, stands: its SHA-256, and the subject's name (RFC 4514).
+    User { organisation: String, subject: String },
+    /// Somebody for whom an accepted issuer of tokens stands: its name, and the token's subject.
+    Token { issuer: String, subject: String },
     /// An identity inside one protocol: an address, a public key, a legal name.
     Protocol { protocol: String, name: String },
+}
+
+impl From<Vec<Identity>> for Caller {
+    fn from(identities: Vec<Identity>) -> Self {
+        if identities.is_empty() { Self::Anonymous } else { Self::Identified(identities) }
+    }
 }
 
 impl Caller {
@@ -28,6 +38,28 @@ impl Caller {
         match self {
             Self::Anonymous => &[],
             Self::Identified(identities) => identities,
+        }
+    }
+
+    /// Whether one of the members' own certificates was shown.
+    pub fn is_member(&self) -> bool {
+        self.identities().iter().any(|identity| matches!(identity, Identity::Member(_)))
+    }
+
+    /// As whom it acts for the network itself: what it proved first.
+    pub fn principal(&self) -> Option<&Identity> {
+        self.identities().iter().find(|identity| !matches!(identity, Identity::Protocol { .. }))
+    }
+}
+
+impl Identity {
+    /// The names by which rules may speak of it. A rule about an organisation, or about an issuer of tokens, is about all its users.
+    pub fn names(&self) -> Vec<String> {
+        match self {
+            Self::Member(id) | Self::Participant(id) => vec![id.clone()],
+            Self::User { organisation, subject } => vec![organisation.clone(), format!("{organisation}/{subject}")],
+            Self::Token { issuer, subject } => vec![issuer.clone(), format!("{issuer}#{subject}")],
+            Self::Protocol { name, .. } => vec![name.clone()],
         }
     }
 }

@@ -35,6 +35,8 @@ pub trait Service: Send + Sync {
 pub enum Mount {
     /// A path of the node's HTTPS API, such as `/app/records`.
     Path(&'static str),
+    /// Below `/app` of the node's HTTPS API, by the ledger's name.
+    Ledger(&'static str),
     /// A listener of its own, HTTP and WebSocket, named in the node's configuration.
     Listener(&'static str),
 }

@@ -9,6 +9,7 @@
 //! A listener adds only what all of them need: limits, identity, and the way to a thread that may compute.
 
 pub mod admin;
+pub mod authentication;
 pub mod channel;
 pub mod endpoints;
 mod error;
@@ -17,4 +18,4 @@ mod serve;
 pub mod tls;
 
 pub use error::Error;
-pub use serve::{CallerLookup, ClientCertificate, Listener, ListenerLimits, Server};
+pub use serve::{ClientCertificate, Listener, ListenerLimits, Server};

@@ -2,12 +2,13 @@
 //!
 //! | | versions | client certificate |
 //! |---|---|---|
-//! | API | 1.3, 1.2 | optional and of anybody: it proves a key, and a lookup says whose (self-signed, as members' are in CCF) |
+//! | API | 1.3, 1.2 | optional and of anybody: it proves a key, and a [`crate::authentication`] says whose |
 //! | channel | 1.3 | of a node, issued by the service; see [`crate::channel`] |
 
 use std::sync::Arc;
 
 use coco_crypto::{Certificate, SigningKey};
+use coco_types::limits;
 use parking_lot::RwLock;
 use rustls::client::ResolvesClientCert;
 use rustls::client::danger::HandshakeSignatureValid;
@@ -105,9 +106,13 @@ impl ClientCertVerifier for Anybody {
     fn verify_client_cert(
         &self,
         _leaf: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
+        intermediates: &[CertificateDer<'_>],
         _now: UnixTime,
     ) -> Result<ClientCertVerified, rustls::Error> {
+        // Before anything of it is read.
+        if intermediates.len() >= limits::CERTIFICATE_CHAIN_MAX {
+            return Err(rustls::Error::General(format!("more than {} certificates", limits::CERTIFICATE_CHAIN_MAX)));
+        }
         Ok(ClientCertVerified::assertion())
     }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use coco_crypto::{Certificate, Curve, SigningKey, SystemCrypto, Validity, self_signed_certificate};
-use coco_protocol::{ApiError, Caller, Identity as Proved, TransactionStatus};
+use coco_protocol::{ApiError, Caller, TransactionStatus};
 use coco_rpc::endpoints::{
     Attestation, NetworkInfo, NodeApi, NodeEndpoints, NodeEntry, NodeInfo, NodeStateInfo, Receipt, ReceiptAnswer,
     StoppedNetwork,
@@ -158,32 +158,53 @@ impl Holder {
 fn listen(node: &Holder, member: &Holder) -> Listener {
     let identity =
         Identity::new(std::slice::from_ref(&node.certificate), &node.key).expect("key and certificate match");
-    let known = member.certificate.fingerprint();
-    let lookup = Arc::new(move |fingerprint: &Digest| match *fingerprint == known {
-        true => Caller::Identified(vec![Proved::Member(fingerprint.to_string())]),
-        false => Caller::Anonymous,
-    });
+    let lookup = harness::knowing(&[&member.certificate]);
     let services: Vec<Arc<dyn coco_protocol::Service>> = vec![NodeEndpoints::new(Arc::new(Node))];
     let tls = api_config(identity).expect("a configuration");
     server(1, 16).listen_tls("api", any_port(), services, ListenerLimits::default(), tls, lookup).expect("a free port")
 }
 
-/// One request on a connection of its own: status, head and body.
-async fn ask(listener: &Listener, node: &Holder, as_whom: Option<&Holder>, request: &str) -> (u16, String, Vec<u8>) {
+fn client_config(node: &Holder, as_whom: Option<(&Holder, usize)>) -> ClientConfig {
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from(node.certificate.der().to_vec())).expect("a certificate");
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let builder =
         ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().expect("versions");
     let builder = builder.with_root_certificates(roots);
-    let config = match as_whom {
+    match as_whom {
         None => builder.with_no_client_auth(),
-        Some(holder) => {
+        Some((holder, certificates)) => {
             let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(holder.key.to_pkcs8_der().to_vec()));
-            let chain = vec![CertificateDer::from(holder.certificate.der().to_vec())];
+            let chain = vec![CertificateDer::from(holder.certificate.der().to_vec()); certificates];
             builder.with_client_auth_cert(chain, key).expect("key and certificate match")
         }
-    };
+    }
+}
+
+#[tokio::test]
+async fn a_chain_of_fifty_certificates_ends_the_handshake() {
+    let (node, member) = (Holder::new("node"), Holder::new("member"));
+    let listener = listen(&node, &member);
+    for (certificates, taken) in [(1, true), (6, true), (7, false), (50, false)] {
+        let config = client_config(&node, Some((&member, certificates)));
+        let stream = tokio::net::TcpStream::connect(listener.address()).await.expect("the listener accepts");
+        let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
+        let name = ServerName::try_from("localhost").expect("a name");
+        let mut stream = connector.connect(name, stream).await.expect("the node's own half of the handshake");
+        let request = b"GET /node/version HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+        let mut answer = Vec::new();
+        let asked = async {
+            stream.write_all(request).await?;
+            stream.read_to_end(&mut answer).await
+        };
+        let ended = tokio::time::timeout(PATIENCE, asked).await.expect("an answer or an end in time");
+        assert_eq!(ended.is_ok() && answer.starts_with(b"HTTP/1.1 200"), taken, "{certificates}");
+    }
+}
+
+/// One request on a connection of its own: status, head and body.
+async fn ask(listener: &Listener, node: &Holder, as_whom: Option<&Holder>, request: &str) -> (u16, String, Vec<u8>) {
+    let config = client_config(node, as_whom.map(|holder| (holder, 1)));
     let asking = async {
         let stream = tokio::net::TcpStream::connect(listener.address()).await.expect("the listener accepts");
         let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
@@ -293,9 +314,8 @@ async fn a_renewed_certificate_is_presented_to_connections_made_after() {
     assert!(identity.replace(std::slice::from_ref(&new.certificate), &old.key).is_err(), "another key's certificate");
     let tls = api_config(Arc::clone(&identity)).expect("a configuration");
     let services: Vec<Arc<dyn coco_protocol::Service>> = vec![NodeEndpoints::new(Arc::new(Node))];
-    let nobody = Arc::new(|_: &Digest| Caller::Anonymous);
     let listener = server(1, 16)
-        .listen_tls("api", any_port(), services, ListenerLimits::default(), tls, nobody)
+        .listen_tls("api", any_port(), services, ListenerLimits::default(), tls, harness::knowing(&[]))
         .expect("a free port");
     let request = "GET /node/version HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
     assert_eq!(ask(&listener, &old, None, request).await.0, StatusCode::OK);

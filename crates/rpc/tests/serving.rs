@@ -1,5 +1,6 @@
 //! A listener over real sockets: what clients get, and what hostile ones do not.
 
+#[allow(dead_code, reason = "shared with tests that speak TLS")]
 mod harness;
 
 use std::time::Duration;

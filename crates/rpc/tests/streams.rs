@@ -8,10 +8,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use coco_crypto::{Curve, SigningKey, SystemCrypto, Validity, self_signed_certificate};
-use coco_protocol::{Caller, Reply, Service};
+use coco_protocol::{Reply, Service};
 use coco_rpc::tls::{HTTP_2, Identity, api_config};
 use coco_rpc::{Listener, ListenerLimits};
-use coco_types::Digest;
 use harness::{Obedient, PATIENCE, any_port, server};
 use http::{Request, Response, StatusCode};
 use http_body_util::combinators::BoxBody;
@@ -32,7 +31,7 @@ async fn start(limits: ListenerLimits) -> (Listener, SendRequest<Body>, Unbounde
     let certificate = self_signed_certificate(&SystemCrypto, &key, "node", &names, validity, &[]).expect("valid");
     let identity = Identity::new(std::slice::from_ref(&certificate), &key).expect("they match");
     let (service, holds) = Obedient::new();
-    let nobody = Arc::new(|_: &Digest| Caller::Anonymous);
+    let nobody = harness::knowing(&[]);
     let services: Vec<Arc<dyn Service>> = vec![service];
     let tls = api_config(identity).expect("a configuration");
     let listener = server(2, 16).listen_tls("api", any_port(), services, limits, tls, nobody).expect("a free port");

@@ -107,3 +107,14 @@ pub const CHANNEL_RETRY_MS_MAX: u64 = 2_000;
 pub const CHANNEL_OPEN_TIMEOUT_MS: u64 = 5_000;
 /// Connections that have not said hello yet; nodes are few.
 pub const CHANNEL_STRANGERS_MAX: usize = 64;
+
+/// Certificates that a client may present, its own included; a longer chain ends the handshake.
+pub const CERTIFICATE_CHAIN_MAX: usize = 6;
+/// One bearer token, bytes.
+pub const TOKEN_BYTES_MAX: usize = 16 << 10;
+/// How far a token's `nbf` and `iat` may be ahead of this node's time, seconds. For `exp` there is no such grace.
+pub const TOKEN_AHEAD_MAX_S: u64 = 60;
+/// Keys of one token issuer.
+pub const JWT_KEYS_MAX: usize = 100;
+/// How old a signed request may be, and how far ahead of this node's time, seconds.
+pub const SIGNED_REQUEST_AGE_MAX_S: u64 = 300;

@@ -221,8 +221,8 @@ fn own(key: &[u8]) -> Option<&str> {
 
 fn is_among(caller: &Caller, readers: &[String]) -> bool {
     caller.identities().iter().any(|identity| match identity {
-        Identity::Member(id) | Identity::Participant(id) => readers.contains(id),
         Identity::Protocol { protocol, name } => protocol == NAME && readers.contains(name),
+        other => other.names().iter().any(|name| readers.contains(name)),
     })
 }
 

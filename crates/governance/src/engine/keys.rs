@@ -3,13 +3,15 @@
 use std::rc::Rc;
 
 use coco_crypto::{
-    Certificate, Curve, EncryptionKey, PublicKey, constant_time_eq, decode_pem, hmac_sha256, sha256, sha384, sha512,
+    Curve, EncryptionKey, ForeignCertificate, PublicKey, constant_time_eq, decode_pem, hmac_sha256, sha256, sha384,
+    sha512,
 };
 use rquickjs::{ArrayBuffer, Ctx, Exception, Object, Result};
 
 use super::host::{Binary, add};
 use super::throw;
 use super::world::World;
+use crate::jwt;
 use crate::secrets::{self, Order};
 use crate::service;
 
@@ -34,6 +36,7 @@ pub(crate) fn natives<'js>(ctx: &Ctx<'js>, to: &Object<'js>) -> Result<()> {
     })?;
     add(ctx, to, "verifySignature", verify_signature)?;
     add(ctx, to, "isEncryptionKey", |pem: String| EncryptionKey::from_pem(&pem).is_ok())?;
+    add(ctx, to, "jwksProblem", |jwks: String| jwt::check_keys(&jwks).err().map(|error| error.to_string()))?;
     add(ctx, to, "isCertificateBundle", |pem: String| bundle(&pem).is_some())?;
     add(ctx, to, "isCertificateChain", |chain: String, trusted: String| is_chain(&chain, &trusted))
 }
@@ -46,6 +49,16 @@ pub(crate) fn service_natives<'js>(ctx: &Ctx<'js>, to: &Object<'js>, world: &Rc<
         let order = opened.map_err(|error| throw(&ctx, &error.to_string()))?;
         order.into_iter().for_each(|order| w.order(order));
         Ok(())
+    })?;
+    let w = world.clone();
+    add(ctx, to, "setJwtKeys", move |ctx: Ctx<'js>, issuer: String, jwks: String| -> Result<()> {
+        let set = jwt::set_keys(&mut w.tx.borrow_mut(), &issuer, &jwks);
+        set.map_err(|error| throw(&ctx, &error.to_string()))
+    })?;
+    let w = world.clone();
+    add(ctx, to, "removeJwtKeys", move |ctx: Ctx<'js>, issuer: String| -> Result<()> {
+        let removed = jwt::remove_keys(&mut w.tx.borrow_mut(), &issuer);
+        removed.map_err(|error| throw(&ctx, &error.to_string()))
     })?;
     let w = world.clone();
     add(ctx, to, "rekey", move |ctx: Ctx<'js>| -> Result<()> {
@@ -91,13 +104,13 @@ fn verify_signature(
 }
 
 /// Every certificate of a PEM text, or nothing if any of it is something else.
-fn bundle(text: &str) -> Option<Vec<Certificate>> {
+fn bundle(text: &str) -> Option<Vec<ForeignCertificate>> {
     const END: &str = "-----END CERTIFICATE-----";
     let mut certificates = Vec::new();
     let mut rest = text.trim();
     while !rest.is_empty() {
         let end = rest.find(END)? + END.len();
-        certificates.push(Certificate::from_pem(rest.get(..end)?).ok()?);
+        certificates.push(ForeignCertificate::from_pem(rest.get(..end)?).ok()?);
         if certificates.len() > CERTIFICATES_MAX {
             return None;
         }
@@ -109,8 +122,8 @@ fn bundle(text: &str) -> Option<Vec<Certificate>> {
 /// Whether each certificate is signed by the next, and the last by a trusted one or is one.
 fn is_chain(chain: &str, trusted: &str) -> bool {
     let (Some(chain), Some(trusted)) = (bundle(chain), bundle(trusted)) else { return false };
-    let linked = chain.windows(2).all(|pair| pair[0].verify_signed_by(&pair[1]).is_ok());
+    let linked = chain.windows(2).all(|pair| pair[0].check_issued_by(&pair[1]).is_ok());
     let anchored =
-        |last: &Certificate| trusted.iter().any(|anchor| anchor == last || last.verify_signed_by(anchor).is_ok());
+        |last: &ForeignCertificate| trusted.iter().any(|anchor| anchor == last || last.check_issued_by(anchor).is_ok());
     linked && chain.last().is_some_and(anchored)
 }

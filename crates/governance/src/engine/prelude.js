@@ -179,6 +179,8 @@
     enableMetricsLogging() {},
     tcbHexToPolicy: absent("ccf.tcbHexToPolicy"),
     gov: {
+      // Why the keys of a token issuer (JWKS) cannot be taken; undefined if they can.
+      jwksProblem: (jwks) => native.jwksProblem(stringify(jwks) ?? "") ?? undefined,
       isEncryptionKey: (pem) => typeof pem === "string" && native.isEncryptionKey(pem),
       validateConstitution(text) {
         if (typeof text !== "string") throw new TypeError("validateConstitution takes a string");
@@ -226,8 +228,15 @@
       ...all("ccf.network", ["generateEndorsedCertificate", "generateNetworkCertificate"]),
       getLatestLedgerSecretSeqno: () => native.secretSeqno(),
     };
-    ccf.setJwtPublicSigningKeys = absent("ccf.setJwtPublicSigningKeys");
-    ccf.removeJwtPublicSigningKeys = absent("ccf.removeJwtPublicSigningKeys");
+    // The second argument, CCF's metadata of the issuer, has a part in key policies of old only.
+    ccf.setJwtPublicSigningKeys = (...args) => {
+      arity("setJwtPublicSigningKeys", args, 3);
+      native.setJwtKeys(String(args[0]), stringify(args[2]) ?? "");
+    };
+    ccf.removeJwtPublicSigningKeys = (...args) => {
+      arity("removeJwtPublicSigningKeys", args, 1);
+      native.removeJwtKeys(String(args[0]));
+    };
     ccf.refreshAppBytecodeCache = () => {};
   }
 

@@ -8,17 +8,15 @@ use bytes::Bytes;
 use coco_attestation::{Evidence, EvidenceSource, fresh_report_data};
 use coco_governance::attestation;
 use coco_governance::{NodeRow, NodeStatus, ServiceInfo, tables};
-use coco_protocol::{ApiError, Caller, Identity as Proved, TransactionStatus};
-use coco_rpc::CallerLookup;
+use coco_protocol::{ApiError, Caller, TransactionStatus};
 use coco_rpc::admin::{Component, Health};
 use coco_rpc::endpoints::{
     Attestation, NetworkInfo, NodeApi, NodeEntry, NodeInfo, NodeStateInfo, Receipt, ReceiptAnswer, StoppedNetwork,
 };
-use coco_types::{Digest, MapName, NodeId, Seqno, TxId};
+use coco_types::{NodeId, Seqno, TxId};
 use http::StatusCode;
 use tokio::runtime::Handle;
 
-use crate::front::Visible;
 use crate::handle::Shared;
 use crate::shell::admission::Admission;
 use crate::shell::{collateral, stopping};
@@ -36,23 +34,6 @@ pub struct Api {
 
 /// Between two looks at a transaction that somebody waits for.
 const RECEIPT_POLL: Duration = Duration::from_millis(10);
-
-/// Members and participants by the fingerprint of their certificate, as the committed ledger has them.
-pub fn identities(visible: Arc<Visible>) -> CallerLookup {
-    Arc::new(move |fingerprint: &Digest| {
-        let key = fingerprint.to_string();
-        let state = visible.state();
-        let known = |map: MapName| state.get(&map, key.as_bytes()).is_some();
-        let mut identities = Vec::new();
-        if known(tables::MEMBER_CERTS) {
-            identities.push(Proved::Member(key.clone()));
-        }
-        if known(tables::USER_CERTS) {
-            identities.push(Proved::Participant(key.clone()));
-        }
-        if identities.is_empty() { Caller::Anonymous } else { Caller::Identified(identities) }
-    })
-}
 
 impl Api {
     fn rows(&self) -> Vec<NodeRow> {
@@ -255,9 +236,7 @@ impl NodeApi for Api {
     }
 
     fn stop_network(&self, caller: &Caller, reply: Box<dyn FnOnce(Result<StoppedNetwork, ApiError>) + Send>) {
-        let is_member = |proved: &Proved| matches!(proved, Proved::Member(_));
-        let member = matches!(caller, Caller::Identified(all) if all.iter().any(is_member));
-        if !member {
+        if !caller.is_member() {
             let why = "only a member may end the network: show a member's certificate";
             return reply(Err(ApiError::new(StatusCode::FORBIDDEN, "AuthorizationFailed", why)));
         }

@@ -11,6 +11,7 @@
 mod admission;
 mod api;
 mod archive_thread;
+mod authentication;
 mod clock;
 mod collateral;
 mod comeback;

@@ -18,7 +18,7 @@ use coco_ledger::{HistoryStore, MemoryHistory};
 use coco_protocol::{Mount, OpenGate, Protocol, Service};
 use coco_rpc::admin::AdminService;
 use coco_rpc::channel::{Channels, Hello};
-use coco_rpc::endpoints::{GovEndpoints, NodeEndpoints};
+use coco_rpc::endpoints::{GovEndpoints, LedgerEndpoints, NodeEndpoints};
 use coco_rpc::metrics::Metrics;
 use coco_rpc::{Listener, ListenerLimits, Server, tls};
 use coco_types::{ReplicaId, Seqno, limits};
@@ -39,7 +39,7 @@ use crate::machines::{Machines, Parts};
 use crate::recovering;
 use crate::replica::Delivery;
 use crate::shell::admission::Admission;
-use crate::shell::api::{self, Api};
+use crate::shell::api::Api;
 use crate::shell::archive_thread::ArchiveThread;
 use crate::shell::clock::Clock;
 use crate::shell::comeback::{self, CameBack};
@@ -51,7 +51,7 @@ use crate::shell::metrics::{self, NodeMetrics};
 use crate::shell::network::{Arrivals, Network};
 use crate::shell::renewal::Renewal;
 use crate::shell::replica_thread::{Ended, Memory, ReplicaThread};
-use crate::shell::{FolderDisk, NodeError, descriptors, reappraisal, threads};
+use crate::shell::{FolderDisk, NodeError, authentication, descriptors, reappraisal, threads};
 
 /// Messages of other replicas that may wait for the replica; beyond it they are dropped, which consensus tolerates.
 const REPLICA_QUEUE_MAX: usize = 8_192;
@@ -638,8 +638,9 @@ fn serve(serving: Serving<'_>) -> Result<Vec<Listener>, NodeError> {
         let service = protocol.clone().serve(handle);
         runtime.spawn(tick(Arc::downgrade(&service)));
         match service.mount() {
-            Mount::Path(_) => on_api.push(service),
+            Mount::Path(_) | Mount::Ledger(_) => on_api.push(service),
             Mount::Listener(name) => {
+                on_api.push(LedgerEndpoints::new(name, service.clone()));
                 let mut limits = limits.clone();
                 limits.body_bytes_max = service.body_bytes_max().unwrap_or(limits.body_bytes_max);
                 if let Some(address) = address_of(config, name) {
@@ -656,8 +657,8 @@ fn serve(serving: Serving<'_>) -> Result<Vec<Listener>, NodeError> {
         }
     }
     let tls = tls::api_config(tls_identity)?;
-    let identities = api::identities(shared.visible.clone());
-    listeners.push(server.listen_tls("api", config.listen.api, on_api, limits.clone(), tls, identities)?);
+    let authenticator = authentication::authenticator(shared);
+    listeners.push(server.listen_tls("api", config.listen.api, on_api, limits.clone(), tls, authenticator)?);
     let admin = AdminService::new(metrics, api);
     listeners.push(server.listen("admin", config.listen.admin, admin, limits)?);
     Ok(listeners)

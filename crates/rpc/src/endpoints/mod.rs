@@ -6,6 +6,7 @@
 mod attestations;
 mod gov;
 mod join;
+mod ledger;
 mod network;
 mod node_api;
 mod openapi;
@@ -21,6 +22,7 @@ use http::header::{ALLOW, HeaderValue};
 use http::{Method, Request, StatusCode};
 
 pub use gov::{GovApi, GovEndpoints, Governed};
+pub use ledger::LedgerEndpoints;
 pub use node_api::{
     Attestation, NetworkInfo, NodeApi, NodeEntry, NodeInfo, NodeStateInfo, Receipt, ReceiptAnswer, StoppedNetwork,
 };

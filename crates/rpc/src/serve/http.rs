@@ -9,9 +9,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use coco_protocol::{ApiError, Caller, Service};
+use coco_protocol::{ApiError, Caller, Reply, Service};
 use coco_types::limits;
-use http::header::{CONNECTION, HeaderValue, RETRY_AFTER};
+use http::header::{CONNECTION, HeaderMap, HeaderValue, RETRY_AFTER};
 use http::{Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -23,9 +23,10 @@ use tokio::sync::oneshot;
 
 use super::body::{self, BodyError};
 use super::connections::{Connection, Flights, Order, Phase};
-use super::listener::{Client, Shared};
+use super::listener::{Client, ClientCertificate, Shared};
 use super::observed::Observed;
 use super::socket;
+use crate::authentication::{Authenticator, Denied};
 
 /// A request's head: all headers and the path.
 const HEAD_BYTES_MAX: usize = 64 << 10;
@@ -149,7 +150,7 @@ async fn call(
     request: Request<Incoming>,
     service: &Arc<dyn Service>,
     shared: &Arc<Shared>,
-    client: &Client,
+    client: &Arc<Client>,
     exchange: &Exchange,
 ) -> Response<Bytes> {
     let (head, body) = request.into_parts();
@@ -172,12 +173,15 @@ async fn call(
     };
     let small = body.len() <= SMALL_BODY_BYTES_MAX;
     let mut request = Request::from_parts(head, body);
-    let caller = client.identify(&mut request, shared);
     let (reply, replied) = oneshot::channel();
-    let service = Arc::clone(service);
+    let (service, authenticator, client) = (Arc::clone(service), shared.authenticator.clone(), Arc::clone(client));
     let job = move || {
         let _charge = charge;
-        service.call(caller, request, Box::new(move |response| drop(reply.send(response))));
+        let reply: Reply = Box::new(move |response| drop(reply.send(response)));
+        match client.identify(&mut request, authenticator.as_deref()) {
+            Ok(caller) => service.call(caller, request, reply),
+            Err(denied) => reply(denied.into_response()),
+        }
     };
     let run = if small { shared.workers.try_run_small(job) } else { shared.workers.try_run(job) };
     if run.is_err() {
@@ -221,13 +225,23 @@ fn busy() -> Response<Bytes> {
 
 impl Client {
     /// Who sends this request, as of now: an identity may end while its connection lives.
-    pub(crate) fn identify<B>(&self, request: &mut Request<B>, shared: &Shared) -> Caller {
-        match (&self.certificate, &shared.identities) {
-            (Some(certificate), Some(lookup)) => {
-                request.extensions_mut().insert(certificate.clone());
-                lookup(&self.fingerprint)
-            }
-            _ => Caller::Anonymous,
+    fn identify(&self, request: &mut Request<Bytes>, authenticator: Option<&Authenticator>) -> Result<Caller, Denied> {
+        let Some(authenticator) = authenticator else { return Ok(Caller::Anonymous) };
+        if let Some(presented) = &self.presented {
+            request.extensions_mut().insert(ClientCertificate(presented.leaf()));
+        }
+        authenticator.caller_of(self.presented.as_ref(), request)
+    }
+
+    /// The same of a request for a WebSocket, which has no body that could be signed.
+    pub(crate) fn identify_by_head(
+        &self,
+        headers: &mut HeaderMap,
+        authenticator: Option<&Authenticator>,
+    ) -> Result<Caller, Denied> {
+        match authenticator {
+            Some(authenticator) => authenticator.caller_of_head(self.presented.as_ref(), headers),
+            None => Ok(Caller::Anonymous),
         }
     }
 }

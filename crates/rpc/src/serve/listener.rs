@@ -6,9 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use coco_crypto::sha256;
-use coco_protocol::{Caller, Service, StreamService};
-use coco_types::Digest;
+use coco_protocol::{Service, StreamService};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
@@ -22,11 +20,9 @@ use super::routes::Routes;
 use super::stream;
 use super::workers::Workers;
 use crate::Error;
+use crate::authentication::{Authenticator, Presented};
 use crate::metrics::{Counter, Gauge, Histogram, Metrics, Scale};
 use crate::tls::HTTP_2;
-
-/// Who a client certificate belongs to, by the SHA-256 of its DER. Asked for each request.
-pub type CallerLookup = Arc<dyn Fn(&Digest) -> Caller + Send + Sync>;
 
 /// The certificate a TLS client presented, DER, among a request's extensions. That it holds the key is proved, nothing else.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,14 +51,14 @@ pub(crate) struct Shared {
     pub(crate) budget: Arc<Budget>,
     pub(crate) workers: Arc<Workers>,
     pub(crate) metrics: ListenerMetrics,
-    pub(crate) identities: Option<CallerLookup>,
+    /// Absent where nobody is known: what comes in plain text proves nothing, and a token in it is everybody's.
+    pub(crate) authenticator: Option<Arc<Authenticator>>,
 }
 
 /// What is known of a connection's other end.
 #[derive(Default)]
 pub(crate) struct Client {
-    pub(crate) certificate: Option<ClientCertificate>,
-    pub(crate) fingerprint: Digest,
+    pub(crate) presented: Option<Presented>,
 }
 
 pub(crate) struct ListenerMetrics {
@@ -117,9 +113,9 @@ impl Server {
         services: Vec<Arc<dyn Service>>,
         limits: ListenerLimits,
         tls: Arc<rustls::ServerConfig>,
-        identities: CallerLookup,
+        authenticator: Arc<Authenticator>,
     ) -> Result<Listener, Error> {
-        self.start(name, address, services, limits, Some(TlsAcceptor::from(tls)), Some(identities))
+        self.start(name, address, services, limits, Some(TlsAcceptor::from(tls)), Some(authenticator))
     }
 
     fn start(
@@ -129,11 +125,11 @@ impl Server {
         services: Vec<Arc<dyn Service>>,
         limits: ListenerLimits,
         tls: Option<TlsAcceptor>,
-        identities: Option<CallerLookup>,
+        authenticator: Option<Arc<Authenticator>>,
     ) -> Result<Listener, Error> {
         let _in_runtime = self.runtime.enter();
         let (socket, address) = bind(address).map_err(|source| Error::Listen { address, source })?;
-        let shared = self.shared(name, services, limits, identities);
+        let shared = self.shared(name, services, limits, authenticator);
         let accepting = self.runtime.spawn(accept(socket, tls, Arc::clone(&shared))).abort_handle();
         let sweeping = self.runtime.spawn(sweep(Arc::clone(&shared))).abort_handle();
         Ok(Listener { address, shared, tasks: [accepting, sweeping] })
@@ -144,7 +140,7 @@ impl Server {
         name: &str,
         services: Vec<Arc<dyn Service>>,
         limits: ListenerLimits,
-        identities: Option<CallerLookup>,
+        authenticator: Option<Arc<Authenticator>>,
     ) -> Arc<Shared> {
         Arc::new(Shared {
             routes: Routes::new(services),
@@ -153,7 +149,7 @@ impl Server {
             limits,
             workers: Arc::clone(&self.workers),
             metrics: ListenerMetrics::new(&self.metrics, name),
-            identities,
+            authenticator,
         })
     }
 }
@@ -299,8 +295,6 @@ async fn tick(service: Arc<dyn StreamService>, shared: Arc<Shared>) {
 
 impl Client {
     fn of(certificates: Option<&[rustls::pki_types::CertificateDer<'_>]>) -> Self {
-        let Some(leaf) = certificates.and_then(|chain| chain.first()) else { return Self::default() };
-        let certificate = Some(ClientCertificate(Bytes::copy_from_slice(leaf)));
-        Self { certificate, fingerprint: sha256(leaf) }
+        Self { presented: certificates.and_then(Presented::new) }
     }
 }

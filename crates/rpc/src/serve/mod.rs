@@ -13,7 +13,7 @@ mod stream;
 mod workers;
 
 pub use limits::ListenerLimits;
-pub use listener::{CallerLookup, ClientCertificate, Listener, Server};
+pub use listener::{ClientCertificate, Listener, Server};
 
 pub(crate) use listener::bind;
 pub(crate) use workers::Workers;

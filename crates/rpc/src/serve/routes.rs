@@ -7,14 +7,15 @@ use coco_protocol::{Mount, Service};
 /// The services of one listener. Those mounted on a path own it and all below it; one mounted on a listener owns the rest.
 pub(crate) struct Routes {
     /// Longest path first.
-    by_path: Vec<(&'static str, Arc<dyn Service>)>,
+    by_path: Vec<(String, Arc<dyn Service>)>,
 }
 
 impl Routes {
     pub(crate) fn new(services: Vec<Arc<dyn Service>>) -> Self {
         let path_of = |service: &Arc<dyn Service>| match service.mount() {
-            Mount::Path(path) => path.trim_end_matches('/'),
-            Mount::Listener(_) => "",
+            Mount::Path(path) => path.trim_end_matches('/').to_owned(),
+            Mount::Ledger(name) => format!("/app/{name}"),
+            Mount::Listener(_) => String::new(),
         };
         let mut by_path: Vec<_> = services.into_iter().map(|service| (path_of(&service), service)).collect();
         by_path.sort_by_key(|(path, _)| std::cmp::Reverse(path.len()));

@@ -63,7 +63,10 @@ pub(crate) async fn upgrade(
         response.headers_mut().insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
         return response;
     }
-    let caller = client.identify(&mut request, shared);
+    let caller = match client.identify_by_head(request.headers_mut(), shared.authenticator.as_deref()) {
+        Ok(caller) => caller,
+        Err(denied) => return denied.into_response(),
+    };
     let outgoing = Arc::new(Outgoing::new(&shared.limits, &shared.budget));
     let (opened, session) = oneshot::channel();
     let socket = Arc::clone(&outgoing);

@@ -61,6 +61,8 @@ fn operations() -> Vec<(&'static str, Exchange)> {
     let network = Consortium::opened();
     deciding(&network, &mut story);
     looking(&network, &mut story);
+    network.carry("set_jwt_issuer", issuer());
+    story.push(("GET /gov/service/jwk", network.get("service/jwk")));
     let network = Consortium::recovering();
     story.push(("GET /gov/coco/service/endorsements", network.get("coco/service/endorsements")));
     let payload = json!({ "share": network.share(0) }).to_string();
@@ -68,6 +70,15 @@ fn operations() -> Vec<(&'static str, Exchange)> {
     let handed_in = network.post(0, "recovery_share", None, payload.as_bytes(), &path);
     story.push(("POST /gov/recovery/members/{memberId}:recover", handed_in));
     story
+}
+
+/// Of tokens, with a key: that of RFC 7515, appendix A.3.
+fn issuer() -> Value {
+    let key = json!({
+        "kid": "one", "kty": "EC", "crv": "P-256", "x": "f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU",
+        "y": "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0",
+    });
+    json!({"issuer": "https://id.example", "audience": ["coco"], "jwks": {"keys": [key]}})
 }
 
 fn becoming_active(network: &Consortium, story: &mut Vec<(&'static str, Exchange)>) {

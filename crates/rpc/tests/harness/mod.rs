@@ -5,9 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use coco_crypto::Certificate;
+use coco_governance::tables;
+use coco_kv::Store;
 use coco_protocol::{Caller, Mount, Reply, Service, Socket, SocketSession};
+use coco_rpc::authentication::{Authenticator, Facts};
 use coco_rpc::metrics::Metrics;
 use coco_rpc::{Listener, ListenerLimits, Server};
+use coco_types::Seqno;
 use http::{Request, Response};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -71,6 +76,18 @@ pub fn any_port() -> SocketAddr {
 
 pub fn listen(server: &Server, service: Arc<dyn Service>, limits: ListenerLimits) -> Listener {
     server.listen("test", any_port(), service, limits).expect("a free port")
+}
+
+/// Knows these members by their certificates.
+pub fn knowing(members: &[&Certificate]) -> Arc<Authenticator> {
+    let store = Store::new();
+    let mut tx = store.begin();
+    for member in members {
+        tx.put(&tables::MEMBER_CERTS, member.fingerprint().to_string().into_bytes(), member.to_pem().into_bytes());
+    }
+    store.apply(Seqno(1), tx.writes()).expect("the first version");
+    store.commit(Seqno(1));
+    Authenticator::new(move || Facts { state: store.snapshot(), actors_version: 1, now_s: 1_800_000_000 })
 }
 
 /// Writes raw HTTP and reads answers.

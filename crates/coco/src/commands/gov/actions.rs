@@ -1,10 +1,10 @@
 //! A proposal, from typed arguments or from a file. To add an action: a variant here, and its JSON.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, ensure};
 use clap::{Subcommand, ValueEnum};
-use coco_crypto::Certificate;
+use coco_crypto::ForeignCertificate;
 use serde_json::{Value, json};
 
 use crate::governance::read_text;
@@ -55,6 +55,29 @@ pub enum Action {
     },
     /// Remove a participant
     RemoveParticipant { participant: Id },
+    /// Let whoever has a token (JWT) of this issuer use the network
+    SetJwtIssuer {
+        /// The `iss` of its tokens
+        issuer: String,
+        /// Its public keys, as it publishes them: {"keys": […]}
+        #[arg(long, value_name = "FILE")]
+        jwks: Option<PathBuf>,
+        /// What its tokens must be made for (`aud`), as often as needed; without it, anything
+        #[arg(long)]
+        audience: Vec<String>,
+        /// Members that may bring its newer keys without votes
+        #[arg(long, value_name = "MEMBER")]
+        refresher: Vec<Id>,
+    },
+    /// Replace the keys of a token issuer
+    SetJwtKeys {
+        issuer: String,
+        /// Its public keys, as it publishes them: {"keys": […]}
+        #[arg(value_name = "FILE")]
+        jwks: PathBuf,
+    },
+    /// Take no more tokens of an issuer
+    RemoveJwtIssuer { issuer: String },
     /// Change how votes are counted
     SetVotingPolicy {
         policy: Policy,
@@ -116,7 +139,7 @@ impl std::str::FromStr for Id {
         }
         let pem =
             std::fs::read_to_string(text).map_err(|_| anyhow::anyhow!("neither 64 hexadecimal digits nor a file"))?;
-        Ok(Self(Certificate::from_pem(&pem)?.fingerprint().to_string()))
+        Ok(Self(ForeignCertificate::from_pem(&pem)?.fingerprint().to_string()))
     }
 }
 
@@ -178,6 +201,23 @@ impl Action {
             Self::RemoveParticipant { participant } => {
                 ("remove_participant", json!({ "participant_id": participant.0 }))
             }
+            Self::SetJwtIssuer { issuer, jwks, audience, refresher } => {
+                let mut args = json!({ "issuer": issuer });
+                if let Some(path) = jwks {
+                    args["jwks"] = read_json(path)?;
+                }
+                if !audience.is_empty() {
+                    args["audience"] = json!(audience);
+                }
+                if !refresher.is_empty() {
+                    args["refreshers"] = refresher.iter().map(|id| id.0.clone()).collect();
+                }
+                ("set_jwt_issuer", args)
+            }
+            Self::SetJwtKeys { issuer, jwks } => {
+                ("set_jwt_public_signing_keys", json!({ "issuer": issuer, "jwks": read_json(jwks)? }))
+            }
+            Self::RemoveJwtIssuer { issuer } => ("remove_jwt_issuer", json!({ "issuer": issuer })),
             Self::SetVotingPolicy { policy, required, role, of_role } => {
                 ("set_voting_policy", voting_policy(*policy, *required, role.as_deref(), of_role))
             }
@@ -197,6 +237,10 @@ impl Action {
             }
         })
     }
+}
+
+fn read_json(path: &Path) -> anyhow::Result<Value> {
+    serde_json::from_str(&read_text(path)?).with_context(|| path.display().to_string())
 }
 
 /// An actor's data: the JSON given, with the name in it.
@@ -247,6 +291,17 @@ mod tests {
             (
                 Action::SetVotingPolicy { policy: Policy::Roles, required: None, role: None, of_role },
                 json!({"name": "set_voting_policy", "args": {"policy": "roles", "required": {"auditor": 1, "bank": 2}}}),
+            ),
+            (
+                Action::SetJwtIssuer {
+                    issuer: "https://id.example".to_owned(),
+                    jwks: None,
+                    audience: vec!["coco".to_owned()],
+                    refresher: vec![id.parse().unwrap()],
+                },
+                json!({"name": "set_jwt_issuer", "args": {
+                    "issuer": "https://id.example", "audience": ["coco"], "refreshers": ["a".repeat(64)],
+                }}),
             ),
             (
                 Action::SetMemberData { member: id.parse().unwrap(), data: "{\"role\": \"bank\"}".to_owned() },

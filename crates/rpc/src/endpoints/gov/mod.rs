@@ -7,6 +7,7 @@ mod api;
 mod members;
 mod proposals;
 mod service;
+mod tokens;
 mod writes;
 
 use std::sync::Arc;
@@ -179,6 +180,12 @@ const ROUTES: &[Route] = &[
         "What code may join",
         (JSON, "Measurements by platform"),
         Read(service::join_policy),
+    ),
+    get(
+        "/gov/service/jwk",
+        "Issuers whose tokens are taken, and their keys",
+        (JSON, "Issuers by name, keys by id"),
+        Read(tokens::jwk),
     ),
     get("/gov/service/members", "The members", (JSON, "The members"), Read(members::members)),
     get("/gov/service/members/{memberId}", "A member", (JSON, "The member"), Read(members::member)),

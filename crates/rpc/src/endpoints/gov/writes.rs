@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use coco_governance::{Code, Operation, Refusal, Request};
-use coco_protocol::{Caller, Identity, Reply};
+use coco_protocol::Reply;
 use coco_types::TxId;
 use http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{Response, StatusCode};
@@ -45,7 +45,7 @@ pub(super) fn submit_share(exchange: Exchange<'_>) {
 
 pub(super) fn simulate(exchange: Exchange<'_>) {
     let Exchange { gov, caller, request, reply, .. } = exchange;
-    if !is_member(&caller) {
+    if !caller.is_member() {
         let message = "only members may simulate: present a member's certificate to TLS";
         return reply(error(Code::AuthorizationFailed, message).into_response());
     }
@@ -60,10 +60,6 @@ fn govern(exchange: Exchange<'_>, operation: Operation) {
     }
     let request = Request { operation, message: request.into_body() };
     gov.govern(&caller, request, Box::new(move |governed| answer(governed, reply)));
-}
-
-fn is_member(caller: &Caller) -> bool {
-    caller.identities().iter().any(|identity| matches!(identity, Identity::Member(_)))
 }
 
 fn answer(governed: Governed, reply: Reply) {

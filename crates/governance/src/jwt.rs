@@ -1,0 +1,288 @@
+//! Issuers of tokens that the members accept, and the keys by which they sign: rows in CCF's form, written by the constitution.
+//!
+//! A key is only ever asked for by its id. What a token itself says about where its key may be found (`jku`, `x5u`, `jwk`, `x5c`) is
+//! nobody's business here, and nothing is fetched. Judging a token is the server's (`coco_rpc::authentication`).
+
+use base64::Engine;
+use base64::engine::general_purpose::{STANDARD as BASE64, URL_SAFE_NO_PAD};
+use coco_crypto::{ForeignCertificate, ForeignKey};
+use coco_kv::Tx;
+use coco_types::limits::JWT_KEYS_MAX;
+use serde::{Deserialize, Serialize};
+
+use crate::Error;
+use crate::tables::{self, Read};
+
+/// Hosts whose tokens name a tenant, in any of which the one who is asked for may be.
+const ENTRA_HOSTS: &[&str] = &["login.microsoftonline.com", "login.windows.net", "sts.windows.net"];
+const TENANT: &str = "{tenantid}";
+
+/// A token issuer.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct IssuerRow {
+    /// The `iss` of its tokens.
+    pub issuer: String,
+    /// Written by constitutions of CCF; means nothing here, as nodes fetch no keys.
+    #[serde(default)]
+    pub auto_refresh: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_cert_bundle_name: Option<String>,
+    /// Coco: one of these must be in the token's `aud`. Absent: whatever it says, as in CCF.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub audience: Option<Vec<String>>,
+    /// Coco: members that may replace the keys without votes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refreshers: Option<Vec<String>>,
+}
+
+/// A key of an issuer. Several issuers may have a key of the same id.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct KeyRow {
+    /// SubjectPublicKeyInfo in DER, base64.
+    pub public_key: String,
+    pub issuer: String,
+    /// What the `iss` of tokens must be, if it is not the issuer's name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub constraint: Option<String>,
+    /// Coco: the only algorithm for which the key is meant, if its issuer says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alg: Option<String>,
+}
+
+/// A set of keys as issuers publish it (RFC 7517 §5).
+#[derive(Deserialize)]
+struct Jwks {
+    keys: Vec<Jwk>,
+}
+
+#[derive(Deserialize)]
+struct Jwk {
+    kid: Option<String>,
+    kty: String,
+    #[serde(rename = "use")]
+    purpose: Option<String>,
+    alg: Option<String>,
+    crv: Option<String>,
+    x: Option<String>,
+    y: Option<String>,
+    n: Option<String>,
+    e: Option<String>,
+    /// The private half, which nobody should ever send.
+    d: Option<serde::de::IgnoredAny>,
+    #[serde(default)]
+    x5c: Vec<String>,
+    /// CCF: what `iss` must be.
+    issuer: Option<String>,
+}
+
+impl IssuerRow {
+    pub fn read(state: &mut dyn Read, issuer: &str) -> Result<Option<Self>, Error> {
+        tables::read(state, &tables::JWT_ISSUERS, issuer.as_bytes())
+    }
+
+    pub fn all(state: &mut dyn Read) -> Result<Vec<(String, Self)>, Error> {
+        tables::read_all(state, &tables::JWT_ISSUERS)
+    }
+}
+
+impl KeyRow {
+    /// The keys of this id.
+    pub fn of(state: &mut dyn Read, kid: &str) -> Result<Vec<Self>, Error> {
+        Ok(tables::read(state, &tables::JWT_KEYS, kid.as_bytes())?.unwrap_or_default())
+    }
+
+    /// All keys, by id.
+    pub fn all(state: &mut dyn Read) -> Result<Vec<(String, Vec<Self>)>, Error> {
+        tables::read_all(state, &tables::JWT_KEYS)
+    }
+
+    pub fn key(&self) -> Result<ForeignKey, Error> {
+        let der = BASE64.decode(&self.public_key).map_err(|error| Error::Jwks(error.to_string()))?;
+        ForeignKey::from_spki_der(&der).map_err(|error| Error::Jwks(error.to_string()))
+    }
+
+    /// Whether a token with this `iss` and `tid` may be signed with this key: they are the same, or, at a host of Entra, differ by the
+    /// tenant only, which is the token's own.
+    pub fn accepts_issuer(&self, iss: &str, tid: Option<&str>) -> bool {
+        let constraint = self.constraint.as_deref().unwrap_or(&self.issuer);
+        let Some((host, _)) = host_and_path(constraint).filter(|(host, _)| ENTRA_HOSTS.contains(host)) else {
+            return iss == constraint && tid.is_none();
+        };
+        let (Some(tid), Some((of_host, path))) = (tid.filter(|tid| !tid.is_empty()), host_and_path(iss)) else {
+            return false;
+        };
+        let tenant = path.split('/').next().unwrap_or_default();
+        of_host == host && tenant == tid && iss == constraint.replace(TENANT, tid)
+    }
+}
+
+/// Gives an issuer these keys and no others.
+pub fn set_keys(tx: &mut Tx, issuer: &str, jwks: &str) -> Result<(), Error> {
+    let keys = parse(issuer, jwks)?;
+    remove_keys(tx, issuer)?;
+    for (kid, key) in keys {
+        let mut rows = KeyRow::of(tx, &kid)?;
+        rows.push(key);
+        tables::write(tx, &tables::JWT_KEYS, kid.as_bytes(), &rows);
+    }
+    Ok(())
+}
+
+pub fn remove_keys(tx: &mut Tx, issuer: &str) -> Result<(), Error> {
+    for (kid, rows) in KeyRow::all(tx as &mut dyn Read)? {
+        let others: Vec<_> = rows.iter().filter(|row| row.issuer != issuer).collect();
+        if others.is_empty() {
+            tx.remove(&tables::JWT_KEYS, kid.as_bytes());
+        } else if others.len() < rows.len() {
+            tables::write(tx, &tables::JWT_KEYS, kid.as_bytes(), &others);
+        }
+    }
+    Ok(())
+}
+
+/// Whether these could be an issuer's keys.
+pub fn check_keys(jwks: &str) -> Result<(), Error> {
+    parse("", jwks).map(drop)
+}
+
+/// Keys for anything but signatures are left out.
+fn parse(issuer: &str, jwks: &str) -> Result<Vec<(String, KeyRow)>, Error> {
+    let jwks: Jwks = serde_json::from_str(jwks).map_err(|error| Error::Jwks(error.to_string()))?;
+    if jwks.keys.len() > JWT_KEYS_MAX {
+        return Err(Error::Jwks(format!("more than {JWT_KEYS_MAX} keys")));
+    }
+    let mut keys: Vec<(String, KeyRow)> = Vec::new();
+    for jwk in jwks.keys.into_iter().filter(|jwk| jwk.purpose.as_deref().is_none_or(|purpose| purpose == "sig")) {
+        let key = jwk.public_key()?;
+        let kid = jwk.kid.filter(|kid| !kid.is_empty()).ok_or_else(|| Error::Jwks("a key has no kid".to_owned()))?;
+        if keys.iter().any(|(other, _)| *other == kid) {
+            return Err(Error::Jwks(format!("two keys have the kid {kid}")));
+        }
+        let public_key = BASE64.encode(key.spki_der());
+        let row = KeyRow { public_key, issuer: issuer.to_owned(), constraint: jwk.issuer, alg: jwk.alg };
+        keys.push((kid, row));
+    }
+    Ok(keys)
+}
+
+impl Jwk {
+    /// From its numbers, or else from its certificate; they must not contradict each other.
+    fn public_key(&self) -> Result<ForeignKey, Error> {
+        let problem = |why: &str| Error::Jwks(format!("{}: {why}", self.kid.as_deref().unwrap_or("a key")));
+        if self.d.is_some() || self.kty == "oct" {
+            return Err(problem("this is a secret key, which is to be replaced now that it was told"));
+        }
+        let numbers = match self.kty.as_str() {
+            "RSA" => self.n.as_ref().zip(self.e.as_ref()).map(|pair| (pair, None)),
+            "EC" => self.x.as_ref().zip(self.y.as_ref()).map(|pair| (pair, self.crv.as_deref())),
+            _ => return Err(problem("only keys of RSA and of elliptic curves are known here")),
+        };
+        let from_numbers = numbers.map(|((first, second), curve)| {
+            let decoded = |text: &String| URL_SAFE_NO_PAD.decode(text).map_err(|_| problem("not base64url"));
+            let (first, second) = (decoded(first)?, decoded(second)?);
+            let key = match (curve, first.len()) {
+                (Some("P-256"), 32) | (Some("P-384"), 48) | (Some("P-521"), 66) => {
+                    ForeignKey::from_point(&first, &second)
+                }
+                (Some(_), _) => return Err(problem("not a point on P-256, P-384 or P-521")),
+                (None, _) if self.kty == "RSA" => ForeignKey::from_rsa(&first, &second),
+                (None, _) => return Err(problem("its curve is missing")),
+            };
+            key.map_err(|error| problem(&error.to_string()))
+        });
+        let from_certificate = self.x5c.first().map(|text| {
+            let der = BASE64.decode(text).map_err(|_| problem("its certificate is not base64"))?;
+            let certificate = ForeignCertificate::from_der(&der).map_err(|error| problem(&error.to_string()))?;
+            Ok(certificate.key().clone())
+        });
+        match (from_numbers.transpose()?, from_certificate.transpose()?) {
+            (Some(key), Some(other)) if key != other => Err(problem("its certificate is of another key")),
+            (Some(key), _) | (None, Some(key)) => Ok(key),
+            (None, None) => Err(problem("it has neither numbers nor a certificate")),
+        }
+    }
+}
+
+/// Of an https address, without port.
+fn host_and_path(url: &str) -> Option<(&str, &str)> {
+    let rest = url.strip_prefix("https://")?;
+    Some(rest.split_once('/').unwrap_or((rest, "")))
+}
+
+#[cfg(test)]
+mod tests {
+    use coco_kv::Store;
+
+    use super::*;
+
+    const EC: &str = r#""kty":"EC","crv":"P-256","x":"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU","y":"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0""#;
+
+    fn set(kids: &[&str]) -> String {
+        let keys: Vec<_> = kids.iter().map(|kid| format!(r#"{{"kid":"{kid}",{EC}}}"#)).collect();
+        format!(r#"{{"keys":[{}]}}"#, keys.join(","))
+    }
+
+    fn kids(tx: &mut Tx, issuer: &str) -> Vec<String> {
+        let all = KeyRow::all(tx as &mut dyn Read).unwrap();
+        let of = all.into_iter().filter(|(_, rows)| rows.iter().any(|row| row.issuer == issuer));
+        of.map(|(kid, _)| kid).collect()
+    }
+
+    #[test]
+    fn new_keys_of_an_issuer_replace_its_own_and_nobody_elses() {
+        let mut tx = Store::new().begin();
+        set_keys(&mut tx, "a", &set(&["1", "2"])).unwrap();
+        set_keys(&mut tx, "b", &set(&["2"])).unwrap();
+        set_keys(&mut tx, "a", &set(&["2", "3"])).unwrap();
+        assert_eq!((kids(&mut tx, "a"), kids(&mut tx, "b")), (vec!["2".into(), "3".into()], vec!["2".into()]));
+        remove_keys(&mut tx, "a").unwrap();
+        assert_eq!((kids(&mut tx, "a"), kids(&mut tx, "b")), (vec![], vec!["2".to_owned()]));
+        assert!(KeyRow::of(&mut tx, "2").unwrap()[0].key().is_ok());
+        set_keys(&mut tx, "b", r#"{"keys":[]}"#).unwrap();
+        assert!(KeyRow::all(&mut tx as &mut dyn Read).unwrap().is_empty());
+    }
+
+    #[test]
+    fn sets_with_anything_but_public_keys_for_signatures_are_refused() {
+        for (jwks, why) in [
+            ("", "EOF"),
+            (r#"{"keys":[{"kid":"1","kty":"oct","k":"AA"}]}"#, "secret"),
+            (&format!(r#"{{"keys":[{{"kid":"1","d":"AA",{EC}}}]}}"#), "secret"),
+            (&format!(r#"{{"keys":[{{{EC}}}]}}"#), "no kid"),
+            (&set(&["1", "1"]), "two keys"),
+            (r#"{"keys":[{"kid":"1","kty":"EC","crv":"P-256","x":"AAAA","y":"AAAA"}]}"#, "not a point"),
+            (r#"{"keys":[{"kid":"1","kty":"OKP","crv":"Ed25519","x":"AAAA"}]}"#, "only keys of RSA"),
+            (r#"{"keys":[{"kid":"1","kty":"RSA"}]}"#, "neither"),
+        ] {
+            let error = check_keys(jwks).unwrap_err().to_string();
+            assert!(error.contains(why), "{error}, expected {why}");
+        }
+        let others = format!(r#"{{"keys":[{{"kid":"1","use":"enc",{EC}}}]}}"#);
+        assert_eq!(parse("a", &others).unwrap(), []);
+        assert!(check_keys(&set(&vec!["1"; JWT_KEYS_MAX + 1])).is_err());
+    }
+
+    #[test]
+    fn a_token_is_of_the_issuer_whose_key_it_names() {
+        let row = |constraint: &str| KeyRow {
+            public_key: String::new(),
+            issuer: "https://id.example".to_owned(),
+            constraint: Some(constraint.to_owned()).filter(|text| !text.is_empty()),
+            alg: None,
+        };
+        assert!(row("").accepts_issuer("https://id.example", None));
+        assert!(!row("").accepts_issuer("https://id.example/", None));
+        assert!(!row("").accepts_issuer("https://id.example", Some("tenant")));
+        let entra = row("https://login.microsoftonline.com/{tenantid}/v2.0");
+        assert!(entra.accepts_issuer("https://login.microsoftonline.com/t1/v2.0", Some("t1")));
+        for (iss, tid) in [
+            ("https://login.microsoftonline.com/t1/v2.0", None),
+            ("https://login.microsoftonline.com/t1/v2.0", Some("t2")),
+            ("https://login.microsoftonline.com/t1/v1.0", Some("t1")),
+            ("https://login.microsoftonline.com.evil.example/t1/v2.0", Some("t1")),
+            ("http://login.microsoftonline.com/t1/v2.0", Some("t1")),
+        ] {
+            assert!(!entra.accepts_issuer(iss, tid), "{iss} {tid:?}");
+        }
+    }
+}
