@@ -19,6 +19,13 @@ const LEDGER_FAMILIES = "public:ccf.gov.coco.ledger.families";
 const LEDGER_ACCOUNTS = "public:ccf.gov.coco.ledger.accounts";
 const LEDGER_NAMESPACES = "public:ccf.gov.coco.ledger.namespaces";
 const LEDGER_SETTINGS = "public:ccf.gov.coco.ledger.settings";
+const CLOSURES = "public:ccf.gov.coco.ledger.closed";
+const PUBLISHED_MAPS = "public:ccf.gov.coco.published_maps";
+const RESUME_POLICY = "public:ccf.gov.coco.resume_policy";
+const USER_KEYS = "public:ccf.gov.coco.participants.encryption_public_keys";
+const SHARE_HOLDERS = "public:ccf.gov.coco.share_holders";
+const NODE_ADMISSION = "public:ccf.gov.coco.node_admission";
+const AUTOMATIC_VOTES = "public:ccf.gov.coco.automatic_votes";
 const SIGNATURES = "public:ccf.internal.signatures";
 const RECOVERY = "public:ccf.gov.coco.recovery";
 const EPOCH_POLICY = "public:ccf.gov.coco.epoch_policy";
@@ -45,9 +52,7 @@ function writeRow(map, key, row) {
 }
 
 function rows(map) {
-  const found = [];
-  ccf.kv[map].forEach((value, key) => found.push([ccf.bufToStr(key), ccf.bufToJsonCompatible(value)]));
-  return found;
+  return ccf.kv[map].jsonRows();
 }
 
 function mustExist(map, id, what) {
@@ -60,12 +65,17 @@ function activeMembers() {
   return rows(MEMBER_INFO).filter(([, info]) => info.status === "Active");
 }
 
-// Active members that hold a recovery share.
+// Active members that hold a recovery share, and participants if they may.
 function activeShareHolders() {
-  return activeMembers().filter(
+  const members = activeMembers().filter(
     ([id, { recovery_role }]) => ccf.kv[MEMBER_KEYS].has(textKey(id)) && recovery_role !== "NonParticipant",
   );
+  const participants = [];
+  if (participantsHoldShares()) ccf.kv[USER_KEYS].forEach((_, key) => participants.push([ccf.bufToStr(key), {}]));
+  return [...members, ...participants];
 }
+
+const participantsHoldShares = () => readRow(SHARE_HOLDERS, K0)?.participants === true;
 
 const serviceIsOpen = () => readRow(SERVICE_INFO, K0).status === "Open";
 
@@ -107,6 +117,15 @@ function checkNoArgs(args) {
 
 const is = {
   string: (value, field) => typeof value === "string" || fail(`${field} must be a text`),
+  words: (value, field) =>
+    (typeof value === "string" && value.trim() !== "" && value.length <= 500) || fail(`${field} must be a text of 1 to 500 characters`),
+  ledger: (value, field) =>
+    (typeof value === "string" && /^[a-z][a-z0-9_-]{0,49}$/.test(value)) || fail(`${field} must be the name of a ledger`),
+  privateMap(value, field) {
+    is.words(value, field);
+    if (value.startsWith("public:")) fail(`${value} is public already`);
+    if (value.startsWith("ccf.")) fail(`${value} belongs to the network itself`);
+  },
   object: (value, field) => (typeof value === "object" && !Array.isArray(value)) || fail(`${field} must be an object`),
   flag: (value, field) => typeof value === "boolean" || fail(`${field} must be true or false`),
   integer: (least, most) => (value, field) =>

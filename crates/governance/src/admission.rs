@@ -7,9 +7,16 @@ use coco_types::{Digest, NodeId, ReplicaId, limits};
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
-use crate::attestation::{VerifiedApplicant, admit_appraised};
-use crate::rows::{Addresses, Network, NodeInfo, NodeRole, NodeRow, NodeStatus, ServiceInfo, ServiceStatus};
+use crate::attestation::{self, VerifiedApplicant, admit_appraised};
+use crate::rows::{
+    Addresses, Network, NodeAdmission, NodeInfo, NodeRole, NodeRow, NodeStatus, ServiceInfo, ServiceStatus,
+};
 use crate::tables::{self, Read};
+
+/// What a newcomer is told, in these words, while the members have not voted to trust it: it keeps its key and asks again.
+pub const AWAITS_VOTE: &str = "it awaits a vote of the members";
+/// Newcomers that may await a vote at once.
+const PENDING_MAX: usize = 32;
 
 /// What a joining node says about itself. Nothing of it is trusted until
 /// [`crate::attestation::verify_applicant`] has returned.
@@ -32,10 +39,15 @@ pub struct Applicant {
 pub struct Standing {
     pub replica: ReplicaId,
     pub replaces: Option<NodeId>,
+    /// It is known, and waits for the members' vote.
+    #[serde(default)]
+    pub pending: bool,
 }
 
 /// Admits a node whose evidence was verified: appraises it against the policy in force and writes its row, `Trusted`. A node of the
 /// same index that is still trusted is the one it replaces.
+///
+/// If the members have decided so, a newcomer is written down as `Pending`, and admitted when it asks again after their vote.
 ///
 /// A place is given anew only after the network's swap interval, counted in ledger time.
 pub fn admit(
@@ -50,8 +62,8 @@ pub fn admit(
     if matches!(status, Some(ServiceStatus::Recovering | ServiceStatus::WaitingForRecoveryShares)) {
         return Err(Error::NotAdmitted("the service is being recovered: join once it is open".to_owned()));
     }
-    if NodeRow::read(tx, id)?.is_some() {
-        return Err(Error::NotAdmitted(format!("node {id} has joined before; a node joins once, with a fresh key")));
+    if let Some(known) = NodeRow::read(tx, id)? {
+        return admit_known(tx, known, applicant, verified, certificate_pem);
     }
     if let Some(old) = applicant.swaps
         && NodeRow::read(tx, old)?.is_none_or(|node| node.info.status != NodeStatus::Trusted)
@@ -64,9 +76,15 @@ pub fn admit(
     }
     let replaces = holder.map(|node| node.id);
     admit_appraised(tx, applicant, verified, replaces)?;
+    let by_vote = replaces.is_none()
+        && status == Some(ServiceStatus::Open)
+        && NodeAdmission::read(tx as &mut dyn Read)? == NodeAdmission::Vote;
+    if by_vote {
+        make_room(tx, applicant.index)?;
+    }
     let replica = next_replica(tx)?;
     let info = NodeInfo {
-        status: NodeStatus::Trusted,
+        status: if by_vote { NodeStatus::Pending } else { NodeStatus::Trusted },
         public_key: applicant.public_key.to_pem(),
         replica,
         index: applicant.index,
@@ -77,10 +95,63 @@ pub fn admit(
         retired_committed: false,
         role: applicant.role,
         admitted_ms: now_ms,
+        owner: None,
+        node_data: serde_json::Value::Null,
     };
     NodeRow { id, info }.write(tx);
+    if !by_vote {
+        certify(tx, id, certificate_pem);
+    }
+    Ok(Standing { replica, replaces, pending: by_vote })
+}
+
+/// A newcomer asks again: it goes on waiting, or was voted in and has not been given its certificate yet.
+fn admit_known(
+    tx: &mut Tx,
+    mut known: NodeRow,
+    applicant: &Applicant,
+    verified: &VerifiedApplicant,
+    certificate_pem: &str,
+) -> Result<Standing, Error> {
+    let (id, key) = (known.id, known.id.to_string());
+    match known.info.status {
+        NodeStatus::Pending => return Err(Error::NotAdmitted(format!("node {id}: {AWAITS_VOTE}"))),
+        NodeStatus::Trusted if tx.get(&tables::NODE_CERTS, key.as_bytes()).is_none() => {}
+        _ => {
+            return Err(Error::NotAdmitted(format!(
+                "node {id} has joined before; a node joins once, with a fresh key"
+            )));
+        }
+    }
+    // Secrets may have been wrapped for the key in its row since the vote.
+    if hex::encode(&applicant.exchange_key) != known.info.encryption_pub_key || applicant.index != known.info.index {
+        return Err(Error::NotAdmitted(format!("node {id} is not what the members voted for")));
+    }
+    admit_appraised(tx, applicant, verified, Some(id))?;
+    known.info.quote_info = applicant.evidence.clone();
+    known.info.addresses = applicant.addresses;
+    let replica = known.info.replica;
+    known.write(tx);
+    certify(tx, id, certificate_pem);
+    Ok(Standing { replica, replaces: None, pending: false })
+}
+
+fn certify(tx: &mut Tx, id: NodeId, certificate_pem: &str) {
     tx.put(&tables::NODE_CERTS, id.to_string().into_bytes(), certificate_pem.to_owned().into_bytes());
-    Ok(Standing { replica, replaces })
+}
+
+/// Whoever waited for this place before gives way: it would be the same machine, started again. Others are limited in number.
+fn make_room(tx: &mut Tx, index: u32) -> Result<(), Error> {
+    let mut waiting = NodeRow::all(tx)?;
+    waiting.retain(|node| node.info.status == NodeStatus::Pending);
+    for node in waiting.iter().filter(|node| node.info.index == index) {
+        tx.remove(&tables::NODE_INFO, node.id.to_string());
+        tx.remove(&attestation::APPRAISALS, node.id.to_string());
+    }
+    if waiting.iter().filter(|node| node.info.index != index).count() >= PENDING_MAX {
+        return Err(Error::NotAdmitted(format!("{PENDING_MAX} nodes await a vote already")));
+    }
+    Ok(())
 }
 
 /// The first admission at a place is no swap, and does not count.

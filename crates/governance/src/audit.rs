@@ -19,6 +19,7 @@ use coco_types::{Digest, MapName, Seqno, TxId, WriteSet};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::attestation;
 use crate::message::Message;
 use crate::proposals::{ProposalInfo, ProposalState};
 use crate::recovery::RecoveryRow;
@@ -28,25 +29,24 @@ use crate::session::{Ack, Operation, Request, Session};
 use crate::tables;
 use crate::{Error, Facts, Refusal};
 
-/// Rows that nothing but the founding and members' requests may write.
-const MEMBERS_OWN: &[MapName] = &[
-    tables::MEMBER_CERTS,
-    tables::MEMBER_INFO,
-    tables::MEMBER_ACKS,
-    tables::MEMBER_ENCRYPTION_KEYS,
-    tables::USER_CERTS,
-    tables::USER_INFO,
-    tables::JWT_ISSUERS,
-    tables::JWT_KEYS,
-    tables::CONSTITUTION,
-    tables::VOTING_POLICY,
-    tables::PROPOSALS,
-    tables::PROPOSALS_INFO,
-    tables::COSE_RECENT_PROPOSALS,
-    tables::SERVICE_CONFIG,
-    tables::SERVICE_INFO,
-    tables::VIRTUAL_MEASUREMENTS,
+/// Where nodes write by themselves: what they are, make and notice. Every other map of governance is written by the founding and by members'
+/// requests alone.
+const NODES_OWN: &[MapName] = &[
+    tables::NODE_INFO,
+    tables::NODE_CERTS,
+    tables::EPOCHS,
+    tables::LAST_REPLICA,
+    tables::RESUMES,
+    tables::ALARMS,
+    tables::RECOVERY,
+    tables::PREVIOUS_SERVICE_IDENTITY,
+    tables::ENDORSEMENTS,
+    tables::VIEW,
+    tables::COMMITTED,
+    attestation::COLLATERAL,
+    attestation::APPRAISALS,
 ];
+const GOVERNANCE: &str = "public:ccf.gov.";
 
 /// The ledger's signatures over its root, as far as a replay needs them.
 const SIGNATURES: MapName = MapName::from_static("public:ccf.internal.signatures");
@@ -87,7 +87,7 @@ pub enum Event {
 }
 
 /// A member's request and what it led to.
-#[derive(Clone, PartialEq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct Decision {
     pub txid: TxId,
     pub member_id: String,
@@ -202,6 +202,10 @@ impl Auditor {
         if public.map(&tables::EPOCHS).is_some() && !orders.contains(&Order::Rekey) {
             return Err("the ledger's secret was changed, and nobody asked for it".to_owned());
         }
+        let granted = orders.iter().any(|order| matches!(order, Order::Grant(_)));
+        if public.map(&tables::AUDIT_GRANTS).is_some() && !granted {
+            return Err("an epoch was disclosed, and nobody asked for it".to_owned());
+        }
         match difference(tx.writes(), public) {
             None => Ok(()),
             Some(map) => Err(format!("the replay writes other rows to {map}")),
@@ -252,16 +256,16 @@ fn operation(message: &Message) -> Option<Operation> {
 }
 
 fn unexplained(public: &WriteSet) -> Option<Vec<String>> {
-    let written = MEMBERS_OWN.iter().filter(|map| public.map(map).is_some_and(|rows| !rows.is_empty()));
-    let maps: Vec<_> = written.map(ToString::to_string).collect();
+    let is_members = |map: &MapName| map.as_str().starts_with(GOVERNANCE) && !NODES_OWN.contains(map);
+    let written = public.iter().filter(|(map, rows)| is_members(map) && !rows.is_empty());
+    let maps: Vec<_> = written.map(|(map, _)| map.to_string()).collect();
     (!maps.is_empty()).then_some(maps)
 }
 
 /// Applications' public maps can be large, and governance never reads them.
 fn governance_part(public: &WriteSet) -> WriteSet {
-    let of_governance = public
-        .iter()
-        .filter(|(map, _)| map.as_str().starts_with("public:ccf.gov.") || secrets::MADE_BY_NODES.contains(map));
+    let of_governance =
+        public.iter().filter(|(map, _)| map.as_str().starts_with(GOVERNANCE) || secrets::MADE_BY_NODES.contains(map));
     of_governance.map(|(map, writes)| (map.clone(), writes.clone())).collect()
 }
 

@@ -8,6 +8,7 @@ mod admission;
 mod alarm;
 pub mod attestation;
 mod audit;
+mod closure;
 pub mod constitution;
 mod draft;
 mod endorsement;
@@ -16,6 +17,7 @@ mod error;
 #[cfg(test)]
 mod fixture;
 mod founding;
+mod grant;
 pub mod jwt;
 mod message;
 mod proposals;
@@ -29,24 +31,26 @@ mod session;
 mod shares;
 pub mod tables;
 
-pub use admission::{Applicant, Standing, admit, current_nodes, mark_gone, retire};
+pub use admission::{AWAITS_VOTE, Applicant, Standing, admit, current_nodes, mark_gone, retire};
 pub use alarm::record_alarm;
 pub use audit::{Auditor, Decision, Event};
+pub use closure::Closure;
 pub use draft::Draft;
 pub use endorsement::{Endorsement, EndorsementRow, endorsements, key_at};
 pub use engine::{Facts, Failure};
 pub use error::Error;
 pub use founding::{Founding, FoundingActor, found, open};
+pub use grant::{Disclosable, GrantOrder, GrantRow};
 pub use message::Message;
 pub use proposals::{Proposal, ProposalInfo, ProposalState};
 pub use recovery::{Recovery, RecoveryRow, next_replica, recover};
 pub use refusal::{Code, Refusal};
 pub use resume::record_resume;
 pub use rows::{
-    Addresses, AlarmRow, MemberInfo, Network, NodeInfo, NodeRole, NodeRow, NodeStatus, ResumePolicy, ResumeRow,
-    ServiceInfo, ServiceStatus, UserInfo,
+    Addresses, AlarmRow, MemberInfo, Network, NodeAdmission, NodeInfo, NodeRole, NodeRow, NodeStatus, ResumePolicy,
+    ResumeRow, ServiceInfo, ServiceStatus, UserInfo,
 };
 pub use service::{CERTIFICATE_DAYS_MAX, ServiceConfig};
 pub use session::{Ack, Answer, Change, Operation, Request, Session, Simulation};
-pub use shares::SharesRow;
+pub use shares::{ShareHolders, SharesRow};
 pub use tables::Read;

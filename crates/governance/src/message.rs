@@ -6,7 +6,7 @@
 
 use coco_crypto::cose::{self, Sign1};
 use coco_crypto::{ForeignCertificate, Scheme, sha256};
-use coco_types::Digest;
+use coco_types::{Digest, MapName};
 use minicbor::data::Type;
 use minicbor::{Decoder, decode};
 
@@ -76,9 +76,16 @@ impl Message {
     /// Checks that the member named by the message signed it, and that it is of the type that the endpoint takes.
     pub(crate) fn authenticate(self, bytes: &[u8], state: &mut dyn Read, kind: &str) -> Result<Signed, Refusal> {
         let unknown = || unauthenticated(format!("no member has the id {}", self.key_id));
-        let key = self.key_id.as_bytes();
-        let pem = state.row(&tables::MEMBER_CERTS, key).ok_or_else(unknown)?;
-        let member = tables::read::<MemberInfo>(state, &tables::MEMBER_INFO, key)?.ok_or_else(unknown)?;
+        let member = tables::read::<MemberInfo>(state, &tables::MEMBER_INFO, self.key_id.as_bytes())?;
+        let member = member.ok_or_else(unknown)?;
+        self.check(bytes, state, &tables::MEMBER_CERTS, kind)?;
+        Ok(Signed { message: self, member })
+    }
+
+    /// Checks that the holder of the certificate in this map under the message's key id signed it, and its type.
+    pub(crate) fn check(&self, bytes: &[u8], state: &mut dyn Read, map: &MapName, kind: &str) -> Result<(), Refusal> {
+        let unknown = || unauthenticated(format!("no member has the id {}", self.key_id));
+        let pem = state.row(map, self.key_id.as_bytes()).ok_or_else(unknown)?;
         let pem =
             std::str::from_utf8(&pem).map_err(|_| unauthenticated("the member's certificate is unreadable".into()))?;
         let certificate = ForeignCertificate::from_pem(pem).map_err(|error| {
@@ -97,7 +104,7 @@ impl Message {
             let given = self.kind.as_deref().unwrap_or("nothing");
             return Err(unauthenticated(format!("{HEADER_TYPE} is {given}, and here must be {kind}")));
         }
-        Ok(Signed { message: self, member })
+        Ok(())
     }
 }
 

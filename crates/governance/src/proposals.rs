@@ -37,6 +37,18 @@ pub struct ProposalInfo {
     pub exceeded: BTreeMap<String, Failure>,
 }
 
+/// Of a proposal's row, what says whether it is settled: its ballots may be a thousand.
+#[derive(Deserialize)]
+pub(crate) struct Standing {
+    pub state: ProposalState,
+}
+
+impl Standing {
+    pub fn all(state: &mut dyn Read) -> Result<Vec<(String, Self)>, Error> {
+        tables::read_all(state, &tables::PROPOSALS_INFO)
+    }
+}
+
 /// A proposal as `/gov` answers it.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]

@@ -145,6 +145,29 @@ pub struct NodeInfo {
     /// When it was admitted, ledger time.
     #[serde(default)]
     pub admitted_ms: u64,
+    /// The member or participant that answers for it: who proposed to trust it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<String>,
+    /// What the members say about it.
+    #[serde(default, skip_serializing_if = "serde_json::Value::is_null")]
+    pub node_data: serde_json::Value,
+}
+
+/// How newcomers are let in while the service is open. Nodes that come back to their place are not asked for again.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "by")]
+pub enum NodeAdmission {
+    /// Whoever runs accepted code.
+    #[default]
+    Code,
+    /// Whoever runs accepted code waits for a vote.
+    Vote,
+}
+
+impl NodeAdmission {
+    pub fn read(state: &mut dyn Read) -> Result<Self, Error> {
+        Ok(tables::read(state, &tables::NODE_ADMISSION, &tables::SINGLETON)?.unwrap_or_default())
+    }
 }
 
 /// What a node is for.
@@ -194,8 +217,11 @@ impl ServiceInfo {
 }
 
 impl Network {
+    /// With what the members have voted since the founding.
     pub fn read(state: &mut dyn Read) -> Result<Option<Self>, Error> {
-        tables::read(state, &tables::NETWORK, &tables::SINGLETON)
+        let Some(founded) = tables::read::<Self>(state, &tables::NETWORK, &tables::SINGLETON)? else { return Ok(None) };
+        let voted = tables::read(state, &tables::RESUME_POLICY, &tables::SINGLETON)?;
+        Ok(Some(Self { resume: voted.unwrap_or(founded.resume), ..founded }))
     }
 }
 

@@ -23,9 +23,11 @@ use coco_crypto::{
 use coco_kv::Tx;
 use coco_types::{NodeId, Seqno, TxId, WriteSet};
 use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
 
 use crate::Error;
 use crate::endorsement;
+use crate::grant::{Disclosable, GrantOrder};
 use crate::rows::{NodeRow, NodeStatus, ServiceInfo, ServiceStatus};
 use crate::shares;
 use crate::tables::{self, Read};
@@ -34,7 +36,8 @@ const NODE_CONTEXT: &[u8] = b"coco.ledger_secret.v1";
 const PREVIOUS_DOMAIN: Domain = Domain::new("coco previous ledger secret");
 
 /// Maps that a node fills with what it made: a replay cannot make the same.
-pub const MADE_BY_NODES: [coco_types::MapName; 7] = [
+pub const MADE_BY_NODES: [coco_types::MapName; 8] = [
+    tables::AUDIT_GRANTS,
     tables::ENCRYPTED_LEDGER_SECRETS,
     tables::HISTORICAL_LEDGER_SECRET,
     tables::RECOVERY_SHARES,
@@ -51,6 +54,8 @@ pub struct Vault {
     pub exchange: Arc<ExchangeKey>,
     pub service_key: Arc<SigningKey>,
     pub crypto: Arc<dyn Crypto>,
+    /// What opens one epoch and no other, in the ledger's own form.
+    pub disclose: fn(&Disclosable) -> Vec<u8>,
 }
 
 impl fmt::Debug for Vault {
@@ -60,7 +65,7 @@ impl fmt::Debug for Vault {
 }
 
 /// What a request asks to be made, besides the rows that it wrote.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Order {
     /// A new ledger secret, and new shares.
     Rekey,
@@ -68,6 +73,8 @@ pub enum Order {
     Reshare,
     /// The service has opened: new shares, and its endorsement.
     Opened,
+    /// One epoch is disclosed to an auditor. What is disclosed, the node's ledger knows.
+    Grant(GrantOrder),
 }
 
 /// How an epoch began.
@@ -152,13 +159,17 @@ pub fn unwrap(writes: &WriteSet, node: NodeId, exchange: &ExchangeKey) -> Result
 }
 
 /// Does what a request asked for, in its transaction.
-pub fn carry_out(tx: &mut Tx, vault: &Vault, order: Order, txid: TxId, now_ms: u64) -> Result<(), Error> {
+pub fn carry_out(tx: &mut Tx, vault: &Vault, order: &Order, txid: TxId, now_ms: u64) -> Result<(), Error> {
     match order {
         Order::Rekey => rekey(tx, vault, txid, now_ms),
         Order::Reshare => shares::reshare(tx, vault),
         Order::Opened => {
             shares::reshare(tx, vault)?;
             endorsement::write(tx, vault, txid, now_ms)
+        }
+        Order::Grant(grant) => {
+            let found = grant.find(tx, vault)?;
+            grant.write(tx, vault, found.first, &Zeroizing::new((vault.disclose)(&found)))
         }
     }
 }
@@ -196,6 +207,20 @@ pub fn is_overdue(state: &mut dyn Read, now_ms: u64) -> Result<bool, Error> {
 /// Where the present epoch began.
 pub fn newest_version(state: &mut dyn Read) -> Result<Seqno, Error> {
     Ok(newest_epoch(state)?.map_or(Seqno(1), |(version, _)| version))
+}
+
+/// The first transaction of the epoch that a transaction is of, and that of the next one: an epoch that has ended.
+pub(crate) fn span(state: &mut dyn Read, at: Seqno) -> Result<(Seqno, Seqno), Error> {
+    let epochs = all_epochs(state)?;
+    let first = epochs.range(..=at).next_back().map(|(first, _)| *first);
+    let first = first.ok_or_else(|| Error::Secrets(format!("there is no epoch of transaction {at}")))?;
+    let next = epochs.range(at.next()..).next().map(|(next, _)| *next);
+    let next = next.ok_or_else(|| {
+        Error::Secrets(format!(
+            "the epoch of transaction {at}, which began with {first}, is still in force: rekey the ledger first"
+        ))
+    })?;
+    Ok((first, next))
 }
 
 /// All epochs' secrets, oldest first, from the newest one's: each row opens the secret before it.

@@ -38,7 +38,7 @@ const SUBMITTED_DOMAIN: Domain = Domain::new("coco submitted share");
 pub struct SharesRow {
     /// Base64: sealed under the wrapping key.
     pub wrapped_latest_ledger_secret: String,
-    /// Member id → base64: the share, encrypted to the member's key.
+    /// Member or participant id → base64: the share, encrypted to its key.
     pub encrypted_shares: BTreeMap<String, String>,
     /// Where the epoch of the wrapped secret began.
     pub version: Seqno,
@@ -46,6 +46,20 @@ pub struct SharesRow {
     pub threshold: u64,
     /// Member id → what its share hashes to.
     pub share_digests: BTreeMap<String, Digest>,
+}
+
+/// Who may hold shares besides members.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct ShareHolders {
+    /// Participants that have an encryption key.
+    #[serde(default)]
+    pub participants: bool,
+}
+
+impl ShareHolders {
+    pub fn read(state: &mut dyn Read) -> Result<Self, Error> {
+        Ok(tables::read(state, &tables::SHARE_HOLDERS, &tables::SINGLETON)?.unwrap_or_default())
+    }
 }
 
 impl SharesRow {
@@ -66,9 +80,10 @@ pub(crate) struct Progress {
     pub opened: bool,
 }
 
-/// What each active member holds of the wrapping key.
+/// What each active member holds of the wrapping key, and participants if the members have decided so.
 #[derive(Default)]
 struct Holders {
+    /// Of that recovery role: one share each.
     participants: Vec<(String, EncryptionKey)>,
     owners: Vec<(String, EncryptionKey)>,
 }
@@ -120,7 +135,7 @@ pub(crate) fn check(state: &mut dyn Read) -> Result<(), Error> {
     let Holders { participants, owners } = Holders::read(state)?;
     let (count, needed) = (participants.len(), usize::try_from(threshold).unwrap_or(usize::MAX));
     if count > SHARES_MAX {
-        return Err(Error::Secrets(format!("{count} members would hold shares, and {SHARES_MAX} can")));
+        return Err(Error::Secrets(format!("{count} would hold shares, and {SHARES_MAX} can")));
     }
     if count < needed && owners.is_empty() {
         return Err(Error::Secrets(format!("recovery would need {needed} of only {count} share holders")));
@@ -248,6 +263,14 @@ impl Holders {
                 &mut holders.participants
             };
             of_role.push((member, key));
+        }
+        if ShareHolders::read(state)?.participants {
+            for (id, pem) in state.rows(&tables::USER_ENCRYPTION_KEYS) {
+                let id = String::from_utf8_lossy(&id).into_owned();
+                let key = EncryptionKey::from_pem(&String::from_utf8_lossy(&pem))
+                    .map_err(|error| Error::Secrets(format!("the encryption key of {id}: {error}")))?;
+                holders.participants.push((id, key));
+            }
         }
         Ok(holders)
     }

@@ -72,13 +72,31 @@ pub const PREVIOUS_LAST_SIGNED_ROOT: MapName =
 pub const ENDORSEMENT: MapName = MapName::from_static("public:ccf.internal.previous_service_identity_endorsement");
 /// Number of recoveries → [`crate::EndorsementRow`].
 pub const ENDORSEMENTS: MapName = MapName::from_static("public:ccf.gov.coco.service_endorsements");
+/// A ledger's name, or `*` for all → [`crate::Closure`].
+pub const CLOSURES: MapName = MapName::from_static("public:ccf.gov.coco.ledger.closed");
+/// One row: [`crate::ResumePolicy`], in place of what the network was founded with.
+pub const RESUME_POLICY: MapName = MapName::from_static("public:ccf.gov.coco.resume_policy");
+/// A private map of some ledger → `{}`: what is written to it from now on is in the ledger files in clear too.
+pub const PUBLISHED_MAPS: MapName = MapName::from_static("public:ccf.gov.coco.published_maps");
+/// First seqno of an epoch and its auditor's key → [`crate::GrantRow`].
+pub const AUDIT_GRANTS: MapName = MapName::from_static("public:ccf.gov.coco.audit_grants");
+/// Participant id → RSA public key in PEM, of participants that may hold a recovery share.
+pub const USER_ENCRYPTION_KEYS: MapName =
+    MapName::from_static("public:ccf.gov.coco.participants.encryption_public_keys");
+/// One row: [`crate::ShareHolders`].
+pub const SHARE_HOLDERS: MapName = MapName::from_static("public:ccf.gov.coco.share_holders");
+/// One row: [`crate::NodeAdmission`].
+pub const NODE_ADMISSION: MapName = MapName::from_static("public:ccf.gov.coco.node_admission");
 /// One row: [`crate::Network`].
 pub const NETWORK: MapName = MapName::from_static("public:ccf.gov.coco.network");
 /// One row: the newest replica id given out, a JSON number.
 pub const LAST_REPLICA: MapName = MapName::from_static("public:ccf.gov.coco.last_replica");
 /// View adopted → [`crate::ResumeRow`].
 pub const RESUMES: MapName = MapName::from_static("public:ccf.gov.coco.resumes");
-
+/// One row: who leads the view, as the ledger keeps it.
+pub const VIEW: MapName = MapName::from_static("public:ccf.gov.coco.view");
+/// One row: what a signature says to be committed, as the ledger keeps it.
+pub const COMMITTED: MapName = MapName::from_static("public:ccf.gov.coco.committed");
 /// View → [`crate::AlarmRow`].
 pub const ALARMS: MapName = MapName::from_static("public:ccf.gov.coco.alarms");
 

@@ -80,6 +80,8 @@ impl Ledger {
             retired_committed: false,
             role: NodeRole::Voter,
             admitted_ms: 0,
+            owner: None,
+            node_data: Default::default(),
         };
         let member = SigningKey::generate(&self.crypto, Curve::P384);
         Founding {

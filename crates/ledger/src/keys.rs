@@ -16,6 +16,8 @@ use std::sync::Arc;
 use coco_crypto::{AeadKey, Domain, MacKey, SymmetricKey, hkdf_sha256, sha256};
 use coco_types::{Digest, ReplicaId, Seqno, TxId};
 use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroize;
 
 use crate::Error;
 
@@ -32,7 +34,10 @@ pub struct EntryKeys {
 }
 
 struct Epoch {
-    secret: SymmetricKey,
+    /// Absent where only what opens this epoch's entries was disclosed.
+    secret: Option<SymmetricKey>,
+    /// The next epoch begins here, as far as a disclosure says.
+    until: Option<Seqno>,
     commit_key: MacKey,
     claims_key: MacKey,
     by_primary: Mutex<BTreeMap<ReplicaId, Arc<AeadKey>>>,
@@ -70,7 +75,12 @@ impl EntryKeys {
 
     /// Where each epoch begins, and its secret: for wrapping to joiners and for recovery shares.
     pub fn epochs(&self) -> impl Iterator<Item = (Seqno, &SymmetricKey)> {
-        self.epochs.iter().map(|(first, epoch)| (*first, &epoch.secret))
+        self.epochs.iter().filter_map(|(first, epoch)| Some((*first, epoch.secret.as_ref()?)))
+    }
+
+    /// What was disclosed opens its epoch, and no other.
+    pub fn add_disclosed(&mut self, disclosed: &DisclosedEpoch) {
+        self.epochs.insert(disclosed.first, Arc::new(Epoch::disclosed(disclosed)));
     }
 
     /// The key that seals `seqno` in a view led by `primary`.
@@ -80,18 +90,19 @@ impl EntryKeys {
         if let Some(key) = cached.get(&primary) {
             return Ok(Arc::clone(key));
         }
+        let secret = epoch.secret.as_ref().ok_or(Error::NoSecret { seqno })?;
         if cached.len() >= PRIMARIES_CACHED_MAX {
             cached.clear();
         }
-        let key = hkdf_sha256(&epoch.secret, ENTRY_DOMAIN, &primary.0.to_le_bytes());
-        let key = Arc::new(AeadKey::new(&key));
+        let key = Arc::new(AeadKey::new(&entry_secret(secret, primary)));
         cached.insert(primary, Arc::clone(&key));
         Ok(key)
     }
 
     /// The key that seals one snapshot file, which ends at `seqno`.
     pub(crate) fn snapshot_key(&self, seqno: Seqno, file_id: &[u8]) -> Result<AeadKey, Error> {
-        Ok(AeadKey::new(&hkdf_sha256(&self.epoch(seqno)?.secret, crate::snapshot::KEY_DOMAIN, file_id)))
+        let secret = self.epoch(seqno)?.secret.as_ref().ok_or(Error::NoSecret { seqno })?;
+        Ok(AeadKey::new(&hkdf_sha256(secret, crate::snapshot::KEY_DOMAIN, file_id)))
     }
 
     /// The commit evidence of a transaction. It must not leave the node, nor be logged, before the transaction is committed.
@@ -112,8 +123,8 @@ impl EntryKeys {
     }
 
     fn epoch(&self, seqno: Seqno) -> Result<&Epoch, Error> {
-        let epoch = self.epochs.range(..=seqno).next_back();
-        epoch.map(|(_, epoch)| epoch.as_ref()).ok_or(Error::NoSecret { seqno })
+        let epoch = self.epochs.range(..=seqno).next_back().map(|(_, epoch)| epoch.as_ref());
+        epoch.filter(|epoch| epoch.until.is_none_or(|until| seqno < until)).ok_or(Error::NoSecret { seqno })
     }
 }
 
@@ -122,10 +133,70 @@ pub fn commit_evidence(txid: TxId, nonce: &Digest) -> String {
     format!("ce:{txid}:{nonce}")
 }
 
+/// What opens the entries of one epoch and nothing else: not its ledger secret, which would open every epoch before it as well, nor any
+/// snapshot. For an auditor.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DisclosedEpoch {
+    pub first: Seqno,
+    /// Where the next epoch begins.
+    pub until: Seqno,
+    /// In hex, as all of these.
+    commit_secret: String,
+    claims_secret: String,
+    entry_secrets: BTreeMap<ReplicaId, String>,
+}
+
+impl DisclosedEpoch {
+    /// `primaries`: every replica that may have led in this epoch.
+    pub fn new(first: Seqno, until: Seqno, secret: &SymmetricKey, primaries: impl Iterator<Item = ReplicaId>) -> Self {
+        let text = |key: SymmetricKey| hex::encode(key.expose());
+        Self {
+            first,
+            until,
+            commit_secret: text(hkdf_sha256(secret, COMMIT_DOMAIN, &[])),
+            claims_secret: text(hkdf_sha256(secret, CLAIMS_DOMAIN, &[])),
+            entry_secrets: primaries.map(|primary| (primary, text(entry_secret(secret, primary)))).collect(),
+        }
+    }
+}
+
+impl Drop for DisclosedEpoch {
+    fn drop(&mut self) {
+        self.commit_secret.zeroize();
+        self.claims_secret.zeroize();
+        self.entry_secrets.values_mut().for_each(Zeroize::zeroize);
+    }
+}
+
+fn entry_secret(secret: &SymmetricKey, primary: ReplicaId) -> SymmetricKey {
+    hkdf_sha256(secret, ENTRY_DOMAIN, &primary.0.to_le_bytes())
+}
+
+/// One that is not 32 bytes in hex opens nothing.
+fn disclosed_key(text: &str) -> SymmetricKey {
+    let mut bytes = [0; 32];
+    if hex::decode_to_slice(text, &mut bytes).is_err() {
+        bytes = [0; 32];
+    }
+    SymmetricKey::from_bytes(bytes)
+}
+
 impl Epoch {
+    fn disclosed(disclosed: &DisclosedEpoch) -> Self {
+        let entry = |(primary, text): (&ReplicaId, &String)| (*primary, Arc::new(AeadKey::new(&disclosed_key(text))));
+        Self {
+            secret: None,
+            until: Some(disclosed.until),
+            commit_key: MacKey::new(&disclosed_key(&disclosed.commit_secret)),
+            claims_key: MacKey::new(&disclosed_key(&disclosed.claims_secret)),
+            by_primary: Mutex::new(disclosed.entry_secrets.iter().map(entry).collect()),
+        }
+    }
+
     fn new(secret: &SymmetricKey) -> Self {
         Self {
-            secret: secret.clone(),
+            secret: Some(secret.clone()),
+            until: None,
             commit_key: MacKey::new(&hkdf_sha256(secret, COMMIT_DOMAIN, &[])),
             claims_key: MacKey::new(&hkdf_sha256(secret, CLAIMS_DOMAIN, &[])),
             by_primary: Mutex::default(),
@@ -152,6 +223,27 @@ mod tests {
         assert_ne!(keys.commit_evidence(seqno(10)).unwrap(), before);
         keys.truncate_after(Seqno(9));
         assert_eq!(keys.commit_evidence(seqno(10)).unwrap(), before);
+    }
+
+    #[test]
+    fn a_disclosed_epoch_opens_its_own_entries_and_no_others() {
+        let secret = SymmetricKey::from_bytes([1; 32]);
+        let mut whole = EntryKeys::new();
+        whole.add_epoch(Seqno(5), &secret);
+        let disclosed = DisclosedEpoch::new(Seqno(5), Seqno(9), &secret, [ReplicaId(1)].into_iter());
+        let text = serde_json::to_string(&disclosed).unwrap();
+        assert!(!text.contains(&hex::encode(secret.expose())));
+        let mut keys = EntryKeys::new();
+        keys.add_disclosed(&serde_json::from_str(&text).unwrap());
+        assert_eq!(keys.commit_evidence(seqno(8)).unwrap(), whole.commit_evidence(seqno(8)).unwrap());
+        assert_eq!(keys.claims_salt(seqno(8)).unwrap(), whole.claims_salt(seqno(8)).unwrap());
+        assert!(keys.entry_key(Seqno(5), ReplicaId(1)).is_ok());
+        let closed = |result: Result<_, Error>| assert!(matches!(result, Err(Error::NoSecret { .. })));
+        closed(keys.entry_key(Seqno(5), ReplicaId(2)));
+        closed(keys.entry_key(Seqno(9), ReplicaId(1)));
+        closed(keys.entry_key(Seqno(4), ReplicaId(1)));
+        assert!(keys.snapshot_key(Seqno(5), b"file").is_err());
+        assert_eq!(keys.epochs().count(), 0);
     }
 
     #[test]

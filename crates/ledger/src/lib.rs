@@ -32,7 +32,7 @@ pub use entry::{Entry, EntryHead, FLAG_CHUNK_AFTER};
 pub use error::Error;
 pub use files::{CheckedChunk, ChunkName, Cut, Earlier, LedgerFiles, LedgerReader, OpenReport, Unsynced};
 pub use history::{BlindedKey, HistoryKeys, HistoryStore, MemoryHistory};
-pub use keys::{EntryKeys, commit_evidence};
+pub use keys::{DisclosedEpoch, EntryKeys, commit_evidence};
 pub use leaf::Leaf;
 pub use merkle::{Frontier, MerkleReader, MerkleTree, PathElement, fold_path};
 pub use receipt::{ReceiptError, VerifiedReceipt, verify_receipt};

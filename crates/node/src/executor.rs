@@ -18,6 +18,7 @@ use coco_protocol::{
 };
 use coco_types::{Seqno, TxId, View, WriteSet, limits};
 
+use crate::members_will::MembersWill;
 use crate::preparation::{Finished, Preparation, Wake};
 use crate::submissions::{Reply, Submissions, Ticket};
 
@@ -70,6 +71,7 @@ pub struct Executor {
     system: Vec<(SystemCommand, Ticket)>,
     submissions: Submissions,
     preparation: Preparation,
+    will: MembersWill,
     visible: Seqno,
     now_ms: u64,
 }
@@ -95,8 +97,8 @@ impl Executor {
         let ledgers = protocols.iter().map(hosted).collect();
         let submissions = Submissions::default();
         let preparation = Preparation::new();
-        let system = Vec::new();
-        Self { store, ledgers, random, limits, reign: None, system, submissions, preparation, visible, now_ms: 0 }
+        let (system, will) = (Vec::new(), MembersWill::default());
+        Self { store, ledgers, random, limits, reign: None, system, submissions, preparation, will, visible, now_ms: 0 }
     }
 
     /// How somebody on another thread asks for a turn.
@@ -109,6 +111,7 @@ impl Executor {
         let next = self.store.newest().next();
         self.visible = self.store.committed();
         self.reign = Some(Reign { view, next, batch: Vec::new(), batch_bytes: 0, cut_at_ms: 0 });
+        self.heed_members();
     }
 
     /// Ends the reign: drops what is not committed, and gives the store back. Waiters for sealed transactions learn their ids.
@@ -135,6 +138,9 @@ impl Executor {
             let count = admitted.len();
             return reply(vec![Submitted::Unavailable; count]);
         };
+        if let Some(closed) = self.will.closed(ledger) {
+            return reply(vec![Submitted::Rejected(closed.clone()); admitted.len()]);
+        }
         let newest = self.store.newest_snapshot();
         let group = self.submissions.open(admitted.len(), reply);
         for (position, submission) in admitted.into_iter().enumerate() {
@@ -212,7 +218,8 @@ impl Executor {
     pub fn wake_at_ms(&self) -> Option<u64> {
         let reign = self.reign.as_ref()?;
         let batch = (!reign.batch.is_empty()).then(|| reign.cut_at_ms + self.limits.interval_ms);
-        let ready = self.ledgers.iter().filter_map(|hosted| match hosted.pool.ready(self.now_ms) {
+        let open = self.ledgers.iter().enumerate().filter(|(ledger, _)| self.will.closed(*ledger).is_none());
+        let ready = open.filter_map(|(_, hosted)| match hosted.pool.ready(self.now_ms) {
             Ready::Idle => None,
             Ready::Now => self.has_room().then_some(self.now_ms),
             Ready::At(at) => self.has_room().then_some(at),
@@ -221,6 +228,9 @@ impl Executor {
     }
 
     fn is_ready(&self, ledger: usize) -> bool {
+        if self.will.closed(ledger).is_some() {
+            return false;
+        }
         match self.ledgers[ledger].pool.ready(self.now_ms) {
             Ready::Idle => false,
             Ready::Now => true,
@@ -257,8 +267,21 @@ impl Executor {
         Some(ExecutedBatch { view: reign.view, first, transactions })
     }
 
+    /// What the members have decided about ledgers holds from the next transaction on: what still waits in a pool is refused.
+    fn heed_members(&mut self) {
+        let names: Vec<&str> = self.ledgers.iter().map(|hosted| hosted.protocol.name()).collect();
+        for (ledger, closed) in self.will.read(&mut self.store.newest_snapshot(), &names) {
+            self.ledgers[ledger].pool.clear();
+            self.submissions.refuse_pooled(ledger, &closed);
+        }
+    }
+
     fn run_system(&mut self) {
-        for (command, ticket) in std::mem::take(&mut self.system) {
+        let commands = std::mem::take(&mut self.system);
+        if commands.is_empty() {
+            return;
+        }
+        for (command, ticket) in commands {
             let mut tx = self.store.begin();
             let txid = self.next_txid();
             let random = self.random.clone();
@@ -271,11 +294,15 @@ impl Executor {
                 Err(rejection) => self.submissions.settle(ticket, Submitted::Rejected(rejection)),
             }
         }
+        self.heed_members();
     }
 
     /// Hands out what is to be executed elsewhere, on the newest state.
     fn start_preparing(&mut self, ledger: usize) {
         let Some(view) = self.reign.as_ref().map(|reign| reign.view).filter(|_| self.has_room()) else { return };
+        if self.will.closed(ledger).is_some() {
+            return;
+        }
         let protocol = self.ledgers[ledger].protocol.clone();
         while let Some(admitted) = self.ledgers[ledger].pool.next_to_prepare(self.now_ms) {
             let tx = self.store.begin_tracked(&self.store.newest_snapshot());
@@ -367,7 +394,8 @@ impl Executor {
 
     fn append(&mut self, tx: Tx, outcome: &Outcome) {
         let bytes = tx.write_bytes();
-        let (writes, _) = tx.into_parts();
+        let (mut writes, _) = tx.into_parts();
+        let bytes = bytes + self.will.publish(&mut writes);
         let reign = self.reign.as_mut().expect("only a primary executes");
         self.store.apply(reign.next, &writes).expect("the executor is the only writer while it leads");
         reign.next = reign.next.next();

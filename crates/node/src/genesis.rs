@@ -78,7 +78,7 @@ pub fn commands(
     });
     let open: SystemCommand = Box::new(move |tx, context| {
         coco_governance::open(tx).map_err(refused)?;
-        secrets::carry_out(tx, &opening, Order::Opened, context.txid, context.now_ms).map_err(refused)?;
+        secrets::carry_out(tx, &opening, &Order::Opened, context.txid, context.now_ms).map_err(refused)?;
         Ok(Outcome::default())
     });
     if opens_at_once { vec![found, open] } else { vec![found] }

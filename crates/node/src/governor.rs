@@ -15,10 +15,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 use coco_crypto::Crypto;
 use coco_governance::secrets::{self, Order, Vault};
-use coco_governance::{Code, Facts, Refusal, Request, Session};
+use coco_governance::{Code, Disclosable, Facts, Refusal, Request, Session};
 use coco_kv::{ReadSet, Snapshot, Store};
+use coco_ledger::DisclosedEpoch;
 use coco_protocol::{Context, Outcome, Rejection, RejectionReason};
-use coco_types::{Seqno, WriteSet};
+use coco_types::{ReplicaId, Seqno, WriteSet};
 
 use crate::executor::SystemCommand;
 use crate::front::Visible;
@@ -139,13 +140,20 @@ impl Effect {
             }
             checked(Ok(()));
             for order in self.orders {
-                secrets::carry_out(tx, &vault, order, context.txid, context.now_ms)
+                secrets::carry_out(tx, &vault, &order, context.txid, context.now_ms)
                     .map_err(|error| Rejection::new(RejectionReason::Invalid, 0, error.to_string()))?;
             }
             let response = serde_json::to_vec(&self.body).expect("an answer has only string keys");
             Ok(Outcome { claims: None, response: Bytes::from(response) })
         })
     }
+}
+
+/// What opens an epoch's entries, for an auditor to read: every replica that there was may have led in it.
+pub fn disclose(epoch: &Disclosable) -> Vec<u8> {
+    let replicas = (1..=epoch.last_replica.0).map(ReplicaId);
+    let disclosed = DisclosedEpoch::new(epoch.first, epoch.until, &epoch.secret, replicas);
+    serde_json::to_vec(&disclosed).expect("a disclosure has only string keys")
 }
 
 /// The scripts are fenced by their interpreter; this is for what a mistake in the fence would let through.

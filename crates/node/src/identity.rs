@@ -82,6 +82,7 @@ impl Identity {
             exchange: Arc::new(ExchangeKey::from_scalar(self.exchange.scalar().clone())),
             service_key: Arc::new(self.service.copy().key),
             crypto: Arc::new(SystemCrypto),
+            disclose: crate::governor::disclose,
         }
     }
 

@@ -16,6 +16,7 @@ pub mod join;
 pub mod known;
 pub mod ledger;
 pub mod machines;
+mod members_will;
 pub mod preparation;
 mod reconciler;
 pub mod recovering;

@@ -264,6 +264,8 @@ mod tests {
             retired_committed: false,
             role: Default::default(),
             admitted_ms: 0,
+            owner: None,
+            node_data: Default::default(),
         };
         NodeRow { id: node_id(replica), info }
     }

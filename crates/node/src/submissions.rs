@@ -85,6 +85,14 @@ impl Submissions {
         }
     }
 
+    /// Everything of a ledger that was not executed yet.
+    pub fn refuse_pooled(&mut self, ledger: usize, rejection: &Rejection) {
+        let of_ledger: Vec<_> = self.pooled.keys().filter(|(of, _)| *of == ledger).cloned().collect();
+        for (ledger, id) in of_ledger {
+            self.rejected(ledger, &id, rejection.clone());
+        }
+    }
+
     /// Everything up to `seqno` is committed and readable.
     pub fn committed(&mut self, seqno: Seqno) {
         let later = self.executed.split_off(&seqno.next());

@@ -292,6 +292,7 @@ fn put_rejection(out: &mut BytesMut, rejection: &Rejection) {
         RejectionReason::Duplicate => 1,
         RejectionReason::Refused => 2,
         RejectionReason::Busy => 3,
+        RejectionReason::Closed => 4,
     });
     out.put_i64_le(rejection.code);
     put(out, rejection.message.as_bytes());
@@ -357,6 +358,7 @@ impl Input {
             1 => RejectionReason::Duplicate,
             2 => RejectionReason::Refused,
             3 => RejectionReason::Busy,
+            4 => RejectionReason::Closed,
             _ => return Err(self.malformed()),
         };
         self.need(8)?;

@@ -64,6 +64,7 @@ impl From<Rejection> for ApiError {
             RejectionReason::Invalid => "InvalidInput",
             RejectionReason::Duplicate | RejectionReason::Refused => "RequestRefused",
             RejectionReason::Busy => "TooManyPendingTransactions",
+            RejectionReason::Closed => return Self::new(StatusCode::FORBIDDEN, "FrontendNotOpen", rejection.message),
         };
         Self::new(status.unwrap_or(StatusCode::BAD_REQUEST), code, rejection.message)
     }

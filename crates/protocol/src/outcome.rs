@@ -52,6 +52,8 @@ pub enum RejectionReason {
     Refused,
     /// A limit is reached: try again later.
     Busy,
+    /// The members have decided that nothing is written now.
+    Closed,
 }
 
 impl Rejection {

@@ -308,6 +308,8 @@ impl World {
             retired_committed: false,
             role: Default::default(),
             admitted_ms: 0,
+            owner: None,
+            node_data: Default::default(),
         };
         let founder = Founder {
             node: NodeRow { id: first.node_id(), info },

@@ -5,11 +5,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::{Context, anyhow};
+use anyhow::{Context, anyhow, ensure};
 use clap::{Args, Subcommand};
-use coco_crypto::SymmetricKey;
+use coco_crypto::{DecryptionKey, SymmetricKey};
 use coco_disk::Disk;
-use coco_governance::{secrets, tables};
+use coco_governance::{GrantRow, secrets, tables};
 use coco_kv::Store;
 use coco_ledger::{DecodedTransaction, EntryKeys, FolderReport, SnapshotName, SnapshotReader, VerifyOptions};
 use coco_types::{Seqno, TxId, WriteSet};
@@ -18,7 +18,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::audit_attestations;
-use super::gov::audit::{self, Summary};
+use super::gov::audit::{self, Register, Settled, Summary};
 use crate::output::{self, Hinted, Output};
 use crate::read_only_disk::ReadOnlyDisk;
 use crate::tls;
@@ -46,6 +46,9 @@ pub struct Verify {
     /// that is given are opened through it
     #[arg(long, value_name = "FILE")]
     secrets: Option<PathBuf>,
+    /// An auditor's private key, RSA in PEM: opens the epochs that the members have granted it
+    #[arg(long, value_name = "FILE")]
+    auditor_key: Option<PathBuf>,
     /// A crash may have torn the end of the last file: report it instead of failing
     #[arg(long)]
     torn_tail: bool,
@@ -76,6 +79,9 @@ pub struct Show {
     /// Ledger secrets, as for `verify`
     #[arg(long, value_name = "FILE")]
     secrets: Option<PathBuf>,
+    /// An auditor's private key, as for `verify`
+    #[arg(long, value_name = "FILE")]
+    auditor_key: Option<PathBuf>,
 }
 
 pub fn run(command: &Command, output: Output) -> anyhow::Result<()> {
@@ -92,7 +98,7 @@ fn verify(options: &Verify, output: Output) -> anyhow::Result<()> {
     let service = options.service.as_deref().map(tls::read_certificate).transpose()?;
     let verify = VerifyOptions {
         service: service.map(|certificate| certificate.public_key().clone()),
-        keys: all_epochs(&disk, read_secrets(options.secrets.as_deref())?)?,
+        keys: keys(&disk, options.secrets.as_deref(), options.auditor_key.as_deref())?,
         torn_tail_allowed: options.torn_tail,
     };
     let bar = bytes_bar();
@@ -117,7 +123,12 @@ fn verify(options: &Verify, output: Output) -> anyhow::Result<()> {
     // A torn end was reported; what is before it can still be replayed only by reading past it.
     // Neither can what began before the folder.
     if verified.torn.is_none() && verified.from.is_none() {
-        verified.governance = audit::replay(disk, &mut |_| Ok(()))?;
+        let mut register = Register::default();
+        verified.governance = audit::replay(disk, &mut |event| {
+            register.note(event);
+            Ok(())
+        })?;
+        verified.decisions = register.settled;
     }
     output.print(&verified)?;
     if !verified.governance.is_clean() {
@@ -148,6 +159,8 @@ struct Verified {
     snapshots: Vec<SnapshotFile>,
     services: Vec<Service>,
     governance: Summary,
+    /// Proposals that were settled, as the replay of their ballots confirms.
+    decisions: Vec<Settled>,
     #[serde(skip_serializing_if = "Option::is_none")]
     torn: Option<String>,
 }
@@ -186,6 +199,7 @@ impl From<FolderReport> for Verified {
             committed: report.committed,
             services: report.services.into_iter().map(service).collect(),
             governance: Summary::default(),
+            decisions: Vec::new(),
             torn: report.torn.map(|(file, offset, why)| format!("{file}, byte {offset}: {why}")),
         }
     }
@@ -214,6 +228,9 @@ impl fmt::Display for Verified {
         }
         if self.governance.requests > 0 || !self.governance.is_clean() {
             writeln!(f, "{}", self.governance)?;
+        }
+        for settled in &self.decisions {
+            writeln!(f, "  {settled}")?;
         }
         if let Some(torn) = &self.torn {
             writeln!(f, "torn: {torn}")?;
@@ -249,7 +266,7 @@ fn snapshots(disk: &Arc<dyn Disk>, options: &VerifyOptions) -> anyhow::Result<Ve
 
 fn show(options: &Show, output: Output) -> anyhow::Result<()> {
     let disk = open(&options.folder)?;
-    let keys = all_epochs(&disk, read_secrets(options.secrets.as_deref())?)?;
+    let keys = keys(&disk, options.secrets.as_deref(), options.auditor_key.as_deref())?;
     for transaction in coco_ledger::transactions(disk, keys)? {
         let transaction = transaction?;
         let seqno = transaction.txid.seqno.0;
@@ -325,6 +342,27 @@ fn maps(writes: &WriteSet) -> Value {
 
 fn open(folder: &Path) -> anyhow::Result<Arc<dyn Disk>> {
     Ok(Arc::new(ReadOnlyDisk::open(folder.to_owned()).with_context(|| folder.display().to_string())?))
+}
+
+/// What opens sealed parts: whole secrets, and what was granted to an auditor.
+fn keys(disk: &Arc<dyn Disk>, secrets: Option<&Path>, auditor_key: Option<&Path>) -> anyhow::Result<EntryKeys> {
+    let mut keys = all_epochs(disk, read_secrets(secrets)?)?;
+    let Some(path) = auditor_key else { return Ok(keys) };
+    let pem = fs::read_to_string(path).with_context(|| path.display().to_string())?;
+    let key = DecryptionKey::from_pem(&pem).with_context(|| path.display().to_string())?;
+    let mut granted = 0;
+    for transaction in coco_ledger::transactions(disk.clone(), EntryKeys::new())? {
+        let Ok(transaction) = transaction else { break };
+        let rows = transaction.public.map(&tables::AUDIT_GRANTS).into_iter().flatten();
+        for row in rows.filter_map(|(_, row)| GrantRow::parse(row.as_deref()?)) {
+            let Some(content) = row.open(&key)? else { continue };
+            let epoch = serde_json::from_slice(&content).context("a grant of another version of this software")?;
+            keys.add_disclosed(&epoch);
+            granted += 1;
+        }
+    }
+    ensure!(granted > 0, "{}: no epoch of this ledger was granted to this key", path.display());
+    Ok(keys)
 }
 
 /// Reads the secrets' file.

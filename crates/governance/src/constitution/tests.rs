@@ -14,6 +14,17 @@ fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../constitution")
 }
 
+/// Somebody's RSA key; nobody holds its other half.
+const ENCRYPTION_KEY: &str = "-----BEGIN PUBLIC KEY-----\n\
+    MIIBIjANBgkqhkiG9w0BAQEFAAOCAQ8AMIIBCgKCAQEAqKgnTtXZ7NCMCJFILMvr\n\
+    cX3WlHXKFhbBDcQE9nvRU45LZMc67ZtlXuCrrV/2P27esnmrzJIrbnNEWUGs1oUi\n\
+    +E8ZzYVqLIpI1AYKYZjsXbfgd8uaOxkwZpZ83F6oZ2MJMOMHqePAe1mFNiCTCBFf\n\
+    3e3Hi4rqf/Hm0eCqQibTIRbtlERv4+ud4Su07wFwvrd9F9sLU8MRmpfC0/aohPwB\n\
+    B2QCzT126Ivz9h6VC+uYPaduDJz/8WJrwxrBE7LWZ+TnT2K0XMi/Mf2CLCjLlm7t\n\
+    ATd14R7/kZyURkqaLxdaGKu4gwGMw7E051EenfbW+yOg8m8rmasIIvzcPKwraA/Y\n\
+    tQIDAQAB\n\
+    -----END PUBLIC KEY-----\n";
+
 struct Fixture {
     store: Store,
     participant: Actor,
@@ -34,8 +45,10 @@ impl Fixture {
     /// Runs a function body after the constitution, as `apply` would.
     fn run(&self, body: &str) -> Result<(), Failure> {
         let testing = fs::read_to_string(folder().join("testing.js")).unwrap();
-        let module = format!("{DEFAULT}\n{testing}\nexport function test(CERTIFICATE, ROOT) {{\n{body}\n}}");
-        let arguments = [json!(self.participant.certificate.to_pem()), json!(ROOT.to_string())];
+        let module =
+            format!("{DEFAULT}\n{testing}\nexport function test(CERTIFICATE, ROOT, ENCRYPTION_KEY) {{\n{body}\n}}");
+        let arguments =
+            [json!(self.participant.certificate.to_pem()), json!(ROOT.to_string()), json!(ENCRYPTION_KEY.to_string())];
         let call =
             Call { role: Role::Apply, limits: CONSTITUTION, module: &module, function: "test", arguments: &arguments };
         let session = self.session();

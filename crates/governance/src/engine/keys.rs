@@ -6,11 +6,13 @@ use coco_crypto::{
     Curve, EncryptionKey, ForeignCertificate, PublicKey, constant_time_eq, decode_pem, hmac_sha256, sha256, sha384,
     sha512,
 };
+use coco_types::Seqno;
 use rquickjs::{ArrayBuffer, Ctx, Exception, Object, Result};
 
 use super::host::{Binary, add};
 use super::throw;
 use super::world::World;
+use crate::grant::GrantOrder;
 use crate::jwt;
 use crate::secrets::{self, Order};
 use crate::service;
@@ -72,6 +74,14 @@ pub(crate) fn service_natives<'js>(ctx: &Ctx<'js>, to: &Object<'js>, world: &Rc<
         let allowed = secrets::check_may_rekey(&mut *w.tx.borrow_mut());
         allowed.map_err(|error| throw(&ctx, &error.to_string()))?;
         w.order(Order::Reshare);
+        Ok(())
+    })?;
+    let w = world.clone();
+    add(ctx, to, "grantEpoch", move |ctx: Ctx<'js>, at: f64, key: String| -> Result<()> {
+        // Whole and in range: the constitution has checked it, and what is not becomes no epoch.
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+        let order = GrantOrder::new(&mut *w.tx.borrow_mut(), Seqno(at as u64), &key);
+        w.order(Order::Grant(order.map_err(|error| throw(&ctx, &error.to_string()))?));
         Ok(())
     })?;
     let w = world.clone();

@@ -145,6 +145,11 @@
       if (typeof visit !== "function") throw new TypeError("forEach takes a function");
       for (const [key, value] of native.kvEntries(this.#name)) visit(value, key, this);
     }
+    // Coco's own: every row of a map whose keys are texts and whose values are JSON.
+    jsonRows(...args) {
+      arity("jsonRows", args, 0);
+      return parse(native.kvJson(this.#name));
+    }
     get size() {
       return native.kvSize(this.#name);
     }
@@ -228,6 +233,8 @@
       ...all("ccf.network", ["generateEndorsedCertificate", "generateNetworkCertificate"]),
       getLatestLedgerSecretSeqno: () => native.secretSeqno(),
     };
+    // Coco's own.
+    ccf.coco = { grantEpoch: (at, key) => native.grantEpoch(Number(at), String(key)) };
     // The second argument, CCF's metadata of the issuer, has a part in key policies of old only.
     ccf.setJwtPublicSigningKeys = (...args) => {
       arity("setJwtPublicSigningKeys", args, 3);

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::{Answer, Session};
 use crate::Error;
-use crate::message::{Signed, unauthenticated};
+use crate::message::{Message, unauthenticated};
 use crate::refusal::{Code, Refusal};
 use crate::rows::{ServiceInfo, ServiceStatus};
 use crate::secrets::Order;
@@ -39,7 +39,7 @@ impl Ack {
 impl Session {
     pub(super) fn update_digest(&self, bytes: &[u8], member: &str) -> Result<Answer, Refusal> {
         let signed = self.signed(bytes, "state_digest")?;
-        check_signer(&signed, member)?;
+        check_signer(&signed.message, member)?;
         let root = self.world.facts.root;
         let root =
             root.ok_or_else(|| Refusal::new(Code::InternalError, "the ledger has no signature yet: try again"))?;
@@ -52,7 +52,7 @@ impl Session {
 
     pub(super) fn acknowledge(&self, bytes: &[u8], member: &str) -> Result<Answer, Refusal> {
         let mut signed = self.signed(bytes, "ack")?;
-        check_signer(&signed, member)?;
+        check_signer(&signed.message, member)?;
         let Some(ack) = self.ack(member)? else {
             return Err(Refusal::new(Code::AuthorizationFailed, "the member has asked for no state digest yet"));
         };
@@ -85,9 +85,9 @@ impl Session {
     }
 }
 
-pub(super) fn check_signer(signed: &Signed, member: &str) -> Result<(), Refusal> {
-    if signed.message.key_id == member {
+pub(super) fn check_signer(message: &Message, member: &str) -> Result<(), Refusal> {
+    if message.key_id == member {
         return Ok(());
     }
-    Err(unauthenticated(format!("the path names the member {member}, and {} signed", signed.message.key_id)))
+    Err(unauthenticated(format!("the path names the member {member}, and {} signed", message.key_id)))
 }

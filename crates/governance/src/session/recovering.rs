@@ -1,4 +1,4 @@
-//! Members hand in their recovery shares.
+//! Members hand in their recovery shares, and participants that hold one.
 //!
 //! The request is not recorded: it holds the share in clear, which only the nodes may see.
 
@@ -10,8 +10,10 @@ use zeroize::Zeroizing;
 
 use super::membership::check_signer;
 use super::{Answer, Session};
+use crate::message::Message;
 use crate::refusal::{Code, Refusal};
 use crate::shares;
+use crate::tables;
 
 #[derive(Deserialize)]
 struct SharePayload {
@@ -19,11 +21,23 @@ struct SharePayload {
     share: String,
 }
 
+const KIND: &str = "recovery_share";
+
 impl Session {
+    /// An active member, or a participant: whether it holds a share is looked at afterwards.
+    fn signed_by_holder(&self, bytes: &[u8]) -> Result<Message, Refusal> {
+        let message = Message::decode(bytes)?;
+        if self.world.tx.borrow_mut().get(&tables::USER_CERTS, message.key_id.as_bytes()).is_none() {
+            return Ok(self.signed_by_active(bytes, KIND)?.message);
+        }
+        message.check(bytes, &mut *self.world.tx.borrow_mut(), &tables::USER_CERTS, KIND)?;
+        Ok(message)
+    }
+
     pub(super) fn submit_share(&self, bytes: &[u8], member: &str) -> Result<Answer, Refusal> {
-        let signed = self.signed_by_active(bytes, "recovery_share")?;
-        check_signer(&signed, member)?;
-        let payload: SharePayload = serde_json::from_slice(&signed.message.payload)
+        let message = self.signed_by_holder(bytes)?;
+        check_signer(&message, member)?;
+        let payload: SharePayload = serde_json::from_slice(&message.payload)
             .map_err(|error| Refusal::new(Code::InvalidInput, format!("no share: {error}")))?;
         let text = Zeroizing::new(payload.share);
         let share = BASE64.decode(text.trim());

@@ -14,8 +14,16 @@ use serde_json::{Value, json};
 use super::*;
 use crate::fixture::{self, Actor, NOW_S, ROOT};
 use crate::secrets::{self, Vault};
-use crate::{Code, Draft, Endorsement, NodeInfo, NodeRow, NodeStatus, Recovery, ServiceInfo, ServiceStatus, SharesRow};
+use crate::{
+    Code, Disclosable, Draft, Endorsement, NodeInfo, NodeRow, NodeStatus, Recovery, ServiceInfo, ServiceStatus,
+    SharesRow,
+};
 use coco_attestation::BoundFacts;
+
+/// What a ledger would make of an epoch.
+fn disclose(epoch: &Disclosable) -> Vec<u8> {
+    format!("{} to {}", epoch.first, epoch.until).into_bytes()
+}
 
 const YES: &str = "export function vote() { return true }";
 
@@ -43,6 +51,7 @@ impl Network {
             exchange: Arc::new(founded.exchange),
             service_key: Arc::new(founded.service_key),
             crypto: crypto.clone(),
+            disclose,
         };
         let mut network = Self { crypto, members, store: Store::new(), vault, ledger: Vec::new() };
         let secret = SymmetricKey::generate(network.crypto.as_ref());
@@ -104,7 +113,7 @@ impl Network {
         let txid = TxId::new(View(2), self.store.newest().next());
         if answer.wrote {
             for order in orders {
-                secrets::carry_out(&mut tx, &self.vault, order, txid, 1_000).unwrap();
+                secrets::carry_out(&mut tx, &self.vault, &order, txid, 1_000).unwrap();
             }
             self.store.apply(txid.seqno, tx.writes()).unwrap();
             self.store.commit(txid.seqno);
@@ -189,6 +198,8 @@ impl Network {
             retired_committed: false,
             role: Default::default(),
             admitted_ms: 0,
+            owner: None,
+            node_data: Default::default(),
         };
         let recovery = Recovery {
             recovered_to: TxId::new(View(2), self.store.newest()),
@@ -198,8 +209,8 @@ impl Network {
             node_certificate: "certificate".to_owned(),
             service_certificate: service.unwrap().to_pem(),
         };
-        self.vault =
-            Vault { node, exchange: Arc::new(exchange), service_key: Arc::new(service_key), crypto: crypto.clone() };
+        let (exchange, service_key) = (Arc::new(exchange), Arc::new(service_key));
+        self.vault = Vault { node, exchange, service_key, crypto: crypto.clone(), disclose };
         let (vault, secret) = (self.vault.clone(), SymmetricKey::generate(crypto.as_ref()));
         self.transaction(|tx, txid| {
             crate::recover(tx, &recovery, NOW_S).unwrap();
@@ -442,4 +453,56 @@ fn an_auditor_finds_rekeys_that_were_asked_for_and_recoveries_and_nothing_else()
         ),
         "{seen:?}"
     );
+}
+
+#[test]
+fn participants_hold_shares_if_the_members_say_so_and_recover_with_them() {
+    let mut network = Network::open(2, 2);
+    let shop = (Actor::new(&SeededCrypto::new(98), Curve::P256, "shop"), decryption_key(5));
+    let args = json!({"cert": shop.0.certificate.to_pem(), "encryption_pub_key": shop.1.public_pem()});
+    network.carry(json!([{"name": "set_participant", "args": args}]));
+    let share_of = |network: &Network| {
+        let row = SharesRow::read(&mut network.store.snapshot()).unwrap().unwrap();
+        let encrypted = BASE64.decode(row.encrypted_shares.get(&shop.0.id())?).unwrap();
+        Some(BASE64.encode(&*shop.1.decrypt(&encrypted).unwrap()))
+    };
+    assert_eq!(share_of(&network), None);
+    network.carry(json!([{"name": "set_share_holders", "args": {"participants": true}}]));
+    let (of_shop, of_member) = (share_of(&network).unwrap(), network.share(0).unwrap());
+    network.lose_and_recover();
+    network.vote_to_recover();
+    network.submit(0, &of_member).unwrap();
+    network.members.push(shop);
+    let refused = network.submit(2, &of_member).unwrap_err();
+    assert!(refused.code == Code::InvalidInput, "{refused}");
+    network.submit(2, &of_shop).unwrap();
+    assert_eq!(network.service().status, ServiceStatus::Open);
+    // It may hand in its share, and decides nothing.
+    let refused = network.send(2, "proposal", None, Operation::Propose, b"{}").unwrap_err();
+    assert_eq!(refused.code, Code::InvalidAuthenticationInfo);
+}
+
+#[test]
+fn an_epoch_is_disclosed_to_one_auditor_once_it_has_ended() {
+    let mut network = Network::open(1, 1);
+    let [auditor, other] = [4, 5].map(decryption_key);
+    let grant = |network: &mut Network, transaction: u64| {
+        let args = json!({"transaction": transaction, "auditor_key": auditor.public_pem(), "auditor": "Audit & Co"});
+        let text = json!({"actions": [{"name": "grant_epoch_to_auditor", "args": args}]}).to_string();
+        let proposed = network.send(0, "proposal", None, Operation::Propose, text.as_bytes()).unwrap();
+        let id = proposed["proposalId"].as_str().unwrap().to_owned();
+        let operation = Operation::Vote { proposal: id.clone(), member: network.members[0].0.id() };
+        network.send(0, "ballot", Some(&id), operation, json!({ "ballot": YES }).to_string().as_bytes())
+    };
+    let refused = grant(&mut network, 2).unwrap_err();
+    assert!(refused.message.contains("still in force"), "{refused}");
+    network.rekey();
+    let next = network.secrets()[1].0;
+    assert_eq!(grant(&mut network, 2).unwrap()["proposalState"], "Accepted");
+    let rows = network.store.snapshot().iter(&tables::AUDIT_GRANTS).map(|(_, row)| row).collect::<Vec<_>>();
+    let [row] = rows.as_slice() else { panic!("{} grants", rows.len()) };
+    let granted = crate::GrantRow::parse(row).unwrap();
+    assert_eq!(granted.first, Seqno(1));
+    assert_eq!(granted.open(&auditor).unwrap().unwrap().as_slice(), format!("1 to {next}").as_bytes());
+    assert!(granted.open(&other).unwrap().is_none());
 }

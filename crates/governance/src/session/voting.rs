@@ -7,7 +7,7 @@ use serde::Deserialize;
 use super::{Answer, Session, check_path};
 use crate::constitution;
 use crate::message::{CREATED_AT_MAX, Message};
-use crate::proposals::{ProposalInfo, ProposalState};
+use crate::proposals::{ProposalInfo, ProposalState, Standing};
 use crate::refusal::{Code, Refusal};
 use crate::service::ServiceConfig;
 use crate::tables::{self, Read};
@@ -107,8 +107,8 @@ impl Session {
     /// Once a proposal is settled, those settled before leave the live state; the ledger keeps them.
     pub(super) fn forget_settled(&self, except: &str) -> Result<(), Refusal> {
         let mut tx = self.world.tx.borrow_mut();
-        for (id, info) in ProposalInfo::all(&mut *tx as &mut dyn Read)? {
-            if id != except && info.state != ProposalState::Open {
+        for (id, standing) in Standing::all(&mut *tx as &mut dyn Read)? {
+            if id != except && standing.state != ProposalState::Open {
                 tx.remove(&tables::PROPOSALS, &id);
                 tx.remove(&tables::PROPOSALS_INFO, &id);
             }

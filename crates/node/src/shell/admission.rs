@@ -8,7 +8,7 @@ use coco_attestation::node_extension;
 use coco_crypto::{Certificate, SystemCrypto, sha256};
 use coco_governance::attestation::{self, VerifiedApplicant};
 use coco_governance::secrets::{self, Vault};
-use coco_governance::{Applicant, NodeRow, Standing};
+use coco_governance::{AWAITS_VOTE, Applicant, NodeRow, Standing};
 use coco_protocol::{Outcome, Rejection, RejectionReason, Submitted};
 use coco_rpc::channel::NoAnswer;
 
@@ -163,6 +163,9 @@ impl Admission {
 
     fn answer(&self, standing: &[u8], exchange_key: &[u8], certificate: String) -> Result<Bytes, String> {
         let standing: Standing = serde_json::from_slice(standing).map_err(|error| error.to_string())?;
+        if standing.pending {
+            return Err(format!("the evidence is accepted, and {AWAITS_VOTE}"));
+        }
         let nodes =
             coco_governance::current_nodes(&mut self.shared.visible.state()).map_err(|error| error.to_string())?;
         // What is sealed and not committed may still be dropped.
@@ -191,8 +194,10 @@ fn admit_command(
         let refused = |error: String| Rejection::new(RejectionReason::Refused, 0, error);
         let standing = coco_governance::admit(tx, &applicant, &verified, &certificate_pem, context.now_ms)
             .map_err(|error| refused(error.to_string()))?;
-        secrets::wrap_for_joiner(tx, &vault, applicant.public_key.node_id(), &applicant.exchange_key)
-            .map_err(|error| refused(error.to_string()))?;
+        if !standing.pending {
+            secrets::wrap_for_joiner(tx, &vault, applicant.public_key.node_id(), &applicant.exchange_key)
+                .map_err(|error| refused(error.to_string()))?;
+        }
         let response = serde_json::to_vec(&standing).map_err(|error| refused(error.to_string()))?;
         Ok(Outcome { claims: None, response: response.into() })
     })

@@ -16,7 +16,7 @@ use coco_crypto::{
 };
 use coco_disk::Disk;
 use coco_governance::{
-    Addresses, Founding, NodeInfo, NodeRole, NodeRow, NodeStatus, Recovery, ResumePolicy, ServiceInfo,
+    AWAITS_VOTE, Addresses, Founding, NodeInfo, NodeRole, NodeRow, NodeStatus, Recovery, ResumePolicy, ServiceInfo,
 };
 use coco_ledger::EntryKeys;
 use coco_types::{Digest, NodeId, ReplicaId, Seqno};
@@ -58,6 +58,8 @@ impl Entrance {
 const VALIDITY_S: u64 = 365 * 24 * 3600;
 const JOIN_ATTEMPTS: u32 = 120;
 const JOIN_PAUSE: Duration = Duration::from_millis(250);
+/// Between two questions whether the members have voted.
+const VOTE_PAUSE: Duration = Duration::from_secs(2);
 
 /// The replica that every network begins with.
 pub const FOUNDER: ReplicaId = ReplicaId(1);
@@ -66,11 +68,14 @@ const SEALING_KEY_FILE: &str = "sealing.key";
 const HISTORY_SECRET_FILE: &str = "history.sealed";
 
 /// Finds or makes the node's identity. A new one is on disk, sealed, before it is used.
+///
+/// `pause` waits, and says whether to go on: a newcomer may wait for a vote for days.
 pub fn enter(
     config: &NodeConfig,
     platform: &dyn EvidenceSource,
     disk: &dyn Disk,
     now_s: u64,
+    pause: &dyn Fn(Duration) -> bool,
 ) -> Result<Entrance, NodeError> {
     let crypto = SystemCrypto;
     let sealing = sealing_key(disk, &crypto)?;
@@ -94,7 +99,7 @@ pub fn enter(
         Start::Join { targets, service_certificate, constitution_digest } => {
             let pem = read(service_certificate)?;
             let service = Certificate::from_pem(&pem).map_err(|error| NodeError::Join(error.to_string()))?;
-            join_one_of(config, platform, targets, &service, constitution_digest.as_deref(), secrets)?
+            join_one_of(config, platform, targets, &service, constitution_digest.as_deref(), secrets, pause)?
         }
     };
     entrance.keep(disk)?;
@@ -142,8 +147,9 @@ pub fn swap(
     let swaps = Some(before.identity.node_key.public_key().node_id());
     let mut last_error = "no other node is known".to_owned();
     for target in targets {
-        match try_join(config, &client, *target, service, platform, swaps) {
-            Ok((keys, answer)) => {
+        let keys = NodeKeys::generate();
+        match try_join(config, &client, *target, service, platform, swaps, &keys) {
+            Ok(answer) => {
                 let secrets = Secrets { sealing: before.sealing.clone(), history: before.history_secret.clone() };
                 return joined(config, keys, answer, secrets, before.known.resume);
             }
@@ -339,6 +345,8 @@ fn row_with(config: &NodeConfig, identity: &Identity, quote_info: Evidence) -> N
         retired_committed: false,
         role: Default::default(),
         admitted_ms: 0,
+        owner: None,
+        node_data: Default::default(),
     }
 }
 
@@ -437,13 +445,17 @@ fn join_one_of(
     service: &Certificate,
     approved: Option<&str>,
     secrets: Secrets,
+    pause: &dyn Fn(Duration) -> bool,
 ) -> Result<Entrance, NodeError> {
     let client = HttpsClient::new(service).map_err(|error| NodeError::Join(error.to_string()))?;
     let mut last_error = "no targets are configured".to_owned();
-    for attempt in 0..JOIN_ATTEMPTS {
-        if attempt > 0 {
-            std::thread::sleep(JOIN_PAUSE);
+    let mut keys = NodeKeys::generate();
+    let mut attempt = 0;
+    while attempt < JOIN_ATTEMPTS {
+        if attempt > 0 && !pause(JOIN_PAUSE) {
+            return Err(NodeError::Join(format!("stopped before it was admitted: {last_error}")));
         }
+        attempt += 1;
         let mut for_good = !targets.is_empty();
         for target in targets {
             match approved.map_or(Ok(true), |digest| is_constitution(&client, *target, digest)) {
@@ -459,10 +471,24 @@ fn join_one_of(
                     continue;
                 }
             }
-            match try_join(config, &client, *target, service, platform, None) {
-                Ok((keys, answer)) => return joined(config, keys, answer, secrets, ResumePolicy::default()),
+            match try_join(config, &client, *target, service, platform, None, &keys) {
+                Ok(answer) => return joined(config, keys, answer, secrets, ResumePolicy::default()),
+                Err(refused) if refused.why.contains(AWAITS_VOTE) => {
+                    if last_error != refused.why {
+                        let node = keys.node_key.public_key().node_id();
+                        tracing::info!(%node, "the members are asked to vote for this node (transition_node_to_trusted)");
+                    }
+                    // However long they take, it stays the node that they vote for.
+                    attempt = 1;
+                    for_good = false;
+                    last_error = refused.why;
+                    pause(VOTE_PAUSE);
+                    break;
+                }
                 Err(refused) => {
                     tracing::debug!(%target, error = refused.why, "join");
+                    // An answer that was lost may have been an admission: a key joins once.
+                    keys = NodeKeys::generate();
                     for_good &= refused.for_good;
                     last_error = refused.why;
                 }
@@ -488,11 +514,10 @@ fn try_join(
     service: &Certificate,
     source: &dyn EvidenceSource,
     swaps: Option<NodeId>,
-) -> Result<(NodeKeys, JoinAnswer), Refused> {
+    NodeKeys { node_key, exchange }: &NodeKeys,
+) -> Result<JoinAnswer, Refused> {
     let challenge = client.post(target, "/node/join:challenge", b"{}")?;
     let nonce = serde_json::from_slice::<join::Challenge>(&challenge).map_err(Refused::for_now)?.nonce;
-    let node_key = SigningKey::generate(&SystemCrypto, Curve::P256);
-    let exchange = ExchangeKey::generate(&SystemCrypto);
     let place = join::Place { index: config.index, addresses: addresses(config), swaps, role: config.role };
     let request = join::request(
         source,
@@ -506,14 +531,21 @@ fn try_join(
     .map_err(Refused::for_now)?;
     let body = serde_json::to_vec(&request).map_err(Refused::for_now)?;
     let answer = client.post(target, "/node/join", &body)?;
-    let answer = join::open_answer(&exchange, &answer).map_err(Refused::for_now)?;
-    Ok((NodeKeys { node_key, exchange }, answer))
+    join::open_answer(exchange, &answer).map_err(Refused::for_now)
 }
 
 /// Of a node that joins.
 struct NodeKeys {
     node_key: SigningKey,
     exchange: ExchangeKey,
+}
+
+impl NodeKeys {
+    fn generate() -> Self {
+        let (node_key, exchange) =
+            (SigningKey::generate(&SystemCrypto, Curve::P256), ExchangeKey::generate(&SystemCrypto));
+        Self { node_key, exchange }
+    }
 }
 
 fn joined(
@@ -631,22 +663,22 @@ mod tests {
     fn an_emptied_folder_does_not_found_a_second_network_unnoticed() {
         let folder = tempfile::tempdir().unwrap();
         let config = config(folder.path());
-        let first = enter(&config, &VIRTUAL, &MemoryDisk::new(), 1_000).unwrap();
-        let refused = enter(&config, &VIRTUAL, &MemoryDisk::new(), 2_000).err().unwrap().to_string();
+        let first = enter(&config, &VIRTUAL, &MemoryDisk::new(), 1_000, &|_| true).unwrap();
+        let refused = enter(&config, &VIRTUAL, &MemoryDisk::new(), 2_000, &|_| true).err().unwrap().to_string();
         assert!(refused.contains("has founded a network already"), "{refused}");
         let mark = folder.path().join("genesis.json.founded");
         assert_eq!(fs::read_to_string(&mark).unwrap(), first.identity.service.certificate.to_pem());
         fs::remove_file(mark).unwrap();
-        enter(&config, &VIRTUAL, &MemoryDisk::new(), 3_000).unwrap();
+        enter(&config, &VIRTUAL, &MemoryDisk::new(), 3_000, &|_| true).unwrap();
     }
 
     #[test]
     fn a_founder_that_stopped_before_its_first_transaction_founds_the_same_network_again() {
         let folder = tempfile::tempdir().unwrap();
         let (config, disk) = (config(folder.path()), MemoryDisk::new());
-        let first = enter(&config, &VIRTUAL, &disk, 1_000).unwrap();
+        let first = enter(&config, &VIRTUAL, &disk, 1_000, &|_| true).unwrap();
         let (_, facts) = first.founding.expect("a first start founds");
-        let second = enter(&config, &VIRTUAL, &disk, 2_000).unwrap();
+        let second = enter(&config, &VIRTUAL, &disk, 2_000, &|_| true).unwrap();
         assert!(second.founding.is_none());
         let genesis = read_genesis(&folder.path().join("genesis.json")).unwrap();
         let (_, again) = founding(&config, &VIRTUAL, genesis, &second.identity).unwrap();

@@ -86,7 +86,8 @@ pub fn run_on(
     check_free(&config)?;
     let mut received = false;
     loop {
-        let mut entrance = entrance::enter(&config, platform.as_ref(), root.as_ref(), clock() / 1000)?;
+        let pause = |time| matches!(stop.recv_timeout(time), Err(mpsc::RecvTimeoutError::Timeout));
+        let mut entrance = entrance::enter(&config, platform.as_ref(), root.as_ref(), clock() / 1000, &pause)?;
         recover_secrets(&config, root.as_ref(), &mut entrance)?;
         let certificate = entrance.identity.service.certificate.to_pem();
         root.replace(SERVICE_CERTIFICATE_FILE, certificate.as_bytes())?;

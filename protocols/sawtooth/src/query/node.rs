@@ -239,7 +239,8 @@ fn submit_end(answers: Vec<Submitted>) -> SubmitEnd {
             Submitted::Accepted | Submitted::Committed { .. } | Submitted::Unknown(_) => {}
             Submitted::Rejected(rejection) => match rejection.reason {
                 RejectionReason::Duplicate => {}
-                RejectionReason::Busy => end = (submit_status::QUEUE_FULL, rejection.message),
+                // There is no status for it: a client that is told that nothing can be accepted reads why.
+                RejectionReason::Busy | RejectionReason::Closed => end = (submit_status::QUEUE_FULL, rejection.message),
                 RejectionReason::Invalid | RejectionReason::Refused => {
                     return (submit_status::INVALID_BATCH, rejection.message);
                 }

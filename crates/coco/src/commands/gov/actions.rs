@@ -52,6 +52,9 @@ pub enum Action {
         name: Option<String>,
         #[arg(long, value_name = "JSON")]
         data: Option<String>,
+        /// RSA public key for a recovery share, in PEM
+        #[arg(long, value_name = "FILE")]
+        encryption_key: Option<PathBuf>,
     },
     /// Remove a participant
     RemoveParticipant { participant: Id },
@@ -111,8 +114,89 @@ pub enum Action {
     },
     /// How many members' shares a recovery needs
     SetRecoveryThreshold { threshold: u64 },
+    /// Give recovery shares to participants that have an encryption key too, or to members only
+    SetShareHolders {
+        #[arg(value_name = "WHO")]
+        holders: ShareHolders,
+    },
+    /// Disclose the private state of one past epoch to an auditor
+    GrantEpoch {
+        /// A transaction of the epoch: its seqno
+        #[arg(value_name = "SEQNO")]
+        transaction: u64,
+        /// The auditor's RSA public key, in PEM
+        #[arg(long, value_name = "FILE")]
+        to: PathBuf,
+        /// Who the auditor is
+        #[arg(long)]
+        name: String,
+    },
+    /// Take no writes on any ledger until a vote lifts it; reads and governance go on
+    ReadOnly {
+        #[arg(long)]
+        reason: String,
+    },
+    /// Take writes again
+    LiftReadOnly,
+    /// Take no writes on one ledger
+    FreezeLedger {
+        ledger: String,
+        #[arg(long)]
+        reason: String,
+    },
+    /// Take writes on a frozen ledger again
+    UnfreezeLedger { ledger: String },
+    /// Write what enters a private map to the ledger files in clear too
+    PublishMap { map: String },
+    /// Seal what enters a published map again
+    UnpublishMap { map: String },
+    /// Whether the nodes may go on by themselves after an outage of most of them, and how many of their disks may show an old state
+    SetResumePolicy {
+        /// Members recover the ledger instead
+        #[arg(long, conflicts_with = "rolled_back_disks")]
+        forbid: bool,
+        #[arg(long, value_name = "N", default_value_t = 0)]
+        rolled_back_disks: u32,
+    },
+    /// Whether a new node that runs accepted code waits for a vote
+    SetNodeAdmission { by: AdmissionBy },
+    /// Let a node join that waits for it; whoever proposes this answers for the node
+    TrustNode { node: Id },
+    /// How many nodes each member may add without a vote
+    SetAutomaticVotes {
+        #[arg(long, value_name = "K")]
+        nodes_per_member: u32,
+    },
+    /// Replace what the consortium says about a node
+    SetNodeData {
+        node: Id,
+        #[arg(value_name = "JSON")]
+        data: String,
+    },
+    /// How long a node stays without renewing its evidence
+    SetLeasePolicy {
+        /// Seconds; without it, for ever
+        #[arg(long, value_name = "SECONDS")]
+        period: Option<u64>,
+        /// Seconds more until it is out
+        #[arg(long, value_name = "SECONDS", requires = "period")]
+        grace: Option<u64>,
+    },
     /// How many recent proposals are remembered against replays
     SetProposalsWindow { proposals: u64 },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ShareHolders {
+    Members,
+    Participants,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum AdmissionBy {
+    /// Whoever runs accepted code joins
+    Code,
+    Vote,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -194,10 +278,13 @@ impl Action {
                 "set_member_data",
                 json!({ "member_id": member.0, "member_data": described(&None, &Some(data.clone()))? }),
             ),
-            Self::SetParticipant { certificate, name, data } => (
-                "set_participant",
-                json!({ "cert": read_text(certificate)?, "participant_data": described(name, data)? }),
-            ),
+            Self::SetParticipant { certificate, name, data, encryption_key } => {
+                let mut args = json!({ "cert": read_text(certificate)?, "participant_data": described(name, data)? });
+                if let Some(path) = encryption_key {
+                    args["encryption_pub_key"] = read_text(path)?.into();
+                }
+                ("set_participant", args)
+            }
             Self::RemoveParticipant { participant } => {
                 ("remove_participant", json!({ "participant_id": participant.0 }))
             }
@@ -231,6 +318,44 @@ impl Action {
             Self::RemoveNode { node } => ("remove_node", json!({ "node_id": node.0 })),
             Self::SetRecoveryThreshold { threshold } => {
                 ("set_recovery_threshold", json!({ "recovery_threshold": threshold }))
+            }
+            Self::SetShareHolders { holders } => {
+                ("set_share_holders", json!({ "participants": *holders == ShareHolders::Participants }))
+            }
+            Self::GrantEpoch { transaction, to, name } => (
+                "grant_epoch_to_auditor",
+                json!({ "transaction": transaction, "auditor_key": read_text(to)?, "auditor": name }),
+            ),
+            Self::ReadOnly { reason } => ("set_read_only", json!({ "reason": reason })),
+            Self::LiftReadOnly => ("lift_read_only", json!({})),
+            Self::FreezeLedger { ledger, reason } => ("freeze_ledger", json!({ "ledger": ledger, "reason": reason })),
+            Self::UnfreezeLedger { ledger } => ("unfreeze_ledger", json!({ "ledger": ledger })),
+            Self::PublishMap { map } => ("publish_map", json!({ "map": map })),
+            Self::UnpublishMap { map } => ("unpublish_map", json!({ "map": map })),
+            Self::SetResumePolicy { forbid: true, .. } => ("set_resume_policy", json!({ "allowed": false })),
+            Self::SetResumePolicy { rolled_back_disks, .. } => {
+                ("set_resume_policy", json!({ "allowed": true, "rolled_back_disks": rolled_back_disks }))
+            }
+            Self::SetNodeAdmission { by } => {
+                let by = by.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default();
+                ("set_node_admission", json!({ "by": by }))
+            }
+            Self::TrustNode { node } => ("transition_node_to_trusted", json!({ "node_id": node.0 })),
+            Self::SetAutomaticVotes { nodes_per_member } => {
+                ("set_automatic_votes", json!({ "nodes_per_member": nodes_per_member }))
+            }
+            Self::SetNodeData { node, data } => {
+                ("set_node_data", json!({ "node_id": node.0, "node_data": described(&None, &Some(data.clone()))? }))
+            }
+            Self::SetLeasePolicy { period, grace } => {
+                let mut args = json!({});
+                if let Some(period) = period {
+                    args["period_s"] = (*period).into();
+                }
+                if let Some(grace) = grace {
+                    args["grace_s"] = (*grace).into();
+                }
+                ("set_lease_policy", args)
             }
             Self::SetProposalsWindow { proposals } => {
                 ("set_service_configuration", json!({ "recent_cose_proposals_window_size": proposals }))

@@ -1,13 +1,17 @@
 //! `coco ledger audit-governance`: who decided what, replayed from ledger files.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
 use anyhow::bail;
 use coco_disk::Disk;
-use coco_governance::{Auditor, Decision, Event};
+use coco_governance::{Auditor, Decision, Event, ProposalState};
 use coco_ledger::EntryKeys;
+use coco_types::TxId;
 use serde::Serialize;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 use crate::output::Output;
 
@@ -35,6 +39,63 @@ impl fmt::Display for Summary {
             return write!(f, ", all confirmed");
         }
         write!(f, ", {} not confirmed, {} changes without a request", self.differing, self.unexplained)
+    }
+}
+
+/// A proposal that was settled: who decided what, and when.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Settled {
+    /// The transaction that settled it.
+    pub txid: TxId,
+    /// By the clock of the member whose request settled it.
+    pub at: String,
+    pub proposal_id: String,
+    pub actions: Vec<String>,
+    pub state: ProposalState,
+    /// Names of members, or the beginnings of their ids.
+    pub voted_for: Vec<String>,
+    pub voted_against: Vec<String>,
+}
+
+/// Collects what was settled. Whoever votes has sent a request, by which it is named afterwards.
+#[derive(Default)]
+pub struct Register {
+    names: BTreeMap<String, String>,
+    pub settled: Vec<Settled>,
+}
+
+impl Register {
+    pub fn note(&mut self, event: &Event) {
+        let Event::Decision(decision) = event else { return };
+        self.names.insert(decision.member_id.clone(), member(decision));
+        let (Some(state), Some(proposal_id)) = (decision.state, decision.proposal_id.clone()) else { return };
+        if state == ProposalState::Open {
+            return;
+        }
+        let name = |id: &String| self.names.get(id).cloned().unwrap_or_else(|| short(id));
+        let of = |vote: bool| decision.final_votes.iter().filter(move |(_, cast)| **cast == vote).map(|(id, _)| id);
+        self.settled.push(Settled {
+            txid: decision.txid,
+            at: utc(decision.created_at),
+            proposal_id,
+            actions: decision.actions.clone(),
+            state,
+            voted_for: of(true).map(name).collect(),
+            voted_against: of(false).map(name).collect(),
+        });
+    }
+}
+
+impl fmt::Display for Settled {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (id, actions) = (short(&self.proposal_id), self.actions.join(", "));
+        write!(f, "{}  {}  {id} {actions}: {:?}", self.txid, self.at, self.state)?;
+        for (word, members) in [("for", &self.voted_for), ("against", &self.voted_against)] {
+            if !members.is_empty() {
+                write!(f, "; {word}: {}", members.join(", "))?;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -96,12 +157,24 @@ impl fmt::Display for Told<'_> {
     }
 }
 
+fn short(id: &str) -> String {
+    id.chars().take(8).collect()
+}
+
+fn member(decision: &Decision) -> String {
+    decision.member_name.clone().unwrap_or_else(|| short(&decision.member_id))
+}
+
+/// Unix seconds as people write them.
+fn utc(seconds: u64) -> String {
+    let time = i64::try_from(seconds).ok().and_then(|seconds| OffsetDateTime::from_unix_timestamp(seconds).ok());
+    time.and_then(|time| time.format(&Rfc3339).ok()).unwrap_or_else(|| seconds.to_string())
+}
+
 fn tell_decision(f: &mut fmt::Formatter<'_>, decision: &Decision) -> fmt::Result {
-    let short = |id: &str| id.chars().take(8).collect::<String>();
-    let member = decision.member_name.clone().unwrap_or_else(|| short(&decision.member_id));
     let proposal = decision.proposal_id.as_deref().map(short).unwrap_or_default();
     let actions = decision.actions.join(", ");
-    write!(f, "{}  {member} ", decision.txid)?;
+    write!(f, "{}  {}  {} ", decision.txid, utc(decision.created_at), member(decision))?;
     match decision.kind.as_str() {
         "proposal" => write!(f, "proposed {proposal}: {actions}")?,
         "ballot" => write!(f, "voted on {proposal} ({actions})")?,
@@ -121,5 +194,38 @@ fn tell_decision(f: &mut fmt::Formatter<'_>, decision: &Decision) -> fmt::Result
     match &decision.differs {
         Some(why) => write!(f, "\n    NOT CONFIRMED: {why}"),
         None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use coco_types::{Seqno, View};
+
+    use super::*;
+
+    #[test]
+    fn what_was_settled_says_who_and_when_with_the_names_that_voters_had() {
+        let decision = |member: &str, state: ProposalState| Decision {
+            txid: TxId::new(View(2), Seqno(9)),
+            member_id: member.repeat(64),
+            member_name: Some(format!("Bank {}", member.to_uppercase())),
+            kind: "ballot".to_owned(),
+            created_at: 1_700_000_000,
+            proposal_id: Some("5".repeat(64)),
+            actions: vec!["set_voting_policy".to_owned()],
+            state: Some(state),
+            final_votes: BTreeMap::new(),
+            differs: None,
+        };
+        let mut register = Register::default();
+        register.note(&Event::Decision(decision("a", ProposalState::Open)));
+        let final_votes = ["a", "b", "c"].map(|member| (member.repeat(64), member != "c")).into();
+        let last = Decision { final_votes, ..decision("b", ProposalState::Accepted) };
+        register.note(&Event::Decision(last));
+        let [settled] = register.settled.as_slice() else { panic!("{:?}", register.settled) };
+        let expected =
+            "2.9  2023-11-14T22:13:20Z  55555555 set_voting_policy: Accepted; for: Bank A, Bank B; against: cccccccc";
+        assert_eq!(settled.to_string(), expected);
+        assert_eq!(utc(u64::MAX), u64::MAX.to_string());
     }
 }

@@ -91,12 +91,15 @@ fn node_json(state: &Snapshot, row: &NodeRow) -> Value {
     let mut shown = value!({
         "nodeId": row.id,
         "status": row.info.status,
-        "nodeData": Value::Null,
+        "nodeData": row.info.node_data,
         "retiredCommitted": row.info.retired_committed,
         "quoteInfo": {"format": format_name(row), "evidence": row.info.quote_info},
         "rpcInterfaces": {"primary_rpc_interface": {"publishedAddress": row.info.addresses.api.to_string()}},
         "index": row.info.index,
     });
+    if let Some(owner) = &row.info.owner {
+        shown["owner"] = owner.clone().into();
+    }
     if let Some(certificate) = certificate {
         shown["certificate"] = String::from_utf8_lossy(&certificate).into();
     }

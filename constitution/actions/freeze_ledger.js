@@ -1,0 +1,5 @@
+actions.set("freeze_ledger", {
+  validate: (args) => checkArgs(args, { ledger: is.ledger, reason: is.words }),
+  apply: ({ ledger, reason }) => writeRow(CLOSURES, textKey(ledger), { reason }),
+  describe: ({ ledger, reason }) => `Take no more writes on the ledger ${ledger}, because: ${reason}`,
+});

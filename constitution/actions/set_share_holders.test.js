@@ -1,0 +1,11 @@
+refuses("set_share_holders", { participants: 1 }, /must be true or false/);
+carries("set_share_holders", { participants: true });
+const id = ccf.pemToId(CERTIFICATE);
+equal(activeShareHolders(), []);
+carries("set_participant", { cert: CERTIFICATE, encryption_pub_key: ENCRYPTION_KEY });
+equal(activeShareHolders().map(([holder]) => holder), [id]);
+writeRow(SERVICE_INFO, K0, { ...readRow(SERVICE_INFO, K0), status: "Open" });
+writeRow(SERVICE_CONFIG, K0, { recovery_threshold: 1 });
+fails("set_share_holders", { participants: false }, /0 share holders would be left/);
+writeRow(SHARE_HOLDERS, K0, { participants: true });
+fails("remove_participant", { participant_id: id }, /0 share holders would be left/);

@@ -1,0 +1,10 @@
+const id = "a".repeat(64);
+refuses("transition_node_to_trusted", { node_id: "x" }, /64 hexadecimal/);
+fails("transition_node_to_trusted", { node_id: id }, /there is no node/);
+writeRow(NODE_INFO, textKey(id), { status: "Pending", index: 7 });
+writeRow(PROPOSALS_INFO, textKey("this"), { proposer_id: "m", state: "Open" });
+carries("transition_node_to_trusted", { node_id: id, valid_from: "2026-01-01", validity_period_days: 30 });
+equal(readRow(NODE_INFO, textKey(id)), { status: "Trusted", index: 7, owner: "m" });
+carries("transition_node_to_trusted", { node_id: id });
+writeRow(NODE_INFO, textKey(id), { status: "Retired", index: 7 });
+fails("transition_node_to_trusted", { node_id: id }, /is Retired/);
