@@ -314,7 +314,7 @@ impl Api {
         let mut tx = session.into_tx();
         let txid = TxId::new(VIEW, self.store.newest().next());
         for order in orders {
-            secrets::carry_out(&mut tx, &vault, order, txid, NOW_S * 1000).unwrap();
+            secrets::carry_out(&mut tx, &vault, &order, txid, NOW_S * 1000).unwrap();
         }
         self.store.apply(txid.seqno, tx.writes()).unwrap();
         self.store.commit(txid.seqno);
@@ -347,6 +347,7 @@ impl Api {
             exchange: Arc::new(exchange),
             service_key: Arc::new(service_key),
             crypto: crypto.clone(),
+            disclose: |_| Vec::new(),
         };
         *self.vault.lock() = vault.clone();
         let secret = SymmetricKey::generate(crypto.as_ref());
@@ -416,8 +417,13 @@ fn founding(
         node_certificate: node_certificate.to_pem(),
         service_certificate: service.to_pem(),
     };
-    let vault =
-        Vault { node: founding.node.id, exchange: Arc::new(exchange), service_key: Arc::new(service_key), crypto };
+    let vault = Vault {
+        node: founding.node.id,
+        exchange: Arc::new(exchange),
+        service_key: Arc::new(service_key),
+        crypto,
+        disclose: |_| Vec::new(),
+    };
     (vault, founding)
 }
 
@@ -435,6 +441,8 @@ fn node_row(key: &SigningKey, exchange: &ExchangeKey, replica: ReplicaId, report
         retired_committed: false,
         role: Default::default(),
         admitted_ms: NOW_S * 1000,
+        owner: None,
+        node_data: Value::Null,
     };
     NodeRow { id: key.public_key().node_id(), info }
 }
