@@ -62,7 +62,9 @@ pub fn api_error(rejection: Rejection) -> ApiError {
     let (status, code) = match rejection.reason {
         RejectionReason::Invalid => (StatusCode::BAD_REQUEST, "InvalidInput"),
         RejectionReason::Busy => (StatusCode::SERVICE_UNAVAILABLE, "PrimaryNotFound"),
-        RejectionReason::Refused | RejectionReason::Duplicate => (StatusCode::BAD_REQUEST, "CollateralRefused"),
+        RejectionReason::Refused | RejectionReason::Duplicate | RejectionReason::Closed => {
+            (StatusCode::BAD_REQUEST, "CollateralRefused")
+        }
     };
     ApiError::new(status, code, rejection.message)
 }
