@@ -8,6 +8,7 @@ import { execFileSync } from 'node:child_process';
 import { cpSync, mkdirSync, readFileSync, readdirSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
+import { keccak256 } from 'ethers';
 import { allReceiptsStand, exactlyOnce, level, preparedLoad, sameState } from './load.mjs';
 import { Network, coco } from './processes.mjs';
 import { answers, call, height, primary, secured, until } from './rpc.mjs';
@@ -77,6 +78,30 @@ for (const [what, chosen] of [['the primary', (leads) => leads], ['a backup', (l
     assert.ok(outage < NO_SERVICE_MS, `no service for ${outage.toFixed(0)} ms`);
   });
 }
+
+test('what was acknowledged and waits for its turn outlives the primary that had it', CASE, async () => {
+  const leads = await primary(up, network.ca);
+  const [victim, backup] = [up[leads], up[(leads + 1) % 3]];
+  const others = up.filter((node) => node !== victim);
+  // Behind a gap: nothing of it can be in a block before the primary ends.
+  const { rows } = await preparedLoad([victim.ethereum], { senders: 2, signed: 3 });
+  const told = [];
+  for (const [node, row] of [[victim, rows[0]], [backup, rows[1]]]) {
+    for (const raw of row.signed.slice(1)) told.push(await call(node.ethereum, 'eth_sendRawTransaction', [raw]));
+  }
+  victim.signal('SIGKILL');
+  const first = await until(async () => {
+    const answered = await answers(backup.ethereum, rows.map((row) => ['eth_sendRawTransaction', [row.signed[0]]]));
+    const taken = answered.every(({ result, error }) => result || /already known|nonce too low/i.test(error?.message ?? ''));
+    return taken && rows.map((row) => keccak256(row.signed[0]));
+  }, SETTLES_MS, 'nobody took the transaction that closes the gap');
+  for (const hash of [...first, ...told]) {
+    await until(() => call(backup.ethereum, 'eth_getTransactionReceipt', [hash]), SETTLES_MS, `${hash} is gone`);
+  }
+  await victim.isGone();
+  victim.start();
+  await caughtUp(victim, others);
+});
 
 test('a reader is added, serves reads, forwards writes and is not counted', CASE, async () => {
   const reader = await network.join(3, (text) => text.replace(/^role = .*$/m, 'role = "reader"'));

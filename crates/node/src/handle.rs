@@ -25,6 +25,9 @@ use crate::wire::{self, Question};
 /// How long a forwarded submission may take until the peer is taken to be unreachable.
 const FORWARD_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// How long a follower may take to remember something, until the next one is asked.
+const ENTRUST_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// How long a protocol's own message to the primary may take: whoever waits for it is a program of some client.
 const RELAY_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -116,6 +119,7 @@ impl Shared {
         NodeStatus {
             node: self.index,
             is_primary: standing.is_primary,
+            view: standing.view,
             primary: standing.primary.as_ref().and_then(index),
             committed: self.visible.txid(),
             peers: u32::try_from(standing.voters.iter().filter(|id| **id != self.replica_id).count())
@@ -167,6 +171,17 @@ impl LedgerHandle for Handle {
         self.shared.peers.request(primary, wire::kind::RELAY, body, RELAY_TIMEOUT, Box::new(answer));
     }
 
+    fn entrust(&self, admitted: Vec<Admitted>, reply: Box<dyn FnOnce(bool) + Send>) {
+        let shared = &self.shared;
+        let followers: Vec<ReplicaId> = {
+            let standing = shared.standing.read();
+            let heard = standing.voters.intersection(&standing.answering);
+            heard.filter(|id| standing.is_primary && **id != shared.replica_id).copied().collect()
+        };
+        let body = wire::encode_submissions(self.ledger, Until::Accepted, &admitted);
+        entrust_to(shared.peers.clone(), followers, body, reply);
+    }
+
     fn reader(&self, caller: &Caller) -> Reader {
         let shared = &self.shared;
         Reader::new(caller.clone(), shared.visible.state(), shared.history.clone(), shared.gate.clone())
@@ -193,6 +208,17 @@ impl LedgerHandle for Handle {
     fn now_ms(&self) -> u64 {
         (self.shared.clock)()
     }
+}
+
+/// Has the last of these nodes remember submissions or, if it does not answer, the one before it.
+fn entrust_to(peers: Arc<dyn Peers>, mut nodes: Vec<ReplicaId>, body: Bytes, reply: Box<dyn FnOnce(bool) + Send>) {
+    let Some(node) = nodes.pop() else { return reply(false) };
+    let (others, again) = (peers.clone(), body.clone());
+    let answered = move |answer: Result<Bytes, NoAnswer>| match answer {
+        Ok(_) => reply(true),
+        Err(_) => entrust_to(others, nodes, again, reply),
+    };
+    peers.request(node, wire::kind::ENTRUST, body, ENTRUST_TIMEOUT, Box::new(answered));
 }
 
 /// Hands an event with a reply to the executor, or answers "busy" itself.

@@ -33,6 +33,8 @@ pub mod kind {
     pub const MEMBERSHIP: u16 = 12;
     /// [`super::Question`] to the primary's protocol itself, which answers in its own words.
     pub const RELAY: u16 = 9;
+    /// [`super::ForwardedSubmissions`] that the primary has pooled, for this node to remember; answered by nothing.
+    pub const ENTRUST: u16 = 13;
 }
 
 /// Bytes that are not what was expected.

@@ -1,7 +1,7 @@
 //! What a protocol's service may ask of its node.
 
 use bytes::Bytes;
-use coco_types::TxId;
+use coco_types::{TxId, View};
 use serde::{Deserialize, Serialize};
 
 use crate::{Admitted, Caller, Reader, Rejection};
@@ -17,6 +17,12 @@ pub trait LedgerHandle: Send + Sync {
     /// Takes a message to the same protocol on the primary ([`crate::Protocol::relayed`]), where that is another node. Nothing comes back
     /// if there is none, if it does not answer, or if this node is the primary itself.
     fn relay(&self, message: Bytes, reply: Box<dyn FnOnce(Option<Bytes>) + Send>);
+
+    /// On the primary: has one node that follows it remember what its pool took ([`crate::Protocol::entrusted`]). Calls back with whether
+    /// one does: not if there is none, or if this node is not the primary.
+    fn entrust(&self, _admitted: Vec<Admitted>, reply: Box<dyn FnOnce(bool) + Send>) {
+        reply(false);
+    }
 
     /// Reads committed state of this node, on behalf of somebody. May be a moment old; see [`LedgerHandle::linearizable`].
     fn reader(&self, caller: &Caller) -> Reader;
@@ -76,6 +82,8 @@ pub struct NodeStatus {
     /// Index of the node in its network, from 0.
     pub node: u32,
     pub is_primary: bool,
+    /// The view that this node knows of.
+    pub view: View,
     /// The primary's index, if there is one that this node follows.
     pub primary: Option<u32>,
     /// The newest committed transaction that this node has applied.

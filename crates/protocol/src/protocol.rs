@@ -55,6 +55,10 @@ pub trait Protocol: Send + Sync {
     /// with executions under way here. May compute, must not block; `reply` may be called at any time, and dropping it answers nothing.
     fn relayed(&self, _message: Bytes, _reply: Box<dyn FnOnce(Bytes) + Send>) {}
 
+    /// What the primary's pool took and its clients are about to be told of ([`LedgerHandle::entrust`]), each with its finding and its caller:
+    /// to be remembered, and handed in to the next primary unless it is committed by then.
+    fn entrusted(&self, _submissions: Vec<(Bytes, Bytes, Caller)>, _now_ms: u64) {}
+
     /// Closes the block; `None` if there is none to close. What it writes is a system transaction. The block's transactions are
     /// executed by then, so that an error is a broken invariant and stops the node: refuse in `execute` what could not be sealed.
     fn seal_block(&self, _tx: &mut Tx, _context: &Context<'_>) -> Result<Option<Outcome>, Rejection> {

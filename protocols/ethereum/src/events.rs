@@ -72,8 +72,7 @@ impl Events {
     }
 
     /// A block is committed and readable. Every node calls this once for each block, in order.
-    pub fn committed(&self, block: CommittedBlock) {
-        let block = Arc::new(block);
+    pub fn committed(&self, block: Arc<CommittedBlock>) {
         self.recent.write().push(block.clone());
         self.publish(Channel::Blocks, &Event::Block(block.clone()));
         self.publish(Channel::BlocksLater, &Event::Block(block));
@@ -183,7 +182,7 @@ mod tests {
             }),
         );
         for number in 1..=3 {
-            events.committed(block(number, 1));
+            events.committed(Arc::new(block(number, 1)));
         }
         assert_eq!(*heard.lock(), [1, 2]);
     }
@@ -201,7 +200,7 @@ mod tests {
             Keep::Yes
         });
         *own.lock() = Some(events.listen(Channel::Blocks, listener));
-        events.committed(block(1, 1));
+        events.committed(Arc::new(block(1, 1)));
         assert!(events.listeners.read().is_empty());
     }
 
@@ -209,15 +208,15 @@ mod tests {
     fn the_newest_blocks_are_kept_within_limits() {
         let events = Events::new();
         for number in 1..=200 {
-            events.committed(block(number, 1));
+            events.committed(Arc::new(block(number, 1)));
         }
         assert!(events.recent(72).is_none());
         assert_eq!(events.recent(73).unwrap().number(), 73);
         assert_eq!(events.recent(200).unwrap().number(), 200);
         assert!(events.recent(201).is_none());
-        events.committed(block(201, RECENT_BYTES_MAX));
+        events.committed(Arc::new(block(201, RECENT_BYTES_MAX)));
         assert!(events.recent(200).is_none());
-        events.committed(block(300, 1));
+        events.committed(Arc::new(block(300, 1)));
         assert!(events.recent(201).is_none(), "a gap forgets what was before");
     }
 }

@@ -21,10 +21,12 @@ use crate::developer::Operation;
 use crate::events::Events;
 use crate::execute::CodeCache;
 use crate::fork::ForkSchedule;
+use crate::held::{Held, HeldTransaction};
 use crate::index::Index;
 use crate::network::{NetworkConfig, write_genesis};
 use crate::pool::EthereumPool;
 use crate::rpc::{CommittedBlock, Ledger, Options, RpcService};
+use crate::sources::SourceUpload;
 use crate::state::{BLOCK, BLOCK_BY_HASH, META, META_HEAD, META_SEALED_MS, TRANSACTION_BY_HASH, UNDO};
 use crate::transaction::{Envelope, Transaction};
 
@@ -36,6 +38,7 @@ pub struct Ethereum {
     chain: Arc<Chain>,
     index: Arc<Index>,
     events: Arc<Events>,
+    held: Arc<Held>,
     options: Box<dyn Fn() -> Options + Send + Sync>,
 }
 
@@ -43,7 +46,7 @@ impl Ethereum {
     /// `options` says how the JSON-RPC of this node behaves; it is asked each time the API is served.
     pub fn new(options: impl Fn() -> Options + Send + Sync + 'static) -> Self {
         let chain = Arc::new(Chain::new(options().is_developer()));
-        Self { chain, index: Arc::default(), events: Events::new(), options: Box::new(options) }
+        Self { chain, index: Arc::default(), events: Events::new(), held: Arc::default(), options: Box::new(options) }
     }
 
     pub fn chain(&self) -> &Arc<Chain> {
@@ -106,11 +109,17 @@ impl Protocol for Ethereum {
     }
 
     fn admit(&self, submission: Bytes, caller: &Caller) -> Result<Admitted, Rejection> {
+        if SourceUpload::is_one(&submission) {
+            return SourceUpload::admit(submission, caller.clone());
+        }
         let transaction = Transaction::admit(submission, &self.chain.admission_rules())?;
         Ok(self.admitted(transaction, caller.clone()))
     }
 
     fn readmit(&self, submission: Bytes, finding: Bytes, caller: Caller) -> Result<Admitted, Rejection> {
+        if SourceUpload::is_one(&submission) {
+            return SourceUpload::admit(submission, caller);
+        }
         let transaction = Transaction::readmit(submission, &finding)?;
         Ok(self.admitted(transaction, caller))
     }
@@ -132,6 +141,9 @@ impl Protocol for Ethereum {
     fn execute(&self, tx: &mut Tx, admitted: &Admitted, context: &Context<'_>) -> Result<Outcome, Rejection> {
         if let Some(operation) = admitted.decoded::<Operation>() {
             return self.operate(tx, admitted, operation, context);
+        }
+        if let Some(upload) = admitted.decoded::<SourceUpload>() {
+            return upload.keep(tx, admitted, context);
         }
         let transaction = admitted
             .decoded::<Transaction>()
@@ -165,8 +177,17 @@ impl Protocol for Ethereum {
                 transaction.writes.map(&BLOCK).into_iter().flatten().filter_map(|(_, record)| record.as_ref());
             for record in records {
                 let block = self.committed_block(record).expect("a block that was sealed reads back");
-                self.events.committed(block);
+                let block = Arc::new(block);
+                self.events.committed(block.clone());
+                self.held.included(&block);
             }
+        }
+    }
+
+    fn entrusted(&self, submissions: Vec<(Bytes, Bytes, Caller)>, now_ms: u64) {
+        for (raw, finding, caller) in submissions {
+            let hash = keccak256(&raw);
+            self.held.hold(hash, HeldTransaction { raw, finding, caller }, now_ms, &self.events);
         }
     }
 
@@ -185,6 +206,7 @@ impl Protocol for Ethereum {
             chain: self.chain.clone(),
             index: self.index.clone(),
             events: self.events.clone(),
+            held: self.held.clone(),
         };
         Arc::new(RpcService::new(ledger, handle, (self.options)()))
     }

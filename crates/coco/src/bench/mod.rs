@@ -3,6 +3,7 @@
 pub mod cpu;
 pub mod ethereum;
 pub mod latency;
+pub mod memory;
 pub mod progress;
 pub mod records;
 pub mod sawtooth;

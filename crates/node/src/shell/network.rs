@@ -96,6 +96,7 @@ impl Inbound for Arrivals {
                 _ => respond(wire::encode_result(&Err(unavailable()))),
             },
             kind::RELAY => self.relayed(body, respond),
+            kind::ENTRUST => self.entrusted(body, respond),
             kind::PIECE => {
                 if let Some(piece) = PieceRequest::decode(body).ok().and_then(|request| self.files.piece(&request)) {
                     respond(piece.encode());
@@ -144,6 +145,14 @@ impl Arrivals {
                 submit_here(&self.shared, ExecutorEvent::Submit { ledger, admitted, until, reply });
             }
             Err(rejection) => respond(wire::encode_answers(&vec![Submitted::Rejected(rejection); count])),
+        }
+    }
+
+    fn entrusted(&self, body: Bytes, respond: Respond) {
+        let Ok(ForwardedSubmissions { ledger, submissions, .. }) = wire::decode_submissions(body) else { return };
+        if let Some(protocol) = self.protocols.get(ledger) {
+            protocol.entrusted(submissions, (self.shared.clock)());
+            respond(Bytes::new());
         }
     }
 

@@ -490,7 +490,7 @@ impl LedgerHandle for SingleNode {
 
     fn status(&self) -> NodeStatus {
         let committed = TxId::new(VIEW, self.version());
-        NodeStatus { node: 0, is_primary: true, primary: Some(0), committed, peers: 0, caught_up: true }
+        NodeStatus { node: 0, is_primary: true, view: VIEW, primary: Some(0), committed, peers: 0, caught_up: true }
     }
 
     fn now_ms(&self) -> u64 {

@@ -55,6 +55,7 @@ impl EthereumPool {
         let was_pending = replaced.is_some_and(|old| old.is_pending);
         let transaction: &Transaction = pooled.transaction();
         self.by_hash.insert(transaction.hash, (sender, nonce));
+        self.bytes += transaction.raw.len();
         for authority in transaction.authorities.iter().flatten() {
             *self.authorities.entry(*authority).or_default() += 1;
         }
@@ -90,6 +91,9 @@ impl EthereumPool {
 
     /// Evicts one that pays less, if there is no room.
     fn make_room(&mut self, is_pending: bool, pooled: &Pooled) -> Result<(), TransactionError> {
+        if self.bytes + pooled.transaction().raw.len() > self.limits.bytes_max {
+            return Err(TransactionError::PoolFull);
+        }
         let all_max = self.limits.pending_max + self.limits.queued_max;
         let (kind, max) = match is_pending {
             true => (&self.pending, self.limits.pending_max),

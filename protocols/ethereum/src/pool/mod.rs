@@ -30,6 +30,7 @@ use coco_protocol::{Admitted, Outcome, Pool, Ready, Rejection};
 
 use crate::chain::Chain;
 use crate::developer::Operation;
+use crate::sources::SourceUpload;
 use crate::state::{META, META_HEAD};
 use crate::transaction::TransactionError;
 use heads::{Head, Heads};
@@ -40,6 +41,9 @@ use run::Run;
 
 /// Between two looks whether this node has followed up to the newest block, after it became primary.
 const CATCH_UP_MS: u64 = 5;
+
+/// Contracts' sources that wait to be kept.
+const UPLOADS_MAX: usize = 64;
 
 /// A node that has just become primary may have to follow a last few batches before it can build on them.
 enum Awaited {
@@ -55,13 +59,21 @@ pub struct PoolLimits {
     pub pending_max: usize,
     pub queued_max: usize,
     pub per_sender_max: usize,
+    /// Of all transactions as they were submitted.
+    pub bytes_max: usize,
     /// A queued transaction is dropped after this time, milliseconds.
     pub queued_lifetime_ms: u64,
 }
 
 impl Default for PoolLimits {
     fn default() -> Self {
-        Self { pending_max: 10_000, queued_max: 10_000, per_sender_max: 1_024, queued_lifetime_ms: 3 * 60 * 60 * 1_000 }
+        Self {
+            pending_max: 10_000,
+            queued_max: 10_000,
+            per_sender_max: 1_024,
+            bytes_max: 256 << 20,
+            queued_lifetime_ms: 3 * 60 * 60 * 1_000,
+        }
     }
 }
 
@@ -78,6 +90,7 @@ pub struct EthereumPool {
     queued: Index,
     /// Gas limits of everything pending: enough for a whole block starts one early.
     pending_gas: u64,
+    bytes: usize,
     next_order: u64,
     /// When the block timer was started.
     timer_ms: Option<u64>,
@@ -106,6 +119,7 @@ impl EthereumPool {
             pending: Index::default(),
             queued: Index::default(),
             pending_gas: 0,
+            bytes: 0,
             next_order: 0,
             timer_ms: None,
             run: None,
@@ -120,7 +134,10 @@ impl Pool for EthereumPool {
     fn insert(&mut self, admitted: Admitted, state: &Snapshot, now_ms: u64) -> Result<(), Rejection> {
         self.drop_expired(now_ms);
         self.await_head(state);
-        if admitted.decoded::<Operation>().is_some() {
+        if admitted.decoded::<SourceUpload>().is_some() && self.operations.waiting.len() >= UPLOADS_MAX {
+            return Err(TransactionError::PoolFull.into());
+        }
+        if admitted.decoded::<Operation>().is_some() || admitted.decoded::<SourceUpload>().is_some() {
             self.operations.waiting.push_back(admitted);
             return Ok(());
         }
@@ -177,6 +194,7 @@ impl Pool for EthereumPool {
     fn done(&mut self, admitted: &Admitted, result: Result<&Outcome, &Rejection>, state: &Snapshot) {
         match admitted.decoded::<Operation>() {
             Some(operation) => self.operated(operation, result.is_ok(), state),
+            None if admitted.decoded::<SourceUpload>().is_some() => {}
             None => self.settle(admitted, state),
         }
     }
@@ -206,6 +224,7 @@ impl EthereumPool {
         let pooled = self.senders.get_mut(sender)?.remove(nonce)?;
         let transaction = pooled.transaction();
         self.by_hash.remove(&transaction.hash);
+        self.bytes -= transaction.raw.len();
         for authority in transaction.authorities.iter().flatten() {
             let left = self.authorities.get(authority).map_or(0, |count| count - 1);
             match left {

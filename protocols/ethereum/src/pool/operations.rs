@@ -1,5 +1,5 @@
-//! What developers ask for goes before all transactions, in the order in which it came. Each is a run of its own; only a block that
-//! was asked for takes transactions in.
+//! What developers ask for, and sources of contracts, go before all transactions, in the order in which they came. Each is a run of its own;
+//! only a block that was asked for takes transactions in.
 
 use std::collections::VecDeque;
 

@@ -328,6 +328,16 @@ fn a_sender_has_a_limit_of_its_own() {
     pool.insert(1, transfer(0, Address::ZERO, 1)).unwrap();
 }
 
+#[test]
+fn large_transactions_fill_the_pool_before_many_do() {
+    let mut pool = Fixture::with_limits(PoolLimits { bytes_max: 300, ..PoolLimits::default() });
+    pool.insert(0, transfer(0, Address::ZERO, 1)).unwrap();
+    pool.insert(1, transfer(0, Address::ZERO, 1)).unwrap();
+    assert_eq!(pool.insert(2, transfer(0, Address::ZERO, 1)).unwrap_err(), "txpool is full");
+    assert_eq!(pool.drain().len(), 2);
+    pool.insert(2, transfer(0, Address::ZERO, 1)).unwrap();
+}
+
 /// The case of besu's issue 1891.
 #[test]
 fn nonces_that_never_come_take_no_place_from_what_can_be_executed() {

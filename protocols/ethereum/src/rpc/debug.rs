@@ -1,6 +1,7 @@
 //! `debug_getRaw…`: the encodings that the hashes of the chain are made of.
 
 use alloy_eips::Encodable2718;
+use alloy_primitives::B256;
 
 use super::call::{Call, Method};
 use super::committed::SharedBlock;
@@ -9,6 +10,8 @@ use super::eth::raw_transaction;
 use super::json::{Json, push_data};
 use super::params::Params;
 use super::reply::Answer;
+use super::values::Hex;
+use crate::state::CODE;
 
 pub const METHODS: &[Method] = &[
     Method::read("debug_getRawHeader", raw_header),
@@ -16,6 +19,7 @@ pub const METHODS: &[Method] = &[
     Method::read("debug_getRawReceipts", raw_receipts),
     Method::read("debug_getRawTransaction", raw_transaction),
     Method::read("debug_getBadBlocks", bad_blocks),
+    Method::read("debug_codeByHash", code_by_hash),
 ];
 
 fn block(call: &Call<'_>, params: &Params<'_>) -> Result<SharedBlock, RpcError> {
@@ -45,6 +49,13 @@ fn whole_block(call: &Call<'_>, params: &Params<'_>) -> Result<SharedBlock, RpcE
         true => Ok(block),
         false => Err(RpcError::header_not_found()),
     }
+}
+
+/// Code is nobody's own: contracts with the same one share it.
+fn code_by_hash(call: &Call<'_>, params: &Params<'_>) -> Answer {
+    let Hex(hash): Hex<B256> = params.required(0)?;
+    let code = call.reader().state().get(&CODE, hash.as_slice());
+    Ok(code.map_or_else(Json::null, |code| Json::data(&code)))
 }
 
 /// A node refuses bad blocks before it has them.

@@ -7,13 +7,15 @@ use http::header::{
 };
 use http::{Method, Request, Response, StatusCode};
 
-use super::Options;
 use super::limits::{REQUEST_BODY_BYTES_MAX, RPC_BATCH_BYTES_MAX};
+use super::{Options, sourcify};
 
 /// What a request's head and size already decide: an answer, or that its body is to be served.
 pub fn refuse(request: &Request<Bytes>, options: &Options) -> Option<Response<Bytes>> {
+    let sources = request.uri().path().starts_with(sourcify::PREFIX);
     match *request.method() {
-        Method::POST if is_too_large(request.body()) => {
+        Method::GET if sources => None,
+        Method::POST if !sources && is_too_large(request.body()) => {
             Some(text(StatusCode::PAYLOAD_TOO_LARGE, "the request is too large\n"))
         }
         Method::POST => None,
@@ -63,7 +65,7 @@ fn preflight(request: &Request<Bytes>, options: &Options) -> Response<Bytes> {
     let origin = allowed_origin(request, options);
     if origin.is_some() {
         let headers = response.headers_mut();
-        headers.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("POST, OPTIONS"));
+        headers.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, POST, OPTIONS"));
         headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("content-type, authorization"));
         headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
     }
@@ -71,7 +73,7 @@ fn preflight(request: &Request<Bytes>, options: &Options) -> Response<Bytes> {
     response
 }
 
-fn allow_origin(response: &mut Response<Bytes>, origin: Option<HeaderValue>) {
+pub fn allow_origin(response: &mut Response<Bytes>, origin: Option<HeaderValue>) {
     if let Some(origin) = origin {
         response.headers_mut().insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
         response.headers_mut().insert(VARY, HeaderValue::from_static("Origin"));

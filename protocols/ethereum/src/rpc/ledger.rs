@@ -6,6 +6,7 @@ use coco_protocol::Protocol;
 
 use crate::chain::{Chain, Network};
 use crate::events::Events;
+use crate::held::Held;
 use crate::index::Index;
 
 /// The parts of one Ethereum ledger on one node.
@@ -14,6 +15,7 @@ pub struct Ledger {
     pub chain: Arc<Chain>,
     pub index: Arc<Index>,
     pub events: Arc<Events>,
+    pub held: Arc<Held>,
 }
 
 impl Ledger {

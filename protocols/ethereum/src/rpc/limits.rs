@@ -60,6 +60,8 @@ pub const RECEIPT_WAITERS_MAX: usize = 10_000;
 pub const RECEIPT_WAIT_MS_MAX: u64 = 60_000;
 /// What a caller waits for a receipt if it does not say.
 pub const RECEIPT_WAIT_MS: u64 = 30_000;
+/// How long the question for a receipt waits for a transaction that is in the pool.
+pub const PENDING_RECEIPT_WAIT_MS: u64 = 1_000;
 /// How long a submission waits for its block, where it waits at all.
 pub const BLOCK_WAIT_MS: u64 = 10_000;
 /// Blocks that a developer can have made at once.

@@ -8,13 +8,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use alloy_consensus::Transaction as _;
-use alloy_primitives::Address;
+use alloy_primitives::{Address, B256};
 use bytes::Bytes;
 use coco_protocol::{Admitted, Caller, LedgerHandle, Rejection, Submitted, Until};
 use serde_json::value::RawValue;
 
 use super::call::{Call, Method, Run};
 use super::connection::Connection;
+use super::entrusting::Entrusting;
 use super::error::{RpcError, accepted};
 use super::filters::Filters;
 use super::json::Json;
@@ -27,6 +28,8 @@ use super::request::{Message, Request};
 use super::values::decode_hex;
 use super::waiters::{Waiter, Waiters, Wants};
 use super::{Ledger, Options, methods};
+use crate::held::HeldTransaction;
+use crate::sources::SourceUpload;
 use crate::transaction::Transaction;
 
 /// The API of one ledger on one node.
@@ -36,6 +39,7 @@ pub struct Server {
     pub options: Options,
     pub filters: Filters,
     pub waiters: Waiters,
+    pub(super) entrusting: Entrusting,
     methods: BTreeMap<&'static str, &'static Method>,
 }
 
@@ -51,6 +55,7 @@ impl Server {
             handle,
             filters: Filters::new(ledger.events.clone()),
             waiters: Waiters::default(),
+            entrusting: Entrusting::default(),
             ledger,
             options,
             methods: methods().map(|method| (method.name, method)).collect(),
@@ -131,6 +136,9 @@ impl Server {
     }
 
     pub fn admit(&self, raw: Bytes, caller: &Caller) -> Result<Admitted, RpcError> {
+        if SourceUpload::is_one(&raw) {
+            return Err(RpcError::server("transaction type not supported"));
+        }
         Ok(self.ledger.protocol.admit(raw, caller)?)
     }
 
@@ -162,13 +170,7 @@ impl Server {
         wait_ms: u64,
     ) {
         let hash = transaction.hash;
-        let ends_ms = self.handle.now_ms().saturating_add(wait_ms);
-        self.waiters.add(hash, Waiter { responder, caller: caller.clone(), wants, ends_ms });
-        // Its block may have come before the pool's answer did.
-        if let Some((block, _)) = self.ledger.events.recent_transaction(&hash) {
-            return self.waiters.included(self, &block);
-        }
-        if wants != Wants::Hash {
+        if self.await_block(caller, hash, responder, wants, wait_ms) || wants != Wants::Hash {
             return;
         }
         // Nobody knows when a developer asks for the next block, or whether there ever is one.
@@ -185,7 +187,35 @@ impl Server {
         });
     }
 
-    /// Submits; `accepted` gets each transaction that the pool took, the others are answered here.
+    /// The same for one of which only the hash is known; whether its block was there already.
+    pub fn await_block(
+        self: &Arc<Self>,
+        caller: &Caller,
+        hash: B256,
+        responder: Responder,
+        wants: Wants,
+        wait_ms: u64,
+    ) -> bool {
+        let ends_ms = self.handle.now_ms().saturating_add(wait_ms);
+        self.waiters.add(hash, Waiter { responder, caller: caller.clone(), wants, ends_ms });
+        // Its block may have come meanwhile.
+        let recent = self.ledger.events.recent_transaction(&hash);
+        if let Some((block, _)) = &recent {
+            self.waiters.included(self, block);
+        }
+        recent.is_some()
+    }
+
+    /// Whether this node knows that a transaction waits, for a block that comes by itself.
+    pub fn expects_block_of(&self, hash: &B256) -> bool {
+        let mining = self.ledger.chain.mining();
+        mining.automine
+            && mining.interval_ms == 0
+            && !self.ledger.network().config.frozen
+            && self.ledger.held.contains(hash)
+    }
+
+    /// Submits; `then` gets each transaction that the pool took, once a second node remembers it; the others are answered here.
     pub fn hand_in(
         self: &Arc<Self>,
         submissions: Vec<Submission>,
@@ -195,25 +225,59 @@ impl Server {
             return;
         }
         let server = self.clone();
-        let (admitted, waiting): (Vec<_>, Vec<_>) = submissions
-            .into_iter()
-            .map(|Submission { admitted, responder }| {
-                let known = (admitted.decoded.clone(), responder);
-                (admitted, known)
-            })
-            .unzip();
+        let (admitted, responders): (Vec<_>, Vec<_>) =
+            submissions.into_iter().map(|Submission { admitted, responder }| (admitted, responder)).unzip();
+        let (held, events) = (&self.ledger.held, &self.ledger.events);
+        held.hold_admitted(&admitted, self.handle.now_ms(), events);
+        let waiting = admitted.clone();
         let reply = move |submitted: Vec<Submitted>| {
+            let (mut taken, mut told) = (Vec::with_capacity(submitted.len()), Vec::with_capacity(submitted.len()));
             // A missing answer drops its responder, which says so.
-            for ((decoded, responder), submitted) in waiting.into_iter().zip(submitted) {
-                match (accepted(submitted), decoded.downcast::<Transaction>()) {
+            for ((admitted, responder), submitted) in waiting.into_iter().zip(responders).zip(submitted) {
+                match (accepted(submitted), admitted.decoded.clone().downcast::<Transaction>()) {
                     (Ok(()), Ok(transaction)) => {
                         server.ledger.events.pending(&transaction);
-                        then(transaction, responder);
+                        taken.push(admitted);
+                        told.push((transaction, responder));
                     }
                     (Ok(()), Err(_)) => responder.send(Err(RpcError::internal("what was admitted is no transaction"))),
-                    (Err(error), _) => responder.send(Err(error)),
+                    (Err(error), transaction) => {
+                        if let Ok(transaction) = transaction {
+                            server.ledger.held.forget(&transaction.hash);
+                        }
+                        responder.send(Err(error));
+                    }
                 }
             }
+            let then = move || told.into_iter().for_each(|(transaction, responder)| then(transaction, responder));
+            server.entrust(taken, Box::new(then));
+        };
+        self.handle.submit(admitted, Until::Accepted, Box::new(reply));
+    }
+
+    /// Called several times a second: who waited too long is told, and what a primary took with it is handed in again.
+    pub fn tick(self: &Arc<Self>) {
+        self.waiters.expire(self.handle.now_ms());
+        let status = self.handle.status();
+        let Some(primary) = status.primary else { return };
+        let group = self.ledger.held.next_group((status.view.0, primary));
+        if group.is_empty() {
+            return;
+        }
+        let (mut hashes, mut admitted) = (Vec::with_capacity(group.len()), Vec::with_capacity(group.len()));
+        for (hash, HeldTransaction { raw, finding, caller }) in group {
+            match self.ledger.protocol.readmit(raw, finding, caller) {
+                Ok(one) => {
+                    hashes.push(hash);
+                    admitted.push(one);
+                }
+                Err(_) => self.ledger.held.forget(&hash),
+            }
+        }
+        let server = self.clone();
+        let reply = move |answers: Vec<Submitted>| {
+            tracing::info!(transactions = hashes.len(), "handed in to a new primary what waited at the one before");
+            server.ledger.held.handed_in(hashes.into_iter().zip(answers));
         };
         self.handle.submit(admitted, Until::Accepted, Box::new(reply));
     }

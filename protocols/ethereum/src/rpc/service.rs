@@ -11,7 +11,7 @@ use super::error::RpcError;
 use super::http::{allowed_origin, is_too_large, refuse, respond};
 use super::reply::render;
 use super::server::Server;
-use super::{Ledger, Options};
+use super::{Ledger, Options, sourcify};
 
 /// Ethereum's JSON-RPC on one listener.
 pub struct RpcService {
@@ -33,6 +33,9 @@ impl Service for RpcService {
         let origin = allowed_origin(&request, &self.server.options);
         match refuse(&request, &self.server.options) {
             Some(response) => reply(response),
+            None if request.uri().path().starts_with(sourcify::PREFIX) => {
+                sourcify::serve(&self.server, &caller, &request, origin, reply);
+            }
             None => {
                 let finish = Box::new(move |text| reply(respond(text, origin)));
                 self.server.serve(&caller, None, request.body(), finish);
@@ -41,7 +44,7 @@ impl Service for RpcService {
     }
 
     fn tick(&self) {
-        self.server.waiters.expire(self.server.handle.now_ms());
+        self.server.tick();
     }
 
     fn open_socket(&self, caller: Caller, socket: Arc<dyn Socket>) -> Option<Box<dyn SocketSession>> {

@@ -21,6 +21,7 @@ pub const METHODS: &[Method] = &[
     Method::later("txpool_content", content),
     Method::later("txpool_contentFrom", content_from),
     Method::later("txpool_inspect", inspect),
+    Method::later("eth_pendingTransactions", pending),
 ];
 
 /// Transactions by sender, then nonce.
@@ -44,6 +45,17 @@ fn status(call: &Call<'_>, _: &Params<'_>, responder: Responder) {
 fn content(call: &Call<'_>, _: &Params<'_>, responder: Responder) {
     show(call, None, responder, |object, transactions| {
         by_sender(object, transactions, |out, transaction| push_transaction(out, transaction, None));
+    });
+}
+
+/// What could be in the next block, in one list.
+fn pending(call: &Call<'_>, _: &Params<'_>, responder: Responder) {
+    let (server, caller) = (call.server.clone(), call.caller.clone());
+    ask(call.server, call.caller, &PoolQuestion::Content(None), move |content: Result<PoolContent, RpcError>| {
+        responder.send(content.map(|content| {
+            let shown = content.pending.iter().filter_map(|known| pooled(&server, &caller, known));
+            Json::list(shown, |out, transaction| push_transaction(out, &transaction, None))
+        }));
     });
 }
 

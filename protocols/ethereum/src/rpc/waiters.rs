@@ -37,6 +37,8 @@ pub struct Waiter {
 pub enum Wants {
     /// The receipt, or an error when the time is over.
     Receipt { timeout_ms: u64 },
+    /// The receipt, or null when the time is over.
+    ReceiptIfAny,
     /// The hash, whatever happened.
     Hash,
 }
@@ -62,6 +64,9 @@ impl Waiters {
         let mut waiting = self.waiting.lock();
         if waiting.len() >= RECEIPT_WAITERS_MAX {
             drop(waiting);
+            if waiter.wants == Wants::ReceiptIfAny {
+                return waiter.responder.send(Ok(Json::null()));
+            }
             return waiter.responder.send(Err(RpcError::limit(format!("{RECEIPT_WAITERS_MAX} waiting callers"))));
         }
         waiting.entry(hash).or_default().push(waiter);
@@ -85,6 +90,7 @@ impl Waiters {
         for (hash, waiter) in expired {
             waiter.responder.send(match waiter.wants {
                 Wants::Hash => Ok(Json::data(hash.as_slice())),
+                Wants::ReceiptIfAny => Ok(Json::null()),
                 Wants::Receipt { timeout_ms } => Err(timed_out(&hash, timeout_ms)),
             });
         }
@@ -101,7 +107,7 @@ impl Waiters {
             for waiter in waiters.into_iter().flatten() {
                 let answer = match waiter.wants {
                     Wants::Hash => Ok(Json::data(transaction.hash.as_slice())),
-                    Wants::Receipt { .. } => {
+                    Wants::Receipt { .. } | Wants::ReceiptIfAny => {
                         let reader = server.handle.reader(&waiter.caller);
                         let chain = ChainView::new(server, &reader);
                         let seen = chain.discloses_transaction(transaction);
@@ -141,11 +147,13 @@ mod tests {
         let waiters = Waiters::default();
         let receipt = wait(&waiters, Wants::Receipt { timeout_ms: 50 }, 100);
         let hash = wait(&waiters, Wants::Hash, 200);
+        let if_any = wait(&waiters, Wants::ReceiptIfAny, 100);
         waiters.expire(100);
         assert_eq!((receipt.lock().clone(), hash.lock().clone()), (None, None));
         waiters.expire(101);
         let told = receipt.lock().clone().unwrap();
         assert!(told.contains("\"code\":4,") && told.contains(&B256::repeat_byte(7).to_string()), "{told}");
+        assert!(if_any.lock().clone().unwrap().contains("\"result\":null"));
         assert_eq!(*hash.lock(), None);
         waiters.expire(201);
         assert!(hash.lock().clone().unwrap().contains("\"result\":\"0x0707"));

@@ -13,7 +13,7 @@ use anyhow::{Context, anyhow, bail};
 
 use super::target::Target;
 use super::verify;
-use super::workload::{Transfer, Workload};
+use super::workload::{Transfer, Workload, wait_for_receipt};
 use super::{Options, Run, What};
 use crate::bench::latency::Percentiles;
 use crate::bench::{cpu, progress};
@@ -38,24 +38,7 @@ pub fn loaded(target: &mut Target, options: &Options) -> anyhow::Result<(Run, Wo
     let own_cpu = cpu::used_by_self()?;
 
     let shared = Shared::new(&workload, options);
-    let lanes = usize::try_from(options.connections)?.min(workload.senders.len());
-    let url = target.url.clone();
-    let watched = thread::scope(|scope| {
-        let shared = &shared;
-        let senders: Vec<_> = (0..lanes)
-            .map(|lane| {
-                let queue = (0..workload.transfers.len()).filter(|i| (i % workload.senders.len()) % lanes == lane);
-                let queue: VecDeque<_> = queue.collect();
-                let url = url.clone();
-                scope.spawn(move || shared.noting_failure(|| send_lane(shared, &url, queue, lanes)))
-            })
-            .collect();
-        let watched = shared.noting_failure(|| watch(shared, target, head));
-        for sender in senders {
-            sender.join().map_err(|_| anyhow!("a lane panicked"))??;
-        }
-        watched
-    })?;
+    let watched = shared.send(&target.url.clone(), |shared| watch(shared, target, head))?;
 
     let server_cpu = target.cpu()?.zip(server_cpu).map(|(after, before)| (after - before).as_secs_f64());
     let own_cpu = cpu::used_by_self()?.saturating_sub(own_cpu);
@@ -78,8 +61,16 @@ pub fn loaded(target: &mut Target, options: &Options) -> anyhow::Result<(Run, Wo
         refused_busy: shared.refused_busy.load(Ordering::Relaxed),
         server_cpu_seconds: server_cpu,
         own_cpu_seconds: own_cpu.as_secs_f64(),
+        server_memory_bytes: target.memory_bytes()?,
     };
     Ok((run, workload))
+}
+
+/// Sends everything and waits until the last of each sender is in a block, which is all that is looked at.
+pub fn send_all(target: &mut Target, workload: &Workload, options: &Options) -> anyhow::Result<()> {
+    Shared::new(workload, options).send(&target.url.clone(), |_| Ok(()))?;
+    let mut last = workload.transfers.iter().rev().take(workload.senders.len());
+    last.try_for_each(|transfer| wait_for_receipt(target, &transfer.hash))
 }
 
 /// What lanes and watcher share while the clock runs.
@@ -117,6 +108,26 @@ impl<'a> Shared<'a> {
             failed: AtomicBool::new(false),
             started: Instant::now(),
         }
+    }
+
+    /// Sends everything, each lane on a connection of its own, while somebody watches.
+    fn send<T>(&self, url: &Url, watch: impl FnOnce(&Self) -> anyhow::Result<T>) -> anyhow::Result<T> {
+        let (workload, connections) = (self.workload, usize::try_from(self.options.connections)?);
+        let lanes = connections.min(workload.senders.len());
+        thread::scope(|scope| {
+            let senders: Vec<_> = (0..lanes)
+                .map(|lane| {
+                    let queue = (0..workload.transfers.len()).filter(|i| (i % workload.senders.len()) % lanes == lane);
+                    let queue: VecDeque<_> = queue.collect();
+                    scope.spawn(move || self.noting_failure(|| send_lane(self, url, queue, lanes)))
+                })
+                .collect();
+            let watched = self.noting_failure(|| watch(self));
+            for sender in senders {
+                sender.join().map_err(|_| anyhow!("a lane panicked"))??;
+            }
+            watched
+        })
     }
 
     /// Runs one part; its failure ends the others.

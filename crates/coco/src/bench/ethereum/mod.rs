@@ -9,6 +9,7 @@
 //! The clock runs from the first byte sent until the last receipt is visible, and nothing is signed while it runs. A server
 //! that answers "full" is asked again a little later: back-pressure is part of the measurement, not an error.
 
+mod crowd;
 mod load;
 mod queries;
 mod single;
@@ -70,6 +71,12 @@ pub struct Options {
     /// Server processes of --also
     #[arg(long, requires = "also")]
     also_pid: Vec<u32>,
+    /// Before the runs, make this many accounts, if they are not there yet; transfers then go to one after the other of them
+    #[arg(long, value_name = "ACCOUNTS", value_parser = clap::value_parser!(u64).range(1..=100_000_000))]
+    crowd: Option<u64>,
+    /// Before the runs, make blocks of one transfer each until the chain has this many: on a developer's node
+    #[arg(long, value_name = "BLOCK")]
+    until_block: Option<u64>,
     /// Milliseconds between two looks for new blocks
     #[arg(long, default_value_t = 5)]
     poll_ms: u64,
@@ -136,6 +143,9 @@ pub struct Run {
     pub server_cpu_seconds: Option<f64>,
     /// Of the load generator.
     pub own_cpu_seconds: f64,
+    /// Resident after the run, of the processes named with `--pid`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub server_memory_bytes: Option<u64>,
 }
 
 /// All runs against one server.
@@ -161,6 +171,9 @@ pub fn run(options: &Options, output: Output) -> anyhow::Result<()> {
     if let Some(also) = &options.also {
         targets.push(Target::connect(also, &options.also_pid)?);
     }
+    for target in &mut targets {
+        age(target, options)?;
+    }
     let mut runs = vec![Vec::new(); targets.len()];
     for _ in 0..options.rounds {
         for (target, runs) in targets.iter_mut().zip(&mut runs) {
@@ -183,6 +196,19 @@ pub fn run(options: &Options, output: Output) -> anyhow::Result<()> {
         _ => None,
     };
     output.print(&Report { servers, ratio })
+}
+
+/// Brings the chain to the age asked for, and says what the accounts cost.
+fn age(target: &mut Target, options: &Options) -> anyhow::Result<()> {
+    if let Some(crowd) = options.crowd {
+        let before = target.memory_bytes()?;
+        let made = crowd::gather(target, options, crowd)?;
+        if let (Some(before), Some(after), 1..) = (before, target.memory_bytes()?, made) {
+            let each = after.saturating_sub(before) / made;
+            eprintln!("{}: {made} accounts more, {after} bytes in memory, {each} for each of them", target.url);
+        }
+    }
+    options.until_block.map_or(Ok(()), |blocks| crowd::grow(target, options, blocks))
 }
 
 fn median(runs: &[Run]) -> f64 {
@@ -227,6 +253,9 @@ impl fmt::Display for Run {
             write!(f, "; server CPU {cpu:.2} s ({:.0} per CPU second)", self.transactions as f64 / cpu)?;
         }
         write!(f, "; own CPU {:.2} s", self.own_cpu_seconds)?;
+        if let Some(bytes) = self.server_memory_bytes {
+            write!(f, "; {} MB in memory", bytes / 1_000_000)?;
+        }
         if self.refused_busy > 0 {
             write!(f, "; {} sent again", self.refused_busy)?;
         }

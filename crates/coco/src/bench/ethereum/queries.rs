@@ -74,6 +74,7 @@ pub fn run(target: &mut Target, options: &Options) -> anyhow::Result<Run> {
         refused_busy: 0,
         server_cpu_seconds: server_cpu,
         own_cpu_seconds: cpu::used_by_self()?.saturating_sub(own_cpu).as_secs_f64(),
+        server_memory_bytes: target.memory_bytes()?,
     })
 }
 

@@ -53,5 +53,6 @@ pub fn run(target: &mut Target, options: &Options) -> anyhow::Result<Run> {
         refused_busy: 0,
         server_cpu_seconds: server_cpu,
         own_cpu_seconds: own_cpu.as_secs_f64(),
+        server_memory_bytes: target.memory_bytes()?,
     })
 }

@@ -6,7 +6,7 @@ use alloy_primitives::{Address, B256, U64, U256};
 use anyhow::{Context, ensure};
 use serde::Deserialize;
 
-use crate::bench::cpu;
+use crate::bench::{cpu, memory};
 use crate::http::Url;
 use crate::json_rpc::Client;
 use crate::output::Hinted;
@@ -36,6 +36,7 @@ pub struct Receipt {
 pub struct Block {
     pub transactions: Vec<B256>,
     pub base_fee_per_gas: Option<U256>,
+    pub gas_limit: U64,
 }
 
 impl Target {
@@ -88,6 +89,11 @@ impl Target {
     /// CPU time of the server's processes, if any were named.
     pub fn cpu(&self) -> anyhow::Result<Option<Duration>> {
         if self.pids.is_empty() { Ok(None) } else { cpu::used_by(&self.pids).map(Some) }
+    }
+
+    /// Resident memory of the server's processes, if any were named.
+    pub fn memory_bytes(&self) -> anyhow::Result<Option<u64>> {
+        if self.pids.is_empty() { Ok(None) } else { memory::resident_bytes(&self.pids).map(Some) }
     }
 
     /// What a transfer offers for a unit of gas: enough for the base fee to grow a hundredfold from the usual gwei.

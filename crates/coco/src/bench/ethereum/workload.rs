@@ -10,7 +10,7 @@ use alloy_primitives::{Address, B256, Bytes, TxKind, U256, hex, keccak256};
 use anyhow::{Context, bail, ensure};
 
 use super::target::{Block, Target};
-use super::{Options, What, token};
+use super::{Options, What, crowd, token};
 use crate::accounts::{self, Account};
 use crate::bench::progress;
 use crate::output::Hinted;
@@ -71,9 +71,12 @@ impl Workload {
         };
 
         let addresses: Vec<_> = senders.iter().map(|sender| sender.address).collect();
-        let recipients: Vec<_> = match token {
-            None => addresses.iter().map(|sender| recipient_of(sender, 0)).collect(),
-            Some(token) => (0..TOKEN_RECIPIENTS.min(count)).map(|number| recipient_of(&token, number)).collect(),
+        let recipients: Vec<_> = match (token, options.crowd) {
+            (_, Some(crowd)) => crowd::members(crowd, count),
+            (None, None) => addresses.iter().map(|sender| recipient_of(sender, 0)).collect(),
+            (Some(token), None) => {
+                (0..TOKEN_RECIPIENTS.min(count)).map(|number| recipient_of(&token, number)).collect()
+            }
         };
         let nonces = target.nonces(&addresses)?;
         let chain_id = target.chain_id;
@@ -237,11 +240,12 @@ pub fn send_and_wait(
     Ok(())
 }
 
-fn wait_for_receipt(target: &mut Target, hash: &B256) -> anyhow::Result<()> {
+/// Waits until a transaction is in a block.
+pub fn wait_for_receipt(target: &mut Target, hash: &B256) -> anyhow::Result<()> {
     let started = Instant::now();
     while target.receipt(hash)?.is_none() {
         if started.elapsed() > FUNDING_TIMEOUT {
-            bail!("the preparing transaction {hash} is in no block after {} s", FUNDING_TIMEOUT.as_secs());
+            bail!("the transaction {hash} is in no block after {} s", FUNDING_TIMEOUT.as_secs());
         }
         thread::sleep(Duration::from_millis(10));
     }

@@ -3,6 +3,7 @@
 use alloy_primitives::hex;
 
 use crate::rpc::call::{Call, Method};
+use crate::rpc::error::RpcError;
 use crate::rpc::eth::{suggested_tip, upcoming_base_fee};
 use crate::rpc::json::Json;
 use crate::rpc::params::Params;
@@ -15,11 +16,19 @@ pub const METHODS: &[Method] = &[
     Method::read("anvil_nodeInfo", node_info).for_developers(),
     Method::read("hardhat_setLoggingEnabled", accept).for_developers(),
     Method::read("anvil_setLoggingEnabled", accept).for_developers(),
+    Method::read("anvil_enableTraces", accept).for_developers(),
+    Method::read("hardhat_addCompilationResult", accept).for_developers(),
+    Method::read("anvil_getGenesisTime", genesis_time).for_developers(),
 ];
 
 /// Nothing here depends on it; the answer is hardhat's.
 fn accept(_: &Call<'_>, _: &Params<'_>) -> Answer {
     Ok(Json::bool(true))
+}
+
+fn genesis_time(call: &Call<'_>, _: &Params<'_>) -> Answer {
+    let first = call.chain().header(0)?.ok_or_else(RpcError::header_not_found)?;
+    Ok(Json(first.timestamp.to_string()))
 }
 
 fn metadata(call: &Call<'_>, _: &Params<'_>) -> Answer {

@@ -28,6 +28,7 @@ pub const METHODS: &[Method] = &[
     Method::later("hardhat_stopImpersonatingAccount", stop_impersonating).for_developers(),
     Method::later("anvil_stopImpersonatingAccount", stop_impersonating).for_developers(),
     Method::later("anvil_autoImpersonateAccount", impersonate_all).for_developers(),
+    Method::later("hardhat_autoImpersonateAccount", impersonate_all).for_developers(),
 ];
 
 fn address(params: &Params<'_>) -> Result<Address, RpcError> {

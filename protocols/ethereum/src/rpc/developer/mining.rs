@@ -15,6 +15,7 @@ use crate::rpc::view::ChainView;
 
 pub const METHODS: &[Method] = &[
     Method::later("evm_mine", mine_one).for_developers(),
+    Method::later("hardhat_intervalMine", mine_one).for_developers(),
     Method::later("evm_mine_detailed", mine_detailed).for_developers(),
     Method::later("anvil_mine_detailed", mine_detailed).for_developers(),
     Method::later("hardhat_mine", mine_many).for_developers(),

@@ -7,6 +7,7 @@ mod accounts;
 mod blocks;
 mod mining;
 mod pool;
+mod reorg;
 mod snapshots;
 mod time;
 mod tokens;
@@ -25,6 +26,7 @@ pub const TABLES: &[&[Method]] = &[
     blocks::METHODS,
     mining::METHODS,
     pool::METHODS,
+    reorg::METHODS,
     snapshots::METHODS,
     time::METHODS,
     tokens::METHODS,

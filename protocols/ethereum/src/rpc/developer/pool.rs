@@ -16,7 +16,9 @@ pub const METHODS: &[Method] = &[
     Method::later("hardhat_dropTransaction", drop_one).for_developers(),
     Method::later("anvil_dropTransaction", drop_one).for_developers(),
     Method::later("anvil_dropAllTransactions", drop_all).for_developers(),
+    Method::later("hardhat_dropAllTransactions", drop_all).for_developers(),
     Method::later("anvil_removePoolTransactions", drop_of).for_developers(),
+    Method::later("hardhat_removePoolTransactions", drop_of).for_developers(),
 ];
 
 fn drop_asked(
@@ -26,9 +28,13 @@ fn drop_asked(
     answer: impl FnOnce(bool) -> Json + Send + 'static,
 ) {
     match which {
-        Ok(which) => ask(call.server, call.caller, &PoolQuestion::Drop(which), move |dropped: Result<bool, _>| {
-            responder.send(dropped.map(answer));
-        }),
+        Ok(which) => {
+            let server = call.server.clone();
+            ask(call.server, call.caller, &PoolQuestion::Drop(which), move |dropped: Result<bool, _>| {
+                server.ledger.held.clear();
+                responder.send(dropped.map(answer));
+            });
+        }
         Err(error) => responder.send(Err(error)),
     }
 }

@@ -97,7 +97,10 @@ fn attempt(server: Arc<Server>, caller: Caller, to: (u64, AfterRevert), attempts
     let admitted = vec![revert.admitted(server.fresh_id().into(), caller.clone())];
     let again = server.clone();
     let reply = move |answers: Vec<Submitted>| match answers.into_iter().next().map_or(Ok(()), accepted) {
-        Ok(()) => responder.send(Ok(Json::bool(true))),
+        Ok(()) => {
+            again.ledger.held.clear();
+            responder.send(Ok(Json::bool(true)));
+        }
         Err(error) if error.is_limit() && attempts > 1 => {
             // What is executed before this, which changes nothing, is committed and readable once this is.
             let nothing = Operation::Load(BTreeMap::new()).admitted(again.fresh_id().into(), caller.clone());

@@ -17,6 +17,8 @@ use crate::state::{Undo, set_slot};
 
 pub const METHODS: &[Method] = &[
     Method::later("anvil_dealERC20", deal).for_developers(),
+    Method::later("hardhat_dealERC20", deal).for_developers(),
+    Method::later("anvil_setERC20Balance", deal).for_developers(),
     Method::later("anvil_setERC20Allowance", allow).for_developers(),
 ];
 

@@ -7,6 +7,7 @@ use crate::rpc::call::{Call, Method};
 use crate::rpc::committed::{CommittedBlock, SharedBlock, push_transaction, receipt_json};
 use crate::rpc::error::RpcError;
 use crate::rpc::json::Json;
+use crate::rpc::limits::PENDING_RECEIPT_WAIT_MS;
 use crate::rpc::logs::LogQuery;
 use crate::rpc::params::Params;
 use crate::rpc::pool::{ask, pooled};
@@ -14,6 +15,7 @@ use crate::rpc::pool_questions::{PoolQuestion, PooledTransaction};
 use crate::rpc::reply::{Answer, Responder};
 use crate::rpc::values::{BlockParam, Hex, Loose};
 use crate::rpc::view::Placed;
+use crate::rpc::waiters::Wants;
 
 pub const METHODS: &[Method] = &[
     Method::read("eth_getBlockByNumber", block_by_number),
@@ -32,7 +34,7 @@ pub const METHODS: &[Method] = &[
     Method::read("eth_getRawTransactionByHash", raw_transaction),
     Method::read("eth_getRawTransactionByBlockNumberAndIndex", raw_transaction_by_number_and_index),
     Method::read("eth_getRawTransactionByBlockHashAndIndex", raw_transaction_by_hash_and_index),
-    Method::read("eth_getTransactionReceipt", receipt),
+    Method::later("eth_getTransactionReceipt", receipt),
     Method::read("eth_getBlockReceipts", block_receipts),
     Method::read("eth_getLogs", logs),
 ];
@@ -208,14 +210,27 @@ pub fn raw_transaction(call: &Call<'_>, params: &Params<'_>) -> Answer {
     Ok(raw.unwrap_or_else(Json::null))
 }
 
-fn receipt(call: &Call<'_>, params: &Params<'_>) -> Answer {
-    let Hex(hash) = params.required::<Hex<B256>>(0)?;
-    let placed = call.chain().transaction(&hash)?;
-    let receipt = placed.as_ref().and_then(|placed| {
-        let (head, included) = placed.parts()?;
-        Some(receipt_json(head, included, placed.index))
-    });
-    Ok(receipt.unwrap_or_else(Json::null))
+/// Of a transaction that waits for its block, the answer waits too, for a moment. Clients that are told "none yet" go on to wait for the
+/// next block, and some begin to count after it: where no block follows, they would wait for ever.
+fn receipt(call: &Call<'_>, params: &Params<'_>, responder: Responder) {
+    let find = || {
+        call.deadline().check()?;
+        let Hex(hash) = params.required::<Hex<B256>>(0)?;
+        let placed = call.chain().transaction(&hash)?;
+        let receipt = placed.as_ref().and_then(|placed| {
+            let (head, included) = placed.parts()?;
+            Some(receipt_json(head, included, placed.index))
+        });
+        Ok((hash, receipt))
+    };
+    match find() {
+        Ok((_, Some(receipt))) => responder.send(Ok(receipt)),
+        Ok((hash, None)) if call.server.expects_block_of(&hash) => {
+            call.server.await_block(call.caller, hash, responder, Wants::ReceiptIfAny, PENDING_RECEIPT_WAIT_MS);
+        }
+        Ok((_, None)) => responder.send(Ok(Json::null())),
+        Err(error) => responder.send(Err(error)),
+    }
 }
 
 fn block_receipts(call: &Call<'_>, params: &Params<'_>) -> Answer {

@@ -14,7 +14,7 @@ use crate::rpc::values::{BlockParam, Hex};
 use crate::state::{UNDO, Undo, apply_rows};
 use crate::trie::StateTrie;
 
-pub const METHODS: &[Method] = &[Method::read("eth_getProof", proof)];
+pub const METHODS: &[Method] = &[Method::read("eth_getProof", proof), Method::read("eth_getAccount", account)];
 
 fn proof(call: &Call<'_>, params: &Params<'_>) -> Answer {
     let Hex(address): Hex<Address> = params.required(0)?;
@@ -45,6 +45,26 @@ fn proof(call: &Call<'_>, params: &Params<'_>) -> Answer {
         object.quantity("nonce", account.nonce);
         object.hash("storageHash", &account.storage_root);
         object.list("storageProof", &slots, |out, slot| push_slot(out, &trie, &address, slot));
+    }))
+}
+
+/// An account as the state trie has it; null if there is none.
+fn account(call: &Call<'_>, params: &Params<'_>) -> Answer {
+    let Hex(address): Hex<Address> = params.required(0)?;
+    let block: Option<BlockParam> = params.optional(1)?;
+    let chain = call.chain();
+    let number = chain.number(block.unwrap_or(BlockParam::Latest))?.ok_or_else(RpcError::header_not_found)?;
+    if !chain.discloses_account(&address) {
+        return Ok(Json::null());
+    }
+    let (account, _) = trie_at(call, number)?.prove_account(&address);
+    Ok(account.map_or_else(Json::null, |account| {
+        Json::object(|object| {
+            object.quantity("balance", account.balance);
+            object.hash("codeHash", &account.code_hash);
+            object.quantity("nonce", account.nonce);
+            object.hash("storageRoot", &account.storage_root);
+        })
     }))
 }
 

@@ -12,6 +12,7 @@ use crate::rpc::call::{Call, Method};
 use crate::rpc::call_request::CallRequest;
 use crate::rpc::error::RpcError;
 use crate::rpc::json::{Json, push_data};
+use crate::rpc::limits::RECEIPT_WAIT_MS;
 use crate::rpc::params::Params;
 use crate::rpc::pool::ask;
 use crate::rpc::pool_questions::PoolQuestion;
@@ -21,6 +22,7 @@ use crate::rpc::signing::{Filled, Signer, address, personal_hash, sign_hash, sig
 use crate::rpc::simulation::Simulation;
 use crate::rpc::typed_data::TypedData;
 use crate::rpc::values::{BlockParam, Hex};
+use crate::rpc::waiters::Wants;
 use crate::state::ReadState;
 use crate::transaction::Transaction;
 
@@ -29,6 +31,7 @@ pub const METHODS: &[Method] = &[
     Method::read("eth_requestAccounts", accounts),
     Method::later("eth_sendTransaction", send_transaction).for_developers(),
     Method::later("eth_sendUnsignedTransaction", send_transaction).for_developers(),
+    Method::later("eth_sendTransactionSync", send_and_wait).for_developers(),
     Method::later("eth_signTransaction", sign_transaction).for_developers(),
     Method::later("eth_fillTransaction", fill_transaction),
     Method::read("eth_sign", sign).for_developers(),
@@ -61,6 +64,28 @@ fn signer(call: &Call<'_>, wanted: &Address) -> Result<Signer, RpcError> {
 
 fn send_transaction(call: &Call<'_>, params: &Params<'_>, responder: Responder) {
     let caller = call.caller.clone();
+    send(call, params, responder, move |server, submission| server.submit(&caller, vec![submission]));
+}
+
+/// Answers with the receipt once the transaction is in a block.
+fn send_and_wait(call: &Call<'_>, params: &Params<'_>, responder: Responder) {
+    let caller = call.caller.clone();
+    send(call, params, responder, move |server, submission| {
+        let again = server.clone();
+        server.hand_in(vec![submission], move |transaction, responder| {
+            let wants = Wants::Receipt { timeout_ms: RECEIPT_WAIT_MS };
+            again.answer_in_block(&caller, &transaction, responder, wants, RECEIPT_WAIT_MS);
+        });
+    });
+}
+
+fn send(
+    call: &Call<'_>,
+    params: &Params<'_>,
+    responder: Responder,
+    then: impl FnOnce(&Arc<Server>, Submission) + Send + 'static,
+) {
+    let caller = call.caller.clone();
     let find = |sender: &Address| signer(call, sender);
     signed(call, params, responder, find, move |server, signer, raw, responder| {
         let admitted = match signer {
@@ -69,7 +94,7 @@ fn send_transaction(call: &Call<'_>, params: &Params<'_>, responder: Responder) 
             Signer::Nobody => Err(RpcError::server("unknown account")),
         };
         match admitted {
-            Ok(admitted) => server.submit(&caller, vec![Submission { admitted, responder }]),
+            Ok(admitted) => then(server, Submission { admitted, responder }),
             Err(error) => responder.send(Err(error)),
         }
     });

@@ -20,6 +20,7 @@ pub const METHODS: &[Method] = &[
     Method::read("eth_getBalance", balance),
     Method::later("eth_getTransactionCount", transaction_count),
     Method::read("eth_getCode", code),
+    Method::read("eth_getAccountInfo", account_info),
     Method::read("eth_getStorageAt", storage_at),
     Method::read("eth_getStorageValues", storage_values),
 ];
@@ -84,6 +85,20 @@ fn code(call: &Call<'_>, params: &Params<'_>) -> Answer {
         return Ok(Json::data(&[]));
     }
     Ok(Json::data(&call.chain().state(block)?.code(&account.code_hash)))
+}
+
+/// Balance, nonce and code in one answer.
+fn account_info(call: &Call<'_>, params: &Params<'_>) -> Answer {
+    let Hex(address) = params.required(0)?;
+    let block: Option<BlockParam> = params.optional(1)?;
+    let account = account(call, &address, block)?;
+    let code =
+        if account.has_code() { call.chain().state(block)?.code(&account.code_hash) } else { Default::default() };
+    Ok(Json::object(|object| {
+        object.quantity("balance", account.balance);
+        object.quantity("nonce", account.nonce);
+        object.data("code", &code);
+    }))
 }
 
 fn storage_at(call: &Call<'_>, params: &Params<'_>) -> Answer {

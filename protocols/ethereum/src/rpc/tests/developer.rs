@@ -1,9 +1,9 @@
 //! What developers do to their chain.
 
-use alloy_primitives::{U256, hex};
+use alloy_primitives::{Address, U256, hex};
 use serde_json::{Value, json};
 
-use super::{Client, keeper_init, word};
+use super::{Client, address, keeper_init, word};
 use crate::testing::{Node, dev_key, sign, transfer};
 
 const SOMEBODY: &str = "0x1111111111111111111111111111111111111111";
@@ -319,4 +319,52 @@ fn tokens_are_dealt_by_finding_where_they_are_kept() {
     assert_eq!(balance(&client), word(0x1234));
     let (code, message) = client.fail("anvil_dealERC20", json!([SOMEBODY, SOMEBODY, "0x1"]));
     assert!(code == -32000 && message.contains("no single storage slot"), "{message}");
+}
+
+#[test]
+fn a_reorg_puts_other_blocks_in_the_place_of_the_newest() {
+    let client = Client::new();
+    for _ in 0..3 {
+        client.ask("eth_sendTransaction", json!([{"from": address(0), "to": address(8), "value": "0x5"}]));
+    }
+    let hash = |number: &str| client.ask("eth_getBlockByNumber", json!([number, false]))["hash"].clone();
+    let before = [hash("0x1"), hash("0x2"), hash("0x3")];
+    let transfer = json!({"from": address(1), "to": address(9), "value": "0x7"});
+    let deploy = json!({"from": address(1), "data": hex::encode_prefixed(keeper_init())});
+    assert_eq!(client.ask("anvil_reorg", json!([2, [[transfer, 0], [deploy, 1]]])), Value::Null);
+    assert_eq!(client.ask("eth_blockNumber", json!([])), "0x3");
+    let after = [hash("0x1"), hash("0x2"), hash("0x3")];
+    assert!(before[0] == after[0] && before[1] != after[1] && before[2] != after[2]);
+    let paid = |account: usize| client.ask("eth_getBalance", json!([address(account), "latest"]));
+    assert_eq!(client.ask("eth_getTransactionCount", json!([address(0), "latest"])), "0x1");
+    assert!(paid(9).as_str() > paid(7).as_str());
+    let newest = client.ask("eth_getBlockReceipts", json!(["latest"]));
+    assert!(newest[0]["contractAddress"].is_string(), "{newest}");
+    assert_eq!(client.ask("anvil_getAutomine", json!([])), true);
+
+    assert_eq!(client.ask("anvil_reorg", json!([{"depth": 1, "txBlockPairs": []}])), Value::Null);
+    assert_eq!(client.fail("anvil_reorg", json!([9])).0, -32602);
+    assert_eq!(client.fail("anvil_reorg", json!([1, [[transfer, 1]]])).0, -32602);
+    let unknown = json!([1, [[{"from": Address::ZERO, "to": address(9)}, 0]]]);
+    assert_eq!(client.fail("anvil_reorg", unknown).1, "unknown account");
+    assert_eq!(client.ask("anvil_getAutomine", json!([])), true);
+}
+
+#[test]
+fn methods_that_hardhat_and_anvil_have_besides() {
+    let client = Client::new();
+    let receipt = client
+        .ask("eth_sendTransactionSync", json!([{"from": address(0), "data": hex::encode_prefixed(keeper_init())}]));
+    let contract = &receipt["contractAddress"];
+    let account = client.ask("eth_getAccount", json!([contract, "latest"]));
+    let info = client.ask("eth_getAccountInfo", json!([contract]));
+    assert_eq!((&info["nonce"], &info["balance"]), (&account["nonce"], &account["balance"]));
+    assert_eq!(client.ask("debug_codeByHash", json!([account["codeHash"]])), info["code"]);
+    assert_eq!(client.ask("eth_getAccount", json!([Address::repeat_byte(7)])), Value::Null);
+    client.ask("evm_setAutomine", json!([false]));
+    let hash = client.ask("eth_sendTransaction", json!([{"from": address(0), "to": address(1)}]));
+    assert_eq!(client.ask("eth_pendingTransactions", json!([]))[0]["hash"], hash);
+    client.ask("hardhat_dropAllTransactions", json!([]));
+    assert_eq!(client.ask("eth_pendingTransactions", json!([])), json!([]));
+    assert!(client.ask("anvil_getGenesisTime", json!([])).is_u64());
 }

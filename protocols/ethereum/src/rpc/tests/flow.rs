@@ -6,16 +6,12 @@ use alloy_primitives::{Address, Bytes as EvmBytes, hex};
 use coco_protocol::OpenGate;
 use serde_json::{Value, json};
 
-use super::{Client, KEEPER_RUNTIME, keeper_init, network, word};
+use super::{Client, KEEPER_RUNTIME, address, keeper_init, network, word};
 use crate::network::DEV_ACCOUNTS;
 use crate::testing::{dev_key, invoke, sign, transfer};
 
 fn raw(bytes: &[u8]) -> Value {
     json!(hex::encode_prefixed(bytes))
-}
-
-fn address(index: usize) -> Value {
-    json!(hex::encode_prefixed(DEV_ACCOUNTS[index].address))
 }
 
 /// Deploys the keeper with nonce 0 of account 0; gives its address.
@@ -208,8 +204,11 @@ fn a_transaction_behind_a_gap_waits_in_the_pool_where_it_can_be_seen() {
     let content = client.ask("txpool_content", json!([]));
     assert_eq!(content["queued"][DEV_ACCOUNTS[0].address.to_checksum(None)]["1"], known);
     assert_eq!(client.ask("txpool_contentFrom", json!([address(0)]))["queued"]["1"], known);
-    assert_eq!(client.ask("eth_getTransactionReceipt", json!([hash])), Value::Null);
+    let mut waiting = client.socket();
+    waiting.send("eth_getTransactionReceipt", json!([hash]));
+    assert!(waiting.take().is_empty(), "who asks for its receipt waits with it");
     client.ask("eth_sendRawTransaction", json!([raw(&sign(&dev_key(0), transfer(0, to, 1)))]));
+    assert_eq!(waiting.take()[0]["result"]["transactionHash"], hash);
     assert_eq!(client.ask("txpool_status", json!([])), json!({"pending": "0x0", "queued": "0x0"}));
     assert_eq!(client.ask("eth_getTransactionReceipt", json!([hash]))["status"], "0x1");
 }

@@ -11,6 +11,7 @@ mod precompile;
 mod push;
 mod recorded;
 mod simulate;
+mod sourcify;
 mod traces;
 
 use std::sync::Arc;
@@ -154,4 +155,8 @@ fn keeper_init() -> alloy_primitives::Bytes {
 
 fn word(value: u64) -> String {
     format!("0x{value:064x}")
+}
+
+fn address(index: usize) -> Value {
+    json!(alloy_primitives::hex::encode_prefixed(crate::network::DEV_ACCOUNTS[index].address))
 }

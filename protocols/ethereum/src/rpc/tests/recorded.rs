@@ -100,7 +100,7 @@ impl LedgerHandle for Recorded {
 
     fn status(&self) -> NodeStatus {
         let committed = TxId::new(View(1), self.store.committed());
-        NodeStatus { node: 0, is_primary: true, primary: Some(0), committed, peers: 0, caught_up: true }
+        NodeStatus { node: 0, is_primary: true, view: View(1), primary: Some(0), committed, peers: 0, caught_up: true }
     }
 
     fn now_ms(&self) -> u64 {

@@ -1,0 +1,247 @@
+//! Transactions that were acknowledged and are in no block yet, as this node remembers them.
+//!
+//! The pool lies in the memory of the primary alone, and goes with it. So whoever is told that a transaction was taken can rely on a second
+//! memory: that of the node that the client spoke to or, if this was the primary, of one that follows it. When the lead changes,
+//! each node hands in again what it remembers.
+//!
+//! ```text
+//!   client ─▶ backup ─▶ primary's pool          client ─▶ primary's pool
+//!              └ remembers                                  └─ entrusts ─▶ backup, which remembers; then the client is answered
+//! ```
+//!
+//! It is no pool: nothing is ordered or checked here. What is remembered for nothing, because it was replaced or evicted, is refused by the next
+//! primary, or forgotten in time.
+
+use std::collections::VecDeque;
+
+use alloy_primitives::{B256, map::HashMap};
+use bytes::Bytes;
+use coco_protocol::{Admitted, Caller, RejectionReason, Submitted};
+use parking_lot::Mutex;
+
+use crate::events::Events;
+use crate::rpc::CommittedBlock;
+
+/// As many as the pool holds.
+const TRANSACTIONS_MAX: usize = 20_000;
+const BYTES_MAX: usize = 64 << 20;
+/// As long as the pool keeps what waits behind a gap, milliseconds.
+const LIFETIME_MS: u64 = 3 * 60 * 60 * 1_000;
+/// Handed in again in one piece.
+const GROUP: usize = 1_000;
+
+/// See the module's text.
+#[derive(Default)]
+pub struct Held {
+    inner: Mutex<Inner>,
+}
+
+#[derive(Default)]
+struct Inner {
+    transactions: HashMap<B256, HeldTransaction>,
+    /// In the order in which they came, with some that are gone.
+    order: VecDeque<(u64, B256)>,
+    bytes: usize,
+    /// The view, and the index of the node that leads it, as this node last knew them.
+    lead: Option<(u64, u32)>,
+    /// To be handed in again.
+    again: VecDeque<B256>,
+    /// A group is on its way.
+    handing_in: bool,
+}
+
+/// A submission and what admission found of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeldTransaction {
+    pub raw: Bytes,
+    pub finding: Bytes,
+    pub caller: Caller,
+}
+
+impl Held {
+    /// Remembers a transaction, unless its block is there already.
+    pub fn hold(&self, hash: B256, transaction: HeldTransaction, now_ms: u64, events: &Events) {
+        let mut inner = self.inner.lock();
+        inner.bytes += transaction.raw.len();
+        if let Some(before) = inner.transactions.insert(hash, transaction) {
+            inner.bytes -= before.raw.len();
+        } else {
+            inner.order.push_back((now_ms, hash));
+        }
+        inner.trim(now_ms);
+        drop(inner);
+        // Its block may have been announced just before it was remembered.
+        if events.recent_transaction(&hash).is_some() {
+            self.forget(&hash);
+        }
+    }
+
+    pub fn hold_admitted(&self, admitted: &[Admitted], now_ms: u64, events: &Events) {
+        for one in admitted {
+            let Ok(hash) = B256::try_from(&one.id[..]) else { continue };
+            let (raw, finding, caller) = (one.raw.clone(), one.finding.clone(), one.caller.clone());
+            self.hold(hash, HeldTransaction { raw, finding, caller }, now_ms, events);
+        }
+    }
+
+    pub fn forget(&self, hash: &B256) {
+        self.inner.lock().forget(hash);
+    }
+
+    /// What this block holds waits no longer.
+    pub fn included(&self, block: &CommittedBlock) {
+        let mut inner = self.inner.lock();
+        for included in &block.included {
+            inner.forget(&included.transaction.hash);
+        }
+    }
+
+    /// The chain went back: what waited is dropped.
+    pub fn clear(&self) {
+        let mut inner = self.inner.lock();
+        *inner = Inner { lead: inner.lead, ..Inner::default() };
+    }
+
+    /// Whether it was acknowledged by this node, or entrusted to it, and is in no block yet.
+    pub fn contains(&self, hash: &B256) -> bool {
+        self.inner.lock().transactions.contains_key(hash)
+    }
+
+    /// What is to be handed in again now, as this node knows the lead: nothing unless it has changed, and no two groups at a time.
+    /// [`Held::handed_in`] has to follow.
+    pub fn next_group(&self, lead: (u64, u32)) -> Vec<(B256, HeldTransaction)> {
+        let mut inner = self.inner.lock();
+        if inner.lead.replace(lead).is_some_and(|before| before != lead) {
+            inner.again = inner.order.iter().map(|(_, hash)| *hash).collect();
+        }
+        if inner.handing_in {
+            return Vec::new();
+        }
+        let mut group = Vec::new();
+        while group.len() < GROUP {
+            let Some(hash) = inner.again.pop_front() else { break };
+            group.extend(inner.transactions.get(&hash).map(|transaction| (hash, transaction.clone())));
+        }
+        inner.handing_in = !group.is_empty();
+        group
+    }
+
+    /// What became of a group.
+    pub fn handed_in(&self, answers: impl IntoIterator<Item = (B256, Submitted)>) {
+        let mut inner = self.inner.lock();
+        inner.handing_in = false;
+        let mut later = Vec::new();
+        for (hash, submitted) in answers {
+            match submitted {
+                Submitted::Accepted | Submitted::Committed { .. } => {}
+                Submitted::Rejected(rejection) => match rejection.reason {
+                    RejectionReason::Duplicate => {}
+                    RejectionReason::Busy => later.push(hash),
+                    RejectionReason::Invalid | RejectionReason::Refused | RejectionReason::Closed => {
+                        inner.forget(&hash)
+                    }
+                },
+                Submitted::Unknown(_) | Submitted::Unavailable => later.push(hash),
+            }
+        }
+        later.into_iter().rev().for_each(|hash| inner.again.push_front(hash));
+    }
+}
+
+impl Inner {
+    fn forget(&mut self, hash: &B256) {
+        if let Some(transaction) = self.transactions.remove(hash) {
+            self.bytes -= transaction.raw.len();
+        }
+    }
+
+    fn trim(&mut self, now_ms: u64) {
+        // One that waits for long at the front keeps those behind it that are gone.
+        if self.order.len() > 2 * TRANSACTIONS_MAX {
+            self.order.retain(|(_, hash)| self.transactions.contains_key(hash));
+        }
+        while let Some((since_ms, hash)) = self.order.front().copied() {
+            let full = self.transactions.len() > TRANSACTIONS_MAX || self.bytes > BYTES_MAX;
+            let expired = since_ms.saturating_add(LIFETIME_MS) < now_ms;
+            if !full && !expired && self.transactions.contains_key(&hash) {
+                return;
+            }
+            self.forget(&hash);
+            self.order.pop_front();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use coco_protocol::Rejection;
+
+    use super::*;
+
+    fn hash(number: usize) -> B256 {
+        B256::with_last_byte(u8::try_from(number).unwrap())
+    }
+
+    fn holding(count: usize) -> Held {
+        let held = Held::default();
+        for number in 0..count {
+            hold(&held, hash(number), vec![0; 100]);
+        }
+        held
+    }
+
+    fn hold(held: &Held, hash: B256, raw: Vec<u8>) {
+        let transaction = HeldTransaction { raw: raw.into(), finding: Bytes::new(), caller: Caller::Anonymous };
+        held.hold(hash, transaction, 1_000, &Events::default());
+    }
+
+    fn hashes(group: &[(B256, HeldTransaction)]) -> Vec<B256> {
+        group.iter().map(|(hash, _)| *hash).collect()
+    }
+
+    fn refused(reason: RejectionReason) -> Submitted {
+        Submitted::Rejected(Rejection::new(reason, -32000, "no"))
+    }
+
+    #[test]
+    fn what_waits_is_handed_in_again_when_the_lead_changes_and_only_then() {
+        let held = holding(3);
+        assert!(held.next_group((2, 0)).is_empty());
+        assert!(held.next_group((2, 0)).is_empty());
+        held.forget(&hash(1));
+        let group = held.next_group((3, 1));
+        assert_eq!(hashes(&group), [hash(0), hash(2)]);
+        assert!(held.next_group((3, 1)).is_empty(), "it is on its way");
+        held.handed_in(group.into_iter().map(|(hash, _)| (hash, Submitted::Accepted)));
+        assert!(held.next_group((3, 1)).is_empty());
+        assert!(held.contains(&hash(0)), "it is in no block yet");
+        assert_eq!(hashes(&held.next_group((4, 1))), [hash(0), hash(2)]);
+    }
+
+    #[test]
+    fn what_a_new_primary_cannot_take_yet_is_handed_in_later_and_what_it_never_takes_is_forgotten() {
+        let held = holding(4);
+        held.next_group((2, 0));
+        let group = hashes(&held.next_group((3, 0)));
+        let answers = [
+            Submitted::Unavailable,
+            refused(RejectionReason::Duplicate),
+            refused(RejectionReason::Refused),
+            refused(RejectionReason::Busy),
+        ];
+        held.handed_in(group.into_iter().zip(answers));
+        assert!(held.contains(&hash(1)) && !held.contains(&hash(2)));
+        assert_eq!(hashes(&held.next_group((3, 0))), [hash(0), hash(3)]);
+    }
+
+    #[test]
+    fn the_oldest_are_forgotten_when_there_are_too_many_bytes() {
+        let held = Held::default();
+        for number in 0..5 {
+            hold(&held, hash(number), vec![0; BYTES_MAX / 3]);
+        }
+        assert_eq!([0, 1, 2, 3, 4].map(|number| held.contains(&hash(number))), [false, false, true, true, true]);
+        hold(&held, hash(4), vec![0; BYTES_MAX / 3]);
+        assert!(held.contains(&hash(2)), "the same again takes no more room");
+    }
+}
