@@ -15,6 +15,7 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 
 const ROOT = dirname(dirname(fileURLToPath(import.meta.url)));
+const COCO = process.env.COCO_PROGRAM ?? join(ROOT, 'target', 'release', 'coco');
 const READY = JSON.parse(process.env.COCO_READY);
 const STARTED_MS = 30_000;
 const WORK = mkdtempSync(join(tmpdir(), 'coco-readme-'));
@@ -75,7 +76,7 @@ function translated(line) {
     .replace(/\bCERT\b/g, `'${READY.service_certificate}'`)
     .replace(/\bmynet\//g, config)
     .replace(/\b2\.7\b/, transaction)
-    .replace(/^coco\b/, `'${ROOT}/target/release/coco'`)
+    .replace(/^coco\b/, `'${COCO}'`)
     .replace(/:80(\d\d)\b/g, (_, port) => `:${new URL(READY.nodes[Number(port)].api).port}`);
 }
 

@@ -6,7 +6,7 @@
 import { spawn, spawnSync } from 'node:child_process';
 import { createWriteStream, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { availableParallelism, tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { install, NODE_22, PYTHON } from './install.mjs';
@@ -68,8 +68,9 @@ const AUDIT = { name: 'ccf ledger', version: pip('ccf'), command: pytest('ccf-py
 const EVERY = [...CLIENTS, ...ALONE, ...PROCESSES, README, AUDIT];
 
 const HELP = `clients/run [options]
+  --program FILE        the executable to check (default: target/release/coco, which is built first)
   --network COMMAND     start the network with this command, which prints one line of JSON when ready
-                        (default: cargo run --release -- dev --json --state <temporary folder>)
+                        (default: coco dev --json --state <temporary folder>)
   --alone COMMAND       the same for checks that need a lone node; flags of coco dev are added to it
   --endpoints URL,…     use a network that runs already
   --only NAME,…         only these of: ${EVERY.map(({ name }) => name).join(', ')}
@@ -81,6 +82,7 @@ const HELP = `clients/run [options]
 function options() {
   const { values } = parseArgs({
     options: {
+      program: { type: 'string' },
       network: { type: 'string' },
       alone: { type: 'string' },
       endpoints: { type: 'string' },
@@ -103,11 +105,14 @@ async function main() {
   if (chosen.help) return process.stdout.write(HELP);
   if (!chosen['no-install']) install();
   mkdirSync(LOGS, { recursive: true });
+  if (chosen.program && !existsSync(chosen.program)) throw new Error(`${chosen.program} is absent`);
+  if (!chosen.program && !chosen.network && !chosen.endpoints) build();
+  // For the checks that start it themselves.
+  process.env.COCO_PROGRAM = program(chosen);
 
   const totals = { passed: 0, failed: 0, skipped: 0 };
   const add = (outcome) => Object.keys(totals).forEach((key) => { totals[key] += outcome[key]; });
   if ([...CLIENTS, README, AUDIT].some(chosen.chosen)) await checkTogether(chosen, add);
-  else if (!chosen.network && !chosen.endpoints) build();
   for (const client of ALONE.filter(chosen.chosen)) add(await checkAlone(client, chosen));
   for (const client of PROCESSES.filter(chosen.chosen)) add(await checkProcesses(client, chosen));
 
@@ -140,7 +145,7 @@ async function checkAlone(client, chosen) {
   const foreign = chosen.endpoints || (chosen.network && !chosen.alone);
   const missing = foreign ? 'needs a lone node (--alone)' : client.missing;
   if (missing) return skipped(client, missing);
-  const dev = chosen.alone ?? `cd '${dirname(HERE)}' && exec cargo run --quiet --release -- dev --json --nodes 1`;
+  const dev = chosen.alone ?? `exec '${program(chosen)}' dev --json --nodes 1`;
   const command = `${dev} ${client.node}`;
   const network = await launch(command, { log: join(LOGS, 'alone.log'), deadlineMs: 1000 * Number(chosen['ready-timeout']) });
   try {
@@ -169,11 +174,14 @@ async function started(chosen) {
   }
   const state = mkdtempSync(join(tmpdir(), 'coco-clients-'));
   const remove = () => rmSync(state, { recursive: true, force: true });
-  if (!chosen.network) build();
-  const command = chosen.network ?? `cd '${dirname(HERE)}' && exec cargo run --quiet --release -- dev --json --state '${state}/network'`;
+  const command = chosen.network ?? `exec '${program(chosen)}' dev --json --state '${state}/network'`;
   const network = await launch(command, { log: join(LOGS, 'network.log'), deadlineMs: 1000 * Number(chosen['ready-timeout']) });
   for (const name of ['SIGINT', 'SIGTERM']) process.once(name, () => network.stop().then(() => process.exit(1)));
   return Object.assign(network, { remove });
+}
+
+function program(chosen) {
+  return resolve(chosen.program ?? join(dirname(HERE), 'target', 'release', 'coco'));
 }
 
 /** Apart from starting it, so that compiling does not count against the time to become ready. */

@@ -9,7 +9,7 @@ import { after, before, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 
 const ROOT = join(dirname(fileURLToPath(import.meta.url)), '..');
-const COCO = process.env.COCO ?? join(ROOT, 'target', 'release', 'coco');
+const COCO = process.env.COCO_PROGRAM ?? join(ROOT, 'target', 'release', 'coco');
 const skip = existsSync(COCO) ? false : `${COCO} is not built`;
 const PORTS = 600;
 

@@ -26,13 +26,11 @@ const FOLDER: &str = "target/reproducible";
 /// Builds the executable and says its hash: `xtask release`.
 pub fn release(root: &Path) -> anyhow::Result<()> {
     let built = build(root, &root.join(FOLDER).join("build"), BINARY)?;
-    let kept = root.join(FOLDER).join(BINARY);
-    fs::copy(&built, &kept).with_context(|| kept.display().to_string())?;
-    println!("{}", sha256(&kept)?);
-    Ok(())
+    keep(root, &built)
 }
 
 /// Builds a package twice from what is committed, in two places whose paths differ in length, and compares: `xtask reproducible [PACKAGE]`.
+/// The executable is kept where `release` keeps it.
 pub fn check(root: &Path, package: Option<&str>) -> anyhow::Result<()> {
     let package = package.unwrap_or(BINARY);
     let places = ["one", "another-place-with-a-longer-name"].map(|name| root.join(FOLDER).join(name));
@@ -52,8 +50,18 @@ pub fn check(root: &Path, package: Option<&str>) -> anyhow::Result<()> {
         );
     }
     ensure!(!mentions(&one, root), "{package} names the folder in which it was built: {}", root.display());
-    println!("the same {} bytes twice: {}", one.len(), sha256(&built[0])?);
+    println!("the same {} bytes twice", one.len());
+    if package == BINARY {
+        keep(root, &built[0])?;
+    }
     places.iter().try_for_each(|place| fs::remove_dir_all(place).with_context(|| place.display().to_string()))
+}
+
+fn keep(root: &Path, built: &Path) -> anyhow::Result<()> {
+    let kept = root.join(FOLDER).join(BINARY);
+    fs::copy(built, &kept).with_context(|| kept.display().to_string())?;
+    println!("{}", sha256(&kept)?);
+    Ok(())
 }
 
 /// What is committed, and nothing else; where there is no repository, the folder without what builds leave in it.
