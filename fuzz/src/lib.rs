@@ -64,10 +64,11 @@ fn on_processor() -> Duration {
     Duration::from_nanos(counts.split(' ').next().and_then(|count| count.parse().ok()).unwrap_or(0))
 }
 
-/// The first byte says how much of the rest is the evidence itself; what is left stands for everything beside it.
+/// The first two bytes say how much of the rest is the evidence itself; what is left stands for everything beside it.
 fn raw(kind: TeeKind, input: &[u8]) -> Evidence {
-    let split = input.first().map_or(0, |part| input.len() * usize::from(*part) / 255);
-    let (raw, beside) = input.split_at(split.min(input.len()));
+    let (length, rest) = input.split_at(input.len().min(2));
+    let length = length.iter().fold(0, |length, byte| length << 8 | usize::from(*byte));
+    let (raw, beside) = rest.split_at(length.min(rest.len()));
     let bare = Evidence::bare(kind, raw.to_vec());
     Aux::ALL.into_iter().fold(bare, |evidence, part| evidence.with(part, beside.to_vec()))
 }

@@ -32,7 +32,7 @@ mod time;
 mod trust;
 mod verify;
 
-pub use appraise::{Decision, Peer, Reason, appraise};
+pub use appraise::{Decision, Peer, Reason, appraise, ear};
 pub use binding::{Binding, BoundFacts, ReportData, fresh_report_data};
 pub use certificate::{anchors_in, evidence_in, node_extension, service_extension};
 pub use claims::{

@@ -27,6 +27,9 @@ pub struct NodeConfig {
     /// A snapshot of the state is taken when the ledger has grown by this much, at the end of a chunk. Bytes.
     #[serde(default = "snapshot_bytes")]
     pub snapshot_bytes: u64,
+    /// The AMD processor's certificate and its authorities in PEM, for hosts that supply none: SEV-SNP only. Read anew for every evidence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub amd_certificates: Option<PathBuf>,
     /// Development conveniences are on: permissive CORS, unlocked accounts. Never in production.
     #[serde(default)]
     pub dev: bool,

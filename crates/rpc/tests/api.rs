@@ -94,6 +94,10 @@ impl NodeApi for Node {
         reply(Ok(body));
     }
 
+    fn policy_decisions(&self, _: &Caller) -> Result<serde_json::Value, ApiError> {
+        Ok(serde_json::json!({}))
+    }
+
     fn judgements(&self, _: &Caller) -> Result<serde_json::Value, ApiError> {
         Ok(serde_json::json!({}))
     }

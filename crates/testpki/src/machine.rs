@@ -25,6 +25,7 @@ pub struct Machine {
     /// Who provides configfs-tsm, and what it answers with.
     pub tsm: Option<(&'static str, Mint)>,
     pub gramine: Option<Mint>,
+    pub amd_certificates: Option<Vec<u8>>,
     pub tpm: Option<Mutex<Vtpm>>,
     pub metadata: Option<Metadata>,
     /// The report data that were written last.
@@ -124,6 +125,10 @@ impl Devices for Machine {
         message.extend(evidence.raw);
         message.resize(4000, 0);
         Ok((message, certificate_table(&coco_crypto::decode_pem_all("CERTIFICATE", &pem).unwrap_or_default())))
+    }
+
+    fn amd_certificates(&self) -> io::Result<Option<Vec<u8>>> {
+        Ok(self.amd_certificates.clone())
     }
 
     fn metadata(&self, path: &str, body: Option<&str>) -> io::Result<Vec<u8>> {

@@ -75,6 +75,27 @@ fn a_trust_domain_and_an_enclave_have_their_quotes_made() {
     }
 }
 
+#[test]
+fn without_certificates_of_the_host_s_the_operator_is_told_where_amd_has_them_and_may_put_them_beside_the_node() {
+    for (product, place) in
+        [(Product::Milan, "/vcek/v1/Milan/0707"), (Product::Turin, "/vcek/v1/Turin/0707070707070707?fmcSPL=01&")]
+    {
+        let amd = Arc::new(Amd::new(product, AT));
+        let mut trust = Trust::default();
+        amd.trust(&mut trust.anchors);
+        trust.collateral.insert(amd.revocations(&[], AT - 10)).unwrap();
+        let whole = amd.mint(&amd.report(CODE, 7), &DATA);
+        let bare = |evidence: coco_attestation::Evidence| {
+            Box::new(move |_: &ReportData| evidence.clone().with(Aux::Certificates, Vec::new()))
+        };
+        let error = source(Machine::with_sev_guest(bare(whole.clone()))).evidence(&DATA).unwrap_err().to_string();
+        assert!(error.contains(place) && error.contains("blSPL=04&teeSPL=00&snpSPL=24&ucodeSPL=219"), "{error}");
+        let amd_certificates = Some(whole.aux[&Aux::Certificates].clone());
+        let machine = Machine { amd_certificates, ..Machine::with_sev_guest(bare(whole)) };
+        verify(&source(machine).evidence(&DATA).unwrap(), &DATA, &trust, AT).unwrap();
+    }
+}
+
 /// A container's machine: its device gives no certificates, its folder has them.
 fn container(amd: Arc<Amd>, folder: &[(&str, Vec<u8>)]) -> Machine {
     let mint =

@@ -4,6 +4,7 @@ mod code;
 mod layers;
 mod purity;
 mod readme;
+mod recipes;
 mod text;
 mod unsafety;
 
@@ -40,6 +41,7 @@ pub fn check(tree: &Tree) -> anyhow::Result<Vec<Finding>> {
     findings.extend(unsafety::check(tree));
     findings.extend(text::check(tree));
     findings.extend(readme::check(tree));
+    findings.extend(recipes::check(tree));
     for (path, text) in pages::pages(tree)? {
         if tree.text(path) != Some(text.as_str()) {
             findings.push(Finding::new(path, 0, "is not what the code says: cargo run -p xtask -- pages"));

@@ -1,5 +1,6 @@
 //! Whether the consortium accepts what genuine evidence says: every reason for and against, in words.
 
+mod ear;
 mod intel;
 mod network;
 mod others;
@@ -12,6 +13,7 @@ use coco_types::{Digest, NodeId};
 
 use crate::claims::{Claims, Details};
 use crate::{Policy, TeeKind, VerifiedEvidence};
+pub use ear::ear;
 pub use reason::Reason;
 
 /// The judgement.

@@ -11,6 +11,7 @@
 //! Detection is not trust: a host may put anything there, and the verifiers decide. Sources see the machine through [`Devices`], which the
 //! node implements, so that a test stands in for the kernel and nothing here touches the outside.
 
+mod amd;
 pub mod azure;
 mod certificate_table;
 pub mod container;
@@ -41,6 +42,8 @@ pub trait Devices: Send + Sync {
     fn nsm(&self, request: &[u8]) -> io::Result<Vec<u8>>;
     /// The SEV guest device: the firmware's message with a report over these bytes at this privilege level, and the host's table of certificates.
     fn sev_guest(&self, report_data: &[u8; 64], vmpl: u32) -> io::Result<(Vec<u8>, Vec<u8>)>;
+    /// The AMD processor's certificates in PEM that whoever runs the node has put beside it.
+    fn amd_certificates(&self) -> io::Result<Option<Vec<u8>>>;
     /// The cloud's metadata service: a GET, or a POST of JSON.
     fn metadata(&self, path: &str, body: Option<&str>) -> io::Result<Vec<u8>>;
 }

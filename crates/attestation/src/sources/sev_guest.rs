@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::{Devices, answer, certificate_table, container, device};
+use super::{Devices, amd, answer, certificate_table, device};
 use crate::platforms::snp::report::REPORT_BYTES;
 use crate::{Aux, Evidence, EvidenceSource, ReportData, SourceError, TeeKind};
 
@@ -26,7 +26,7 @@ impl EvidenceSource for SevGuest {
         let (message, table) = self.devices.sev_guest(&report_data.0, VMPL).map_err(device(Path::new(DEVICE)))?;
         let evidence = Evidence::bare(TeeKind::SevSnp, report(&message)?);
         let supplied = certificate_table::pem(&table)?.into_bytes();
-        container::complete(self.devices.as_ref(), evidence.with(Aux::Certificates, supplied))
+        amd::complete(self.devices.as_ref(), evidence.with(Aux::Certificates, supplied))
     }
 }
 

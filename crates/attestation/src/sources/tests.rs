@@ -23,6 +23,7 @@ struct Fake {
     written: Mutex<Vec<u8>>,
     /// The firmware's message and the host's table.
     sev_guest: Option<(Vec<u8>, Vec<u8>)>,
+    amd_certificates: Option<Vec<u8>>,
 }
 
 impl Devices for &'static Fake {
@@ -85,6 +86,10 @@ impl Devices for &'static Fake {
         self.sev_guest.clone().ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
+    fn amd_certificates(&self) -> io::Result<Option<Vec<u8>>> {
+        Ok(self.amd_certificates.clone())
+    }
+
     fn metadata(&self, _: &str, _: Option<&str>) -> io::Result<Vec<u8>> {
         Err(io::ErrorKind::NotFound.into())
     }
@@ -110,7 +115,8 @@ fn configfs_tsm_is_asked_by_its_provider_and_left_as_it_was() {
     for (provider, kind) in
         [("sev_guest", TeeKind::SevSnp), ("tdx_guest", TeeKind::Tdx), ("arm-cca-guest", TeeKind::Cca)]
     {
-        let fake = machine(tsm::FOLDER, Fake { provider, ..Fake::default() });
+        let amd_certificates = Some(b"pem".to_vec());
+        let fake = machine(tsm::FOLDER, Fake { provider, amd_certificates, ..Fake::default() });
         let evidence = source(fake).evidence(&DATA).unwrap();
         assert_eq!((evidence.kind, evidence.raw), (kind, [&b"report of "[..], &DATA.0].concat()));
         assert!(fake.folders.lock().unwrap().is_empty());
@@ -144,7 +150,8 @@ fn the_host_s_table_of_certificates_becomes_pem_and_a_broken_one_an_error() {
     assert_eq!(coco_crypto::decode_pem("CERTIFICATE", &pem).unwrap(), [0x30, 0x82, 0, 2, 1, 1]);
     assert!(ask(table(4000, 24)).is_err());
     assert!(ask(table(24, 0)).is_err(), "a table without an end");
-    assert!(ask(Vec::new()).unwrap().aux[&Aux::Certificates].is_empty());
+    let refused = ask(Vec::new()).unwrap_err().to_string();
+    assert!(refused.contains("supplies no certificate"), "{refused}");
 }
 
 #[test]
@@ -179,11 +186,12 @@ fn the_guest_device_s_message_is_taken_apart_and_a_refusal_or_another_length_is_
         let mut message = [status.to_le_bytes(), length.to_le_bytes()].concat();
         message.resize(32, 0);
         message.resize(bytes, 7);
-        let fake = Fake { sev_guest: Some((message, vec![0; 4096])), ..Fake::default() };
+        let amd_certificates = Some(b"pem".to_vec());
+        let fake = Fake { sev_guest: Some((message, vec![0; 4096])), amd_certificates, ..Fake::default() };
         source(machine(sev_guest::DEVICE, fake)).evidence(&DATA)
     };
     let evidence = ask(0, 1184, 4000).unwrap();
-    assert_eq!((evidence.raw, evidence.aux[&Aux::Certificates].len()), (vec![7; 1184], 0));
+    assert_eq!((evidence.raw, &*evidence.aux[&Aux::Certificates]), (vec![7; 1184], &b"pem"[..]));
     for (status, length, bytes) in [(0x16, 1184, 4000), (0, 1185, 4000), (0, 0, 4000), (0, 1184, 1000), (0, 0, 6)] {
         let refused = ask(status, length, bytes);
         assert!(matches!(refused, Err(SourceError::Answer { .. })), "{refused:?}");

@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::{Devices, answer, certificate_table, container, device};
+use super::{Devices, amd, answer, certificate_table, device};
 use crate::platforms::dcap::trimmed;
 use crate::{Aux, Evidence, EvidenceSource, ReportData, SourceError, TeeKind};
 
@@ -71,7 +71,7 @@ impl EvidenceSource for Tsm {
         Ok(match self.kind {
             TeeKind::SevSnp => {
                 let supplied = certificate_table::pem(&blobs.aux)?.into_bytes();
-                container::complete(self.devices.as_ref(), bare(blobs.out).with(Aux::Certificates, supplied))?
+                amd::complete(self.devices.as_ref(), bare(blobs.out).with(Aux::Certificates, supplied))?
             }
             TeeKind::Tdx => bare(trimmed(blobs.out)),
             _ => bare(blobs.out),

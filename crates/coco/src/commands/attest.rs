@@ -7,12 +7,13 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, ensure};
 use clap::{Args, Subcommand};
-use coco_attestation::{Claims, NodeAnswer, Rules, Verdict, anchors_in, verify_node};
+use coco_attestation::{Claims, NodeAnswer, Rules, Verdict, anchors_in, ear, verify_node};
 use coco_crypto::{Certificate, Crypto, SystemCrypto};
 use coco_types::Digest;
 use serde::Serialize;
 use serde_json::Value;
 
+use super::collateral;
 use crate::http::{Connection, Url};
 use crate::output::Output;
 use crate::tls;
@@ -24,6 +25,8 @@ const NONCE_BYTES: usize = 32;
 pub enum Command {
     /// Ask a node for fresh evidence and judge it: genuine, about this connection's key, and acceptable
     Verify(Verify),
+    /// Bring newer collateral, from files as its vendor serves them: anyone may, since it is signed
+    Submit(collateral::Submit),
 }
 
 #[derive(Args, Debug)]
@@ -42,6 +45,7 @@ pub struct Verify {
 pub fn run(command: &Command, output: Output) -> anyhow::Result<()> {
     match command {
         Command::Verify(options) => ask_and_judge(options, output),
+        Command::Submit(options) => collateral::run(options, output),
     }
 }
 
@@ -68,7 +72,7 @@ fn ask_and_judge(options: &Verify, output: Output) -> anyhow::Result<()> {
     let presented = Certificate::from_der(&presented)?;
     let at = SystemTime::now().duration_since(UNIX_EPOCH).context("the clock")?.as_secs();
     let verdict = verify_node(&answer, &presented, &nonce, &rules, at)?;
-    output.print(&Report::new(&verdict, &rules, anchors_in(&service), options.policy.is_none()))?;
+    output.print(&Report::new(&verdict, &rules, anchors_in(&service), options.policy.is_none(), at))?;
     ensure!(verdict.decision.accepted(), "the node runs something that the policy does not accept");
     Ok(())
 }
@@ -92,10 +96,12 @@ struct Report<'a> {
     /// Digest of the anchors that the service's certificate says it was founded on.
     founding_anchors: Option<Digest>,
     policy_from_the_node_itself: bool,
+    /// The same as an attestation result, for other systems.
+    ear: Value,
 }
 
 impl<'a> Report<'a> {
-    fn new(verdict: &'a Verdict, rules: &Rules, founding_anchors: Option<Digest>, own_word: bool) -> Self {
+    fn new(verdict: &'a Verdict, rules: &Rules, founding_anchors: Option<Digest>, own_word: bool, at: u64) -> Self {
         let foreign = rules.anchors.foreign_roots().into_iter();
         Self {
             accepted: verdict.decision.accepted(),
@@ -107,6 +113,7 @@ impl<'a> Report<'a> {
             anchors: rules.anchors.digest(),
             founding_anchors,
             policy_from_the_node_itself: own_word,
+            ear: ear(verdict.claims.kind, Ok((&verdict.claims, &verdict.decision)), at),
         }
     }
 }
@@ -155,11 +162,11 @@ mod tests {
         let answer = NodeAnswer { certificate: node.to_pem(), evidence };
         let rules = Rules { policy: Policy::for_virtual([tee.measurement]), ..Rules::default() };
         let verdict = verify_node(&answer, &node, b"nonce", &rules, 0).unwrap();
-        let report = Report::new(&verdict, &rules, Some(Digest([1; 32])), true).to_string();
+        let report = Report::new(&verdict, &rules, Some(Digest([1; 32])), true, 0).to_string();
         for words in ["accepted: virtual", "nothing is protected", "founded on others", "give --policy"] {
             assert!(report.contains(words), "{words} is missing: {report}");
         }
-        let report = Report::new(&verdict, &rules, Some(rules.anchors.digest()), false).to_string();
+        let report = Report::new(&verdict, &rules, Some(rules.anchors.digest()), false, 0).to_string();
         assert!(!report.contains("others") && !report.contains("--policy"), "{report}");
     }
 }

@@ -1,14 +1,15 @@
 //! `coco node explain`: how the network judged a node, in words, and how it is judged by the rules in force now.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, bail, ensure};
 use clap::Args;
-use coco_attestation::{Evidence, Moment, Policy, Rules, appraise, verify};
+use coco_attestation::{Evidence, Moment, Policy, Rules, TeeKind, appraise, ear, verify};
 use coco_crypto::PublicKey;
-use coco_governance::attestation::{Appraisal, AppraisalState};
+use coco_governance::attestation::{ANCHORS, Appraisal, AppraisalState, POLICY, PolicyDecision};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -58,13 +59,18 @@ pub fn run(options: &Explain, output: Output) -> anyhow::Result<()> {
         Some(path) => read_policy(path)?,
         None => serde_json::from_value(ask("/node/attestations/policy")?)?,
     };
+    // By a policy of one's own nothing was voted here.
+    let decisions: BTreeMap<String, PolicyDecision> = match &options.policy {
+        Some(_) => BTreeMap::new(),
+        None => serde_json::from_value(ask("/node/attestations/decisions")?)?,
+    };
     let at = SystemTime::now().duration_since(UNIX_EPOCH).context("the clock")?.as_secs();
     let mut nodes = Vec::new();
     for (id, judgement) in judgements {
         let judgement: Judgement = serde_json::from_value(judgement).with_context(|| format!("node {id}"))?;
         let named = |name: &String| id.starts_with(name.as_str()) || *name == judgement.index.to_string();
         if options.node.as_ref().is_none_or(named) {
-            nodes.push(explain(id, &judgement, &rules, at)?);
+            nodes.push(explain(id, &judgement, &rules, &decisions, at)?);
         }
     }
     if nodes.is_empty() {
@@ -98,17 +104,29 @@ struct Explained {
     now: Vec<String>,
     /// The section of the policy that it is judged by, and the one about nodes together.
     policy: Value,
+    /// Which votes made that policy; what is not named is the genesis'.
+    voted: BTreeMap<String, PolicyDecision>,
+    /// The judgement by the rules given, as an attestation result for other systems.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ear: Option<Value>,
 }
 
-fn explain(id: String, judgement: &Judgement, rules: &Rules, at: u64) -> anyhow::Result<Explained> {
+fn explain(
+    id: String,
+    judgement: &Judgement,
+    rules: &Rules,
+    decisions: &BTreeMap<String, PolicyDecision>,
+    at: u64,
+) -> anyhow::Result<Explained> {
     let kind = judgement.evidence.kind;
     let (standing, reasons) = judgement.appraisal.as_ref().map_or(("never judged".to_owned(), Vec::new()), standing);
     let sections = serde_json::to_value(&rules.policy)?;
     let name = if kind.as_str() == "virtual" { "virtual_tee" } else { kind.as_str() };
-    let now = match &judgement.appraisal {
-        Some(appraisal) => judge_now(judgement, appraisal, rules, at)?,
-        None => Vec::new(),
+    let (now, ear) = match &judgement.appraisal {
+        Some(appraisal) => judge_now(judgement, appraisal, rules, at).map(|(now, ear)| (now, Some(ear)))?,
+        None => (Vec::new(), None),
     };
+    let concerns = |row: &String| concerns(row, kind, name);
     let appraisal = judgement.appraisal.as_ref();
     Ok(Explained {
         id,
@@ -123,21 +141,42 @@ fn explain(id: String, judgement: &Judgement, rules: &Rules, at: u64) -> anyhow:
         then: appraisal.map(|appraisal| appraisal.explanation.clone()).unwrap_or_default(),
         now,
         policy: serde_json::json!({ name: sections[name], "network": sections["network"] }),
+        voted: decisions.iter().filter(|(row, _)| concerns(row)).map(|(row, by)| (row.clone(), by.clone())).collect(),
+        ear,
     })
 }
 
 /// Certificates at the time of admission, everything else now; alone, since rules about nodes together need the order in which they joined.
-fn judge_now(judgement: &Judgement, appraisal: &Appraisal, rules: &Rules, at: u64) -> anyhow::Result<Vec<String>> {
+fn judge_now(
+    judgement: &Judgement,
+    appraisal: &Appraisal,
+    rules: &Rules,
+    at: u64,
+) -> anyhow::Result<(Vec<String>, Value)> {
     let key = PublicKey::from_pem(&judgement.public_key)?;
     let expected = appraisal.bound.binding(&key, judgement.evidence.kind).report_data();
     let moment = Moment { evidence: appraisal.at, collateral: at };
     Ok(match verify(&judgement.evidence, &expected, &rules.trust()?, moment) {
-        Err(error) => vec![format!("refused: {error}")],
+        Err(error) => (vec![format!("refused: {error}")], ear(judgement.evidence.kind, Err(&error), at)),
         Ok(verified) => {
             let alone = Policy { network: Default::default(), ..rules.policy.clone() };
-            appraise(&verified, &alone, &[], at).explain()
+            let decision = appraise(&verified, &alone, &[], at);
+            let ear = ear(judgement.evidence.kind, Ok((verified.claims(), &decision)), at);
+            (decision.explain(), ear)
         }
     })
+}
+
+/// Whether a row is one of those by which this kind of node is judged.
+fn concerns(row: &str, kind: TeeKind, section: &str) -> bool {
+    let of_ccf = match kind {
+        TeeKind::Virtual => "public:ccf.gov.nodes.virtual.",
+        TeeKind::SevSnp => "public:ccf.gov.nodes.snp.",
+        TeeKind::Sgx => "public:ccf.gov.nodes.code_ids/",
+        _ => "public:ccf.gov.coco.attestation.none/",
+    };
+    let sections = [section, "network"].map(|section| format!("{POLICY}/{section}"));
+    row.starts_with(of_ccf) || row.starts_with(ANCHORS.as_str()) || sections.iter().any(|section| row == section)
 }
 
 fn standing(appraisal: &Appraisal) -> (String, Vec<String>) {
@@ -182,7 +221,16 @@ impl fmt::Display for Explained {
                 write!(f, "\n    {line}")?;
             }
         }
-        write!(f, "\n  policy: {}", self.policy)
+        write!(f, "\n  policy: {}", self.policy)?;
+        for (row, by) in &self.voted {
+            let (against, favour): (Vec<_>, Vec<_>) = by.votes.iter().partition(|(_, favour)| !**favour);
+            let (favour, against) = (favour.len(), against.len());
+            write!(f, "\n  voted: {row} by proposal {} ({favour} in favour, {against} against)", by.proposal)?;
+        }
+        if self.voted.is_empty() {
+            write!(f, "\n  voted: nothing of it, it is the genesis'")?;
+        }
+        Ok(())
     }
 }
 
@@ -219,16 +267,25 @@ mod tests {
             evidence,
             appraisal: Some(appraisal),
         };
-        let told = |rules: &Rules| explain("ab".to_owned(), &judgement, rules, 7).unwrap().to_string();
+        let vote = PolicyDecision {
+            proposal: "c0ffee".to_owned(),
+            proposer: "m1".to_owned(),
+            votes: [("m1".to_owned(), true), ("m2".to_owned(), false)].into(),
+        };
+        let rows = ["network", "sgx"].map(|section| (format!("{POLICY}/{section}"), vote.clone()));
+        let decisions = rows.into();
+        let told = |rules: &Rules| explain("ab".to_owned(), &judgement, rules, &decisions, 7).unwrap().to_string();
         let accepted = told(&Rules { policy: Policy::for_virtual([tee.measurement]), ..Rules::default() });
         for words in [
             "node 2 (ab): virtual, at risk since 5",
             "fails: it is old",
             "good: the code with measurement",
             "measurements",
+            "policy/network by proposal c0ffee (1 in favour, 1 against)",
         ] {
             assert!(accepted.contains(words), "{words} is missing: {accepted}");
         }
+        assert!(!accepted.contains("policy/sgx"), "another kind's: {accepted}");
         assert!(told(&Rules::default()).contains("refused: the network accepts no virtual nodes"));
     }
 }

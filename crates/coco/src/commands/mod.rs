@@ -3,6 +3,7 @@
 mod attest;
 mod audit_attestations;
 mod bench;
+mod collateral;
 mod completions;
 mod dev;
 mod explain;

@@ -128,6 +128,7 @@ impl State {
             start,
             role: Default::default(),
             timing: Timing::default(),
+            amd_certificates: None,
             snapshot_bytes: coco_types::limits::SNAPSHOT_LEDGER_BYTES,
             dev: true,
             ledgers: protocols::settings(&self.ethereum_settings())?,

@@ -211,6 +211,7 @@ fn start(folder: &Path, vendors: &Vendors, kind: TeeKind, index: u32, start: Sta
         start,
         role: Default::default(),
         timing: Default::default(),
+        amd_certificates: None,
         snapshot_bytes: coco_types::limits::SNAPSHOT_LEDGER_BYTES,
         dev: false,
         ledgers: BTreeMap::new(),

@@ -11,11 +11,11 @@ use serde_json::Value;
 use crate::Error;
 use crate::tables::{self, Read};
 
-const SNP_MEASUREMENTS: MapName = MapName::from_static("public:ccf.gov.nodes.snp.measurements");
-const SNP_HOST_DATA: MapName = MapName::from_static("public:ccf.gov.nodes.snp.host_data");
-const SNP_UVM_ENDORSEMENTS: MapName = MapName::from_static("public:ccf.gov.nodes.snp.uvm_endorsements");
-const SNP_TCB_VERSIONS: MapName = MapName::from_static("public:ccf.gov.nodes.snp.tcb_versions");
-const SGX_MEASUREMENTS: MapName = MapName::from_static("public:ccf.gov.nodes.code_ids");
+pub(super) const SNP_MEASUREMENTS: MapName = MapName::from_static("public:ccf.gov.nodes.snp.measurements");
+pub(super) const SNP_HOST_DATA: MapName = MapName::from_static("public:ccf.gov.nodes.snp.host_data");
+pub(super) const SNP_UVM_ENDORSEMENTS: MapName = MapName::from_static("public:ccf.gov.nodes.snp.uvm_endorsements");
+pub(super) const SNP_TCB_VERSIONS: MapName = MapName::from_static("public:ccf.gov.nodes.snp.tcb_versions");
+pub(super) const SGX_MEASUREMENTS: MapName = MapName::from_static("public:ccf.gov.nodes.code_ids");
 
 #[derive(Deserialize)]
 struct FeedRow {

@@ -6,11 +6,13 @@
 mod appraisal;
 mod audit;
 mod ccf_rows;
+mod decisions;
 mod policy;
 mod reappraisal;
 
 pub use appraisal::{Appraisal, AppraisalState, VerifiedApplicant, bound_facts, verify_applicant};
 pub use audit::{Audited, PublicState, admits, audit_admissions};
+pub use decisions::{DECISIONS, PolicyDecision, decisions};
 pub use policy::{
     ANCHORS, APPRAISALS, COLLATERAL, POLICY, anchors, in_force, policy, submit_collateral, trust, write_founding,
 };
@@ -19,3 +21,4 @@ pub use reappraisal::{
 };
 
 pub(crate) use appraisal::{admit_appraised, founder};
+pub(crate) use decisions::record;

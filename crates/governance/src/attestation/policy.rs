@@ -5,6 +5,7 @@
 //! | `….attestation.policy` | a section of the policy, such as `sev_snp` → its JSON |
 //! | `….attestation.anchors` | a root, such as `intel` → digests of accepted certificates; `cca:<instance id>` → a platform's key |
 //! | `….attestation.collateral` | what an item is about → the item |
+//! | `….attestation.decisions` | map and key of a row of policy → the vote that made it what it is |
 //! | `….attestation.nodes` | node id → [`crate::attestation::Appraisal`] |
 //!
 //! CCF's named maps of measurements are read too: what its actions vote counts here.

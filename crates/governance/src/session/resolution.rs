@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::Session;
+use crate::attestation::{self, PolicyDecision};
 use crate::constitution::{self, Vote};
 use crate::engine::{Budget, Failure};
 use crate::proposals::{ProposalInfo, ProposalState};
@@ -42,6 +43,9 @@ impl Session {
         if info.state == ProposalState::Accepted {
             constitution::apply(&self.world, module, &text, id).map_err(failed("apply"))?;
             self.check_members_remain()?;
+            let votes = info.final_votes.clone().unwrap_or_default();
+            let decision = PolicyDecision { proposal: id.to_owned(), proposer: info.proposer_id.clone(), votes };
+            attestation::record(&mut self.world.tx.borrow_mut(), &decision);
         }
         if info.state != ProposalState::Open {
             self.forget_settled(id)?;

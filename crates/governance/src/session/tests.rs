@@ -142,6 +142,30 @@ fn a_majority_carries_a_proposal_and_its_effect_is_there_at_once() {
 }
 
 #[test]
+fn a_row_of_policy_names_the_vote_that_made_it_and_loses_the_name_with_the_row() {
+    let consortium = Consortium::active();
+    let carry = |name: &str, args: Value| {
+        let id = consortium.proposed(&json!([{ "name": name, "args": args }]));
+        consortium.vote(0, &id, NO).unwrap();
+        consortium.vote(1, &id, YES).unwrap();
+        assert_eq!(consortium.vote(2, &id, YES).unwrap()["proposalState"], "Accepted");
+        id
+    };
+    let decisions = || crate::attestation::decisions(&mut consortium.store.snapshot()).unwrap();
+    assert!(decisions().is_empty(), "the genesis is no vote");
+    let policy = carry("set_attestation_policy", json!({ "section": "nitro", "policy": { "images": [] } }));
+    let measurement = json!({ "measurement": "ab".repeat(48) });
+    let added = carry("add_snp_measurement", measurement.clone());
+    let votes = [(0, false), (1, true), (2, true)].map(|(member, vote)| (consortium.id(member), vote)).into();
+    let decision = crate::attestation::PolicyDecision { proposal: policy, proposer: consortium.id(0), votes };
+    assert_eq!(decisions()["public:ccf.gov.coco.attestation.policy/nitro"], decision);
+    let row = format!("public:ccf.gov.nodes.snp.measurements/{}", "ab".repeat(48));
+    assert_eq!(decisions()[&row].proposal, added);
+    carry("remove_snp_measurement", measurement);
+    assert_eq!(decisions().len(), 1);
+}
+
+#[test]
 fn a_majority_against_it_rejects_a_proposal_for_good() {
     let consortium = Consortium::active();
     let id = consortium.proposed(&describe_member(&consortium, 2, "Bank C"));

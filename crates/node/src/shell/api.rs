@@ -182,6 +182,13 @@ impl NodeApi for Api {
         rules.map_err(|error| ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "InternalError", error.to_string()))
     }
 
+    fn policy_decisions(&self, _caller: &Caller) -> Result<serde_json::Value, ApiError> {
+        let internal = |why: String| ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "InternalError", why);
+        let decisions = attestation::decisions(&mut self.shared.visible.state());
+        let decisions = decisions.map_err(|error| internal(error.to_string()))?;
+        serde_json::to_value(decisions).map_err(|error| internal(error.to_string()))
+    }
+
     fn judgements(&self, _caller: &Caller) -> Result<serde_json::Value, ApiError> {
         let state = &mut self.shared.visible.state();
         let judged = self.rows().into_iter().map(|row| {

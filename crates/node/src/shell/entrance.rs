@@ -223,7 +223,8 @@ pub fn addresses(config: &NodeConfig) -> Addresses {
 /// development network is virtual everywhere. Whether the platform is acceptable is the network's decision, not this machine's.
 pub fn evidence_source(config: &NodeConfig) -> Result<Arc<dyn EvidenceSource>, NodeError> {
     if !config.dev {
-        let found = sources::detect(Arc::new(Machine)).map_err(|error| NodeError::Platform(error.to_string()))?;
+        let machine = Machine { amd_certificates: config.amd_certificates.clone() };
+        let found = sources::detect(Arc::new(machine)).map_err(|error| NodeError::Platform(error.to_string()))?;
         if let Some(source) = found {
             return Ok(source.into());
         }
@@ -653,6 +654,7 @@ mod tests {
             start: Start::New { genesis },
             role: NodeRole::Voter,
             timing: Timing::default(),
+            amd_certificates: None,
             snapshot_bytes: coco_types::limits::SNAPSHOT_LEDGER_BYTES,
             dev: true,
             ledgers: BTreeMap::new(),

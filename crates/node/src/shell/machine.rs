@@ -3,7 +3,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use coco_attestation::sources::{Devices, nsm, sev_guest, tpm};
@@ -15,7 +15,11 @@ const ANSWER_BYTES_MAX: u64 = 256 << 10;
 /// What the kernel's resource manager answers with at most.
 const TPM_BYTES_MAX: usize = 4096;
 
-pub struct Machine;
+#[derive(Default)]
+pub struct Machine {
+    /// What whoever runs the node has put beside it, for a host that supplies no certificates.
+    pub amd_certificates: Option<PathBuf>,
+}
 
 impl Devices for Machine {
     fn exists(&self, path: &Path) -> bool {
@@ -61,6 +65,10 @@ impl Devices for Machine {
                 Ok((coco_devices::sev_guest_report(&device, report_data, vmpl)?, Vec::new()))
             }
         }
+    }
+
+    fn amd_certificates(&self) -> io::Result<Option<Vec<u8>>> {
+        self.amd_certificates.as_ref().map(fs::read).transpose()
     }
 
     fn metadata(&self, path: &str, body: Option<&str>) -> io::Result<Vec<u8>> {
@@ -163,7 +171,10 @@ mod tests {
 
     #[test]
     fn devices_that_are_not_there_are_errors() {
-        assert!(Machine.nsm(b"request").is_err());
-        assert!(Machine.sev_guest(&[0; 64], 0).is_err());
+        let machine = Machine::default();
+        assert!(machine.nsm(b"request").is_err());
+        assert!(machine.sev_guest(&[0; 64], 0).is_err());
+        assert_eq!(machine.amd_certificates().unwrap(), None);
+        assert!(Machine { amd_certificates: Some("/nowhere".into()) }.amd_certificates().is_err());
     }
 }

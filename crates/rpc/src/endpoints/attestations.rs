@@ -16,6 +16,11 @@ pub(crate) fn policy(exchange: Exchange<'_>) {
     (exchange.reply)(answered.unwrap_or_else(ApiError::into_response));
 }
 
+pub(crate) fn decisions(exchange: Exchange<'_>) {
+    let answered = exchange.node.policy_decisions(&exchange.caller).map(|decisions| json(&decisions));
+    (exchange.reply)(answered.unwrap_or_else(ApiError::into_response));
+}
+
 pub(crate) fn judgements(exchange: Exchange<'_>) {
     let answered = exchange.node.judgements(&exchange.caller).map(|judgements| json(&judgements));
     (exchange.reply)(answered.unwrap_or_else(ApiError::into_response));

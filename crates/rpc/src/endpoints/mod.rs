@@ -82,6 +82,17 @@ pub(crate) const ROUTES: &[Route] = &[
     },
     Route {
         method: Method::GET,
+        path: "/node/attestations/decisions",
+        summary: "Which vote made each row of policy what it is",
+        query: &[],
+        answers: (
+            JSON,
+            "By map and key: proposal, proposer, and how each member's ballot was counted; rows of the genesis are absent",
+        ),
+        handler: attestations::decisions,
+    },
+    Route {
+        method: Method::GET,
         path: "/node/attestations/judgements",
         summary: "How every node was judged that ever was in the network",
         query: &[],

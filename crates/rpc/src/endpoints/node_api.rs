@@ -33,6 +33,9 @@ pub trait NodeApi: Send + Sync {
     /// Policy, anchors and collateral by which nodes are judged, as JSON.
     fn attestation_policy(&self, caller: &Caller) -> Result<serde_json::Value, ApiError>;
 
+    /// Which vote made each row of policy what it is, by map and key, as JSON.
+    fn policy_decisions(&self, caller: &Caller) -> Result<serde_json::Value, ApiError>;
+
     /// Takes newer collateral from anyone; answers once it is committed. Body and answer are JSON.
     fn submit_collateral(&self, caller: &Caller, body: Bytes, reply: Box<dyn FnOnce(Result<Bytes, ApiError>) + Send>);
 
