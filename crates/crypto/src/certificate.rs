@@ -218,12 +218,19 @@ impl Certificate {
         if !issuer.is_ca() || !may_sign {
             return Err(not_issued("the issuer is not a CA"));
         }
+        self.verify_signed_by_key(&service.public_key)
+    }
+
+    /// That this key signed it, whatever certificate the key has: of a service that is known by its endorsed key only.
+    pub fn verify_signed_by_key(&self, key: &PublicKey) -> Result<(), Error> {
+        let leaf = parse(&self.der)?;
+        let not_issued = |why| Error::NotIssuedByService { why };
         let signed = leaf.tbs_certificate.as_ref();
         let signature = &leaf.signature_value;
-        if !self.der.ends_with(&signed_suffix(service.public_key.curve(), &signature.data)) {
+        if !self.der.ends_with(&signed_suffix(key.curve(), &signature.data)) {
             return Err(not_issued("its signature is not one of the issuer's curve in DER"));
         }
-        service.public_key.verify(signed, &signature.data).map_err(|_| not_issued("the signature does not verify"))
+        key.verify(signed, &signature.data).map_err(|_| not_issued("the signature does not verify"))
     }
 }
 

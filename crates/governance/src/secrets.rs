@@ -73,6 +73,10 @@ pub enum Order {
     Reshare,
     /// The service has opened: new shares, and its endorsement.
     Opened,
+    /// The ledger's chunk ends with the next signature.
+    EndChunk,
+    /// The same, and the state is written down there.
+    Snapshot,
     /// One epoch is disclosed to an auditor. What is disclosed, the node's ledger knows.
     Grant(GrantOrder),
 }
@@ -167,6 +171,8 @@ pub fn carry_out(tx: &mut Tx, vault: &Vault, order: &Order, txid: TxId, now_ms: 
             shares::reshare(tx, vault)?;
             endorsement::write(tx, vault, txid, now_ms)
         }
+        // Of the node's files, not of its rows.
+        Order::EndChunk | Order::Snapshot => Ok(()),
         Order::Grant(grant) => {
             let found = grant.find(tx, vault)?;
             grant.write(tx, vault, found.first, &Zeroizing::new((vault.disclose)(&found)))

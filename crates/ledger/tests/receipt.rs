@@ -3,7 +3,7 @@
 mod fixture;
 
 use coco_crypto::{Curve, SigningKey, cose};
-use coco_ledger::receipt::{JsonReceipt, ProofElement, Receipt, verify_json_receipt};
+use coco_ledger::receipt::{JsonReceipt, ProofElement, Receipt, verify_json_receipt, verify_json_receipt_of_key};
 use coco_ledger::{Error, ReceiptError, commit_evidence, verify_receipt};
 use coco_types::{Digest, Seqno, TxId};
 use fixture::Service;
@@ -164,6 +164,9 @@ fn a_json_receipt_is_bound_to_its_node_and_its_service() {
     };
     assert!(verify(&|_| ()).is_ok());
     let certificate = ReceiptError::NodeCertificate("not endorsed by the service");
+    let (own, foreign) = (service.service_certificate.public_key(), other.service_certificate.public_key());
+    assert!(verify_json_receipt_of_key(&json, own, None).is_ok());
+    assert_eq!(verify_json_receipt_of_key(&json, foreign, None), Err(certificate.clone()));
     assert_eq!(verify_json_receipt(&json, &other.service_certificate, None), Err(certificate));
     let other_node = |json: &mut JsonReceipt| json.cert = other.node_certificate.to_pem();
     assert_eq!(verify(&other_node), Err(ReceiptError::NodeCertificate("another node's")));

@@ -123,6 +123,7 @@ impl Effect {
         self,
         store: Store,
         vault: Vault,
+        ledger: Arc<NodeLedger>,
         checked: impl FnOnce(Result<(), Outdated>) + Send + 'static,
     ) -> SystemCommand {
         Box::new(move |tx, context: &Context<'_>| {
@@ -140,6 +141,11 @@ impl Effect {
             }
             checked(Ok(()));
             for order in self.orders {
+                match order {
+                    Order::EndChunk => ledger.end_chunk(),
+                    Order::Snapshot => ledger.end_chunk_with_snapshot(),
+                    Order::Rekey | Order::Reshare | Order::Opened | Order::Grant(_) => {}
+                }
                 secrets::carry_out(tx, &vault, &order, context.txid, context.now_ms)
                     .map_err(|error| Rejection::new(RejectionReason::Invalid, 0, error.to_string()))?;
             }

@@ -73,6 +73,8 @@ pub struct NodeLedger {
     chunk_bytes: AtomicU64,
     /// The next batch ends its chunk.
     chunk_ends: AtomicBool,
+    /// And this node takes a snapshot at the end of a chunk.
+    snapshot_wanted: AtomicBool,
     clock: Arc<dyn Fn() -> u64 + Send + Sync>,
 }
 
@@ -127,6 +129,7 @@ impl NodeLedger {
             certificate: identity.node_certificate.clone(),
             chunk_bytes: AtomicU64::new(chunk_bytes),
             chunk_ends: AtomicBool::new(false),
+            snapshot_wanted: AtomicBool::new(false),
             clock,
         };
         Ok((Arc::new(ledger), report))
@@ -135,6 +138,17 @@ impl NodeLedger {
     /// A chunk is cut after the batch that reaches this size: the network's parameter, known once the ledger has been read.
     pub fn set_chunk_bytes(&self, bytes: u64) {
         self.chunk_bytes.store(bytes, Ordering::Relaxed);
+    }
+
+    /// As [`NodeLedger::end_chunk`], and this node takes a snapshot there.
+    pub fn end_chunk_with_snapshot(&self) {
+        self.snapshot_wanted.store(true, Ordering::Relaxed);
+        self.end_chunk();
+    }
+
+    /// Whether a snapshot was asked for where the chunk ends; asked once.
+    pub fn take_snapshot_wanted(&self) -> bool {
+        self.snapshot_wanted.swap(false, Ordering::Relaxed)
     }
 
     /// Ends the chunk with the next batch that is sealed here, whatever its size.

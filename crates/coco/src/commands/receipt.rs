@@ -14,8 +14,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use clap::{Args, Subcommand};
 use coco_crypto::PublicKey;
 use coco_governance::{Endorsement, EndorsementRow};
-use coco_ledger::VerifiedReceipt;
-use coco_ledger::receipt::{JsonReceipt, verify_json_receipt};
+use coco_ledger::receipt::{JsonReceipt, verify_json_receipt, verify_json_receipt_of_key};
 use coco_types::{NodeId, TxId};
 use serde::{Deserialize, Serialize};
 
@@ -176,11 +175,26 @@ fn verify(options: &Verify, output: Output) -> anyhow::Result<()> {
     let proved = if receipt.trim_ascii_start().starts_with(b"{") {
         ensure!(!options.strict, "only receipts in COSE are verified with --strict");
         let receipt: JsonReceipt = serde_json::from_slice(&receipt).context("malformed JSON receipt")?;
-        let transaction_id = verify_json_receipt(&receipt, &service, claims.as_deref())?;
+        let chain = options.endorsements.as_deref().map(read_endorsements).transpose()?.unwrap_or_default();
+        let transaction_id = match verify_json_receipt(&receipt, &service, claims.as_deref()) {
+            Ok(txid) => txid,
+            Err(first) => {
+                let under = |key: &PublicKey| verify_json_receipt_of_key(&receipt, key, claims.as_deref()).ok();
+                verify_through(service.public_key(), &chain, under, |txid| *txid)?.ok_or(first)?
+            }
+        };
         Proved { transaction_id, signed_at: None, subject: None, signer: None, claims: None }
     } else {
         let chain = options.endorsements.as_deref().map(read_endorsements).transpose()?.unwrap_or_default();
-        let verified = verify_through(&receipt, service.public_key(), &chain, claims.as_deref())?;
+        let under = |key: &PublicKey| coco_ledger::verify_receipt(&receipt, key, claims.as_deref());
+        let verified = match under(service.public_key()) {
+            Ok(verified) => verified,
+            Err(first) => {
+                let found =
+                    verify_through(service.public_key(), &chain, |key| under(key).ok(), |verified| verified.txid)?;
+                found.ok_or(first)?
+            }
+        };
         let claims = verified.claims.map(|claims| Claimed {
             protocol: claims.protocol,
             kind: claims.kind,
@@ -211,31 +225,27 @@ fn read_endorsements(path: &Path) -> anyhow::Result<Vec<EndorsementRow>> {
     Ok(serde_json::from_slice::<Listed>(&text).with_context(|| path.display().to_string())?.value)
 }
 
-/// Verifies under the service's key, or under that of an earlier service which it vouches for, for what that one signed in its time.
-fn verify_through(
-    receipt: &[u8],
+/// Verifies under the key of an earlier service which the service vouches for, for what that one signed in its time; nothing if it is of none.
+fn verify_through<T>(
     service: &PublicKey,
     chain: &[EndorsementRow],
-    claims: Option<&[u8]>,
-) -> anyhow::Result<VerifiedReceipt> {
-    let under = |key: &PublicKey| coco_ledger::verify_receipt(receipt, key, claims);
-    let first = match under(service) {
-        Ok(verified) => return Ok(verified),
-        Err(error) => error,
-    };
+    under: impl Fn(&PublicKey) -> Option<T>,
+    txid_of: impl Fn(&T) -> TxId,
+) -> anyhow::Result<Option<T>> {
     let mut key = service.clone();
     for row in chain {
         let message = BASE64.decode(&row.endorsement).context("an endorsement is not base64")?;
         let says = Endorsement::verify(&message, &key).map_err(|why| anyhow!(why))?;
         let Some(end) = says.end else { break };
-        if let Ok(verified) = under(&says.endorsed) {
-            let in_time = (says.begin.seqno..=end.seqno).contains(&verified.txid.seqno);
-            ensure!(in_time, "{} is not of the time for which its service is endorsed", verified.txid);
-            return Ok(verified);
+        if let Some(verified) = under(&says.endorsed) {
+            let txid = txid_of(&verified);
+            let in_time = (says.begin.seqno..=end.seqno).contains(&txid.seqno);
+            ensure!(in_time, "{txid} is not of the time for which its service is endorsed");
+            return Ok(Some(verified));
         }
         key = says.endorsed;
     }
-    Err(first.into())
+    Ok(None)
 }
 
 /// What a valid receipt proves.

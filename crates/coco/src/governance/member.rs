@@ -8,13 +8,20 @@ use anyhow::Context;
 use coco_crypto::{Certificate, SigningKey, SystemCrypto};
 use coco_governance::Draft;
 
+use super::token::{SCHEME, Token};
 use crate::output::Hinted;
 
 pub struct Member {
     /// SHA-256 of the certificate, in hex.
     pub id: String,
     pub certificate: Certificate,
-    key: Option<SigningKey>,
+    key: Option<Key>,
+}
+
+enum Key {
+    File(SigningKey),
+    /// It signs, and does nothing else for us.
+    Token(Token),
 }
 
 impl Member {
@@ -23,12 +30,18 @@ impl Member {
         let text = read_text(certificate)?;
         let parsed = Certificate::from_pem(&text).with_context(|| named(certificate))?;
         let key = match key {
-            Some(path) => Some(SigningKey::from_pem(&read_text(path)?).with_context(|| named(path))?),
+            Some(path) if path.to_string_lossy().starts_with(SCHEME) => {
+                Some(Key::Token(Token::parse(&path.to_string_lossy())?))
+            }
+            Some(path) => {
+                let key = SigningKey::from_pem(&read_text(path)?).with_context(|| named(path))?;
+                if key.public_key() != parsed.public_key() {
+                    anyhow::bail!("the key does not belong to the certificate {}", named(certificate));
+                }
+                Some(Key::File(key))
+            }
             None => None,
         };
-        if key.as_ref().is_some_and(|key| key.public_key() != parsed.public_key()) {
-            anyhow::bail!("the key does not belong to the certificate {}", named(certificate));
-        }
         Ok(Self { id: parsed.fingerprint().to_string(), certificate: parsed, key })
     }
 
@@ -43,16 +56,32 @@ impl Member {
     }
 
     pub fn sign(&self, kind: &str, proposal: Option<&str>, payload: &[u8]) -> anyhow::Result<Vec<u8>> {
-        Ok(self.draft(kind, proposal, payload)?.sign(&SystemCrypto, self.key()?))
-    }
-
-    pub fn key(&self) -> anyhow::Result<&SigningKey> {
-        self.key.as_ref().ok_or_else(|| {
+        let draft = self.draft(kind, proposal, payload)?;
+        let key = self.key.as_ref().ok_or_else(|| {
             Hinted::error(
                 "a member's key is needed to sign",
                 "name it with --key, or have it signed elsewhere with --prepare",
             )
-        })
+        })?;
+        let token = match key {
+            Key::File(key) => return Ok(draft.sign(&SystemCrypto, key)),
+            Key::Token(token) => token,
+        };
+        let (key, curve) = (self.certificate.public_key(), self.certificate.public_key().curve());
+        let signed = draft.to_be_signed(curve);
+        let signature = token.sign(curve, &signed)?;
+        if key.verify_fixed(&signed, &signature).is_err() {
+            anyhow::bail!("the token's key does not belong to the certificate");
+        }
+        Ok(draft.with_signature(curve, &signature))
+    }
+
+    /// The key itself, to prove oneself to TLS with. A token's stays where it is.
+    pub fn key(&self) -> Option<&SigningKey> {
+        match &self.key {
+            Some(Key::File(key)) => Some(key),
+            Some(Key::Token(_)) | None => None,
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod client;
 mod member;
+mod token;
 
 pub use client::{Gov, Refused};
 pub use member::{Member, read_text};

@@ -164,9 +164,9 @@ fn maps<'js>(ctx: &Ctx<'js>, to: &Object<'js>, maps: &Maps) -> Result<()> {
 
 fn texts<'js>(ctx: &Ctx<'js>, to: &Object<'js>, world: &Rc<World>) -> Result<()> {
     add(ctx, to, "strToBuf", |ctx: Ctx<'js>, text: String| ArrayBuffer::new_copy(ctx, text.into_bytes()))?;
-    add(ctx, to, "bufToStr", |ctx: Ctx<'js>, bytes: Binary| -> Result<String> {
-        let text = String::from_utf8(bytes.0);
-        text.map_err(|_| Exception::throw_type(&ctx, "the buffer is not UTF-8 text"))
+    // CCF's constitution compares digests as texts. What is no text becomes one that no other bytes give, and that people can read.
+    add(ctx, to, "bufToStr", |bytes: Binary| -> String {
+        String::from_utf8(bytes.0).unwrap_or_else(|error| format!("\u{fffd}{}", hex::encode(error.as_bytes())))
     })?;
     let w = world.clone();
     add(ctx, to, "validateConstitution", move |ctx: Ctx<'js>, text: String| -> Result<()> {

@@ -77,6 +77,10 @@ pub(crate) fn service_natives<'js>(ctx: &Ctx<'js>, to: &Object<'js>, world: &Rc<
         Ok(())
     })?;
     let w = world.clone();
+    add(ctx, to, "endChunk", move || w.order(Order::EndChunk))?;
+    let w = world.clone();
+    add(ctx, to, "snapshot", move || w.order(Order::Snapshot))?;
+    let w = world.clone();
     add(ctx, to, "grantEpoch", move |ctx: Ctx<'js>, at: f64, key: String| -> Result<()> {
         // Whole and in range: the constitution has checked it, and what is not becomes no epoch.
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]

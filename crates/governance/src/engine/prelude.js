@@ -219,7 +219,8 @@
   if (native.applies) {
     const { ccf } = globalThis;
     ccf.node = {
-      ...all("ccf.node", ["triggerLedgerChunk", "triggerSnapshot"]),
+      triggerLedgerChunk: () => native.endChunk(),
+      triggerSnapshot: () => native.snapshot(),
       triggerLedgerRekey: () => native.rekey(),
       triggerRecoverySharesRefresh: () => native.reshare(),
       transitionServiceToOpen(...args) {

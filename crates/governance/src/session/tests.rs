@@ -480,3 +480,85 @@ fn the_service_opens_by_vote_and_only_under_its_own_name() {
     let service = crate::ServiceInfo::read(&mut consortium.store.snapshot()).unwrap().unwrap();
     assert_eq!(service.status, crate::ServiceStatus::Open);
 }
+
+#[test]
+fn ballots_of_one_text_are_run_once_and_one_that_loops_is_never_run_again() {
+    let crypto = SeededCrypto::new(5);
+    let members: Vec<_> = (0..30).map(|_| Actor::new(&crypto, Curve::P256, "member")).collect();
+    let store = fixture::founded(&crypto, &members.iter().collect::<Vec<_>>(), constitution::DEFAULT);
+    let consortium = Consortium { crypto, members, store };
+    consortium.activate_all();
+    let id = consortium.proposed(&describe_member(&consortium, 2, "Bank C"));
+    let texts = ["A", "B", "C"].map(|name| format!("export function vote() {{ console.log('{name}'); return true }}"));
+    let looping = "export function vote() { console.log('looping'); for (;;) {} }";
+    let said = |member: usize, ballot: &str| {
+        let operation = Operation::Vote { proposal: id.clone(), member: consortium.id(member) };
+        let payload = json!({ "ballot": ballot }).to_string();
+        let message = consortium.sign(member, &consortium.draft(member, "ballot", Some(&id), payload.as_bytes()));
+        let session = fixture::session(&consortium.store);
+        session.handle(&Request { operation, message }).unwrap();
+        let said = session.console();
+        fixture::commit(&consortium.store, session);
+        said
+    };
+    assert_eq!(said(0, looping), ["info: looping"]);
+    for member in 1..13 {
+        let mut runs = said(member, &texts[member % 3]);
+        runs.sort();
+        let expected = ["info: A", "info: B", "info: C"];
+        assert_eq!(runs.len(), member.min(3), "{runs:?}");
+        assert!(runs.iter().all(|run| expected.contains(&run.as_str())), "{runs:?}");
+    }
+}
+
+#[test]
+fn a_constitution_that_loops_recurses_hoards_or_reaches_beyond_governance_changes_nothing() {
+    let with = |validate: &str, apply: &str| {
+        format!(
+            "export function validate(p) {{ {validate}; return {{ valid: true, description: '' }}; }}
+             export function resolve(p, by, votes) {{ return 'Accepted'; }}
+             export function apply(p, id) {{ {apply} }}"
+        )
+    };
+    let key = "ccf.strToBuf('x')";
+    for (validate, apply, why) in [
+        ("for (;;) {}", "", "longer than it may"),
+        ("const f = () => f() + 1; f()", "", "stack"),
+        ("const a = []; for (;;) a.push(new Uint8Array(1 << 22))", "", "memory"),
+        ("", "for (;;) {}", "longer than it may"),
+        ("", "const f = () => f() + 1; f()", "stack"),
+        ("", "ccf.kv['records'].set(KEY, KEY)", "cannot be written"),
+        ("", "ccf.kv['public:ccf.internal.signatures'].set(KEY, KEY)", "cannot be written"),
+        ("", "ccf.kv['public:ccf.gov.coco.epochs'].delete(KEY)", "cannot be written"),
+        ("", "ccf.kv['public:history:blocks'].set(KEY, KEY)", "cannot be written"),
+        ("", "ccf.kv['public:records'].get(KEY)", "cannot be read"),
+        ("ccf.kv['public:ccf.gov.members.info'].clear()", "", "cannot be written"),
+        ("", "ccf.kv['public:ccf.gov.members.info'].clear()", "no member would be left"),
+        (
+            "",
+            "for (let i = 0; ; i++) ccf.kv['public:ccf.gov.x'].set(ccf.strToBuf(`${i}`), new ArrayBuffer(1 << 20))",
+            "too much",
+        ),
+    ] {
+        let consortium = Consortium::with(&with(validate, &apply.replace("KEY", key)));
+        consortium.activate(0);
+        let before = consortium.store.newest();
+        let refusal = consortium.propose(0, &json!([])).unwrap_err();
+        assert!(refusal.code == Code::InternalError && refusal.message.contains(why), "{validate}{apply}: {refusal}");
+        assert_eq!(consortium.store.newest(), before);
+    }
+}
+
+#[test]
+fn a_chain_of_fifty_certificates_is_read_and_a_longer_one_is_none() {
+    let consortium = Consortium::active();
+    let certificate = consortium.members[0].certificate.to_pem();
+    let verdict = |count: usize| {
+        let args = json!({"cert": certificate.repeat(count)});
+        consortium.propose(0, &json!([{"name": "set_user", "args": args}]))
+    };
+    assert!(verdict(1).is_ok());
+    assert!(verdict(50).is_ok());
+    let refusal = verdict(51).unwrap_err();
+    assert!(refusal.code == Code::ProposalFailedToValidate && refusal.message.contains("X.509"), "{refusal}");
+}

@@ -2,7 +2,7 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use coco_crypto::Certificate;
+use coco_crypto::{Certificate, PublicKey};
 use coco_types::{Digest, NodeId, TxId};
 use serde::{Deserialize, Serialize};
 
@@ -68,6 +68,23 @@ pub fn verify_json_receipt(
     service: &Certificate,
     claims: Option<&[u8]>,
 ) -> Result<TxId, ReceiptError> {
+    verify(receipt, claims, |endorsed| endorsed.verify_signed_by(service))
+}
+
+/// The same under the key of a past service, which another one has endorsed.
+pub fn verify_json_receipt_of_key(
+    receipt: &JsonReceipt,
+    service: &PublicKey,
+    claims: Option<&[u8]>,
+) -> Result<TxId, ReceiptError> {
+    verify(receipt, claims, |endorsed| endorsed.verify_signed_by_key(service))
+}
+
+fn verify(
+    receipt: &JsonReceipt,
+    claims: Option<&[u8]>,
+    is_trusted: impl Fn(&Certificate) -> Result<(), coco_crypto::Error>,
+) -> Result<TxId, ReceiptError> {
     let leaf = Leaf {
         write_set_digest: receipt.leaf_components.write_set_digest,
         commit_evidence: receipt.leaf_components.commit_evidence.clone(),
@@ -83,7 +100,7 @@ pub fn verify_json_receipt(
     };
     let path: Vec<PathElement> = receipt.proof.iter().map(element).collect();
     let root = fold_path(leaf.digest(), &path);
-    let certificate = endorsed_certificate(receipt, service)?;
+    let certificate = endorsed_certificate(receipt, is_trusted)?;
     let signature = BASE64.decode(&receipt.signature).map_err(|_| ReceiptError::Signature)?;
     certificate.public_key().verify_prehashed(&root, &signature).map_err(|_| ReceiptError::Signature)?;
     match claims {
@@ -93,7 +110,10 @@ pub fn verify_json_receipt(
 }
 
 /// The node's certificate, after walking from it over past services to the trusted one.
-fn endorsed_certificate(receipt: &JsonReceipt, service: &Certificate) -> Result<Certificate, ReceiptError> {
+fn endorsed_certificate(
+    receipt: &JsonReceipt,
+    is_trusted: impl Fn(&Certificate) -> Result<(), coco_crypto::Error>,
+) -> Result<Certificate, ReceiptError> {
     let parse = |pem: &String| Certificate::from_pem(pem).map_err(|_| ReceiptError::NodeCertificate("malformed"));
     let node = parse(&receipt.cert)?;
     if node.node_id() != receipt.node_id {
@@ -106,6 +126,6 @@ fn endorsed_certificate(receipt: &JsonReceipt, service: &Certificate) -> Result<
         endorsed.verify_signed_by(&issuer).map_err(not_endorsed)?;
         endorsed = issuer;
     }
-    endorsed.verify_signed_by(service).map_err(not_endorsed)?;
+    is_trusted(&endorsed).map_err(not_endorsed)?;
     Ok(node)
 }

@@ -52,6 +52,7 @@ impl SnapshotPlan {
         let bytes = ledger.bytes_after(self.last);
         let transactions = seqno.0 - self.last.0;
         let due = bytes >= self.limits.ledger_bytes || transactions >= self.limits.transactions;
+        self.soon |= ledger.take_snapshot_wanted();
         self.under_way = self.soon || (due && bytes >= self.last_bytes);
         self.under_way
     }

@@ -131,10 +131,11 @@ fn answer(reply: &Waiting, governed: Governed) {
 /// Hands the effect to the executor and waits until it was checked there: the next request sees its writes. `false`: evaluate again.
 fn execute(governor: &Governor, shared: &Arc<Shared>, effect: Effect, reply: &Waiting) -> bool {
     let (checked_at, checked) = bounded(1);
-    let command = effect.command(governor.store.clone(), governor.vault.clone(), move |result| {
-        // Nobody waits any more when the node stops.
-        let _ = checked_at.send(result);
-    });
+    let command =
+        effect.command(governor.store.clone(), governor.vault.clone(), governor.ledger.clone(), move |result| {
+            // Nobody waits any more when the node stops.
+            let _ = checked_at.send(result);
+        });
     let waiting = reply.clone();
     let done = move |answers: Vec<Submitted>| match answers.into_iter().next() {
         Some(Submitted::Committed { txid, response }) => {

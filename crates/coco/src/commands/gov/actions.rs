@@ -182,6 +182,10 @@ pub enum Action {
         #[arg(long, value_name = "SECONDS", requires = "period")]
         grace: Option<u64>,
     },
+    /// End the ledger's chunk file with the next signature
+    EndChunk,
+    /// The same, and let the primary write the state down there
+    Snapshot,
     /// How many recent proposals are remembered against replays
     SetProposalsWindow { proposals: u64 },
 }
@@ -327,6 +331,8 @@ impl Action {
                 json!({ "transaction": transaction, "auditor_key": read_text(to)?, "auditor": name }),
             ),
             Self::ReadOnly { reason } => ("set_read_only", json!({ "reason": reason })),
+            Self::EndChunk => ("trigger_ledger_chunk", json!({})),
+            Self::Snapshot => ("trigger_snapshot", json!({})),
             Self::LiftReadOnly => ("lift_read_only", json!({})),
             Self::FreezeLedger { ledger, reason } => ("freeze_ledger", json!({ "ledger": ledger, "reason": reason })),
             Self::UnfreezeLedger { ledger } => ("unfreeze_ledger", json!({ "ledger": ledger })),

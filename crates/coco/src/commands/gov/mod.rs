@@ -139,7 +139,7 @@ pub struct Signer {
     /// The member's certificate
     #[arg(long, value_name = "CERT", global = true, required = false, default_value = "member_cert.pem")]
     cert: PathBuf,
-    /// The member's key, in PEM
+    /// The member's key: a file in PEM, or pkcs11:token=…;object=…?module-path=…&pin-source=FILE for a key in an HSM
     #[arg(long, value_name = "FILE", global = true)]
     key: Option<PathBuf>,
     /// Write what is to be signed to this file instead, for a key that is elsewhere
@@ -215,7 +215,12 @@ impl Network {
     fn gov(&self, member: Option<&Member>) -> anyhow::Result<Gov> {
         let service = tls::read_certificate(&self.service)?;
         let tls = match member {
-            Some(member) => tls::as_client(&service, &member.certificate, member.key()?)?,
+            Some(member) => {
+                let key = member
+                    .key()
+                    .context("to prove itself to the node, a member needs its key in a file: --key FILE")?;
+                tls::as_client(&service, &member.certificate, key)?
+            }
             None => tls::trusting(&service)?,
         };
         Ok(Gov::new(self.api.clone(), tls))
@@ -340,7 +345,9 @@ fn members(gov: &Gov, output: Output) -> anyhow::Result<()> {
 }
 
 fn show(proposal: &str, network: &Network, member: &Option<Member>, output: Output) -> anyhow::Result<()> {
-    let gov = network.gov(member.as_ref())?;
+    // A key in a token signs, and does not prove itself to TLS: then there is no simulation.
+    let member = member.as_ref().filter(|member| member.key().is_some());
+    let gov = network.gov(member)?;
     let shown = gov.json(&format!("members/proposals/{proposal}"))?;
     let text = gov.text(&format!("members/proposals/{proposal}/actions"))?;
     let simulation = match member {
