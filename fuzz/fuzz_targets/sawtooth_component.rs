@@ -8,10 +8,11 @@ use coco_protocol::conformance::SingleNode;
 use coco_protocol::{OpenGate, Protocol, SocketClosed, Stream, StreamService};
 use coco_sawtooth::Sawtooth;
 use coco_sawtooth::batch::SignedBatch;
+use coco_sawtooth::workers::Workers;
 use libfuzzer_sys::fuzz_target;
 
 static SERVICE: LazyLock<Arc<dyn StreamService>> = LazyLock::new(|| {
-    let protocol = Arc::new(Sawtooth::new(Arc::new(|bytes: &mut [u8]| bytes.fill(7))));
+    let protocol = Arc::new(Sawtooth::new(Arc::new(|bytes: &mut [u8]| bytes.fill(7)), Workers::at_once()));
     let node = SingleNode::found(protocol.clone(), &serde_json::json!({}), Arc::new(OpenGate));
     protocol.serve_stream(node).expect("Sawtooth has a component endpoint")
 });

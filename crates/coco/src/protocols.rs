@@ -13,6 +13,8 @@ use coco_node::config::NodeConfig;
 use coco_protocol::Protocol;
 use coco_records::Records;
 use coco_sawtooth::Sawtooth;
+use coco_sawtooth::limits::CONTRACT_THREADS;
+use coco_sawtooth::workers::Workers;
 use secp256k1::SecretKey;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -38,7 +40,8 @@ pub fn hosted(config: &NodeConfig) -> anyhow::Result<Vec<Arc<dyn Protocol>>> {
     let settings = settings.transpose().context("[ledgers.ethereum]")?.unwrap_or_default();
     let options = ethereum_options(&settings).context("[ledgers.ethereum]")?;
     let random = Arc::new(|bytes: &mut [u8]| SystemCrypto.fill(bytes));
-    Ok(vec![Arc::new(Ethereum::new(move || options.clone())), Arc::new(Records), Arc::new(Sawtooth::new(random))])
+    let sawtooth = Sawtooth::new(random, Workers::threads(CONTRACT_THREADS));
+    Ok(vec![Arc::new(Ethereum::new(move || options.clone())), Arc::new(Records), Arc::new(sawtooth)])
 }
 
 /// The ledgers of a development network.

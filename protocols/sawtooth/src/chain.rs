@@ -19,6 +19,7 @@ use prost::Message as _;
 
 use crate::address::Address;
 use crate::block::{OpenBlock, SealedBlock};
+use crate::contracts::Contracts;
 use crate::governed::Governed;
 use crate::messages::ledger::{Block, BlockHeader};
 use crate::network::NetworkConfig;
@@ -36,6 +37,7 @@ pub struct Chain {
     governed: RwLock<Arc<Governed>>,
     building: Mutex<Building>,
     committed: Mutex<Committed>,
+    contracts: Arc<Contracts>,
 }
 
 /// A block and the trie after it.
@@ -78,6 +80,11 @@ impl Chain {
         self.governed.read().clone()
     }
 
+    /// What contracts run on.
+    pub fn contracts(&self) -> Arc<Contracts> {
+        Arc::clone(&self.contracts)
+    }
+
     /// The first block was written by this node.
     pub fn begin(&self, config: NetworkConfig, tip: Tip) {
         self.configured(config);
@@ -97,7 +104,7 @@ impl Chain {
         let mut building = self.building.lock();
         building.open = None;
         let parent = self.parent_in(&mut building, tx)?;
-        building.open = Some(OpenBlock::open(tx, parent, self.governed()));
+        building.open = Some(OpenBlock::open(tx, parent, self.governed(), self.contracts()));
         Ok(())
     }
 

@@ -44,6 +44,8 @@ pub struct Governed {
 pub enum Tier {
     /// Code of the node itself.
     Native,
+    /// Contracts, which the node interprets.
+    Wasm,
     /// A processor that proves by its TEE's evidence what it is. No endpoint takes that evidence yet: nobody can register.
     Attested,
     /// Any processor that reaches the component endpoint. It sees what its transactions see.
@@ -77,6 +79,8 @@ pub struct Placed {
 
 pub enum Place {
     Native(Native),
+    /// In the node, but not beside its other work.
+    Contracts(Native),
     External,
     /// Nothing does, and why.
     Nowhere(String),
@@ -124,10 +128,13 @@ impl Governed {
         let nowhere = |why: &str| Place::Nowhere(format!("{family} {version} {why}"));
         let row = self.row(family, version);
         let native = families::example(family, version);
+        let contracts = families::contracts(family, version);
+        let inside = || native.map(Place::Native).or(contracts.map(Place::Contracts));
         let place = match row.map(|row| row.tier) {
-            None => native.filter(|_| !served).map_or(Place::External, Place::Native),
+            None => inside().filter(|_| !served).unwrap_or(Place::External),
             Some(Tier::Process) => Place::External,
             Some(Tier::Native) => native.map_or_else(|| nowhere("is not in the node"), Place::Native),
+            Some(Tier::Wasm) => contracts.map_or_else(|| nowhere("is no family of contracts"), Place::Contracts),
             Some(Tier::Attested) => nowhere("runs only where its code is attested, and nobody can prove that yet"),
             Some(Tier::Refused) => nowhere("is not among the families that the network's members allow"),
         };
@@ -244,6 +251,7 @@ mod tests {
     fn place(governed: &Governed, family: &str, served: bool) -> &'static str {
         match governed.place(family, "1.0", served).place {
             Place::Native(_) => "native",
+            Place::Contracts(_) => "wasm",
             Place::External => "external",
             Place::Nowhere(_) => "nowhere",
         }

@@ -15,6 +15,7 @@ pub mod batch;
 pub mod block;
 pub mod chain;
 pub mod component;
+pub mod contracts;
 pub mod events;
 pub mod execute;
 pub mod families;
@@ -32,6 +33,7 @@ pub mod settings;
 pub mod signing;
 pub mod tables;
 pub mod trie;
+pub mod workers;
 
 #[cfg(test)]
 mod protocol_tests;

@@ -132,5 +132,36 @@ pub const CONNECTION_FAMILIES_MAX: usize = 100;
 /// Proposals of settings that may be open at once: the row is read and written whole by each vote.
 pub const CANDIDATES_MAX: usize = 1_000;
 
+/// Bytes of a contract, as it is put into the ledger.
+pub const CONTRACT_BYTES_MAX: usize = 2 << 20;
+
+/// Steps of one batch's contracts together: an instruction is about one, a request of the node some more.
+pub const BATCH_FUEL: u64 = 200_000_000;
+
+/// Steps that a contract's request of the node takes, besides one for each byte that it moves.
+pub const CONTRACT_REQUEST_FUEL: u64 = 20;
+pub const CONTRACT_REQUEST_BYTE_FUEL: u64 = 1;
+
+/// Bytes of a contract's own memory.
+pub const CONTRACT_MEMORY_BYTES_MAX: usize = 32 << 20;
+
+/// What a contract and the node exchange during one execution, pages of 64 KiB: Sabre's size.
+pub const CONTRACT_HEAP_PAGES: u32 = 256;
+
+/// Things that the node keeps for a contract during one execution, and places in its lists of them.
+pub const CONTRACT_POINTERS_MAX: usize = 100_000;
+
+/// Functions that a contract may call by number.
+pub const CONTRACT_TABLE_ELEMENTS_MAX: usize = 10_000;
+
+/// Calls within each other.
+pub const CONTRACT_STACK_DEPTH_MAX: usize = 1_000;
+
+/// Bytes of contracts that are kept ready to be executed.
+pub const CONTRACTS_READY_BYTES_MAX: usize = 16 << 20;
+
+/// Contracts that are executed at a time; others wait.
+pub const CONTRACT_THREADS: usize = 2;
+
 /// Rows about blocks that one `block_info` transaction removes at most, when the target count was lowered.
 pub const BLOCK_INFO_REMOVED_MAX: u64 = 1_000;

@@ -22,6 +22,7 @@ use crate::pool::{PoolLimits, SawtoothPool};
 use crate::query::Node;
 use crate::rest::RestService;
 use crate::tables::id_key;
+use crate::workers::Workers;
 
 /// The ledger's name.
 pub const NAME: &str = "sawtooth";
@@ -39,9 +40,9 @@ pub struct Sawtooth {
 }
 
 impl Sawtooth {
-    pub fn new(random: Random) -> Self {
+    pub fn new(random: Random, workers: Workers) -> Self {
         let chain: Arc<Chain> = Arc::default();
-        let processors = Arc::new(Processors::new(Arc::clone(&chain), random));
+        let processors = Processors::new(Arc::clone(&chain), random, workers);
         Self { guests: Arc::new(Guests::new(Arc::clone(&processors))), processors, hub: Arc::default(), chain }
     }
 

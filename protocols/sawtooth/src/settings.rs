@@ -13,6 +13,8 @@ pub const AUTHORIZED_KEYS: &str = "sawtooth.settings.vote.authorized_keys";
 pub const APPROVAL_THRESHOLD: &str = "sawtooth.settings.vote.approval_threshold";
 pub const PROPOSALS: &str = "sawtooth.settings.vote.proposals";
 pub const IDENTITY_ALLOWED_KEYS: &str = "sawtooth.identity.allowed_keys";
+/// Who may create registries of contracts and namespaces.
+pub const ADMINISTRATORS: &str = "sawtooth.swa.administrators";
 pub const TRANSACTION_FAMILIES: &str = "sawtooth.validator.transaction_families";
 pub const BATCH_INJECTORS: &str = "sawtooth.validator.batch_injectors";
 pub const MAX_BATCHES_PER_BLOCK: &str = "sawtooth.publisher.max_batches_per_block";
@@ -41,7 +43,12 @@ pub fn address(key: &str) -> Address {
 
 /// A setting's value.
 pub fn value(state: &mut dyn StateReader, key: &str) -> Option<String> {
-    let row = Setting::decode(state.read(&address(key))?).ok()?;
+    value_in(&state.read(&address(key))?, key)
+}
+
+/// A setting's value in its row.
+pub fn value_in(row: &Bytes, key: &str) -> Option<String> {
+    let row = Setting::decode(row.clone()).ok()?;
     row.entries.into_iter().find(|entry| entry.key == key).map(|entry| entry.value)
 }
 

@@ -16,6 +16,7 @@ use super::{Rules, STATES_KEPT, TxState, injector};
 use crate::address::Address;
 use crate::batch::SignedBatch;
 use crate::chain::Tip;
+use crate::contracts::Contracts;
 use crate::execute::{Executed, Failure, Run, StateReader as _, Step};
 use crate::families::Facts;
 use crate::governed::Governed;
@@ -37,6 +38,7 @@ pub struct OpenBlock {
     key: Option<SignerKey>,
     rules: Rules,
     governed: Arc<Governed>,
+    contracts: Arc<Contracts>,
     batch_ids: Vec<String>,
     of_family: BTreeMap<String, usize>,
     transactions: usize,
@@ -61,10 +63,10 @@ pub enum Verdict {
 }
 
 impl OpenBlock {
-    pub fn open(tx: &mut Tx, parent: Tip, governed: Arc<Governed>) -> Self {
+    pub fn open(tx: &mut Tx, parent: Tip, governed: Arc<Governed>, contracts: Arc<Contracts>) -> Self {
         let rules = Rules::read(&mut TxState(tx));
         let key = signer_key(tx);
-        Self { number: parent.header.block_num + 1, rules, governed, ..Self::empty(parent, key) }
+        Self { number: parent.header.block_num + 1, rules, governed, contracts, ..Self::empty(parent, key) }
     }
 
     /// The first block of a network.
@@ -79,6 +81,7 @@ impl OpenBlock {
             key,
             rules: Rules::default(),
             governed: Arc::default(),
+            contracts: Arc::default(),
             batch_ids: Vec::new(),
             of_family: BTreeMap::new(),
             transactions: 0,
@@ -234,8 +237,8 @@ impl OpenBlock {
         prepared: Option<&Result<Executed, Failure>>,
         context: &Context<'_>,
     ) -> Result<(Option<(Arc<SignedBatch>, Executed)>, Executed), Failure> {
-        let facts = Facts { now_ms: context.now_ms };
-        let injected = self.inject(tx, facts, context.now_ms);
+        let facts = Facts { now_ms: context.now_ms, contracts: Arc::clone(&self.contracts) };
+        let injected = self.inject(tx, facts.clone(), context.now_ms);
         if let Some(prepared) = prepared {
             return prepared.clone().map(|executed| (injected, executed));
         }
@@ -306,14 +309,17 @@ fn record_bytes(batch: &SignedBatch, executed: &Executed) -> usize {
 
 /// Executes a batch of native families.
 fn to_the_end(mut run: Run, tx: &mut Tx, governed: &Governed) -> Result<Executed, Failure> {
-    match run.step(&mut TxState(tx), |family, version| governed.place(family, version, false)) {
-        Step::Done(result) => result,
-        Step::External(transaction) => {
-            let header = &transaction.header;
-            Err(run.fail_open(
-                format!("there is no transaction processor for {} {}", header.family_name, header.family_version),
-                Bytes::new(),
-            ))
+    loop {
+        match run.step(&mut TxState(tx), |family, version| governed.place(family, version, false)) {
+            Step::Done(result) => return result,
+            Step::Contract(family) => run.execute_open(&mut TxState(tx), family)?,
+            Step::External(transaction) => {
+                let header = &transaction.header;
+                return Err(run.fail_open(
+                    format!("there is no transaction processor for {} {}", header.family_name, header.family_version),
+                    Bytes::new(),
+                ));
+            }
         }
     }
 }

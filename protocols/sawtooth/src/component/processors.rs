@@ -12,7 +12,7 @@ use crate::limits::{
     REGISTRATION_WAIT_MS, SILENT_MAX,
 };
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 use coco_protocol::Job;
@@ -23,13 +23,14 @@ use crate::batch::{SignedBatch, SignedTransaction};
 use crate::block::TxState;
 use crate::chain::Chain;
 use crate::execute::{Access, Executed, Failure, Run, StateReader, Step};
-use crate::families::Facts;
+use crate::families::{Facts, Native};
 use crate::governed::Place;
 use crate::messages::processor::{Empty, HEADER_STYLE_RAW, TpProcessRequest, TpRegisterRequest, tp_process_status};
 use crate::messages::relay::Offer;
 use crate::messages::{Envelope, kind};
 use crate::pool::Externals;
 use crate::protocol::Random;
+use crate::workers::Workers;
 
 pub type ConnectionId = u64;
 /// A family and its version.
@@ -37,7 +38,9 @@ type Family = (String, String);
 
 /// See the module's text.
 pub struct Processors {
+    this: Weak<Self>,
     chain: Arc<Chain>,
+    workers: Workers,
     random: Random,
     inner: Mutex<Inner>,
 }
@@ -52,6 +55,8 @@ struct Inner {
     running: BTreeMap<String, Running>,
     /// Batches that wait for a processor of a family.
     waiting: BTreeMap<Family, VecDeque<Execution>>,
+    /// Batches that came to a contract.
+    contracts: Vec<Contract>,
     now_ms: u64,
 }
 
@@ -86,6 +91,13 @@ struct Execution {
     until_ms: u64,
 }
 
+/// A batch at a transaction that is about contracts.
+struct Contract {
+    run: Run,
+    job: Job,
+    family: Native,
+}
+
 struct Running {
     execution: Execution,
     connection: ConnectionId,
@@ -93,8 +105,8 @@ struct Running {
 }
 
 impl Processors {
-    pub fn new(chain: Arc<Chain>, random: Random) -> Self {
-        Self { chain, random, inner: Mutex::default() }
+    pub fn new(chain: Arc<Chain>, random: Random, workers: Workers) -> Arc<Self> {
+        Arc::new_cyclic(|this| Self { this: this.clone(), chain, workers, random, inner: Mutex::default() })
     }
 
     /// A new connection, which may register later.
@@ -186,10 +198,30 @@ impl Processors {
 
     /// Executes a batch; the job is finished when its end is known.
     pub fn start(&self, batch: Arc<SignedBatch>, job: Job) {
-        let facts = Facts { now_ms: job.now_ms() };
-        let mut inner = self.inner.lock();
-        inner.now_ms = inner.now_ms.max(job.now_ms());
-        self.go_on(&mut inner, Run::new(batch, facts), job);
+        let facts = Facts { now_ms: job.now_ms(), contracts: self.chain.contracts() };
+        {
+            let mut inner = self.inner.lock();
+            inner.now_ms = inner.now_ms.max(job.now_ms());
+            self.go_on(&mut inner, Run::new(batch, facts), job);
+        }
+        self.start_contracts();
+    }
+
+    /// Lets workers execute what came to a contract. Nothing is locked meanwhile.
+    fn start_contracts(&self) {
+        let contracts = std::mem::take(&mut self.inner.lock().contracts);
+        for Contract { mut run, mut job, family } in contracts {
+            let this = self.this.clone();
+            self.workers.give(move || {
+                let executed = run.execute_open(&mut TxState(job.tx()), family);
+                let Some(this) = this.upgrade() else { return };
+                match executed {
+                    Ok(()) => this.go_on(&mut this.inner.lock(), run, job),
+                    Err(failure) => job.finish(Box::new(Err::<Executed, Failure>(failure))),
+                }
+                this.start_contracts();
+            });
+        }
     }
 
     /// The open transaction of a context, for the processor that was given it; nothing if the context has ended.
@@ -225,6 +257,8 @@ impl Processors {
             _ => self.attempt_failed(&mut inner, execution, &answer.message),
         }
         self.drain_all_of(&mut inner, id);
+        drop(inner);
+        self.start_contracts();
         true
     }
 
@@ -245,7 +279,10 @@ impl Processors {
         for family in unserved {
             let waiting = inner.waiting.remove(&family).unwrap_or_default();
             // The last processor of a family that the node has itself is gone: the node goes on where it was.
-            if matches!(self.chain.governed().place(&family.0, &family.1, false).place, Place::Native(_)) {
+            if matches!(
+                self.chain.governed().place(&family.0, &family.1, false).place,
+                Place::Native(_) | Place::Contracts(_)
+            ) {
                 waiting.into_iter().for_each(|execution| self.go_on(&mut inner, execution.run, execution.job));
                 continue;
             }
@@ -259,6 +296,8 @@ impl Processors {
                 inner.waiting.insert(family, left);
             }
         }
+        drop(inner);
+        self.start_contracts();
     }
 
     /// Asks processors that are silent whether they are there. One that never answers gets no more work; its connection stays open, as
@@ -291,6 +330,7 @@ impl Processors {
         let step = run.step(&mut TxState(job.tx()), place);
         match step {
             Step::Done(result) => job.finish(Box::new(result)),
+            Step::Contract(family) => inner.contracts.push(Contract { run, job, family }),
             Step::External(transaction) => {
                 let until_ms = inner.now_ms + REGISTRATION_WAIT_MS;
                 let tried = BTreeSet::new();

@@ -64,6 +64,10 @@ impl Access {
         })
     }
 
+    pub fn transaction_id(&self) -> &str {
+        &self.transaction_id
+    }
+
     /// All outputs begin with one of these.
     pub fn writes_only_below(&self, namespaces: &[Vec<u8>]) -> bool {
         self.outputs.iter().all(|output| namespaces.iter().any(|namespace| output.starts_with(namespace)))

@@ -1,9 +1,10 @@
 //! One batch on its way: its transactions one after the other, all or nothing.
 //!
 //! A run knows nothing of where the state is: whoever drives it gives it a reader. A native family executes within [`Run::step`];
-//! where another has to, `step` says so, and the run waits with its [`Access`] open until [`Run::finish`].
+//! where another has to, or a contract, `step` says so, and the run waits with its [`Access`] open until [`Run::finish_open`] or
+//! [`Run::execute_open`].
 
-use crate::limits::BATCH_WRITES_BYTES_MAX;
+use crate::limits::{BATCH_FUEL, BATCH_WRITES_BYTES_MAX};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -12,7 +13,7 @@ use bytes::Bytes;
 use super::access::{Access, StateReader};
 use crate::address::{Address, prefix_from_hex};
 use crate::batch::{SignedBatch, SignedTransaction};
-use crate::families::{self, Facts};
+use crate::families::{self, Facts, Native};
 use crate::governed::{Place, Placed};
 use crate::messages::client::InvalidTransaction;
 use crate::messages::ledger::TransactionReceipt;
@@ -28,6 +29,8 @@ pub struct Run {
     namespaces: Option<Vec<Vec<u8>>>,
     done: Executed,
     bytes: usize,
+    /// Steps that contracts may still take.
+    fuel: u64,
 }
 
 /// What a batch has done.
@@ -45,6 +48,8 @@ pub enum Step {
     Done(Result<Executed, Failure>),
     /// Somebody else has to execute this transaction.
     External(Box<SignedTransaction>),
+    /// It is about contracts and may take its time: [`Run::execute_open`], wherever there is time.
+    Contract(Native),
 }
 
 /// The state below a transaction of a run.
@@ -64,7 +69,7 @@ impl StateReader for Below<'_> {
 
 impl Run {
     pub fn new(batch: Arc<SignedBatch>, facts: Facts) -> Self {
-        Self { batch, facts, next: 0, open: None, namespaces: None, done: Executed::default(), bytes: 0 }
+        Self::above(batch, facts, BTreeMap::new())
     }
 
     /// The same on top of what an earlier batch of the same block has changed.
@@ -77,6 +82,7 @@ impl Run {
             namespaces: None,
             done: Executed { changes, receipts: Vec::new() },
             bytes: 0,
+            fuel: BATCH_FUEL,
         }
     }
 
@@ -101,16 +107,40 @@ impl Run {
                     (self.open, self.namespaces) = (Some(access), namespaces);
                     return Step::External(Box::new(transaction.clone()));
                 }
+                Place::Contracts(family) => {
+                    (self.open, self.namespaces) = (Some(access), namespaces);
+                    return Step::Contract(family);
+                }
             };
-            let mut below = Below { changes: &self.done.changes, state };
-            let mut call =
-                families::Call { header, payload: &transaction.payload, access: &mut access, below: &mut below };
-            if let Err(families::Invalid(message)) = family(&mut call, &self.facts) {
-                return Step::Done(Err(failure(transaction, message)));
+            if let Err(failure) = self.execute(state, transaction, access, family) {
+                return Step::Done(Err(failure));
             }
-            self.keep(access);
         }
         Step::Done(Ok(std::mem::take(&mut self.done)))
+    }
+
+    /// Executes the open transaction by code of the node.
+    pub fn execute_open(&mut self, state: &mut dyn StateReader, family: Native) -> Result<(), Failure> {
+        let batch = Arc::clone(&self.batch);
+        match (self.open.take(), batch.transactions.get(self.next)) {
+            (Some(access), Some(transaction)) => self.execute(state, transaction, access, family),
+            _ => Ok(()),
+        }
+    }
+
+    fn execute(
+        &mut self,
+        state: &mut dyn StateReader,
+        transaction: &SignedTransaction,
+        mut access: Access,
+        family: Native,
+    ) -> Result<(), Failure> {
+        let mut below = Below { changes: &self.done.changes, state };
+        let (header, payload, fuel) = (&transaction.header, &transaction.payload, &mut self.fuel);
+        let mut call = families::Call { header, payload, access: &mut access, below: &mut below, fuel };
+        family(&mut call, &self.facts).map_err(|families::Invalid(message)| failure(transaction, message))?;
+        self.keep(access);
+        Ok(())
     }
 
     /// What the open transaction may do, on top of the state; nothing if none is open.

@@ -4,14 +4,18 @@
 pub mod block_info;
 pub mod identity;
 pub mod intkey;
+pub mod sabre;
 pub mod settings;
 pub mod smallbank;
 pub mod xo;
+
+use std::sync::Arc;
 
 use bytes::Bytes;
 use coco_crypto::sha512;
 
 use crate::address::Address;
+use crate::contracts::Contracts;
 use crate::execute::{Access, AccessError, StateReader};
 use crate::messages::ledger::{Attribute, Event, TransactionHeader};
 
@@ -19,10 +23,12 @@ use crate::messages::ledger::{Attribute, Event, TransactionHeader};
 pub type Native = fn(&mut Call<'_>, &Facts) -> Result<(), Invalid>;
 
 /// What an execution may know besides the state.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Default)]
 pub struct Facts {
     /// The primary's clock.
     pub now_ms: u64,
+    /// What contracts run on.
+    pub contracts: Arc<Contracts>,
 }
 
 /// The transaction is invalid, and why, for whoever sent it.
@@ -36,6 +42,8 @@ pub struct Call<'a> {
     pub payload: &'a Bytes,
     pub access: &'a mut Access,
     pub below: &'a mut dyn StateReader,
+    /// Steps that contracts may still take in this batch.
+    pub fuel: &'a mut u64,
 }
 
 /// Families that belong to the validator itself: no processor can take their place.
@@ -56,6 +64,11 @@ pub fn example(family: &str, version: &str) -> Option<Native> {
         ("smallbank", "1.0") => Some(smallbank::apply),
         _ => None,
     }
+}
+
+/// The family whose transactions are contracts, or execute them: it may take its time.
+pub fn contracts(family: &str, version: &str) -> Option<Native> {
+    matches!((family, version), ("sabre", "0.5" | "0.6" | "1")).then_some(sabre::apply)
 }
 
 impl Call<'_> {
@@ -112,10 +125,11 @@ pub(crate) mod testing {
     use std::collections::BTreeMap;
 
     use super::*;
+    use crate::limits::BATCH_FUEL;
 
     /// A state that a family's tests apply transactions to.
     #[derive(Default)]
-    pub(crate) struct World(pub BTreeMap<Address, Bytes>);
+    pub(crate) struct World(pub BTreeMap<Address, Bytes>, pub Arc<Contracts>);
 
     impl StateReader for World {
         fn read(&mut self, address: &Address) -> Option<Bytes> {
@@ -144,8 +158,10 @@ pub(crate) mod testing {
             };
             let mut access = Access::new("t", &header).expect("usable prefixes");
             let payload = payload.into();
-            let mut call = Call { header: &header, payload: &payload, access: &mut access, below: self };
-            family(&mut call, &Facts { now_ms }).map_err(|error| error.0)?;
+            let (facts, mut fuel) = (Facts { now_ms, contracts: Arc::clone(&self.1) }, BATCH_FUEL);
+            let mut call =
+                Call { header: &header, payload: &payload, access: &mut access, below: self, fuel: &mut fuel };
+            family(&mut call, &facts).map_err(|error| error.0)?;
             let (changes, receipt) = access.finish();
             for (address, value) in changes {
                 match value {

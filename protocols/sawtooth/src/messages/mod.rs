@@ -9,6 +9,7 @@ pub mod family;
 pub mod ledger;
 pub mod processor;
 pub mod relay;
+pub mod sabre;
 
 use prost::Message as _;
 

@@ -131,12 +131,12 @@ impl SawtoothPool {
     fn enqueue(&mut self, order: u64) {
         let Some(entry) = self.entries.get(&order) else { return };
         let governed = self.chain.governed();
-        let is_external = |family: &str, version: &str| {
+        let is_prepared = |family: &str, version: &str| {
             let served = self.externals.has(family, version);
-            matches!(governed.place(family, version, served).place, Place::External)
+            matches!(governed.place(family, version, served).place, Place::External | Place::Contracts(_))
         };
         let external = entry.batch.transactions.iter().map(|transaction| &transaction.header);
-        let external = external.into_iter().find(|header| is_external(&header.family_name, &header.family_version));
+        let external = external.into_iter().find(|header| is_prepared(&header.family_name, &header.family_version));
         match external {
             Some(header) => {
                 let lane = (header.family_name.clone(), header.family_version.clone());
