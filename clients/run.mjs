@@ -27,6 +27,7 @@ const CLIENTS = [
   { name: 'cast', version: npm('@foundry-rs/cast-linux-amd64'), command: tap('cast.test.mjs') },
   { name: 'sawtooth python', version: pip('sawtooth-sdk'), command: pytest('sawtooth/test_rest.py', 'sawtooth/test_components.py') },
   { name: 'sawtooth js', version: npm('sawtooth-sdk'), command: tap('sawtooth.test.mjs') },
+  { name: 'sawtooth governed', version: crate('sabre-sdk', 'sabre'), command: pytest('sawtooth/test_governed.py') },
   { name: 'sawtooth rust', version: crate('sawtooth-sdk'), command: pytest('sawtooth/test_rust.py') },
   { name: 'ccf governance', version: pip('ccf'), command: pytest('ccf-python/test_governance.py') },
   { name: 'ccf receipts', version: pip('ccf'), command: pytest('ccf-python/test_receipts.py') },
@@ -174,7 +175,7 @@ async function started(chosen) {
   }
   const state = mkdtempSync(join(tmpdir(), 'coco-clients-'));
   const remove = () => rmSync(state, { recursive: true, force: true });
-  const command = chosen.network ?? `exec '${program(chosen)}' dev --json --state '${state}/network'`;
+  const command = chosen.network ?? `exec '${program(chosen)}' dev --json --sawtooth-attested-port 4005 --state '${state}/network'`;
   const network = await launch(command, { log: join(LOGS, 'network.log'), deadlineMs: 1000 * Number(chosen['ready-timeout']) });
   for (const name of ['SIGINT', 'SIGTERM']) process.once(name, () => network.stop().then(() => process.exit(1)));
   return Object.assign(network, { remove });
@@ -277,8 +278,8 @@ function pip(name) {
   return new RegExp(`^${name}==(.*)$`, 'm').exec(readFileSync(join(HERE, 'requirements.txt'), 'utf8'))?.[1];
 }
 
-function crate(name) {
-  return new RegExp(`^${name} = "=(.*)"$`, 'm').exec(readFileSync(join(HERE, 'sawtooth', 'rust', 'Cargo.toml'), 'utf8'))?.[1];
+function crate(name, folder = 'rust') {
+  return new RegExp(`^${name} = "=(.*)"$`, 'm').exec(readFileSync(join(HERE, 'sawtooth', folder, 'Cargo.toml'), 'utf8'))?.[1];
 }
 
 await main().catch((error) => {

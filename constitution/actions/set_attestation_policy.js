@@ -21,10 +21,7 @@ const ATTESTATION_SECTIONS = {
 actions.set("set_attestation_policy", {
   validate(args) {
     checkArgs(args, { section: is.oneOf(Object.keys(ATTESTATION_SECTIONS)), policy: is.object });
-    const known = ATTESTATION_SECTIONS[args.section];
-    for (const field of Object.keys(args.policy)) {
-      if (!known.includes(field)) fail(`the section ${args.section} has no field ${field}: it has ${known.join(", ")}`);
-    }
+    attestationSection(args.section, args.policy);
   },
   apply({ section, policy }, proposalId) {
     writeRow(ATTESTATION_POLICY, textKey(section), policy);
@@ -33,3 +30,11 @@ actions.set("set_attestation_policy", {
   describe: ({ section, policy }) =>
     `Judge ${section} by ${JSON.stringify(policy)} from now on, nodes of the network too; every other open proposal is dropped`,
 });
+
+function attestationSection(section, policy) {
+  const known = ATTESTATION_SECTIONS[section] ?? fail(`an attestation policy has no section ${section}`);
+  is.object(policy, section);
+  for (const field of Object.keys(policy)) {
+    if (!known.includes(field)) fail(`the section ${section} has no field ${field}: it has ${known.join(", ")}`);
+  }
+}

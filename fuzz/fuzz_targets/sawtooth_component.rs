@@ -14,7 +14,7 @@ use libfuzzer_sys::fuzz_target;
 static SERVICE: LazyLock<Arc<dyn StreamService>> = LazyLock::new(|| {
     let protocol = Arc::new(Sawtooth::new(Arc::new(|bytes: &mut [u8]| bytes.fill(7)), Workers::at_once()));
     let node = SingleNode::found(protocol.clone(), &serde_json::json!({}), Arc::new(OpenGate));
-    protocol.serve_stream(node).expect("Sawtooth has a component endpoint")
+    protocol.serve_streams(node).remove(0)
 });
 
 struct Nobody;
@@ -44,7 +44,7 @@ fn message(bytes: &[u8]) -> Vec<u8> {
 
 fuzz_target!(|bytes: &[u8]| {
     for said in [bytes.to_vec(), [hello(), bytes.to_vec()].concat(), [hello(), message(bytes)].concat()] {
-        let mut session = SERVICE.open(Arc::new(Nobody));
+        let mut session = SERVICE.open(Arc::new(Nobody), None);
         let (first, rest) = said.split_at(said.len() / 2);
         if session.received(first).is_ok() {
             let _ = session.received(rest);

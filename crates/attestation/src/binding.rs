@@ -118,6 +118,12 @@ pub fn fresh_report_data(certificate_pem: &str, nonce: &[u8]) -> ReportData {
     ReportData(sha512(&[&b"coco-node-fresh-v1"[..], &certificate.0, nonce].concat()))
 }
 
+/// What the evidence of a program covers that talks to a node: the service, whose certificate it checked the node against (SHA-256 of its
+/// public key), and the TLS connection, by key material exported from it. Nobody else can present it, and on no other connection.
+pub fn program_report_data(service: &Digest, channel: &[u8; 32]) -> ReportData {
+    ReportData(sha512(&[&b"coco-program-v1"[..], &service.0, channel].concat()))
+}
+
 impl PartialEq for ReportData {
     fn eq(&self, other: &Self) -> bool {
         constant_time_eq(&self.0, &other.0)

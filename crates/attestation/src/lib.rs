@@ -33,7 +33,7 @@ mod trust;
 mod verify;
 
 pub use appraise::{Decision, Peer, Reason, appraise, ear};
-pub use binding::{Binding, BoundFacts, ReportData, fresh_report_data};
+pub use binding::{Binding, BoundFacts, ReportData, fresh_report_data, program_report_data};
 pub use certificate::{anchors_in, evidence_in, node_extension, service_extension};
 pub use claims::{
     AzureClaims, CcaClaims, CcaComponent, Claims, DcapTcb, Details, Isolation, NitroClaims, SgxClaims, SnpClaims,

@@ -2,7 +2,9 @@
 //! development network shall have it, one in [`genesis`].
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context;
@@ -14,6 +16,7 @@ use coco_protocol::Protocol;
 use coco_records::Records;
 use coco_sawtooth::Sawtooth;
 use coco_sawtooth::limits::CONTRACT_THREADS;
+use coco_sawtooth::local_roles::LocalRoles;
 use coco_sawtooth::workers::Workers;
 use secp256k1::SecretKey;
 use serde::{Deserialize, Serialize};
@@ -34,13 +37,24 @@ pub struct EthereumSettings {
     pub unlocked: Vec<String>,
 }
 
+/// `[ledgers.sawtooth]` of a node's configuration file.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SawtoothSettings {
+    /// Who may hand in batches at this node: roles to files of policies, as `[permissions]` of a validator.
+    pub permissions: BTreeMap<String, PathBuf>,
+}
+
 /// Fresh objects, one for each protocol.
 pub fn hosted(config: &NodeConfig) -> anyhow::Result<Vec<Arc<dyn Protocol>>> {
     let settings = config.ledgers.get(coco_ethereum::NAME).cloned().map(serde_json::from_value::<EthereumSettings>);
     let settings = settings.transpose().context("[ledgers.ethereum]")?.unwrap_or_default();
     let options = ethereum_options(&settings).context("[ledgers.ethereum]")?;
     let random = Arc::new(|bytes: &mut [u8]| SystemCrypto.fill(bytes));
-    let sawtooth = Sawtooth::new(random, Workers::threads(CONTRACT_THREADS));
+    let roles = config.ledgers.get(coco_sawtooth::NAME).cloned().map(serde_json::from_value::<SawtoothSettings>);
+    let roles = roles.transpose().context("[ledgers.sawtooth]")?.unwrap_or_default();
+    let roles = local_roles(&roles).context("[ledgers.sawtooth]")?;
+    let sawtooth = Sawtooth::new(random, Workers::threads(CONTRACT_THREADS)).with_roles(roles);
     Ok(vec![Arc::new(Ethereum::new(move || options.clone())), Arc::new(Records), Arc::new(sawtooth)])
 }
 
@@ -53,17 +67,29 @@ pub fn genesis(ethereum: Value, sawtooth: Value) -> BTreeMap<String, Value> {
 /// Where a node of a development network serves them.
 pub fn listeners(addresses: &Addresses) -> BTreeMap<String, SocketAddr> {
     let listener = |name: &str, address| (name.to_owned(), address);
+    let attested = addresses.sawtooth_attested;
     [
         listener(coco_ethereum::NAME, addresses.ethereum),
         listener(coco_sawtooth::NAME, addresses.sawtooth_rest),
         listener(coco_sawtooth::component::LISTENER, addresses.sawtooth),
     ]
-    .into()
+    .into_iter()
+    .chain(attested.map(|address| listener(coco_sawtooth::component::ATTESTED_LISTENER, address)))
+    .collect()
 }
 
 /// The protocols' settings of one node, for its configuration file.
 pub fn settings(ethereum: &EthereumSettings) -> anyhow::Result<BTreeMap<String, Value>> {
     Ok([(coco_ethereum::NAME.to_owned(), serde_json::to_value(ethereum)?)].into())
+}
+
+fn local_roles(settings: &SawtoothSettings) -> anyhow::Result<LocalRoles> {
+    let mut roles = LocalRoles::default();
+    for (role, path) in &settings.permissions {
+        let policy = fs::read_to_string(path).with_context(|| path.display().to_string())?;
+        roles.add(role, &policy).with_context(|| path.display().to_string())?;
+    }
+    Ok(roles)
 }
 
 fn ethereum_options(settings: &EthereumSettings) -> anyhow::Result<Options> {

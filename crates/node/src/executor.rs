@@ -142,6 +142,9 @@ impl Executor {
             return reply(vec![Submitted::Rejected(closed.clone()); admitted.len()]);
         }
         let newest = self.store.newest_snapshot();
+        if let Err(rejection) = hosted.pool.check_together(&admitted, &newest) {
+            return reply(vec![Submitted::Rejected(rejection); admitted.len()]);
+        }
         let group = self.submissions.open(admitted.len(), reply);
         for (position, submission) in admitted.into_iter().enumerate() {
             let ticket = Ticket { group, position };

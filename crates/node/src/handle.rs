@@ -6,9 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use coco_attestation::{Evidence, VerifiedEvidence};
+use coco_governance::attestation::{meets, verify_program};
 use coco_protocol::{
-    Admitted, Caller, Gate, LedgerHandle, NodeStatus, Reader, Rejection, RejectionReason, Submitted, TransactionStatus,
-    Until,
+    Admitted, Attested, Caller, ChannelBinding, Gate, LedgerHandle, NodeStatus, Reader, Rejection, RejectionReason,
+    Submitted, TransactionStatus, Until,
 };
 use coco_rpc::channel::{Answer, NoAnswer};
 use coco_types::{ReplicaId, TxId, View};
@@ -191,6 +193,14 @@ impl LedgerHandle for Handle {
         ask_replica(&self.shared.replica, ReplicaEvent::Linearizable { reply });
     }
 
+    fn attest(&self, evidence: &[u8], binding: &ChannelBinding) -> Result<Arc<dyn Attested>, String> {
+        let evidence: Evidence = serde_json::from_slice(evidence).map_err(|error| error.to_string())?;
+        let clock = Arc::clone(&self.shared.clock);
+        let verified = verify_program(&mut self.shared.visible.state(), &evidence, &binding.0, clock() / 1000);
+        let verified = verified.map_err(|error| error.to_string())?;
+        Ok(Arc::new(Program { verified, clock }))
+    }
+
     fn transaction_status(&self, txid: TxId) -> TransactionStatus {
         self.shared.transaction_status(txid)
     }
@@ -219,6 +229,23 @@ fn entrust_to(peers: Arc<dyn Peers>, mut nodes: Vec<ReplicaId>, body: Bytes, rep
         Err(_) => entrust_to(others, nodes, again, reply),
     };
     peers.request(node, wire::kind::ENTRUST, body, ENTRUST_TIMEOUT, Box::new(answered));
+}
+
+/// A program whose evidence is genuine, judged anew whenever it matters.
+struct Program {
+    verified: VerifiedEvidence,
+    clock: Arc<dyn Fn() -> u64 + Send + Sync>,
+}
+
+impl Attested for Program {
+    fn describe(&self) -> String {
+        let claims = self.verified.claims();
+        format!("{} {}", claims.kind, claims.measurement())
+    }
+
+    fn meets(&self, policy: &serde_json::Value) -> Result<(), String> {
+        meets(&self.verified, policy, (self.clock)() / 1000)
+    }
 }
 
 /// Hands an event with a reply to the executor, or answers "busy" itself.

@@ -1,10 +1,12 @@
 //! What a protocol's service may ask of its node.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use coco_types::{TxId, View};
 use serde::{Deserialize, Serialize};
 
-use crate::{Admitted, Caller, Reader, Rejection};
+use crate::{Admitted, Attested, Caller, ChannelBinding, Reader, Rejection};
 
 /// A node as one protocol's service sees it. Calls return at once; answers arrive by callback, on any thread, exactly once.
 pub trait LedgerHandle: Send + Sync {
@@ -29,6 +31,12 @@ pub trait LedgerHandle: Send + Sync {
 
     /// Calls back once this node has applied everything that was committed anywhere before now; `false` if that cannot be known now.
     fn linearizable(&self, reply: Box<dyn FnOnce(bool) + Send>);
+
+    /// What evidence (a CMW in JSON) says of the program at the other end of a connection, judged by the network's trust. An error says why
+    /// it counts for nothing.
+    fn attest(&self, _evidence: &[u8], _binding: &ChannelBinding) -> Result<Arc<dyn Attested>, String> {
+        Err("this node judges no evidence".to_owned())
+    }
 
     /// Where a transaction stands, as far as this node knows.
     fn transaction_status(&self, txid: TxId) -> TransactionStatus;

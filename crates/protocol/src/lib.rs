@@ -39,4 +39,4 @@ pub use prepare::{Job, Prepared};
 pub use protocol::{GenesisError, Integrity, Protocol};
 pub use reader::{DerivedHistory, Gate, History, HistoryError, OpenGate, Reader, Subject};
 pub use service::{Mount, Reply, Service, Socket, SocketClosed, SocketSession};
-pub use stream::{Stream, StreamEnded, StreamService, StreamSession};
+pub use stream::{Attested, CHANNEL_BINDING_LABEL, ChannelBinding, Stream, StreamEnded, StreamService, StreamSession};

@@ -13,6 +13,12 @@ pub trait Pool: Send {
     /// Takes a submission in, or refuses it in the protocol's words. `state` is the newest executed state.
     fn insert(&mut self, admitted: Admitted, state: &Snapshot, now_ms: u64) -> Result<(), Rejection>;
 
+    /// Whether submissions that were handed in together can be taken in together; asked before the first of them is inserted. Where they
+    /// are all or nothing, an error refuses all of them.
+    fn check_together(&self, _together: &[Admitted], _state: &Snapshot) -> Result<(), Rejection> {
+        Ok(())
+    }
+
     /// When a run should start.
     fn ready(&self, now_ms: u64) -> Ready;
 

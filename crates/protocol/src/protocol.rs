@@ -90,9 +90,9 @@ pub trait Protocol: Send + Sync {
     /// The server of the protocol's own wire API.
     fn serve(self: Arc<Self>, handle: Arc<dyn LedgerHandle>) -> Arc<dyn Service>;
 
-    /// The server of a second wire API, which is no HTTP.
-    fn serve_stream(self: Arc<Self>, _handle: Arc<dyn LedgerHandle>) -> Option<Arc<dyn StreamService>> {
-        None
+    /// The servers of further wire APIs, which are no HTTP.
+    fn serve_streams(self: Arc<Self>, _handle: Arc<dyn LedgerHandle>) -> Vec<Arc<dyn StreamService>> {
+        Vec::new()
     }
 }
 

@@ -6,16 +6,37 @@ use bytes::Bytes;
 
 use crate::SocketClosed;
 
-/// Serves a protocol's clients over plain connections.
+/// Serves a protocol's clients over connections that carry bytes.
 pub trait StreamService: Send + Sync {
     /// The listener's name in the node's configuration.
     fn listener(&self) -> &'static str;
 
-    /// Somebody connected. The session is dropped when the connection ends.
-    fn open(&self, stream: Arc<dyn Stream>) -> Box<dyn StreamSession>;
+    /// Whether its connections are TLS 1.3, in which the node proves that it is of the network.
+    fn is_secured(&self) -> bool {
+        false
+    }
 
-    /// About once a second: for timeouts.
+    /// Somebody connected. The session is dropped when the connection ends. There is a binding where connections are secured.
+    fn open(&self, stream: Arc<dyn Stream>, binding: Option<ChannelBinding>) -> Box<dyn StreamSession>;
+
+    /// About once a second: for timeouts. Also where it has no listener, as its ledger goes on there too.
     fn tick(&self) {}
+}
+
+/// What names one TLS connection and nothing else: exported key material (RFC 8446 §7.5), known to its two ends only.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct ChannelBinding(pub [u8; 32]);
+
+/// What the key material is exported under.
+pub const CHANNEL_BINDING_LABEL: &[u8] = b"EXPORTER-coco-channel";
+
+/// A program at the other end of a connection, of which evidence says what it is: see [`crate::LedgerHandle::attest`].
+pub trait Attested: Send + Sync {
+    /// Its platform and measurement, for people.
+    fn describe(&self) -> String;
+
+    /// Whether it is one of those that this policy accepts; its sections are those of the network's own attestation policy. Otherwise why not.
+    fn meets(&self, policy: &serde_json::Value) -> Result<(), String>;
 }
 
 /// The sending half of a connection.

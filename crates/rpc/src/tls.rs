@@ -3,6 +3,7 @@
 //! | | versions | client certificate |
 //! |---|---|---|
 //! | API | 1.3, 1.2 | optional and of anybody: it proves a key, and a [`crate::authentication`] says whose |
+//! | streams of ledgers, where secured | 1.3 | none: who is there proves it by evidence |
 //! | channel | 1.3 | of a node, issued by the service; see [`crate::channel`] |
 
 use std::sync::Arc;
@@ -52,6 +53,12 @@ pub fn api_config(identity: Arc<Identity>) -> Result<Arc<ServerConfig>, Error> {
         .with_cert_resolver(identity);
     config.alpn_protocols = vec![HTTP_2.to_vec(), b"http/1.1".to_vec()];
     Ok(Arc::new(config))
+}
+
+/// TLS of a ledger's own connections. Only 1.3, whose exported key material names one connection whatever certificates there were.
+pub fn stream_config(identity: Arc<Identity>) -> Result<Arc<ServerConfig>, Error> {
+    let builder = ServerConfig::builder_with_provider(provider()).with_protocol_versions(&[&rustls::version::TLS13])?;
+    Ok(Arc::new(builder.with_no_client_auth().with_cert_resolver(identity)))
 }
 
 pub(crate) fn provider() -> Arc<CryptoProvider> {

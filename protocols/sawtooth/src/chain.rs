@@ -150,7 +150,7 @@ impl Chain {
         if let Some(config) = state.get(&META, META_CONFIG) {
             self.configured(read_config(&config)?);
         }
-        *self.governed.write() = Arc::new(Governed::read(state, self.config().processors.clone()));
+        *self.governed.write() = Arc::new(Governed::read(state, self.config().founded()));
         let mut committed = self.committed.lock();
         committed.changes.clear();
         let Some(head) = state.get(&META, META_HEAD) else {
@@ -172,7 +172,7 @@ impl Chain {
     }
 
     fn configured(&self, config: NetworkConfig) {
-        let governed = self.governed().with_listed(config.processors.clone());
+        let governed = self.governed().with_founded(config.founded());
         *self.governed.write() = Arc::new(governed);
         *self.config.write() = Arc::new(config);
     }

@@ -4,7 +4,7 @@
 //! cannot be read forbids. What the genesis says of processors holds for families that no decision is about. Derived data, kept as of
 //! what is committed: a decision holds from the next block on.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use coco_kv::Snapshot;
@@ -17,6 +17,8 @@ use crate::address::prefix_from_hex;
 use crate::families::{self, Native};
 use crate::messages::ledger::TransactionHeader;
 use crate::network::settings_of::Processor;
+use crate::settings::{APPROVAL_THRESHOLD, AUTHORIZED_KEYS, IDENTITY_ALLOWED_KEYS};
+use crate::signing::is_public_key;
 
 /// `ledger:family:version` to what was decided, JSON. Of each ledger, `ledger:*:*` is about all other families.
 pub const FAMILIES: MapName = MapName::from_static("public:ccf.gov.coco.ledger.families");
@@ -26,6 +28,16 @@ pub const NAMESPACES: MapName = MapName::from_static("public:ccf.gov.coco.ledger
 /// `ledger:key` to a setting's value, JSON.
 pub const SETTINGS: MapName = MapName::from_static("public:ccf.gov.coco.ledger.settings");
 
+/// Member to what the consortium says about it, JSON.
+pub const MEMBERS: MapName = MapName::from_static("public:ccf.gov.members.info");
+
+/// In a member's data: the key by which it signs Sawtooth's transactions, hex.
+const MEMBER_KEY: &str = "sawtooth_key";
+/// The value of a setting that says who decides: the members do.
+const THE_MEMBERS: &str = "members";
+/// No key.
+const NOBODY: &str = "nobody";
+
 /// See the module's text.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Governed {
@@ -34,8 +46,18 @@ pub struct Governed {
     /// By prefix.
     readers: BTreeMap<Vec<u8>, Vec<String>>,
     settings: BTreeMap<String, String>,
-    /// The genesis' own list.
-    listed: Option<Vec<Processor>>,
+    /// Keys by which members sign Sawtooth's transactions, as their data say, by member.
+    members: BTreeMap<String, String>,
+    founded: Founded,
+}
+
+/// What the genesis says of processors.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Founded {
+    /// It is a network to develop on: any processor may register.
+    pub development: bool,
+    /// Those that may otherwise.
+    pub listed: Vec<Processor>,
 }
 
 /// Where a family runs.
@@ -46,9 +68,9 @@ pub enum Tier {
     Native,
     /// Contracts, which the node interprets.
     Wasm,
-    /// A processor that proves by its TEE's evidence what it is. No endpoint takes that evidence yet: nobody can register.
+    /// A processor that proves by its TEE's evidence what it is.
     Attested,
-    /// Any processor that reaches the component endpoint. It sees what its transactions see.
+    /// Any processor that reaches the component endpoint. It sees what its transactions see. Members have to say so, or the founder.
     Process,
     Refused,
 }
@@ -59,6 +81,17 @@ struct FamilyRow {
     /// Prefixes below which it may write; without them wherever a transaction declares.
     #[serde(default)]
     namespaces: Option<Vec<String>>,
+    /// Of attested processors, which: sections of an attestation policy.
+    #[serde(default)]
+    code: serde_json::Value,
+}
+
+/// Of a member's row.
+#[derive(Deserialize)]
+struct MemberRow {
+    status: String,
+    #[serde(default)]
+    member_data: serde_json::Value,
 }
 
 #[derive(Deserialize)]
@@ -88,8 +121,8 @@ pub enum Place {
 
 impl Governed {
     /// Everything that was decided.
-    pub fn read(state: &Snapshot, listed: Option<Vec<Processor>>) -> Self {
-        let mut governed = Self { listed, ..Self::default() };
+    pub fn read(state: &Snapshot, founded: Founded) -> Self {
+        let mut governed = Self { founded, ..Self::default() };
         for (key, value) in state.iter(&FAMILIES) {
             governed.family_decided(&key, Some(&value));
         }
@@ -99,25 +132,29 @@ impl Governed {
         for (key, value) in state.iter(&SETTINGS) {
             governed.setting_decided(&key, Some(&value));
         }
+        for (key, value) in state.iter(&MEMBERS) {
+            governed.member_changed(&key, Some(&value));
+        }
         governed
     }
 
     /// With what a transaction has decided; nothing if that was nothing.
     pub fn followed(&self, writes: &WriteSet) -> Option<Self> {
         let (families, namespaces) = (writes.map(&FAMILIES), writes.map(&NAMESPACES));
-        let settings = writes.map(&SETTINGS);
-        if families.is_none() && namespaces.is_none() && settings.is_none() {
+        let (settings, members) = (writes.map(&SETTINGS), writes.map(&MEMBERS));
+        if families.is_none() && namespaces.is_none() && settings.is_none() && members.is_none() {
             return None;
         }
         let mut next = self.clone();
         families.into_iter().flatten().for_each(|(key, value)| next.family_decided(key, value.as_ref()));
         namespaces.into_iter().flatten().for_each(|(key, value)| next.readers_decided(key, value.as_ref()));
         settings.into_iter().flatten().for_each(|(key, value)| next.setting_decided(key, value.as_ref()));
+        members.into_iter().flatten().for_each(|(key, value)| next.member_changed(key, value.as_ref()));
         Some(next)
     }
 
-    pub fn with_listed(&self, listed: Option<Vec<Processor>>) -> Self {
-        Self { listed, ..self.clone() }
+    pub fn with_founded(&self, founded: Founded) -> Self {
+        Self { founded, ..self.clone() }
     }
 
     /// What executes a family; `served` says whether a processor has registered for it.
@@ -131,11 +168,14 @@ impl Governed {
         let contracts = families::contracts(family, version);
         let inside = || native.map(Place::Native).or(contracts.map(Place::Contracts));
         let place = match row.map(|row| row.tier) {
-            None => inside().filter(|_| !served).unwrap_or(Place::External),
-            Some(Tier::Process) => Place::External,
+            None => match inside().filter(|_| !served) {
+                Some(inside) => inside,
+                None if served || self.founded.development || self.listed(family, version).is_some() => Place::External,
+                None => nowhere("is not among the families that the network's members have decided about"),
+            },
+            Some(Tier::Process | Tier::Attested) => Place::External,
             Some(Tier::Native) => native.map_or_else(|| nowhere("is not in the node"), Place::Native),
             Some(Tier::Wasm) => contracts.map_or_else(|| nowhere("is no family of contracts"), Place::Contracts),
-            Some(Tier::Attested) => nowhere("runs only where its code is attested, and nobody can prove that yet"),
             Some(Tier::Refused) => nowhere("is not among the families that the network's members allow"),
         };
         let listed = self.listed(family, version).map(|listed| &listed.namespaces).filter(|texts| !texts.is_empty());
@@ -147,18 +187,40 @@ impl Governed {
         Placed { place, namespaces }
     }
 
-    /// Whether a processor may register for a family at a plain endpoint.
-    pub fn may_register(&self, family: &str, version: &str) -> bool {
+    /// Whether a processor may register for a family; `meets` says whether it has proved to be what a policy accepts.
+    pub fn may_register(
+        &self,
+        family: &str,
+        version: &str,
+        meets: impl FnOnce(&serde_json::Value) -> Result<(), String>,
+    ) -> Result<(), String> {
+        let refused = |why: &str| Err(format!("{family} {version} {why}"));
         match self.row(family, version) {
-            _ if families::core(family, version).is_some() => false,
-            Some(row) => row.tier == Tier::Process,
-            None => self.listed.is_none() || self.listed(family, version).is_some(),
+            _ if families::core(family, version).is_some() => refused("is the ledger's own"),
+            Some(FamilyRow { tier: Tier::Attested, code, .. }) => meets(code),
+            Some(row) if row.tier == Tier::Process => Ok(()),
+            Some(_) => refused("runs elsewhere or nowhere, as the network's members have decided"),
+            None if self.founded.development || self.listed(family, version).is_some() => Ok(()),
+            None => refused("is nothing that the network's members have decided about: set_ledger_family"),
         }
     }
 
     /// On-chain settings that the members have decided: no transaction changes them.
-    pub fn settings(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.settings.iter().map(|(key, value)| (key.as_str(), value.as_str()))
+    pub fn settings(&self) -> impl Iterator<Item = (&str, String)> {
+        self.settings.iter().map(|(key, value)| (key.as_str(), self.expanded(key, value)))
+    }
+
+    /// Where the members say `members` of who decides, it is those of them who have a key for it, and more than half of these.
+    fn expanded(&self, key: &str, value: &str) -> String {
+        let keys: BTreeSet<&str> = self.members.values().map(String::as_str).collect();
+        match key {
+            _ if value != THE_MEMBERS => value.to_owned(),
+            // An empty list would let everybody begin one.
+            AUTHORIZED_KEYS | IDENTITY_ALLOWED_KEYS if keys.is_empty() => NOBODY.to_owned(),
+            AUTHORIZED_KEYS | IDENTITY_ALLOWED_KEYS => keys.into_iter().collect::<Vec<_>>().join(","),
+            APPROVAL_THRESHOLD => (keys.len() / 2 + 1).to_string(),
+            _ => value.to_owned(),
+        }
     }
 
     /// Whether everybody may read everything.
@@ -187,14 +249,14 @@ impl Governed {
     }
 
     fn listed(&self, family: &str, version: &str) -> Option<&Processor> {
-        self.listed.as_ref()?.iter().find(|listed| listed.family == family && listed.version == version)
+        self.founded.listed.iter().find(|listed| listed.family == family && listed.version == version)
     }
 
     fn family_decided(&mut self, key: &[u8], value: Option<&Bytes>) {
         let Some(name) = own(key) else { return };
         match value {
             Some(value) => {
-                let forbidden = FamilyRow { tier: Tier::Refused, namespaces: None };
+                let forbidden = FamilyRow { tier: Tier::Refused, namespaces: None, code: serde_json::Value::Null };
                 self.families.insert(name.to_owned(), serde_json::from_slice(value).unwrap_or(forbidden));
             }
             None => drop(self.families.remove(name)),
@@ -206,6 +268,17 @@ impl Governed {
         match value.and_then(|value| serde_json::from_slice::<SettingRow>(value).ok()) {
             Some(row) => drop(self.settings.insert(name.to_owned(), row.value)),
             None => drop(self.settings.remove(name)),
+        }
+    }
+
+    fn member_changed(&mut self, key: &[u8], value: Option<&Bytes>) {
+        let Ok(member) = std::str::from_utf8(key) else { return };
+        let row = value.and_then(|value| serde_json::from_slice::<MemberRow>(value).ok());
+        let row = row.filter(|row| row.status == "Active");
+        let key = row.and_then(|row| Some(row.member_data.get(MEMBER_KEY)?.as_str()?.to_owned()));
+        match key.filter(|key| is_public_key(key)) {
+            Some(key) => drop(self.members.insert(member.to_owned(), key)),
+            None => drop(self.members.remove(member)),
         }
     }
 
@@ -259,10 +332,66 @@ mod tests {
 
     #[test]
     fn without_decisions_an_example_is_native_until_it_is_served() {
-        let open = Governed::default();
+        let open = Governed::default().with_founded(Founded { development: true, listed: Vec::new() });
         assert_eq!((place(&open, "intkey", false), place(&open, "intkey", true)), ("native", "external"));
         assert_eq!(place(&open, "mine", false), "external");
-        assert!(open.may_register("mine", "1.0") && !open.may_register("sawtooth_settings", "1.0"));
+        assert!(may_register(&open, "mine") && !may_register(&open, "sawtooth_settings"));
+        assert!(matches!(open.place("sabre", "0.5", false).place, Place::Contracts(_)));
+    }
+
+    #[test]
+    fn where_nobody_decided_only_what_is_in_the_node_runs() {
+        let listed = vec![Processor { family: "listed".into(), version: "1.0".into(), namespaces: Vec::new() }];
+        let closed = Governed::default().with_founded(Founded { development: false, listed });
+        let placed = ["intkey", "mine", "listed"].map(|family| place(&closed, family, false));
+        assert_eq!(placed, ["native", "nowhere", "external"]);
+        assert_eq!(["intkey", "mine", "listed"].map(|family| may_register(&closed, family)), [false, false, true]);
+    }
+
+    #[test]
+    fn an_attested_family_is_for_those_that_prove_the_right_code() {
+        let row = r#"{"tier":"attested","code":{"virtual_tee":{"measurements":["07"]}}}"#;
+        let decided = governed(&[("sawtooth:secret:1.0", row)], &[]);
+        assert_eq!(place(&decided, "secret", false), "external");
+        let may = |measurement: &str| {
+            decided.may_register("secret", "1.0", |code| {
+                let accepted = code["virtual_tee"]["measurements"][0] == measurement;
+                if accepted { Ok(()) } else { Err("other code".to_owned()) }
+            })
+        };
+        assert_eq!((may("07"), may("08")), (Ok(()), Err("other code".to_owned())));
+    }
+
+    #[test]
+    fn the_members_who_have_a_key_are_who_decides() {
+        let mut governed = Governed::default();
+        let mut decide = |key: &str, value: &str| {
+            let row = Bytes::from(serde_json::json!({ "value": value }).to_string());
+            governed.setting_decided(format!("sawtooth:{key}").as_bytes(), Some(&row));
+        };
+        for key in [AUTHORIZED_KEYS, APPROVAL_THRESHOLD, IDENTITY_ALLOWED_KEYS, "a.b"] {
+            decide(key, "members");
+        }
+        let settings = |governed: &Governed| governed.settings().map(|(_, value)| value).collect::<Vec<_>>();
+        assert_eq!(settings(&governed), ["members", "nobody", "1", "nobody"], "nobody has a key");
+        let signers = [1, 2, 3].map(crate::testing::Signer::new);
+        for (member, signer) in signers.iter().enumerate() {
+            let data = serde_json::json!({ "sawtooth_key": signer.public_hex() });
+            let row = serde_json::json!({ "status": "Active", "member_data": data }).to_string();
+            governed.member_changed(&[b'a' + member as u8], Some(&Bytes::from(row)));
+        }
+        let odd = r#"{"status":"Active","member_data":{"sawtooth_key":"*"}}"#;
+        governed.member_changed(b"x", Some(&Bytes::from(odd)));
+        let mut keys = signers.each_ref().map(|signer| signer.public_hex());
+        keys.sort_unstable();
+        assert_eq!(settings(&governed), ["members", &keys.join(","), "2", &keys.join(",")]);
+        governed.member_changed(b"a", None);
+        governed.member_changed(b"b", Some(&Bytes::from_static(br#"{"status":"Accepted"}"#)));
+        assert_eq!(settings(&governed)[3], signers[2].public_hex());
+    }
+
+    fn may_register(governed: &Governed, family: &str) -> bool {
+        governed.may_register(family, "1.0", |_| Err("no evidence".to_owned())).is_ok()
     }
 
     #[test]
@@ -279,9 +408,9 @@ mod tests {
             &[],
         );
         let placed = ["intkey", "xo", "secret", "odd", "mine"].map(|family| place(&decided, family, true));
-        assert_eq!(placed, ["native", "external", "nowhere", "nowhere", "nowhere"]);
+        assert_eq!(placed, ["native", "external", "external", "nowhere", "nowhere"]);
         assert_eq!(place(&decided, "sawtooth_settings", false), "native", "the ledger's own families always run");
-        let may = ["intkey", "xo", "secret", "odd", "mine"].map(|family| decided.may_register(family, "1.0"));
+        let may = ["intkey", "xo", "secret", "odd", "mine"].map(|family| may_register(&decided, family));
         assert_eq!(may, [false, true, false, false, false]);
         assert_eq!(decided.place("xo", "1.0", true).namespaces, Some(vec![vec![0x5b, 0x73, 0x49]]));
     }

@@ -21,6 +21,7 @@ pub mod execute;
 pub mod families;
 pub mod governed;
 pub mod limits;
+pub mod local_roles;
 pub mod messages;
 pub mod network;
 pub mod policy;

@@ -126,6 +126,9 @@ pub const HANDED_BYTES_MAX: usize = 16 << 20;
 pub const POLL_HELD_MS: u64 = 1_000;
 pub const GUESTS_GONE_MS: u64 = 4_000;
 
+/// Bytes of the evidence that a processor sends, in JSON.
+pub const EVIDENCE_MESSAGE_BYTES_MAX: usize = 512 << 10;
+
 /// Families that one connection may register for.
 pub const CONNECTION_FAMILIES_MAX: usize = 100;
 

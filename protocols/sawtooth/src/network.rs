@@ -16,6 +16,7 @@ use crate::batch::SignedBatch;
 use crate::block::{self, OpenBlock, TxState, Verdict};
 use crate::chain::Tip;
 use crate::execute::StateReader;
+use crate::governed::Founded;
 use crate::messages::ledger::{BatchList, BlockHeader};
 use crate::roots::{Leaves, RootKind};
 use crate::settings::{self, CONSENSUS_NAME, CONSENSUS_VERSION};
@@ -36,7 +37,10 @@ pub struct NetworkConfig {
     pub block_interval_ms: u64,
     /// What state roots say of values.
     pub roots: RootKind,
-    /// Transaction processors that may register; without a list, any may.
+    /// A network to develop on: any transaction processor may register, in the clear.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub development: bool,
+    /// Transaction processors that may register although the members have decided nothing about them. They see their transactions in plain text.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub processors: Option<Vec<settings_of::Processor>>,
     /// Settings that hold from the first block on. Only in a genesis.
@@ -68,10 +72,19 @@ impl Default for NetworkConfig {
         Self {
             block_interval_ms: limits::BLOCK_INTERVAL_MS,
             roots: RootKind::default(),
+            development: false,
             processors: None,
             settings: BTreeMap::new(),
             genesis_batch: String::new(),
         }
+    }
+}
+
+impl NetworkConfig {
+    /// A network with a list is not open, whatever else it says.
+    pub fn founded(&self) -> Founded {
+        let development = self.development && self.processors.is_none();
+        Founded { development, listed: self.processors.clone().unwrap_or_default() }
     }
 }
 

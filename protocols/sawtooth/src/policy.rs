@@ -40,7 +40,7 @@ fn permits(state: &mut dyn StateReader, roles: &[&str], signer: &str) -> bool {
 }
 
 /// The first entry that names the signer, or everybody, decides; at the end of the list nobody may.
-fn evaluate(policy: &Policy, signer: &str) -> bool {
+pub fn evaluate(policy: &Policy, signer: &str) -> bool {
     let entry = policy.entries.iter().find(|entry| entry.key == signer || entry.key == "*");
     entry.is_some_and(|entry| entry.kind == PERMIT)
 }

@@ -16,6 +16,7 @@ use crate::chain::Chain;
 use crate::component::{ComponentService, Guests, Processors};
 use crate::events::Hub;
 use crate::execute::{Executed, Failure};
+use crate::local_roles::LocalRoles;
 use crate::messages::client::submit_status;
 use crate::network::{consensus_record, write_genesis};
 use crate::pool::{PoolLimits, SawtoothPool};
@@ -37,13 +38,21 @@ pub struct Sawtooth {
     processors: Arc<Processors>,
     /// Those that are connected to other nodes.
     guests: Arc<Guests>,
+    local_roles: Arc<LocalRoles>,
 }
 
 impl Sawtooth {
     pub fn new(random: Random, workers: Workers) -> Self {
         let chain: Arc<Chain> = Arc::default();
         let processors = Processors::new(Arc::clone(&chain), random, workers);
-        Self { guests: Arc::new(Guests::new(Arc::clone(&processors))), processors, hub: Arc::default(), chain }
+        let (guests, hub) = (Arc::new(Guests::new(Arc::clone(&processors))), Arc::default());
+        Self { guests, processors, hub, chain, local_roles: Arc::default() }
+    }
+
+    /// With what the operator of this node decided.
+    #[must_use]
+    pub fn with_roles(self, roles: LocalRoles) -> Self {
+        Self { local_roles: Arc::new(roles), ..self }
     }
 
     #[cfg(test)]
@@ -57,7 +66,8 @@ impl Sawtooth {
     }
 
     fn node(&self, handle: Arc<dyn LedgerHandle>) -> Arc<Node> {
-        Arc::new(Node::new(handle, Arc::clone(&self.hub), Arc::clone(&self.chain)))
+        let (hub, chain, roles) = (Arc::clone(&self.hub), Arc::clone(&self.chain), Arc::clone(&self.local_roles));
+        Arc::new(Node::new(handle, hub, chain, roles))
     }
 }
 
@@ -146,9 +156,11 @@ impl Protocol for Sawtooth {
         Arc::new(RestService::new(self.node(handle), Arc::clone(&self.guests)))
     }
 
-    fn serve_stream(self: Arc<Self>, handle: Arc<dyn LedgerHandle>) -> Option<Arc<dyn StreamService>> {
+    fn serve_streams(self: Arc<Self>, handle: Arc<dyn LedgerHandle>) -> Vec<Arc<dyn StreamService>> {
         let (processors, guests) = (Arc::clone(&self.processors), Arc::clone(&self.guests));
-        Some(Arc::new(ComponentService::new(self.node(handle.clone()), handle, processors, guests)))
+        let component = ComponentService::new(self.node(handle.clone()), handle.clone(), processors, guests);
+        let attested = component.attested(handle);
+        vec![Arc::new(component), attested]
     }
 }
 

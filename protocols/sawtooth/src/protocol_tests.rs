@@ -11,15 +11,18 @@ use prost::Message as _;
 use serde_json::json;
 
 use crate::Sawtooth;
-use crate::workers::Workers;
 use crate::families::identity::{policy_address, role_address};
 use crate::families::intkey::address;
 use crate::messages::family::{Policy, PolicyEntry, PolicyList, SettingProposal, SettingsPayload};
 use crate::testing::{Draft, Signer, batch_id, first_transaction_id, intkey};
+use crate::workers::Workers;
 
 pub(crate) fn sawtooth() -> Arc<Sawtooth> {
     let drawn = AtomicU8::new(0);
-    Arc::new(Sawtooth::new(Arc::new(move |bytes: &mut [u8]| bytes.fill(drawn.fetch_add(1, Ordering::Relaxed))), Workers::at_once()))
+    Arc::new(Sawtooth::new(
+        Arc::new(move |bytes: &mut [u8]| bytes.fill(drawn.fetch_add(1, Ordering::Relaxed))),
+        Workers::at_once(),
+    ))
 }
 
 /// With the original's roots or confidential ones: both must be the same on every node, and after a restart.

@@ -23,6 +23,10 @@ pub fn verify(header: &[u8], id: &str, public_key: &str) -> bool {
         .is_ok_and(|signature| SECP256K1.verify_ecdsa(&message, &signature, &key).is_ok())
 }
 
+pub fn is_public_key(text: &str) -> bool {
+    parse_key(text).is_some()
+}
+
 /// 66 lower-case hex digits: a compressed point.
 fn parse_key(text: &str) -> Option<PublicKey> {
     let mut bytes = [0; 33];

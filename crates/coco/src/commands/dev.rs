@@ -75,6 +75,9 @@ pub struct Options {
     /// Sawtooth REST port of the first node; the others' are ten apart
     #[arg(long, default_value_t = 8008)]
     sawtooth_rest_port: u16,
+    /// First port for Sawtooth processors that prove what they are; without it there is none
+    #[arg(long, value_name = "PORT")]
+    sawtooth_attested_port: Option<u16>,
     /// Node API port of the first node
     #[arg(long, default_value_t = 8000)]
     api_port: u16,
@@ -164,6 +167,7 @@ impl Options {
                 ethereum: self.port,
                 sawtooth: self.sawtooth_port,
                 sawtooth_rest: self.sawtooth_rest_port,
+                sawtooth_attested: self.sawtooth_attested_port,
                 api: self.api_port,
                 peers: self.peers_port,
                 admin: self.admin_port,

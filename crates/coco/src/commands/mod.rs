@@ -14,6 +14,7 @@ mod node;
 mod receipt;
 mod receipt_signer;
 mod recover;
+mod sawtooth;
 
 use clap::{Parser, Subcommand};
 
@@ -57,6 +58,9 @@ pub enum Command {
     /// Audit and read ledger files, offline
     #[command(subcommand)]
     Ledger(ledger::Command),
+    /// What Sawtooth's own programs need beside them
+    #[command(subcommand)]
+    Sawtooth(sawtooth::Command),
     /// Measure a running network
     #[command(subcommand)]
     Bench(bench::Command),
@@ -74,6 +78,7 @@ pub fn run(command: Command, output: Output) -> anyhow::Result<()> {
         Command::Attest(command) => attest::run(&command, output),
         Command::Receipt(command) => receipt::run(&command, output),
         Command::Ledger(command) => ledger::run(&command, output),
+        Command::Sawtooth(command) => sawtooth::run(&command),
         Command::Bench(command) => bench::run(&command, output),
         Command::Completions(options) => completions::run(&options),
     }

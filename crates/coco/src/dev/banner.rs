@@ -28,6 +28,8 @@ struct ReadyNode {
     ethereum: String,
     sawtooth: String,
     sawtooth_rest: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sawtooth_attested: Option<String>,
     api: String,
     admin: String,
     ledger: String,
@@ -50,6 +52,7 @@ impl Ready {
                 ethereum: format!("http://{}", addresses.ethereum),
                 sawtooth: format!("tcp://{}", addresses.sawtooth),
                 sawtooth_rest: format!("http://{}", addresses.sawtooth_rest),
+                sawtooth_attested: addresses.sawtooth_attested.map(|address| address.to_string()),
                 api: format!("https://{}", addresses.api),
                 admin: format!("http://{}", addresses.admin),
                 ledger: state.ledger(node.index).display().to_string(),

@@ -107,7 +107,7 @@ fn ethereum(network: &Network, accounts: &[Account], now_s: u64) -> anyhow::Resu
 /// Any processor may register, and anybody may transact.
 fn sawtooth(network: &Network) -> anyhow::Result<Value> {
     let block_interval_ms = if network.instant { 0 } else { network.block_time_ms };
-    let config = coco_sawtooth::network::NetworkConfig { block_interval_ms, ..Default::default() };
+    let config = coco_sawtooth::network::NetworkConfig { block_interval_ms, development: true, ..Default::default() };
     Ok(serde_json::to_value(config)?)
 }
 

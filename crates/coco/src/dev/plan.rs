@@ -16,6 +16,9 @@ pub struct Ports {
     pub sawtooth: u16,
     #[serde(default = "sawtooth_rest")]
     pub sawtooth_rest: u16,
+    /// Processors that prove what they are are served only where somebody asks for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sawtooth_attested: Option<u16>,
     pub api: u16,
     pub peers: u16,
     pub admin: u16,
@@ -27,6 +30,7 @@ pub struct Addresses {
     pub ethereum: SocketAddr,
     pub sawtooth: SocketAddr,
     pub sawtooth_rest: SocketAddr,
+    pub sawtooth_attested: Option<SocketAddr>,
     pub api: SocketAddr,
     pub peers: SocketAddr,
     pub admin: SocketAddr,
@@ -54,6 +58,10 @@ impl Ports {
             ethereum: SocketAddr::new(host, port(self.ethereum, 10)?),
             sawtooth: SocketAddr::new(host, port(self.sawtooth, 10)?),
             sawtooth_rest: SocketAddr::new(host, port(self.sawtooth_rest, 10)?),
+            sawtooth_attested: self
+                .sawtooth_attested
+                .map(|first| port(first, 10).map(|port| SocketAddr::new(host, port)))
+                .transpose()?,
             api: SocketAddr::new(host, port(self.api, 1)?),
             peers: SocketAddr::new(loopback, port(self.peers, 1)?),
             admin: SocketAddr::new(loopback, port(self.admin, 1)?),
@@ -63,7 +71,8 @@ impl Ports {
 
 impl Addresses {
     /// Each with its name and the flag that moves it.
-    fn listeners(&self) -> [(SocketAddr, &'static str, &'static str); 6] {
+    fn listeners(&self) -> impl Iterator<Item = (SocketAddr, &'static str, &'static str)> {
+        let attested = self.sawtooth_attested;
         [
             (self.ethereum, "Ethereum", "--port"),
             (self.sawtooth, "Sawtooth components", "--sawtooth-port"),
@@ -72,6 +81,8 @@ impl Addresses {
             (self.peers, "peers", "--peers-port"),
             (self.admin, "admin", "--admin-port"),
         ]
+        .into_iter()
+        .chain(attested.map(|address| (address, "Sawtooth attested processors", "--sawtooth-attested-port")))
     }
 }
 
@@ -122,8 +133,15 @@ mod tests {
         assert!(hint.contains("--sawtooth-rest-port") && hint.contains("--api-port"), "{hint}");
     }
 
-    const PORTS: Ports =
-        Ports { ethereum: 8545, sawtooth: 4004, sawtooth_rest: 8008, api: 8000, peers: 8100, admin: 9464 };
+    const PORTS: Ports = Ports {
+        ethereum: 8545,
+        sawtooth: 4004,
+        sawtooth_rest: 8008,
+        sawtooth_attested: None,
+        api: 8000,
+        peers: 8100,
+        admin: 9464,
+    };
     const HOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
     #[test]
@@ -147,8 +165,15 @@ mod tests {
         let port = taken.local_addr().unwrap().port();
         let free = SocketAddr::new(HOST, 0);
         let api = SocketAddr::new(HOST, port);
-        let addresses =
-            Addresses { ethereum: free, sawtooth: free, sawtooth_rest: free, api, peers: free, admin: free };
+        let addresses = Addresses {
+            ethereum: free,
+            sawtooth: free,
+            sawtooth_rest: free,
+            sawtooth_attested: None,
+            api,
+            peers: free,
+            admin: free,
+        };
         let kept = check_free(1, &addresses, true).unwrap_err();
         assert!(!kept.downcast_ref::<Hinted>().unwrap().hint.contains("--api-port"), "a kept port cannot be moved");
         let error = check_free(1, &addresses, false).unwrap_err();

@@ -224,7 +224,15 @@ impl Network {
             balance_ether: 1,
             mnemonic: accounts::DEV_MNEMONIC.to_owned(),
             host: [127, 0, 0, 1].into(),
-            ports: Ports { ethereum: 8545, sawtooth: 4004, sawtooth_rest: 8008, api: 8000, peers: 8100, admin: 9464 },
+            ports: Ports {
+                ethereum: 8545,
+                sawtooth: 4004,
+                sawtooth_rest: 8008,
+                sawtooth_attested: None,
+                api: 8000,
+                peers: 8100,
+                admin: 9464,
+            },
         }
     }
 }

@@ -8,6 +8,7 @@ mod audit;
 mod ccf_rows;
 mod decisions;
 mod policy;
+mod program;
 mod reappraisal;
 
 pub use appraisal::{Appraisal, AppraisalState, VerifiedApplicant, bound_facts, verify_applicant};
@@ -16,6 +17,7 @@ pub use decisions::{DECISIONS, PolicyDecision, decisions};
 pub use policy::{
     ANCHORS, APPRAISALS, COLLATERAL, POLICY, anchors, in_force, policy, submit_collateral, trust, write_founding,
 };
+pub use program::{meets, verify_program};
 pub use reappraisal::{
     Reappraised, Verified, apply, current_basis, next_deadline, renew, renewal_due, verify_all, would_change,
 };

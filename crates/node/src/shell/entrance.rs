@@ -222,8 +222,16 @@ pub fn addresses(config: &NodeConfig) -> Addresses {
 /// The platform this node runs on: what the machine offers, else the virtual one, whose measurement is the running file's hash. A
 /// development network is virtual everywhere. Whether the platform is acceptable is the network's decision, not this machine's.
 pub fn evidence_source(config: &NodeConfig) -> Result<Arc<dyn EvidenceSource>, NodeError> {
-    if !config.dev {
-        let machine = Machine { amd_certificates: config.amd_certificates.clone() };
+    evidence_of_this_machine(config.dev, config.amd_certificates.clone())
+}
+
+/// The same, for programs that are no nodes. `amd_certificates` as in a node's configuration.
+pub fn evidence_of_this_machine(
+    dev: bool,
+    amd_certificates: Option<PathBuf>,
+) -> Result<Arc<dyn EvidenceSource>, NodeError> {
+    if !dev {
+        let machine = Machine { amd_certificates };
         let found = sources::detect(Arc::new(machine)).map_err(|error| NodeError::Platform(error.to_string()))?;
         if let Some(source) = found {
             return Ok(source.into());

@@ -38,7 +38,7 @@ use std::io;
 use std::path::PathBuf;
 
 pub use disk::FolderDisk;
-pub use entrance::own_measurement;
+pub use entrance::{evidence_of_this_machine, own_measurement};
 pub use run::{run, run_on};
 
 use crate::identity::IdentityError;

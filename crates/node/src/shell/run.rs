@@ -631,6 +631,7 @@ fn serve(serving: Serving<'_>) -> Result<Vec<Listener>, NodeError> {
     });
     let mut on_api: Vec<Arc<dyn Service>> = vec![NodeEndpoints::new(api.clone()), GovEndpoints::new(governance)];
     let mut listeners = Vec::new();
+    let secured = tls::stream_config(tls_identity.clone())?;
     // Those of the ledgers, the API and the admin pages.
     let connections_max = descriptors::connections_max(config.listen.ledgers.len() + 2);
     let limits = ListenerLimits { connections_max, ..ListenerLimits::default() };
@@ -650,10 +651,13 @@ fn serve(serving: Serving<'_>) -> Result<Vec<Listener>, NodeError> {
             }
         }
         let handle = Arc::new(Handle { shared: shared.clone(), ledger });
-        if let Some(service) = protocol.clone().serve_stream(handle) {
+        for service in protocol.clone().serve_streams(handle) {
+            // For as long as this life lasts, whether or not it is reached from outside.
+            server.keep_time(service.clone());
             let name = service.listener();
             if let Some(address) = address_of(config, name) {
-                listeners.push(server.listen_stream(name, address, service, limits.clone())?);
+                let tls = service.is_secured().then(|| secured.clone());
+                listeners.push(server.listen_stream(name, address, service, limits.clone(), tls)?);
             }
         }
     }

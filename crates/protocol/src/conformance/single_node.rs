@@ -241,6 +241,9 @@ impl Inner {
     fn execute(&mut self, protocol: &dyn Protocol, admitted: Vec<Admitted>) -> Vec<Option<Executed>> {
         let mut results: Vec<Option<Executed>> = Vec::new();
         let mut waiting: Vec<(Bytes, usize)> = Vec::new();
+        if let Err(rejection) = self.pool.check_together(&admitted, &self.store.newest_snapshot()) {
+            return admitted.iter().map(|_| Some(Err(rejection.clone()))).collect();
+        }
         for (position, submission) in admitted.into_iter().enumerate() {
             let id = submission.id.clone();
             let state = self.store.newest_snapshot();

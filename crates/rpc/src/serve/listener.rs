@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use coco_protocol::{Service, StreamService};
+use coco_protocol::{CHANNEL_BINDING_LABEL, ChannelBinding, Service, StreamService};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
@@ -89,20 +89,27 @@ impl Server {
         self.start(name, address, vec![service], limits, None, None)
     }
 
-    /// Serves plain connections.
+    /// Serves connections that carry bytes: secured ones, if `tls` is given.
     pub fn listen_stream(
         &self,
         name: &str,
         address: SocketAddr,
         service: Arc<dyn StreamService>,
         limits: ListenerLimits,
+        tls: Option<Arc<rustls::ServerConfig>>,
     ) -> Result<Listener, Error> {
         let _in_runtime = self.runtime.enter();
         let (socket, address) = bind(address).map_err(|source| Error::Listen { address, source })?;
         let shared = self.shared(name, Vec::new(), limits, None);
-        let accepting = self.runtime.spawn(accept_streams(socket, Arc::clone(&service), Arc::clone(&shared)));
-        let sweeping = self.runtime.spawn(tick(service, Arc::clone(&shared)));
-        Ok(Listener { address, shared, tasks: [accepting.abort_handle(), sweeping.abort_handle()] })
+        let accepting = accept_streams(socket, tls.map(TlsAcceptor::from), service, Arc::clone(&shared));
+        let accepting = self.runtime.spawn(accepting).abort_handle();
+        let sweeping = self.runtime.spawn(sweep(Arc::clone(&shared))).abort_handle();
+        Ok(Listener { address, shared, tasks: [accepting, sweeping] })
+    }
+
+    /// Tells a service that time passes, until the runtime ends.
+    pub fn keep_time(&self, service: Arc<dyn StreamService>) {
+        self.runtime.spawn(tick(service, Arc::clone(&self.workers)));
     }
 
     /// Serves services over HTTPS, each on the path it is mounted on.
@@ -216,14 +223,47 @@ async fn accept(socket: TcpListener, tls: Option<TlsAcceptor>, shared: Arc<Share
     }
 }
 
-async fn accept_streams(socket: TcpListener, service: Arc<dyn StreamService>, shared: Arc<Shared>) {
+async fn accept_streams(
+    socket: TcpListener,
+    tls: Option<TlsAcceptor>,
+    service: Arc<dyn StreamService>,
+    shared: Arc<Shared>,
+) {
+    let phase = if tls.is_some() { Phase::Head } else { Phase::Idle };
     loop {
-        let (stream, connection) = admitted(&socket, &shared, Phase::Idle).await;
+        let (stream, connection) = admitted(&socket, &shared, phase).await;
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "connection ended early");
             continue;
         }
-        tokio::spawn(stream::serve(stream, Arc::clone(&service), Arc::clone(&shared), connection));
+        let (service, shared) = (Arc::clone(&service), Arc::clone(&shared));
+        match tls.clone() {
+            None => tokio::spawn(stream::serve(stream.into_split(), None, service, shared, connection)),
+            Some(tls) => tokio::spawn(serve_secured(stream, tls, service, shared, connection)),
+        };
+    }
+}
+
+async fn serve_secured(
+    stream: TcpStream,
+    tls: TlsAcceptor,
+    service: Arc<dyn StreamService>,
+    shared: Arc<Shared>,
+    connection: Connection,
+) {
+    let shaken = tokio::select! {
+        shaken = tls.accept(stream) => shaken,
+        _ = connection.ordered(Order::Continue) => return,
+    };
+    let exported = shaken.and_then(|stream| {
+        let binding = stream.get_ref().1.export_keying_material([0; 32], CHANNEL_BINDING_LABEL, None);
+        binding.map(|binding| (stream, ChannelBinding(binding))).map_err(io::Error::other)
+    });
+    match exported {
+        Ok((stream, binding)) => {
+            stream::serve(tokio::io::split(stream), Some(binding), service, shared, connection).await;
+        }
+        Err(error) => tracing::debug!(%error, "TLS handshake failed"),
     }
 }
 
@@ -282,14 +322,13 @@ async fn sweep(shared: Arc<Shared>) {
     }
 }
 
-async fn tick(service: Arc<dyn StreamService>, shared: Arc<Shared>) {
+async fn tick(service: Arc<dyn StreamService>, workers: Arc<Workers>) {
     let mut ticks = tokio::time::interval(Duration::from_secs(1));
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        shared.metrics.connections.set(shared.connections.len() as u64);
         let service = Arc::clone(&service);
-        shared.workers.run(move || service.tick()).await;
+        workers.run(move || service.tick()).await;
     }
 }
 

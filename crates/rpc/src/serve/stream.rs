@@ -1,4 +1,4 @@
-//! Plain connections of services that speak no HTTP: pieces of bytes in, in order, to a session on a worker; bytes out through
+//! Connections of services that speak no HTTP: pieces of bytes in, in order, to a session on a worker; bytes out through
 //! a bounded queue.
 //!
 //! A client that sends faster than its session computes is slowed down by TCP; one that reads too slowly is cut off.
@@ -7,11 +7,9 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use coco_protocol::{SocketClosed, Stream, StreamService, StreamSession};
+use coco_protocol::{ChannelBinding, SocketClosed, Stream, StreamService, StreamSession};
 use parking_lot::Mutex;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{Notify, oneshot};
 
 use super::connections::{Connection, Order, Phase};
@@ -23,16 +21,16 @@ const READ_BYTES: usize = 64 << 10;
 const WRITE_BYTES: usize = 64 << 10;
 
 /// Serves one connection to its end.
-pub(crate) async fn serve(
-    stream: TcpStream,
+pub(crate) async fn serve<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
+    (reader, writer): (R, W),
+    binding: Option<ChannelBinding>,
     service: Arc<dyn StreamService>,
     shared: Arc<Shared>,
     connection: Connection,
 ) {
     connection.enter(Phase::Socket);
-    let (reader, writer) = stream.into_split();
     let outgoing = Arc::new(Outgoing::new(shared.limits.socket_queue_bytes_max));
-    let session = service.open(Arc::clone(&outgoing) as Arc<dyn Stream>);
+    let session = service.open(Arc::clone(&outgoing) as Arc<dyn Stream>, binding);
     tokio::select! {
         () = read(reader, session, &shared.workers) => {}
         () = write(writer, &outgoing) => {}
@@ -45,7 +43,7 @@ pub(crate) async fn serve(
     outgoing.close();
 }
 
-async fn read(mut reader: OwnedReadHalf, mut session: Box<dyn StreamSession>, workers: &Workers) {
+async fn read(mut reader: impl AsyncRead + Unpin, mut session: Box<dyn StreamSession>, workers: &Workers) {
     let mut buffer = vec![0; READ_BYTES];
     loop {
         let count = match reader.read(&mut buffer).await {
@@ -70,10 +68,11 @@ async fn read(mut reader: OwnedReadHalf, mut session: Box<dyn StreamSession>, wo
     }
 }
 
-async fn write(mut writer: OwnedWriteHalf, outgoing: &Outgoing) {
+async fn write(mut writer: impl AsyncWrite + Unpin, outgoing: &Outgoing) {
     loop {
         let bytes = outgoing.next().await;
-        if writer.write_all(&bytes).await.is_err() {
+        // TLS keeps what it has not been told to send.
+        if writer.write_all(&bytes).await.is_err() || writer.flush().await.is_err() {
             return;
         }
     }

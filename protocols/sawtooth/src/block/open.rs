@@ -166,12 +166,12 @@ impl OpenBlock {
     fn mirror_settings(&mut self, tx: &mut Tx) {
         let governed = Arc::clone(&self.governed);
         for (key, value) in governed.settings() {
-            if settings::value(&mut TxState(tx), key).as_deref() == Some(value) {
+            if settings::value(&mut TxState(tx), key).as_ref() == Some(&value) {
                 continue;
             }
             let address = settings::address(key);
             let before = TxState(tx).read(&address);
-            let row = settings::row_with(before.clone(), key, value);
+            let row = settings::row_with(before.clone(), key, &value);
             tx.put(&STATE, address.key(), row.clone());
             self.before.entry(address).or_insert(before);
             self.changes.insert(address, Some(row));

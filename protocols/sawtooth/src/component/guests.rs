@@ -126,15 +126,15 @@ impl Guests {
 impl Link {
     /// Those who came register here; those who left are gone here too.
     fn take_in(&mut self, processors: &Processors, offers: Vec<Offer>) {
-        let offered: BTreeMap<u64, Vec<TpRegisterRequest>> =
-            offers.into_iter().take(GUEST_CONNECTIONS_MAX).map(|offer| (offer.connection, offer.families)).collect();
+        let offered: BTreeMap<u64, Offer> =
+            offers.into_iter().take(GUEST_CONNECTIONS_MAX).map(|offer| (offer.connection, offer)).collect();
         for (_, guest) in self.guests.extract_if(.., |connection, _| !offered.contains_key(connection)) {
             processors.disconnect(guest.id);
         }
-        for (connection, families) in offered {
+        for (connection, Offer { families, attested, .. }) in offered {
             let way = Arc::clone(&self.way);
             let guest = self.guests.entry(connection).or_insert_with(|| {
-                let id = processors.connect_guest(Arc::new(GuestOutbox { way, connection }));
+                let id = processors.connect_guest(Arc::new(GuestOutbox { way, connection }), attested);
                 Guest { id, families: Vec::new() }
             });
             if guest.families == families {

@@ -7,6 +7,7 @@
 //!                                                     └─ at a backup: relay ┄┄▶ guests, at the primary
 //! ```
 
+mod attested;
 mod dispatch;
 mod guests;
 mod processors;
@@ -16,17 +17,21 @@ mod session;
 mod zmtp;
 
 #[cfg(test)]
+mod attested_tests;
+#[cfg(test)]
 mod relay_tests;
 #[cfg(test)]
 mod tests;
 
 use std::sync::Arc;
 
-use coco_protocol::{LedgerHandle, Stream, StreamService, StreamSession};
+use coco_protocol::{ChannelBinding, LedgerHandle, Stream, StreamService, StreamSession};
 
 use crate::query::Node;
+pub use attested::ATTESTED_LISTENER;
+use attested::AttestedService;
 pub use guests::Guests;
-pub use processors::Processors;
+pub use processors::{Processors, Proof};
 use relay::Relay;
 use session::Session;
 
@@ -50,6 +55,12 @@ impl ComponentService {
     ) -> Self {
         Self { node, relay: Relay::new(handle, Arc::clone(&processors)), processors, guests }
     }
+
+    /// The same for processors that prove what they are.
+    pub fn attested(&self, handle: Arc<dyn LedgerHandle>) -> Arc<dyn StreamService> {
+        let (node, processors, relay) = (self.node.clone(), self.processors.clone(), self.relay.clone());
+        Arc::new(AttestedService { node, handle, processors, relay })
+    }
 }
 
 impl StreamService for ComponentService {
@@ -57,7 +68,7 @@ impl StreamService for ComponentService {
         LISTENER
     }
 
-    fn open(&self, stream: Arc<dyn Stream>) -> Box<dyn StreamSession> {
+    fn open(&self, stream: Arc<dyn Stream>, _binding: Option<ChannelBinding>) -> Box<dyn StreamSession> {
         let (node, processors, relay) = (self.node.clone(), self.processors.clone(), self.relay.clone());
         Box::new(Session::new(node, processors, relay, stream))
     }

@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
-use coco_protocol::Job;
+use coco_protocol::{Attested, Job};
 use parking_lot::Mutex;
 
 use super::dispatch::{Answered, Outbox};
@@ -24,7 +24,7 @@ use crate::block::TxState;
 use crate::chain::Chain;
 use crate::execute::{Access, Executed, Failure, Run, StateReader, Step};
 use crate::families::{Facts, Native};
-use crate::governed::Place;
+use crate::governed::{Governed, Place};
 use crate::messages::processor::{Empty, HEADER_STYLE_RAW, TpProcessRequest, TpRegisterRequest, tp_process_status};
 use crate::messages::relay::Offer;
 use crate::messages::{Envelope, kind};
@@ -57,6 +57,8 @@ struct Inner {
     waiting: BTreeMap<Family, VecDeque<Execution>>,
     /// Batches that came to a contract.
     contracts: Vec<Contract>,
+    /// What registrations were judged by.
+    governed: Arc<Governed>,
     now_ms: u64,
 }
 
@@ -64,6 +66,7 @@ struct Connection {
     outbox: Arc<dyn Outbox>,
     /// It is at another node.
     is_guest: bool,
+    proof: Proof,
     families: BTreeMap<Family, Registration>,
     /// Contexts it is working on.
     contexts: BTreeSet<String>,
@@ -72,6 +75,16 @@ struct Connection {
     heard_ms: u64,
     /// Pings since it was last heard.
     pings: u32,
+}
+
+/// What is known of the program at the other end.
+#[derive(Clone)]
+pub enum Proof {
+    None,
+    /// Its evidence, which was genuine.
+    Own(Arc<dyn Attested>),
+    /// Another node has judged it.
+    Vouched,
 }
 
 #[derive(Clone, Copy)]
@@ -110,22 +123,22 @@ impl Processors {
     }
 
     /// A new connection, which may register later.
-    pub fn connect(&self, outbox: Arc<dyn Outbox>) -> ConnectionId {
-        self.connected(outbox, false)
+    pub fn connect(&self, outbox: Arc<dyn Outbox>, proof: Proof) -> ConnectionId {
+        self.connected(outbox, false, proof)
     }
 
-    /// A connection of a backup's, which passes on what is for it.
-    pub fn connect_guest(&self, outbox: Arc<dyn Outbox>) -> ConnectionId {
-        self.connected(outbox, true)
+    /// A connection of a backup's, which passes on what is for it, and says whether it has proved what it is.
+    pub fn connect_guest(&self, outbox: Arc<dyn Outbox>, attested: bool) -> ConnectionId {
+        self.connected(outbox, true, if attested { Proof::Vouched } else { Proof::None })
     }
 
-    fn connected(&self, outbox: Arc<dyn Outbox>, is_guest: bool) -> ConnectionId {
+    fn connected(&self, outbox: Arc<dyn Outbox>, is_guest: bool, proof: Proof) -> ConnectionId {
         let mut inner = self.inner.lock();
         let id = inner.next_connection;
         inner.next_connection += 1;
         let heard_ms = inner.now_ms;
         let (families, contexts) = (BTreeMap::new(), BTreeSet::new());
-        let connection = Connection { outbox, is_guest, families, contexts, silent: 0, heard_ms, pings: 0 };
+        let connection = Connection { outbox, is_guest, proof, families, contexts, silent: 0, heard_ms, pings: 0 };
         inner.connections.insert(id, connection);
         id
     }
@@ -154,9 +167,13 @@ impl Processors {
     /// Registers a connection for a family, if the network lets processors do so; `tell` is called before it gets anything to do.
     pub fn register(&self, id: ConnectionId, request: &TpRegisterRequest, tell: impl FnOnce(bool)) {
         let family = (request.family.clone(), request.version.clone());
-        let allowed = self.chain.governed().may_register(&family.0, &family.1);
         let mut inner = self.inner.lock();
-        let registered = allowed && inner.register(id, &family, request);
+        self.follow_decisions(&mut inner);
+        let judged = inner.judge(id, &family);
+        if let Err(why) = &judged {
+            tracing::warn!(family = request.family, version = request.version, why, "a processor may not register");
+        }
+        let registered = judged.is_ok() && inner.register(id, &family, request);
         tell(registered);
         if registered {
             tracing::info!(family = request.family, version = request.version, "a transaction processor registered");
@@ -183,7 +200,8 @@ impl Processors {
                 request_header_style: if registration.raw_header { HEADER_STYLE_RAW } else { 0 },
                 ..TpRegisterRequest::default()
             };
-            Offer { connection: *id, families: connection.families.iter().map(request).collect() }
+            let attested = !matches!(connection.proof, Proof::None);
+            Offer { connection: *id, families: connection.families.iter().map(request).collect(), attested }
         };
         here.map(offer).filter(|offer| !offer.families.is_empty()).collect()
     }
@@ -266,6 +284,7 @@ impl Processors {
     pub fn tick(&self, now_ms: u64) {
         let mut inner = self.inner.lock();
         inner.now_ms = inner.now_ms.max(now_ms);
+        self.follow_decisions(&mut inner);
         self.ping_silent(&mut inner);
         let late = |(context, running): (&String, &Running)| (running.until_ms <= now_ms).then(|| context.clone());
         let silent: Vec<String> = inner.running.iter().filter_map(late).collect();
@@ -323,9 +342,30 @@ impl Processors {
         }
     }
 
+    /// Whoever may not execute a family any more gets no more of it.
+    fn follow_decisions(&self, inner: &mut Inner) {
+        let governed = self.chain.governed();
+        if Arc::ptr_eq(&inner.governed, &governed) {
+            return;
+        }
+        inner.governed = governed;
+        let served: Vec<_> =
+            inner.serving.iter().flat_map(|(family, ids)| ids.iter().map(|id| (*id, family.clone()))).collect();
+        for (id, family) in served {
+            if let Err(why) = inner.judge(id, &family) {
+                tracing::warn!(family = family.0, version = family.1, why, "a processor gets no more work of a family");
+                inner.stop_serving(id, std::iter::once(&family));
+                if let Some(connection) = inner.connections.get_mut(&id) {
+                    connection.families.remove(&family);
+                }
+            }
+        }
+    }
+
     /// Runs until the batch ends or comes to a transaction for somebody outside.
     fn go_on(&self, inner: &mut Inner, mut run: Run, mut job: Job) {
-        let governed = self.chain.governed();
+        self.follow_decisions(inner);
+        let governed = Arc::clone(&inner.governed);
         let place = |family: &str, version: &str| governed.place(family, version, inner.is_served(family, version));
         let step = run.step(&mut TxState(job.tx()), place);
         match step {
@@ -409,6 +449,16 @@ impl Externals for Processors {
 impl Inner {
     fn is_served(&self, family: &str, version: &str) -> bool {
         self.serving.contains_key(&(family.to_owned(), version.to_owned()))
+    }
+
+    /// Whether a connection may execute a family.
+    fn judge(&self, id: ConnectionId, (family, version): &Family) -> Result<(), String> {
+        let connection = self.connections.get(&id).ok_or("it is gone")?;
+        self.governed.may_register(family, version, |code| match &connection.proof {
+            Proof::None => Err("it has not proved what it is: the plain endpoint takes no evidence".to_owned()),
+            Proof::Own(attested) => attested.meets(code).map_err(|why| format!("{}: {why}", attested.describe())),
+            Proof::Vouched => Ok(()),
+        })
     }
 
     fn register(&mut self, id: ConnectionId, family: &Family, request: &TpRegisterRequest) -> bool {

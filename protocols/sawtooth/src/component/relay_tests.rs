@@ -56,10 +56,10 @@ impl Drop for Answering {
 impl Backup {
     fn new(primary: &World) -> (Arc<Self>, Arc<dyn StreamService>) {
         let protocol = sawtooth();
-        let node = SingleNode::found(protocol.clone(), &json!({}), Arc::new(OpenGate));
+        let node = SingleNode::found(protocol.clone(), &json!({ "development": true }), Arc::new(OpenGate));
         let (sent, answered) = (Mutex::default(), Arc::default());
         let handle = Arc::new(Self { node, primary: Mutex::new((1, primary.protocol.clone())), sent, answered });
-        let service = protocol.serve_stream(handle.clone()).unwrap();
+        let service = protocol.serve_streams(handle.clone()).remove(0);
         (handle, service)
     }
 

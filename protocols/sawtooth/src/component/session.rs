@@ -8,7 +8,7 @@ use coco_protocol::{Caller, Stream, StreamEnded, StreamSession};
 use prost::Message as _;
 
 use super::dispatch::{Connected, Outbox as _};
-use super::processors::Processors;
+use super::processors::{Processors, Proof};
 use super::relay::Relay;
 use super::serving::Serving;
 use super::zmtp::{Heard, Incoming, Outgoing};
@@ -38,8 +38,19 @@ pub struct Session {
 
 impl Session {
     pub fn new(node: Arc<Node>, processors: Arc<Processors>, relay: Arc<Relay>, stream: Arc<dyn Stream>) -> Self {
+        Self::proved(node, processors, relay, stream, Proof::None)
+    }
+
+    /// Of somebody who has said by evidence what they are.
+    pub fn proved(
+        node: Arc<Node>,
+        processors: Arc<Processors>,
+        relay: Arc<Relay>,
+        stream: Arc<dyn Stream>,
+        proof: Proof,
+    ) -> Self {
         let outbox = Arc::new(Connected::new(Outgoing::new(stream)));
-        let id = processors.connect(outbox.clone());
+        let id = processors.connect(outbox.clone(), proof);
         let serving = Serving { processors, id, outbox: outbox.clone() };
         Self { node, relay, serving, incoming: Incoming::new(), outbox, subscriber: None }
     }

@@ -43,7 +43,11 @@ impl Stream for Wire {
 impl Client {
     pub(super) fn connect(service: &dyn StreamService) -> Self {
         let (to_client, arrived) = mpsc::channel();
-        let mut session = service.open(Arc::new(Wire(to_client)));
+        Self::over(service.open(Arc::new(Wire(to_client)), None), arrived)
+    }
+
+    /// On a connection that is open already.
+    pub(super) fn over(mut session: Box<dyn StreamSession>, arrived: mpsc::Receiver<Bytes>) -> Self {
         session.received(&testing::hello()).unwrap();
         Self { session, arrived, incoming: Incoming::new() }
     }
@@ -91,8 +95,8 @@ pub(super) struct World {
 impl World {
     pub(super) fn new() -> Self {
         let protocol = sawtooth();
-        let node = SingleNode::found(protocol.clone(), &json!({}), Arc::new(OpenGate));
-        let service = protocol.clone().serve_stream(node).expect("Sawtooth has a component endpoint");
+        let node = SingleNode::found(protocol.clone(), &json!({ "development": true }), Arc::new(OpenGate));
+        let service = protocol.clone().serve_streams(node).remove(0);
         Self { processors: protocol.processors(), protocol, service }
     }
 

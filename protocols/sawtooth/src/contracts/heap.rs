@@ -48,10 +48,6 @@ impl Heap {
         memory.get(at as usize..).and_then(|rest| rest.get(..length as usize)).ok_or(HeapError::Nowhere)
     }
 
-    pub fn text(&self, memory: &[u8], at: u32) -> Result<String, HeapError> {
-        String::from_utf8(self.read(memory, at)?.to_vec()).map_err(|_| HeapError::Nowhere)
-    }
-
     pub fn length(&self, at: u32) -> Option<u32> {
         self.lengths.get(&at).copied()
     }
@@ -121,8 +117,8 @@ mod tests {
     fn lists_are_named_by_their_first_pointer_and_bounded() {
         let (mut heap, mut memory) = (Heap::default(), [0; 64]);
         let first = heap.write_list(&mut memory, &[b"a", b"bc"]).unwrap();
-        let texts: Vec<_> = heap.list(first).unwrap().iter().map(|at| heap.text(&memory, *at).unwrap()).collect();
-        assert_eq!(texts, ["a", "bc"]);
+        let texts: Vec<_> = heap.list(first).unwrap().iter().map(|at| heap.read(&memory, *at).unwrap()).collect();
+        assert_eq!(texts, [&b"a"[..], b"bc"]);
         assert_eq!(heap.append(99, first), Err(HeapError::Nowhere));
         let made = (0..CONTRACT_POINTERS_MAX).map_while(|_| heap.append(first, first).ok()).count();
         assert!(made < CONTRACT_POINTERS_MAX && heap.append(first, first) == Err(HeapError::TooMany));

@@ -75,7 +75,8 @@ pub(super) fn linker<'a>(engine: &Engine, memory: Memory) -> Result<Linker<Host<
     linker.func_wrap(ENV, "write_byte", |request: Request<'_, 'a>, at: u32, offset: u32, byte: u32| {
         write_byte(request, at, offset, byte)
     })?;
-    linker.func_wrap(ENV, "get_ptr_collection_len", |request: Request<'_, 'a>, list: u32| list_length(request, list))?;
+    linker
+        .func_wrap(ENV, "get_ptr_collection_len", |request: Request<'_, 'a>, list: u32| list_length(request, list))?;
     linker.func_wrap(ENV, "get_ptr_from_collection", |request: Request<'_, 'a>, list: u32, index: u32| {
         list_item(request, list, index)
     })?;
@@ -84,7 +85,9 @@ pub(super) fn linker<'a>(engine: &Engine, memory: Memory) -> Result<Linker<Host<
         append(request, first, at)
     })?;
     // Nothing is logged, and no level asked for: see the folder's text.
-    linker.func_wrap(ENV, "log_buffer", |mut request: Request<'_, 'a>, _level: u32, _text: u32| charge(&mut request, 0))?;
+    linker.func_wrap(ENV, "log_buffer", |mut request: Request<'_, 'a>, _level: u32, _text: u32| {
+        charge(&mut request, 0)
+    })?;
     linker.func_wrap(ENV, "log_level", |mut request: Request<'_, 'a>| charge(&mut request, 0).map(|()| 0_u32))?;
     Ok(linker)
 }

@@ -34,6 +34,9 @@ pub struct Offer {
     pub connection: u64,
     #[prost(message, repeated, tag = "2")]
     pub families: Vec<TpRegisterRequest>,
+    /// It has proved what it is, and the backup has judged it for each of its families.
+    #[prost(bool, tag = "3")]
+    pub attested: bool,
 }
 
 /// A processor said something about what the primary gave it.

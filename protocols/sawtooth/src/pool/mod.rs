@@ -231,6 +231,32 @@ impl Pool for SawtoothPool {
         Ok(())
     }
 
+    /// Batches of one submission share its fate until they are taken in: there is room for all, and each may be sent.
+    fn check_together(&self, together: &[Admitted], state: &Snapshot) -> Result<(), Rejection> {
+        let (mut batches, mut bytes, mut held) = (0, 0, 0);
+        let mut brought = BTreeSet::new();
+        for admitted in together {
+            let Some(batch) = admitted.decoded::<Arc<SignedBatch>>() else { continue };
+            match self.check(admitted, batch, state) {
+                Ok(()) => {}
+                // What is known already takes no room.
+                Err(rejection) if rejection.reason == RejectionReason::Duplicate => continue,
+                Err(rejection) => return Err(rejection),
+            }
+            (batches, bytes) = (batches + 1, bytes + batch.raw.len());
+            held += usize::from(!missing_dependencies(batch, state).is_subset(&brought));
+            brought.extend(batch.transactions.iter().map(|transaction| transaction.id.clone()));
+        }
+        let fits = self.entries.len() + batches <= self.limits.batches_max
+            && self.bytes + bytes <= self.limits.bytes_max
+            && self.held.len() + held <= self.limits.held_max;
+        if fits {
+            Ok(())
+        } else {
+            Err(full("the queue has no room for all of this: try again later, or send less at once"))
+        }
+    }
+
     fn ready(&self, now_ms: u64) -> Ready {
         let given_up = self.held.first().map(|(at_ms, _)| *at_ms);
         if self.runnable.is_empty() {

@@ -47,6 +47,29 @@ fn a_full_pool_says_so_and_takes_in_again() {
 }
 
 #[test]
+fn a_submission_is_taken_in_whole_or_not_at_all() {
+    let pool = |limits| {
+        let mut pool = pool(limits);
+        insert(&mut pool, &Signer::new(1).single(&intkey("set", "z", 1))).unwrap();
+        pool
+    };
+    let together: Vec<_> = ["z", "a", "b"].map(|name| admit(&Signer::new(1).single(&intkey("set", name, 1)))).into();
+    let state = coco_kv::Store::new().snapshot();
+    let check = |pool: &SawtoothPool| pool.check_together(&together, &state);
+    assert_eq!(check(&pool(PoolLimits { batches_max: 3, ..PoolLimits::default() })), Ok(()), "one is there already");
+    let refused = check(&pool(PoolLimits { batches_max: 2, ..PoolLimits::default() })).unwrap_err();
+    assert_eq!((refused.reason, refused.code), (RejectionReason::Busy, 4));
+    let bytes_max = together[0].raw.len() * 2;
+    assert!(check(&pool(PoolLimits { bytes_max, ..PoolLimits::default() })).is_err());
+    let first = Signer::new(1).single(&intkey("set", "a", 1));
+    let second = Draft { dependencies: vec![first_transaction_id(&first)], ..intkey("inc", "a", 1) };
+    let both = [admit(&first), admit(&Signer::new(1).single(&second))];
+    let none_held = pool(PoolLimits { held_max: 0, ..PoolLimits::default() });
+    assert_eq!(none_held.check_together(&both, &state), Ok(()), "it brings what it depends on");
+    assert!(none_held.check_together(&both[1..], &state).is_err());
+}
+
+#[test]
 fn a_batch_waits_for_what_it_depends_on_but_not_for_ever() {
     let mut pool = pool(PoolLimits { dependency_wait_ms: 500, ..PoolLimits::default() });
     let first = Signer::new(1).single(&intkey("set", "a", 1));

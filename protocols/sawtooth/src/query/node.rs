@@ -12,6 +12,7 @@ use crate::address::is_id;
 use crate::batch::SignedBatch;
 use crate::chain::Chain;
 use crate::events::{Hub, Subscriber, Wait};
+use crate::local_roles::LocalRoles;
 use crate::messages::client::{
     BatchStatus, BatchStatusRequest, BatchStatusResponse, Peer, PeersGetResponse, StatusGetResponse, batch_status,
     status, submit_status,
@@ -24,14 +25,15 @@ pub struct Node {
     handle: Arc<dyn LedgerHandle>,
     hub: Arc<Hub>,
     chain: Arc<Chain>,
+    roles: Arc<LocalRoles>,
 }
 
 /// What became of a submission: its status, and a sentence for people.
 pub type SubmitEnd = (i32, String);
 
 impl Node {
-    pub fn new(handle: Arc<dyn LedgerHandle>, hub: Arc<Hub>, chain: Arc<Chain>) -> Self {
-        Self { handle, hub, chain }
+    pub fn new(handle: Arc<dyn LedgerHandle>, hub: Arc<Hub>, chain: Arc<Chain>, roles: Arc<LocalRoles>) -> Self {
+        Self { handle, hub, chain, roles }
     }
 
     pub fn view(&self, caller: &Caller) -> View {
@@ -47,7 +49,13 @@ impl Node {
         if batches.len() > SUBMISSION_BATCHES_MAX {
             return reply((submit_status::INVALID_BATCH, format!("at most {SUBMISSION_BATCHES_MAX} batches at once")));
         }
-        let admit = |raw| SignedBatch::admit(raw).map(|batch| admitted(batch, caller.clone()));
+        let permitted = |batch: SignedBatch| match self.roles.check(&batch) {
+            Ok(()) => Ok(batch),
+            Err(message) => {
+                Err(Rejection::new(RejectionReason::Refused, i64::from(submit_status::INVALID_BATCH), message))
+            }
+        };
+        let admit = |raw| SignedBatch::admit(raw).and_then(permitted).map(|batch| admitted(batch, caller.clone()));
         let checked: Result<Vec<_>, Rejection> = batches.into_iter().map(admit).collect();
         match checked {
             Err(rejection) => reply((submit_status::INVALID_BATCH, rejection.message)),

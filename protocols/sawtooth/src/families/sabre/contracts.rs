@@ -66,15 +66,19 @@ pub fn execute(call: &mut Call<'_>, facts: &Facts, wanted: &ExecuteContract) -> 
     namespaces::check(call, name, outputs, true)?;
     let (signer, id) = (call.header.signer_public_key.clone(), call.access.transaction_id().to_owned());
     let said = [payload.as_ref(), signer.as_bytes(), id.as_bytes()];
-    let entrance =
-        Entrance { access: call.access, below: call.below, reads: inputs, writes: outputs, fuel: call.fuel, said: &said };
+    let entrance = Entrance {
+        access: call.access,
+        below: call.below,
+        reads: inputs,
+        writes: outputs,
+        fuel: call.fuel,
+        said: &said,
+    };
     let answer = facts.contracts.run(&contract.contract, entrance);
     match answer.map_err(|why| Invalid(format!("Wasm contract failed: {name}, {version}: {why}")))? {
         None => invalid(format!("Wasm contract did not return a result: {name}, {version}")),
         Some(OK) => Ok(()),
-        Some(INVALID_TRANSACTION) => {
-            invalid(format!("Wasm contract returned invalid transaction: {name}, {version}"))
-        }
+        Some(INVALID_TRANSACTION) => invalid(format!("Wasm contract returned invalid transaction: {name}, {version}")),
         Some(other) => invalid(format!("Wasm contract returned internal error: {other}")),
     }
 }

@@ -26,7 +26,8 @@ use crate::settings::{self, ADMINISTRATORS};
 pub use rows::namespace_of_smart_permissions;
 
 pub fn apply(call: &mut Call<'_>, facts: &Facts) -> Result<(), Invalid> {
-    let payload = SabrePayload::decode(call.payload.clone()).map_err(|_| Invalid("Cannot deserialize payload".into()))?;
+    let payload =
+        SabrePayload::decode(call.payload.clone()).map_err(|_| Invalid("Cannot deserialize payload".into()))?;
     match payload.action {
         sabre_action::CREATE_CONTRACT => contracts::create(call, facts, part(payload.create_contract)?),
         sabre_action::DELETE_CONTRACT => contracts::delete(call, &part(payload.delete_contract)?),
@@ -47,8 +48,12 @@ pub fn apply(call: &mut Call<'_>, facts: &Facts) -> Result<(), Invalid> {
         sabre_action::DELETE_NAMESPACE_REGISTRY_PERMISSION => {
             namespaces::forbid(call, &part(payload.delete_namespace_registry_permission)?)
         }
-        sabre_action::CREATE_SMART_PERMISSION => permissions::create(call, facts, part(payload.create_smart_permission)?),
-        sabre_action::UPDATE_SMART_PERMISSION => permissions::update(call, facts, part(payload.update_smart_permission)?),
+        sabre_action::CREATE_SMART_PERMISSION => {
+            permissions::create(call, facts, part(payload.create_smart_permission)?)
+        }
+        sabre_action::UPDATE_SMART_PERMISSION => {
+            permissions::update(call, facts, part(payload.update_smart_permission)?)
+        }
         sabre_action::DELETE_SMART_PERMISSION => permissions::delete(call, &part(payload.delete_smart_permission)?),
         _ => invalid("Cannot deserialize payload"),
     }

@@ -73,8 +73,8 @@ pub fn check(call: &mut Call<'_>, contract: &str, prefixes: &[String], writes: b
         }
         // They are in order, so the last one is the longest.
         let registry = list.registries.iter().rfind(|registry| prefix.starts_with(&registry.namespace));
-        let registry =
-            registry.ok_or_else(|| Invalid(format!("No namespace registry exists for namespace: {namespace} {prefix}")))?;
+        let registry = registry
+            .ok_or_else(|| Invalid(format!("No namespace registry exists for namespace: {namespace} {prefix}")))?;
         let may = |permission: &&Permission| if writes { permission.write } else { permission.read };
         let mut permissions = registry.permissions.iter().filter(|permission| permission.contract_name == contract);
         if !permissions.any(|permission| may(&permission)) {

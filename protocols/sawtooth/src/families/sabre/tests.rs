@@ -201,14 +201,10 @@ fn what_was_made_can_be_changed_and_removed() {
     send(&mut world, ADMIN, owners).unwrap();
     let pair = |name: &str, version: &str| Some(NameAndVersion { name: name.into(), version: version.into() });
     let only = |name: &str| Some(NameOnly { name: name.into() });
-    let delete_registry = SabrePayload {
-        delete_contract_registry: only("c"),
-        ..update(sabre_action::DELETE_CONTRACT_REGISTRY)
-    };
-    let delete_namespace = SabrePayload {
-        delete_namespace_registry: only(SPACE),
-        ..update(sabre_action::DELETE_NAMESPACE_REGISTRY)
-    };
+    let delete_registry =
+        SabrePayload { delete_contract_registry: only("c"), ..update(sabre_action::DELETE_CONTRACT_REGISTRY) };
+    let delete_namespace =
+        SabrePayload { delete_namespace_registry: only(SPACE), ..update(sabre_action::DELETE_NAMESPACE_REGISTRY) };
     assert!(send(&mut world, "heir", delete_registry.clone()).unwrap_err().contains("no versions"));
     assert!(send(&mut world, "heir", delete_namespace.clone()).unwrap_err().contains("no permissions"));
     let delete = SabrePayload { delete_contract: pair("c", "1.0"), ..update(sabre_action::DELETE_CONTRACT) };
@@ -253,7 +249,8 @@ fn a_contract_that_never_ends_is_ended() {
 fn requests_of_the_node_take_steps_too() {
     let error = outcome("(loop $again (drop (call $log_level)) (br $again)) (i32.const 1)").unwrap_err();
     assert!(error.contains("more steps"), "{error}");
-    let error = outcome("(loop $again (drop (call $list (local.get $payload))) (br $again)) (i32.const 1)").unwrap_err();
+    let error =
+        outcome("(loop $again (drop (call $list (local.get $payload))) (br $again)) (i32.const 1)").unwrap_err();
     assert!(error.contains("more than 100000 pointers"), "{error}");
 }
 
@@ -262,10 +259,13 @@ fn a_contract_cannot_take_all_memory() {
     // A page that cannot be had is told by -1; a contract goes on without it.
     let grown = "(drop (memory.grow (i32.const 60000))) (select (i32.const 1) (i32.const -3) (i32.eq (memory.size) (i32.const 1)))";
     assert!(outcome(grown).is_ok());
-    let error = outcome("(loop $again (drop (call $alloc (i32.const 1000000))) (br $again)) (i32.const 1)").unwrap_err();
+    let error =
+        outcome("(loop $again (drop (call $alloc (i32.const 1000000))) (br $again)) (i32.const 1)").unwrap_err();
     assert!(error.contains("memory is full"), "{error}");
     assert!(outcome("(drop (call $alloc (i32.const -1))) (i32.const 1)").is_err());
-    let large = wat::parse_str(r#"(module (memory 1000) (func (export "entrypoint") (param i32 i32 i32) (result i32) (i32.const 1)))"#);
+    let large = wat::parse_str(
+        r#"(module (memory 1000) (func (export "entrypoint") (param i32 i32 i32) (result i32) (i32.const 1)))"#,
+    );
     assert!(outcome_of(&large.unwrap()).is_err());
 }
 
