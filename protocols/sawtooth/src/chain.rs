@@ -18,13 +18,14 @@ use parking_lot::{Mutex, RwLock};
 use prost::Message as _;
 
 use crate::address::Address;
-use crate::block::{OpenBlock, SealedBlock};
+use crate::block::{Beside, OpenBlock, SealedBlock};
 use crate::contracts::Contracts;
 use crate::governed::Governed;
+use crate::ids::Ids;
 use crate::messages::ledger::{Block, BlockHeader};
 use crate::network::NetworkConfig;
 use crate::roots::Leaves;
-use crate::tables::{META, META_CONFIG, META_HEAD, SECRET, SECRET_SIGNER, STATE};
+use crate::tables::{IDS, META, META_CONFIG, META_HEAD, SECRET, SECRET_SIGNER, STATE};
 use crate::trie::Trie;
 
 /// Blocks whose tries are kept behind the newest committed one.
@@ -38,6 +39,8 @@ pub struct Chain {
     building: Mutex<Building>,
     committed: Mutex<Committed>,
     contracts: Arc<Contracts>,
+    /// Taken after either of the others.
+    ids: Arc<RwLock<Ids>>,
 }
 
 /// A block and the trie after it.
@@ -85,6 +88,11 @@ impl Chain {
         Arc::clone(&self.contracts)
     }
 
+    /// Whether a batch or a transaction is in a block, committed or executed.
+    pub fn is_committed(&self, state: &Snapshot, id: &str) -> bool {
+        self.ids.read().contains(id, |number| state.get(&IDS, number))
+    }
+
     /// The first block was written by this node.
     pub fn begin(&self, config: NetworkConfig, tip: Tip) {
         self.configured(config);
@@ -104,7 +112,8 @@ impl Chain {
         let mut building = self.building.lock();
         building.open = None;
         let parent = self.parent_in(&mut building, tx)?;
-        building.open = Some(OpenBlock::open(tx, parent, self.governed(), self.contracts()));
+        let (contracts, known) = (self.contracts(), Arc::clone(&self.ids));
+        building.open = Some(OpenBlock::open(tx, parent, Beside { governed: self.governed(), contracts, known }));
         Ok(())
     }
 
@@ -136,6 +145,7 @@ impl Chain {
             if let Some(governed) = self.governed().followed(&transaction.writes) {
                 *self.governed.write() = Arc::new(governed);
             }
+            self.ids.write().follow(&transaction.writes);
             self.committed.lock().collect(&transaction.writes);
             if let Some(head) = transaction.writes.get(&META, META_HEAD).flatten() {
                 self.advance(head)?;
@@ -151,6 +161,7 @@ impl Chain {
             self.configured(read_config(&config)?);
         }
         *self.governed.write() = Arc::new(Governed::read(state, self.config().founded()));
+        self.ids.write().rebuild(state);
         let mut committed = self.committed.lock();
         committed.changes.clear();
         let Some(head) = state.get(&META, META_HEAD) else {

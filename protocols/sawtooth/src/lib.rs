@@ -20,6 +20,7 @@ pub mod events;
 pub mod execute;
 pub mod families;
 pub mod governed;
+pub mod ids;
 pub mod limits;
 pub mod local_roles;
 pub mod messages;

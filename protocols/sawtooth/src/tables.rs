@@ -1,7 +1,6 @@
 //! Names and keys of the ledger's maps.
 
 use bytes::Bytes;
-use coco_crypto::sha256;
 use coco_types::MapName;
 
 /// Address (35 bytes) to value.
@@ -9,8 +8,8 @@ pub const STATE: MapName = MapName::from_static("sawtooth.state");
 pub const META: MapName = MapName::from_static("sawtooth.meta");
 /// The key that signs blocks. Never read but for signing.
 pub const SECRET: MapName = MapName::from_static("sawtooth.secret");
-/// Ids of everything committed, batches and transactions, as 16 bytes of their hash: what is here cannot be committed again.
-pub const COMMITTED: MapName = MapName::from_static("sawtooth.committed");
+/// Block number to the ids of its batches and transactions in short: [`crate::ids`].
+pub const IDS: MapName = MapName::from_static("sawtooth.ids");
 /// Batch id to its status, for batches that were found invalid; and their ids in the order in which that was found.
 pub const INVALID: MapName = MapName::from_static("sawtooth.invalid");
 pub const INVALID_ORDER: MapName = MapName::from_static("sawtooth.invalid_order");
@@ -53,11 +52,6 @@ pub struct BatchRecord {
 /// An id's 64 bytes; of what is no id, nothing that was ever written.
 pub fn id_key(id: &str) -> Bytes {
     hex::decode(id).map(Bytes::from).unwrap_or_default()
-}
-
-/// The key of an id in [`COMMITTED`].
-pub fn committed_key(id: &str) -> Bytes {
-    Bytes::copy_from_slice(&sha256(id.as_bytes()).0[..16])
 }
 
 pub fn number_key(number: u64) -> Bytes {

@@ -4,7 +4,7 @@ mod injector;
 mod open;
 mod rules;
 
-pub use open::{OpenBlock, SealedBlock, Verdict, duplicate};
+pub use open::{Beside, OpenBlock, SealedBlock, Verdict, duplicate};
 pub use rules::Rules;
 
 pub use crate::limits::STATES_KEPT;

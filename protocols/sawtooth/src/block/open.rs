@@ -10,6 +10,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use coco_kv::Tx;
 use coco_protocol::{Context, Rejection, RejectionReason};
+use parking_lot::RwLock;
 use prost::Message as _;
 
 use super::{Rules, STATES_KEPT, TxState, injector};
@@ -20,6 +21,7 @@ use crate::contracts::Contracts;
 use crate::execute::{Executed, Failure, Run, StateReader as _, Step};
 use crate::families::Facts;
 use crate::governed::Governed;
+use crate::ids::{Ids, OpenIds};
 use crate::messages::client::{BatchStatus, batch_status, submit_status};
 use crate::messages::ledger::{Block, BlockHeader, StateChange, StateChangeList, state_change_kind};
 use crate::network::signer_key;
@@ -27,8 +29,8 @@ use crate::policy;
 use crate::settings;
 use crate::signing::SignerKey;
 use crate::tables::{
-    BATCH, BLOCK, BLOCK_BY_ID, BLOCK_BY_ROOT, BatchRecord, COMMITTED, INVALID, INVALID_ORDER, META, META_HEAD,
-    META_INVALID_COUNT, ROOT_OF_BLOCK, STATE, TRANSACTION, UNDO, committed_key, id_key, number_key, read_number,
+    BATCH, BLOCK, BLOCK_BY_ID, BLOCK_BY_ROOT, BatchRecord, IDS, INVALID, INVALID_ORDER, META, META_HEAD,
+    META_INVALID_COUNT, ROOT_OF_BLOCK, STATE, TRANSACTION, UNDO, id_key, number_key, read_number,
 };
 
 /// See the module's text.
@@ -39,6 +41,9 @@ pub struct OpenBlock {
     rules: Rules,
     governed: Arc<Governed>,
     contracts: Arc<Contracts>,
+    /// Of earlier blocks, and of this one.
+    known: Arc<RwLock<Ids>>,
+    ids: OpenIds,
     batch_ids: Vec<String>,
     of_family: BTreeMap<String, usize>,
     transactions: usize,
@@ -47,6 +52,14 @@ pub struct OpenBlock {
     changes: BTreeMap<Address, Option<Bytes>>,
     /// What the changed addresses held before the block.
     before: BTreeMap<Address, Option<Bytes>>,
+}
+
+/// What a block is filled with the help of, besides the state.
+pub struct Beside {
+    pub governed: Arc<Governed>,
+    pub contracts: Arc<Contracts>,
+    /// Ids of earlier blocks.
+    pub known: Arc<RwLock<Ids>>,
 }
 
 /// A block that was written.
@@ -63,10 +76,11 @@ pub enum Verdict {
 }
 
 impl OpenBlock {
-    pub fn open(tx: &mut Tx, parent: Tip, governed: Arc<Governed>, contracts: Arc<Contracts>) -> Self {
+    pub fn open(tx: &mut Tx, parent: Tip, beside: Beside) -> Self {
+        let Beside { governed, contracts, known } = beside;
         let rules = Rules::read(&mut TxState(tx));
         let key = signer_key(tx);
-        Self { number: parent.header.block_num + 1, rules, governed, contracts, ..Self::empty(parent, key) }
+        Self { number: parent.header.block_num + 1, rules, governed, contracts, known, ..Self::empty(parent, key) }
     }
 
     /// The first block of a network.
@@ -82,6 +96,8 @@ impl OpenBlock {
             rules: Rules::default(),
             governed: Arc::default(),
             contracts: Arc::default(),
+            known: Arc::default(),
+            ids: OpenIds::default(),
             batch_ids: Vec::new(),
             of_family: BTreeMap::new(),
             transactions: 0,
@@ -115,7 +131,7 @@ impl OpenBlock {
         prepared: Option<&Result<Executed, Failure>>,
         context: &Context<'_>,
     ) -> Result<Verdict, Rejection> {
-        if tx.get(&COMMITTED, &committed_key(&batch.id)).is_some() {
+        if self.is_committed(tx, &batch.id) {
             return Err(duplicate());
         }
         let checked = self.check(tx, batch).and_then(|()| self.run(tx, batch, prepared, context));
@@ -155,6 +171,7 @@ impl OpenBlock {
         let block = Block { header: header_bytes.clone(), header_signature: id.clone(), batches: Vec::new() };
         let (record, number): (Bytes, _) = (block.encode_to_vec().into(), number_key(self.number));
         tx.put(&META, META_HEAD, record.clone());
+        tx.put(&IDS, number.clone(), self.ids.row());
         tx.put(&BLOCK, number.clone(), record);
         tx.put(&BLOCK_BY_ID, id_key(&id), number.clone());
         tx.put(&UNDO, number, undo(&self.before));
@@ -184,6 +201,16 @@ impl OpenBlock {
         self.changes.insert(address, value);
     }
 
+    /// Whether this block includes a batch or a transaction.
+    pub fn includes(&self, id: &str) -> bool {
+        self.ids.contains(id)
+    }
+
+    /// Whether an earlier block does, or this one.
+    fn is_committed(&self, tx: &mut Tx, id: &str) -> bool {
+        self.includes(id) || self.known.read().contains(id, |number| tx.get(&IDS, number))
+    }
+
     /// What needs the state, but no execution.
     fn check(&self, tx: &mut Tx, batch: &SignedBatch) -> Result<(), Failure> {
         let mut earlier = BTreeSet::new();
@@ -191,11 +218,11 @@ impl OpenBlock {
             let failed = |message: String| {
                 Err(Failure { transaction_id: transaction.id.clone(), message, extended_data: Bytes::new() })
             };
-            if tx.get(&COMMITTED, &committed_key(&transaction.id)).is_some() {
+            if self.is_committed(tx, &transaction.id) {
                 return failed(format!("transaction {} was committed before, in another batch", transaction.id));
             }
             for dependency in &transaction.header.dependencies {
-                let met = earlier.contains(dependency) || tx.get(&COMMITTED, &committed_key(dependency)).is_some();
+                let met = earlier.contains(dependency) || self.is_committed(tx, dependency);
                 if !met {
                     return failed(format!("the dependency {dependency} is not committed"));
                 }
@@ -279,10 +306,10 @@ impl OpenBlock {
             self.changes.insert(address, value);
         }
         let id = id_key(&batch.id);
-        tx.put(&COMMITTED, committed_key(&batch.id), Bytes::new());
+        self.ids.insert(&batch.id);
         for (index, transaction) in batch.transactions.iter().enumerate() {
             let place = [&id[..], &(index as u32).to_be_bytes()].concat();
-            tx.put(&COMMITTED, committed_key(&transaction.id), Bytes::new());
+            self.ids.insert(&transaction.id);
             tx.put(&TRANSACTION, id_key(&transaction.id), Bytes::from(place));
             *self.of_family.entry(transaction.header.family_name.clone()).or_default() += 1;
         }

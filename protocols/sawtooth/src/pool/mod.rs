@@ -28,7 +28,7 @@ use crate::execute::StateReader;
 use crate::governed::Place;
 use crate::messages::client::submit_status;
 use crate::policy;
-use crate::tables::{COMMITTED, INVALID, META, META_HEAD, STATE, committed_key, id_key};
+use crate::tables::{INVALID, META, META_HEAD, STATE, id_key};
 use lanes::Lanes;
 
 /// Between two looks whether this node has followed up to the newest block, after it became primary.
@@ -112,7 +112,7 @@ impl SawtoothPool {
 
     /// Refuses what need not wait to be refused.
     fn check(&self, admitted: &Admitted, batch: &SignedBatch, state: &Snapshot) -> Result<(), Rejection> {
-        if state.get(&COMMITTED, &committed_key(&batch.id)).is_some() {
+        if self.chain.is_committed(state, &batch.id) {
             return Err(duplicate());
         }
         if self.by_id.contains_key(&admitted.id) {
@@ -125,6 +125,21 @@ impl SawtoothPool {
             return Err(full("the queue is full: try again later"));
         }
         Ok(())
+    }
+
+    /// Transactions that a batch depends on, that are not committed and not in the batch itself before they are needed.
+    fn missing_dependencies(&self, batch: &SignedBatch, state: &Snapshot) -> BTreeSet<String> {
+        let mut missing = BTreeSet::new();
+        let mut earlier = BTreeSet::new();
+        for transaction in &batch.transactions {
+            for dependency in &transaction.header.dependencies {
+                if !earlier.contains(dependency) && !self.chain.is_committed(state, dependency) {
+                    missing.insert(dependency.clone());
+                }
+            }
+            earlier.insert(&transaction.id);
+        }
+        missing
     }
 
     /// Puts an entry that lacks nothing where it can go on.
@@ -210,7 +225,7 @@ impl Pool for SawtoothPool {
         self.await_base(state);
         let batch = admitted.decoded::<Arc<SignedBatch>>().cloned().ok_or_else(|| full("not a Sawtooth batch"))?;
         self.check(&admitted, &batch, state)?;
-        let missing = missing_dependencies(&batch, state);
+        let missing = self.missing_dependencies(&batch, state);
         if !missing.is_empty() && self.held.len() >= self.limits.held_max {
             return Err(full("too many batches wait for transactions that are not there"));
         }
@@ -244,7 +259,7 @@ impl Pool for SawtoothPool {
                 Err(rejection) => return Err(rejection),
             }
             (batches, bytes) = (batches + 1, bytes + batch.raw.len());
-            held += usize::from(!missing_dependencies(batch, state).is_subset(&brought));
+            held += usize::from(!self.missing_dependencies(batch, state).is_subset(&brought));
             brought.extend(batch.transactions.iter().map(|transaction| transaction.id.clone()));
         }
         let fits = self.entries.len() + batches <= self.limits.batches_max
@@ -292,7 +307,8 @@ impl Pool for SawtoothPool {
         self.bytes -= entry.batch.raw.len();
         self.lanes.release(order);
         for transaction in &entry.batch.transactions {
-            let is_committed = state.get(&COMMITTED, &committed_key(&transaction.id)).is_some();
+            let is_included = self.chain.with_open(|open| open.includes(&transaction.id)).unwrap_or(false);
+            let is_committed = is_included || self.chain.is_committed(state, &transaction.id);
             self.resolve(&transaction.id, is_committed);
         }
     }
@@ -332,26 +348,11 @@ impl Pool for SawtoothPool {
         // Executed counts as pending too: what asks does not see it committed yet.
         let pending = |id: &[u8]| {
             self.by_id.contains_key(id)
-                || state.get(&COMMITTED, &committed_key(&hex::encode(id))).is_some()
+                || self.chain.is_committed(state, &hex::encode(id))
                 || state.get(&INVALID, &id_key(&hex::encode(id))).is_some()
         };
         Ok(ids.map(|id| u8::from(pending(id))).collect())
     }
-}
-
-/// Transactions that a batch depends on, that are not committed and not in the batch itself before they are needed.
-fn missing_dependencies(batch: &SignedBatch, state: &Snapshot) -> BTreeSet<String> {
-    let mut missing = BTreeSet::new();
-    let mut earlier = BTreeSet::new();
-    for transaction in &batch.transactions {
-        for dependency in &transaction.header.dependencies {
-            if !earlier.contains(dependency) && state.get(&COMMITTED, &committed_key(dependency)).is_none() {
-                missing.insert(dependency.clone());
-            }
-        }
-        earlier.insert(&transaction.id);
-    }
-    missing
 }
 
 struct SnapshotState<'a>(&'a Snapshot);
