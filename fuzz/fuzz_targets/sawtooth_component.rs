@@ -1,4 +1,5 @@
 //! Sawtooth's component endpoint: ZeroMQ's wire protocol, envelopes, every message behind them, and batches.
+//! Begin with what clients say: `cargo +nightly fuzz run sawtooth_component fuzz/corpus/sawtooth_component fuzz/seeds/sawtooth_component`.
 #![no_main]
 
 use std::sync::{Arc, LazyLock};
