@@ -3,11 +3,15 @@
 //! A decoder of signed evidence refuses nearly every random input at its first check. So half of the inputs are not bytes to decode but
 //! *edits* of genuine evidence, minted by a PKI that exists for tests: they arrive at the checks behind the signatures.
 
+mod answering;
+
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use coco_attestation::collateral::CollateralItem;
 use coco_attestation::{Anchors, Aux, Evidence, ReportData, TeeKind, Trust, examine};
+
+pub use answering::Answering;
 
 /// When minted evidence is judged.
 pub const AT: u64 = 1_790_000_000;

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use coco_crypto::SymmetricKey;
+
 use crate::{ReportData, SourceError, TeeKind, VerifyError};
 
 /// What a platform says. On wire and ledger it is a CMW (RFC 9999), see [`crate::cmw`].
@@ -37,12 +39,25 @@ pub const EVIDENCE_BYTES_MAX: usize = 64 << 10;
 /// All that is supplied beside it, bytes.
 pub const AUX_BYTES_MAX: usize = 256 << 10;
 
+/// What a platform gives a node to seal with.
+pub struct SealingKey {
+    pub key: SymmetricKey,
+    /// Needed to be given the same key again; no secret.
+    pub keep: Vec<u8>,
+}
+
 /// Makes evidence on the machine it runs on.
 pub trait EvidenceSource: Send + Sync {
     fn kind(&self) -> TeeKind;
 
     /// Evidence for `report_data` and the running code.
     fn evidence(&self, report_data: &ReportData) -> Result<Evidence, SourceError>;
+
+    /// A key that only the same code on the same machine is given again; `None`: this platform has none to give. `kept`: what an earlier call asked
+    /// to keep beside what is sealed.
+    fn sealing_key(&self, _kept: Option<&[u8]>) -> Result<Option<SealingKey>, SourceError> {
+        Ok(None)
+    }
 }
 
 impl Aux {

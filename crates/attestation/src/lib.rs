@@ -41,7 +41,7 @@ pub use claims::{
 };
 pub use client::{ClientError, NodeAnswer, Verdict, verify_certificate, verify_node};
 pub use error::{SourceError, VerifyError};
-pub use evidence::{AUX_BYTES_MAX, Aux, EVIDENCE_BYTES_MAX, Evidence, EvidenceSource};
+pub use evidence::{AUX_BYTES_MAX, Aux, EVIDENCE_BYTES_MAX, Evidence, EvidenceSource, SealingKey};
 pub use kind::TeeKind;
 pub use policy::Policy;
 pub use rules::Rules;

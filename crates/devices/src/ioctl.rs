@@ -10,6 +10,7 @@ use std::io;
 use std::os::fd::AsFd;
 
 use rustix::ioctl::{Opcode, Updater, ioctl, opcode};
+use zeroize::Zeroizing;
 
 /// `struct snp_report_req`.
 #[repr(C)]
@@ -25,6 +26,17 @@ struct SnpExtendedReportRequest {
     data: SnpReportRequest,
     certs_address: u64,
     certs_len: u32,
+}
+
+/// `struct snp_derived_key_req`.
+#[repr(C)]
+struct SnpDerivedKeyRequest {
+    root_key_select: u32,
+    reserved: u32,
+    guest_field_select: u64,
+    vmpl: u32,
+    guest_svn: u32,
+    tcb_version: u64,
 }
 
 /// `struct snp_guest_request_ioctl`.
@@ -53,12 +65,15 @@ struct NsmRaw {
 }
 
 const SNP_GET_REPORT: Opcode = opcode::read_write::<SnpGuestRequest>(b'S', 0);
+const SNP_GET_DERIVED_KEY: Opcode = opcode::read_write::<SnpGuestRequest>(b'S', 1);
 const SNP_GET_EXT_REPORT: Opcode = opcode::read_write::<SnpGuestRequest>(b'S', 2);
 const NSM_IOCTL_RAW: Opcode = opcode::read_write::<NsmRaw>(0x0a, 0);
 
 const MESSAGE_VERSION: u8 = 1;
 /// `struct snp_report_resp`.
 const SNP_ANSWER_BYTES: usize = 4000;
+/// `struct snp_derived_key_resp`.
+const SNP_KEY_ANSWER_BYTES: usize = 64;
 /// `SEV_FW_BLOB_MAX_SIZE`: the kernel takes no larger buffer for certificates, and only whole pages.
 const CERTIFICATES_BYTES: usize = 16 << 10;
 /// `NSM_REQUEST_MAX_SIZE` and `NSM_RESPONSE_MAX_SIZE`.
@@ -100,6 +115,25 @@ pub fn sev_guest_extended_report(device: impl AsFd, user_data: &[u8; 64], vmpl: 
     let called = unsafe { ioctl(device, Updater::<SNP_GET_EXT_REPORT, _>::new(&mut call)) };
     call.outcome(called)?;
     Ok(SevGuestAnswer { message, certificates })
+}
+
+/// `SNP_GET_DERIVED_KEY`: the firmware's message, MSG_KEY_RSP (AMD 56860), with a key of the chip's for a guest that is as these fields of it say, at
+/// the highest privilege level.
+pub fn sev_guest_derived_key(device: impl AsFd, fields: u64, tcb_version: u64) -> io::Result<Zeroizing<Vec<u8>>> {
+    let mut request = SnpDerivedKeyRequest {
+        root_key_select: 0,
+        reserved: 0,
+        guest_field_select: fields,
+        vmpl: 0,
+        guest_svn: 0,
+        tcb_version,
+    };
+    let mut message = Zeroizing::new(vec![0; SNP_KEY_ANSWER_BYTES]);
+    let mut call = SnpGuestRequest::over((&raw mut request).expose_provenance(), &mut message);
+    // SAFETY: as above, with a `snp_derived_key_req` and the 64 bytes of a `snp_derived_key_resp`.
+    let called = unsafe { ioctl(device, Updater::<SNP_GET_DERIVED_KEY, _>::new(&mut call)) };
+    call.outcome(called)?;
+    Ok(message)
 }
 
 /// `NSM_IOCTL_RAW`: one request of AWS's security module, and its answer; both are CBOR.
@@ -170,6 +204,14 @@ mod tests {
         let certificates =
             [offset_of!(SnpExtendedReportRequest, certs_address), offset_of!(SnpExtendedReportRequest, certs_len)];
         assert_eq!(certificates, [96, 104]);
+        assert_eq!((size_of::<SnpDerivedKeyRequest>(), align_of::<SnpDerivedKeyRequest>()), (32, 8));
+        let key = [
+            offset_of!(SnpDerivedKeyRequest, guest_field_select),
+            offset_of!(SnpDerivedKeyRequest, vmpl),
+            offset_of!(SnpDerivedKeyRequest, guest_svn),
+            offset_of!(SnpDerivedKeyRequest, tcb_version),
+        ];
+        assert_eq!(key, [8, 16, 20, 24]);
         assert_eq!((size_of::<SnpGuestRequest>(), align_of::<SnpGuestRequest>()), (32, 8));
         let pointers = [offset_of!(SnpGuestRequest, req_data), offset_of!(SnpGuestRequest, resp_data)];
         assert_eq!(pointers, [8, 16]);
@@ -182,7 +224,8 @@ mod tests {
     #[test]
     fn request_numbers_are_those_of_the_headers() {
         assert_eq!((SNP_GET_REPORT, SNP_GET_EXT_REPORT), (both_ways(b'S', 0, 32), both_ways(b'S', 2, 32)));
-        assert_eq!((SNP_GET_REPORT, SNP_GET_EXT_REPORT, NSM_IOCTL_RAW), (0xc020_5300, 0xc020_5302, 0xc020_0a00));
+        assert_eq!((SNP_GET_REPORT, SNP_GET_DERIVED_KEY), (0xc020_5300, 0xc020_5301));
+        assert_eq!((SNP_GET_EXT_REPORT, NSM_IOCTL_RAW), (0xc020_5302, 0xc020_0a00));
     }
 
     #[test]
@@ -191,6 +234,7 @@ mod tests {
         let no_device = Some(25);
         assert_eq!(sev_guest_report(&null, &[1; 64], 0).unwrap_err().raw_os_error(), no_device);
         assert_eq!(sev_guest_extended_report(&null, &[1; 64], 0).err().unwrap().raw_os_error(), no_device);
+        assert_eq!(sev_guest_derived_key(&null, 1, 0).unwrap_err().raw_os_error(), no_device);
         assert_eq!(nsm(&null, b"request").unwrap_err().raw_os_error(), no_device);
         assert_eq!(nsm(&null, &[0; 0x1001]).unwrap_err().kind(), io::ErrorKind::InvalidInput);
     }

@@ -5,4 +5,4 @@
 
 mod ioctl;
 
-pub use ioctl::{SevGuestAnswer, nsm, sev_guest_extended_report, sev_guest_report};
+pub use ioctl::{SevGuestAnswer, nsm, sev_guest_derived_key, sev_guest_extended_report, sev_guest_report};

@@ -1,7 +1,7 @@
 //! What a node must never lose and never show: its keys and the service's.
 //!
 //! Sealed to this machine's platform and kept beside the ledger, so that a network can *resume* after a power cut of the whole
-//! site. On the virtual platform the sealing key lies in a file next to it: no protection, as for everything virtual.
+//! site. Where the platform gives no key to seal with, it lies in a file next to it: no protection.
 
 use std::io;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! What fuzzing begins with: `cargo run -p coco-testpki --example seeds -- fuzz/corpus` writes, for every evidence decoder, minted evidence and edits of it
+//! What fuzzing begins with: `cargo run -p coco-testpki --example seeds -- fuzz/seeds` writes, for every evidence decoder, minted evidence and edits of it
 //! in the form of the targets' inputs (`fuzz/src/lib.rs`). Keys are drawn afresh, so each run writes other bytes; the committed ones need not change.
 
 use std::fs;
@@ -77,6 +77,13 @@ fn main() {
     write("evidence_parts", "cmw-cbor", &part(0, &cmw::to_cbor(&endorsed)));
     write("evidence_parts", "cmw-json", &part(1, cmw::to_json(&endorsed).to_string().as_bytes()));
     write("evidence_parts", "tpm-quote", &part(2, &behind_paravisor.aux[&Aux::TpmQuote]));
+    let answer = [&b"\xa1\x6bAttestation\xa1\x68document\x43"[..], b"abc"].concat();
+    write("evidence_parts", "nsm-answer", &part(7, &answer));
+    let mut message = [0u32.to_le_bytes(), 1184u32.to_le_bytes()].concat();
+    message.resize(32, 0);
+    message.extend(&endorsed.raw);
+    message.resize(4000, 0);
+    write("evidence_parts", "guest-answer", &part(8, &[message, host_table(&amd.ark.der)].concat()));
     write("evidence_parts", "boot-log", &part(3, &in_windows.aux[&Aux::EventLog]));
     for (number, item) in intel.collateral(&intel.publication(AT)).into_iter().enumerate() {
         let json = serde_json::to_vec(&item).expect("an item has only string keys");
@@ -88,6 +95,12 @@ fn main() {
             }
         }
     }
+}
+
+/// One certificate as a host lays it out: a row of GUID, offset and length, a row of zeros, the certificate.
+fn host_table(der: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(der.len()).expect("a certificate is small");
+    [&[0x63; 16][..], &48u32.to_le_bytes(), &length.to_le_bytes(), &[0; 24], der].concat()
 }
 
 /// The length of the evidence itself in two bytes, the evidence, and its certificates for all that may stand beside it.

@@ -3,15 +3,20 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::{Devices, answer, device};
+use zeroize::Zeroizing;
+
+use super::{Devices, answer, device, sealing_key};
 use crate::platforms::dcap::trimmed;
-use crate::{Evidence, EvidenceSource, ReportData, SourceError, TeeKind};
+use crate::{Evidence, EvidenceSource, ReportData, SealingKey, SourceError, TeeKind};
 
 pub const FOLDER: &str = "/dev/attestation";
 /// `dcap`, `epid` or `none`.
 const TYPE: &str = "/dev/attestation/attestation_type";
 const REPORT_DATA: &str = "/dev/attestation/user_report_data";
 const QUOTE: &str = "/dev/attestation/quote";
+/// The processor's key for this enclave, whoever signed it: another version of the code gets another.
+const SEALING: &str = "/dev/attestation/keys/_sgx_mrenclave";
+const SEALING_BYTES: usize = 16;
 
 pub struct Gramine {
     devices: Arc<dyn Devices>,
@@ -45,5 +50,17 @@ impl EvidenceSource for Gramine {
             return Err(answer("the quote is empty"));
         }
         Ok(Evidence::bare(TeeKind::Sgx, trimmed(quote)))
+    }
+
+    fn sealing_key(&self, _: Option<&[u8]>) -> Result<Option<SealingKey>, SourceError> {
+        let path = Path::new(SEALING);
+        if !self.devices.exists(path) {
+            return Ok(None);
+        }
+        let secret = Zeroizing::new(self.devices.read(path).map_err(device(path))?);
+        if secret.len() != SEALING_BYTES {
+            return Err(answer("the enclave's sealing key has another length"));
+        }
+        Ok(Some(SealingKey { key: sealing_key(&secret), keep: Vec::new() }))
     }
 }

@@ -25,7 +25,13 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
+use coco_crypto::{SymmetricKey, hmac_sha256};
+use zeroize::Zeroizing;
+
 use crate::{EvidenceSource, SourceError};
+
+/// What a platform's own key is turned into a node's with.
+const SEALING_DOMAIN: &[u8] = b"coco.node.sealing.v1";
 
 /// What sources ask of the machine.
 pub trait Devices: Send + Sync {
@@ -42,6 +48,8 @@ pub trait Devices: Send + Sync {
     fn nsm(&self, request: &[u8]) -> io::Result<Vec<u8>>;
     /// The SEV guest device: the firmware's message with a report over these bytes at this privilege level, and the host's table of certificates.
     fn sev_guest(&self, report_data: &[u8; 64], vmpl: u32) -> io::Result<(Vec<u8>, Vec<u8>)>;
+    /// The SEV guest device: the firmware's message with a key derived from these fields of the guest and this version of the firmware.
+    fn sev_derived_key(&self, fields: u64, tcb_version: u64) -> io::Result<Zeroizing<Vec<u8>>>;
     /// The AMD processor's certificates in PEM that whoever runs the node has put beside it.
     fn amd_certificates(&self) -> io::Result<Option<Vec<u8>>>;
     /// The cloud's metadata service: a GET, or a POST of JSON.
@@ -69,6 +77,10 @@ pub fn detect(devices: Arc<dyn Devices>) -> Result<Option<Box<dyn EvidenceSource
         return Ok(Some(Box::new(azure)));
     }
     Ok(None)
+}
+
+fn sealing_key(secret: &[u8]) -> SymmetricKey {
+    SymmetricKey::from_bytes(hmac_sha256(secret, SEALING_DOMAIN).0)
 }
 
 fn device(what: &Path) -> impl FnOnce(io::Error) -> SourceError {

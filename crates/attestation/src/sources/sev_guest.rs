@@ -3,15 +3,19 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::{Devices, amd, answer, certificate_table, device};
-use crate::platforms::snp::report::REPORT_BYTES;
-use crate::{Aux, Evidence, EvidenceSource, ReportData, SourceError, TeeKind};
+use super::{Devices, amd, answer, certificate_table, device, sealing_key};
+use crate::platforms::snp::report::{REPORT_BYTES, Report};
+use crate::{Aux, Evidence, EvidenceSource, ReportData, SealingKey, SourceError, TeeKind};
 
 pub const DEVICE: &str = "/dev/sev-guest";
 /// The guest's own privilege level, the highest.
 const VMPL: u32 = 0;
 /// Before the report in the firmware's message: status, length, 24 reserved bytes (AMD 56860, MSG_REPORT_RSP).
 const HEAD_BYTES: usize = 32;
+/// A derived key stands behind as many.
+const KEY_BYTES: usize = 32;
+/// GUEST_FIELD_SELECT: guest policy, launch digest, firmware version (AMD 56860, MSG_KEY_REQ).
+const MIXED: u64 = 1 | 1 << 3 | 1 << 5;
 
 pub struct SevGuest {
     pub devices: Arc<dyn Devices>,
@@ -28,6 +32,33 @@ impl EvidenceSource for SevGuest {
         let supplied = certificate_table::pem(&table)?.into_bytes();
         amd::complete(self.devices.as_ref(), evidence.with(Aux::Certificates, supplied))
     }
+
+    fn sealing_key(&self, kept: Option<&[u8]>) -> Result<Option<SealingKey>, SourceError> {
+        derived_key(self.devices.as_ref(), kept)
+    }
+}
+
+/// A key of the processor's for this guest: mixed from its policy, its launch digest, and a version of the firmware, so that neither another image nor
+/// firmware that was withdrawn before is given the same. The version is the one that was committed when the key was first asked for; the processor
+/// gives keys of that and of earlier ones after an update, and none of later ones.
+pub(super) fn derived_key(devices: &dyn Devices, kept: Option<&[u8]>) -> Result<Option<SealingKey>, SourceError> {
+    let path = Path::new(DEVICE);
+    if !devices.exists(path) {
+        return Ok(None);
+    }
+    let version = match kept {
+        Some(kept) => kept.try_into().map_err(|_| answer("what was kept of the sealing key has another length"))?,
+        None => {
+            let (message, _) = devices.sev_guest(&[0; 64], VMPL).map_err(device(path))?;
+            Report::parse(&report(&message)?).map_err(|error| answer(&error.to_string()))?.committed_tcb_bytes()
+        }
+    };
+    let message = devices.sev_derived_key(MIXED, u64::from_le_bytes(version)).map_err(device(path))?;
+    let status = message.first_chunk().map_or(u32::MAX, |bytes| u32::from_le_bytes(*bytes));
+    let key =
+        message.get(HEAD_BYTES..HEAD_BYTES + KEY_BYTES).filter(|key| status == 0 && key.iter().any(|byte| *byte != 0));
+    let key = key.ok_or_else(|| answer(&format!("the firmware gives no key: status {status:#x}")))?;
+    Ok(Some(SealingKey { key: sealing_key(key), keep: version.to_vec() }))
 }
 
 fn report(message: &[u8]) -> Result<Vec<u8>, SourceError> {

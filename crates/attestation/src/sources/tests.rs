@@ -5,6 +5,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
+use zeroize::Zeroizing;
+
 use super::*;
 use crate::{Aux, ReportData, TeeKind};
 
@@ -84,6 +86,12 @@ impl Devices for &'static Fake {
 
     fn sev_guest(&self, _: &[u8; 64], _: u32) -> io::Result<(Vec<u8>, Vec<u8>)> {
         self.sev_guest.clone().ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    /// Another key for each version and each selection.
+    fn sev_derived_key(&self, fields: u64, tcb_version: u64) -> io::Result<Zeroizing<Vec<u8>>> {
+        let key = coco_crypto::sha256(&[fields.to_le_bytes(), tcb_version.to_le_bytes()].concat());
+        Ok(Zeroizing::new([&[0; 32], &key.0[..]].concat()))
     }
 
     fn amd_certificates(&self) -> io::Result<Option<Vec<u8>>> {
@@ -196,4 +204,42 @@ fn the_guest_device_s_message_is_taken_apart_and_a_refusal_or_another_length_is_
         let refused = ask(status, length, bytes);
         assert!(matches!(refused, Err(SourceError::Answer { .. })), "{refused:?}");
     }
+}
+
+/// A guest device whose firmware is of this version.
+fn guest(firmware: u8) -> Box<dyn EvidenceSource> {
+    let mut report = vec![0; 1184];
+    (report[0], report[0x34], report[0x1e0]) = (3, 1, firmware);
+    let mut message = [0u32.to_le_bytes(), 1184u32.to_le_bytes()].concat();
+    message.resize(32, 0);
+    message.extend(report);
+    let fake = Fake { sev_guest: Some((message, Vec::new())), ..Fake::default() };
+    source(machine(sev_guest::DEVICE, fake))
+}
+
+#[test]
+fn a_guest_s_sealing_key_stays_the_same_through_an_update_of_the_firmware() {
+    let key = |source: &dyn EvidenceSource, kept: Option<&[u8]>| source.sealing_key(kept).unwrap().unwrap();
+    let first = key(guest(5).as_ref(), None);
+    assert_eq!(first.keep, [5, 0, 0, 0, 0, 0, 0, 0]);
+    let updated = key(guest(6).as_ref(), Some(&first.keep));
+    assert!(updated.key.expose() == first.key.expose() && updated.keep == first.keep);
+    assert!(key(guest(6).as_ref(), None).key.expose() != first.key.expose());
+    assert!(matches!(guest(6).sealing_key(Some(b"short")), Err(SourceError::Answer { .. })));
+}
+
+#[test]
+fn an_enclave_has_its_own_sealing_key_and_a_trust_domain_none() {
+    let enclave = |key: &[u8]| {
+        let files = [
+            (PathBuf::from("/dev/attestation/attestation_type"), b"dcap".to_vec()),
+            (PathBuf::from("/dev/attestation/keys/_sgx_mrenclave"), key.to_vec()),
+        ];
+        source(machine(gramine::FOLDER, Fake { files: files.into(), ..Fake::default() })).sealing_key(None)
+    };
+    let [one, other] = [[1; 16], [2; 16]].map(|key| enclave(&key).unwrap().unwrap().key);
+    assert!(one.expose() != other.expose());
+    assert!(enclave(&[1; 15]).is_err());
+    let domain = source(machine(tsm::FOLDER, Fake { provider: "tdx_guest", ..Fake::default() }));
+    assert!(domain.sealing_key(None).unwrap().is_none());
 }

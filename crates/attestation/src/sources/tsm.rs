@@ -6,9 +6,9 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::{Devices, amd, answer, certificate_table, device};
+use super::{Devices, amd, answer, certificate_table, device, sev_guest};
 use crate::platforms::dcap::trimmed;
-use crate::{Aux, Evidence, EvidenceSource, ReportData, SourceError, TeeKind};
+use crate::{Aux, Evidence, EvidenceSource, ReportData, SealingKey, SourceError, TeeKind};
 
 pub const FOLDER: &str = "/sys/kernel/config/tsm/report";
 const ATTEMPTS_MAX: usize = 5;
@@ -76,6 +76,14 @@ impl EvidenceSource for Tsm {
             TeeKind::Tdx => bare(trimmed(blobs.out)),
             _ => bare(blobs.out),
         })
+    }
+
+    /// The folder gives evidence only; SEV-SNP's device stands beside it. TDX and CCA have no such key.
+    fn sealing_key(&self, kept: Option<&[u8]>) -> Result<Option<SealingKey>, SourceError> {
+        match self.kind {
+            TeeKind::SevSnp => sev_guest::derived_key(self.devices.as_ref(), kept),
+            _ => Ok(None),
+        }
     }
 }
 

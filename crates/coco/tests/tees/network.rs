@@ -70,6 +70,11 @@ impl Network {
         self.is_in_place(kind);
     }
 
+    /// Whether the key to what this node keeps lies beside it.
+    pub fn keeps_its_key_beside(&self, kind: TeeKind) -> bool {
+        self.node(kind).data.join("sealing.key").exists()
+    }
+
     fn is_in_place(&self, kind: TeeKind) {
         until(&format!("the {kind} node takes part"), || {
             let state = self.node(kind).client.json("/node/state")?;

@@ -65,6 +65,8 @@ const VOTE_PAUSE: Duration = Duration::from_secs(2);
 pub const FOUNDER: ReplicaId = ReplicaId(1);
 
 const SEALING_KEY_FILE: &str = "sealing.key";
+/// What the platform needs to be asked for the same key again: no secret.
+const SEALED_FILE: &str = "sealed-by-platform";
 const HISTORY_SECRET_FILE: &str = "history.sealed";
 
 /// Finds or makes the node's identity. A new one is on disk, sealed, before it is used.
@@ -78,7 +80,7 @@ pub fn enter(
     pause: &dyn Fn(Duration) -> bool,
 ) -> Result<Entrance, NodeError> {
     let crypto = SystemCrypto;
-    let sealing = sealing_key(disk, &crypto)?;
+    let sealing = sealing_key(disk, platform, &crypto)?;
     let history_secret = history_secret(disk, &sealing, &crypto)?;
     let secrets = Secrets { sealing, history: history_secret };
     if let Some(identity) = Identity::load(disk, &secrets.sealing)? {
@@ -585,16 +587,29 @@ fn joined(
     Ok(Entrance { peers, ..own.entrance(identity, known) })
 }
 
-/// The virtual platform's sealing key is a file beside what it seals: no protection, as for everything virtual.
-fn sealing_key(disk: &dyn Disk, crypto: &dyn Crypto) -> Result<SymmetricKey, NodeError> {
+/// The platform's, where it has one. Else it is a file beside what it seals: no protection from whoever holds the disk.
+fn sealing_key(disk: &dyn Disk, platform: &dyn EvidenceSource, crypto: &dyn Crypto) -> Result<SymmetricKey, NodeError> {
     if disk.exists(SEALING_KEY_FILE)? {
         let bytes = zeroize::Zeroizing::new(disk.read_all(SEALING_KEY_FILE)?);
         let key = bytes.as_slice().try_into().map_err(|_| NodeError::SealingKey)?;
         return Ok(SymmetricKey::from_bytes(key));
     }
-    let key = SymmetricKey::generate(crypto);
-    disk.replace(SEALING_KEY_FILE, key.expose())?;
-    Ok(key)
+    let kept = if disk.exists(SEALED_FILE)? { Some(disk.read_all(SEALED_FILE)?) } else { None };
+    let given = platform.sealing_key(kept.as_deref()).map_err(|error| NodeError::Platform(error.to_string()))?;
+    match given {
+        Some(given) => {
+            if kept.is_none() {
+                disk.replace(SEALED_FILE, &given.keep)?;
+            }
+            Ok(given.key)
+        }
+        None if kept.is_some() => Err(NodeError::SealingKey),
+        None => {
+            let key = SymmetricKey::generate(crypto);
+            disk.replace(SEALING_KEY_FILE, key.expose())?;
+            Ok(key)
+        }
+    }
 }
 
 fn history_secret(disk: &dyn Disk, sealing: &SymmetricKey, crypto: &dyn Crypto) -> Result<SymmetricKey, NodeError> {
@@ -638,6 +653,8 @@ mod tests {
 
     use coco_disk::MemoryDisk;
 
+    use coco_attestation::SealingKey;
+
     use super::*;
     use crate::config::{Listen, Timing};
 
@@ -666,6 +683,37 @@ mod tests {
             snapshot_bytes: coco_types::limits::SNAPSHOT_LEDGER_BYTES,
             dev: true,
             ledgers: BTreeMap::new(),
+        }
+    }
+
+    /// A platform that gives its code a key.
+    struct Sealing(u8);
+
+    impl EvidenceSource for Sealing {
+        fn kind(&self) -> coco_attestation::TeeKind {
+            VIRTUAL.kind()
+        }
+
+        fn evidence(&self, data: &coco_attestation::ReportData) -> Result<Evidence, coco_attestation::SourceError> {
+            VIRTUAL.evidence(data)
+        }
+
+        fn sealing_key(&self, kept: Option<&[u8]>) -> Result<Option<SealingKey>, coco_attestation::SourceError> {
+            assert!(kept.is_none_or(|kept| kept == b"kept"));
+            Ok(Some(SealingKey { key: SymmetricKey::from_bytes([self.0; 32]), keep: b"kept".to_vec() }))
+        }
+    }
+
+    #[test]
+    fn what_a_platform_sealed_only_the_same_code_on_it_opens_and_no_key_lies_beside_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let (config, disk) = (config(folder.path()), MemoryDisk::new());
+        let first = enter(&config, &Sealing(1), &disk, 1_000, &|_| true).unwrap();
+        assert!(!disk.exists(SEALING_KEY_FILE).unwrap());
+        let again = enter(&config, &Sealing(1), &disk, 2_000, &|_| true).unwrap();
+        assert_eq!(again.identity.node_key.public_key(), first.identity.node_key.public_key());
+        for other in [&Sealing(2) as &dyn EvidenceSource, &VIRTUAL] {
+            assert!(matches!(enter(&config, other, &disk, 3_000, &|_| true), Err(NodeError::SealingKey)));
         }
     }
 

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use coco_attestation::sources::{Devices, nsm, sev_guest, tpm};
+use zeroize::Zeroizing;
 
 /// Link-local: the host's own metadata service, on every cloud.
 const METADATA: (Ipv4Addr, u16) = (Ipv4Addr::new(169, 254, 169, 254), 80);
@@ -65,6 +66,10 @@ impl Devices for Machine {
                 Ok((coco_devices::sev_guest_report(&device, report_data, vmpl)?, Vec::new()))
             }
         }
+    }
+
+    fn sev_derived_key(&self, fields: u64, tcb_version: u64) -> io::Result<Zeroizing<Vec<u8>>> {
+        coco_devices::sev_guest_derived_key(open(sev_guest::DEVICE)?, fields, tcb_version)
     }
 
     fn amd_certificates(&self) -> io::Result<Option<Vec<u8>>> {
@@ -174,6 +179,7 @@ mod tests {
         let machine = Machine::default();
         assert!(machine.nsm(b"request").is_err());
         assert!(machine.sev_guest(&[0; 64], 0).is_err());
+        assert!(machine.sev_derived_key(1, 0).is_err());
         assert_eq!(machine.amd_certificates().unwrap(), None);
         assert!(Machine { amd_certificates: Some("/nowhere".into()) }.amd_certificates().is_err());
     }

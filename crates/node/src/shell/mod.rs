@@ -60,7 +60,10 @@ pub enum NodeError {
     Platform(String),
     #[error("reading the running executable: {0}")]
     Executable(io::Error),
-    #[error("the sealing key does not open what was sealed: the folder was damaged or mixed up")]
+    #[error(
+        "the sealing key does not open what was sealed: other code or another machine sealed it, or the folder was damaged; to take part again, let \
+         the node join with an empty folder"
+    )]
     SealingKey,
     #[error(transparent)]
     Identity(#[from] IdentityError),

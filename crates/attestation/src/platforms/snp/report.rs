@@ -184,6 +184,11 @@ impl<'a> Report<'a> {
         self.tcb(0x180, product)
     }
 
+    /// As the processor takes it back when a key is asked for.
+    pub fn committed_tcb_bytes(&self) -> [u8; 8] {
+        self.array(0x1e0)
+    }
+
     pub fn committed_tcb(&self, product: Product) -> Result<SnpTcb, VerifyError> {
         self.tcb(0x1e0, product)
     }
