@@ -28,13 +28,15 @@ pub struct Report {
     pub seed: u64,
     pub committed: usize,
     pub coverage: Coverage,
+    /// Empty unless it was to be told.
+    pub story: Story,
 }
 
 /// A run in which something broke.
 pub struct Failure {
     pub seed: u64,
     pub why: String,
-    pub story: Option<Story>,
+    pub story: Story,
 }
 
 /// Everything that a primary has must be on all members within so many ticks after the faults end.
@@ -53,9 +55,11 @@ pub fn run(seed: u64, options: &Options) -> Result<Report, Failure> {
         Ok(Err(why)) => Some(why),
         Err(panic) => Some(network.violation().map_or_else(|| said(panic.as_ref()), str::to_owned)),
     };
+    let story = network.story.take().unwrap_or_default();
+    let committed = network.invariants.committed.len();
     match failed {
-        None => Ok(Report { seed, committed: network.invariants.committed.len(), coverage: network.coverage }),
-        Some(why) => Err(Failure { seed, why, story: network.story }),
+        None => Ok(Report { seed, committed, coverage: network.coverage, story }),
+        Some(why) => Err(Failure { seed, why, story }),
     }
 }
 

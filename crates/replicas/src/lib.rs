@@ -26,5 +26,5 @@ mod story;
 
 pub use coverage::Coverage;
 pub use mutant::Mutant;
-pub use seen::can_meet;
+pub use seen::{can_meet, describe};
 pub use story::{Event, Story};

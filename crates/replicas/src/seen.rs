@@ -81,7 +81,7 @@ pub fn can_meet(fault: &str, state: &str) -> bool {
 }
 
 /// A message in a few words.
-pub(crate) fn describe(bytes: &[u8]) -> String {
+pub fn describe(bytes: &[u8]) -> String {
     let message = parse(bytes);
     let kind = format!("{:?}", message.get_msg_type());
     let entries = message.get_entries();

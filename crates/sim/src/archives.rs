@@ -42,7 +42,7 @@ impl World {
     }
 
     pub(crate) fn tell_archive(&mut self, id: ReplicaId, event: ArchiveEvent) {
-        let at = self.now_ms() + self.faults.machine_ms(&mut self.random);
+        let at = self.machine_at_ms(id);
         self.node_mut(id).for_archive.push(at, event);
     }
 
@@ -81,6 +81,9 @@ impl World {
     fn ask_for_piece(&mut self, from: ReplicaId, to: ReplicaId, request: PieceRequest) {
         let now_ms = self.now_ms();
         let answer = self.piece_of(from, to, &request);
+        self.note(|| {
+            format!("{from} asks {to} for {request:?}: {}", if answer.is_some() { "it comes" } else { "nothing" })
+        });
         let delay = self.faults.delay_ms(&mut self.random) + self.faults.delay_ms(&mut self.random);
         let at = if answer.is_some() { now_ms + delay } else { now_ms + PIECE_TIMEOUT_MS };
         self.node_mut(from).for_archive.push(at, ArchiveEvent::Piece(request, answer));

@@ -19,7 +19,11 @@ pub const SEEN: MapName = MapName::from_static("counter.seen");
 /// Submission id → the counter's name: a write-once record, not in the state.
 pub const RECORDS: MapName = MapName::from_static("history:counter.submissions");
 
-pub struct Counter;
+#[derive(Clone, Copy, Default)]
+pub struct Counter {
+    /// A planted bug: what was seen before counts again.
+    pub counts_twice: bool,
+}
 
 /// A submission: an 8-byte id, then the counter's name.
 pub fn submission(id: u64, name: &str) -> Bytes {
@@ -55,7 +59,7 @@ impl Protocol for Counter {
 
     fn execute(&self, tx: &mut Tx, admitted: &Admitted, _context: &Context<'_>) -> Result<Outcome, Rejection> {
         let (id, name) = (admitted.raw.slice(..8), admitted.raw.slice(8..));
-        if tx.get(&SEEN, &id).is_some() {
+        if tx.get(&SEEN, &id).is_some() && !self.counts_twice {
             return Err(Rejection::new(RejectionReason::Duplicate, 409, "seen before"));
         }
         let before =

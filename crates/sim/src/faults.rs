@@ -24,6 +24,18 @@ pub struct Faults {
     pub swap_one_in: u64,
     /// Of the whole site.
     pub power_cut_one_in: u64,
+    /// A node's disk has no room left; it stops at its next write.
+    pub full_disk_one_in: u64,
+    /// A node's clock jumps, or begins to run fast or slow.
+    pub clock_one_in: u64,
+    /// A node becomes slow in everything it does, or quick again.
+    pub slow_node_one_in: u64,
+    /// The host delivers an old message once more.
+    pub replay_one_in: u64,
+    /// The host holds back what one node is sent, or lets it through again.
+    pub withhold_one_in: u64,
+    /// Bits of a resting node's files turn over, or its host gives it old ledger files.
+    pub rot_one_in: u64,
 }
 
 impl Faults {
@@ -42,6 +54,12 @@ impl Faults {
             hand_over_one_in: 0,
             swap_one_in: 0,
             power_cut_one_in: 0,
+            full_disk_one_in: 0,
+            clock_one_in: 0,
+            slow_node_one_in: 0,
+            replay_one_in: 0,
+            withhold_one_in: 0,
+            rot_one_in: 0,
         }
     }
 
@@ -62,6 +80,12 @@ impl Faults {
             hand_over_one_in: sometimes(random, 200, 2000),
             swap_one_in: sometimes(random, 400, 2000),
             power_cut_one_in: sometimes(random, 500, 5000),
+            full_disk_one_in: sometimes(random, 300, 2000),
+            clock_one_in: sometimes(random, 50, 500),
+            slow_node_one_in: sometimes(random, 100, 600),
+            replay_one_in: sometimes(random, 10, 100),
+            withhold_one_in: sometimes(random, 150, 1000),
+            rot_one_in: sometimes(random, 20, 100),
         }
     }
 
@@ -107,6 +131,30 @@ impl Faults {
 
     pub fn cuts_the_power(&self, random: &mut Random) -> bool {
         chance(self.power_cut_one_in, random)
+    }
+
+    pub fn fills_a_disk(&self, random: &mut Random) -> bool {
+        chance(self.full_disk_one_in, random)
+    }
+
+    pub fn turns_a_clock(&self, random: &mut Random) -> bool {
+        chance(self.clock_one_in, random)
+    }
+
+    pub fn slows_a_node(&self, random: &mut Random) -> bool {
+        chance(self.slow_node_one_in, random)
+    }
+
+    pub fn replays(&self, random: &mut Random) -> bool {
+        chance(self.replay_one_in, random)
+    }
+
+    pub fn withholds(&self, random: &mut Random) -> bool {
+        chance(self.withhold_one_in, random)
+    }
+
+    pub fn rots(&self, random: &mut Random) -> bool {
+        chance(self.rot_one_in, random)
     }
 
     /// What becomes of an unsynced write of `len` bytes when the power goes.

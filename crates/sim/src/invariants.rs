@@ -29,6 +29,8 @@ pub struct Invariants {
     /// Submissions whose outcome a client was told is unknown.
     unknown: BTreeMap<u64, TxId>,
     newest_acknowledged: TxId,
+    /// Submitted again, by a client that was not told how it ended.
+    retried: BTreeSet<u64>,
     /// Said to be `Invalid`, which is final.
     invalid: BTreeMap<TxId, ReplicaId>,
 }
@@ -103,7 +105,9 @@ impl Invariants {
         let holds_it =
             |id: &&ReplicaId| durable.get(id).is_some_and(|last| last.seqno >= txid.seqno && last.view >= txid.view);
         let holders: BTreeSet<_> = voters.iter().filter(holds_it).collect();
-        holds(holders.len() > voters.len() / 2, || {
+        // Nobody runs any more who could say.
+        let known = !voters.is_empty();
+        holds(!known || holders.len() > voters.len() / 2, || {
             format!("{txid} was acknowledged with only {holders:?} of {voters:?} having it on disk")
         })?;
         self.newest_acknowledged = self.newest_acknowledged.max(txid);
@@ -115,6 +119,16 @@ impl Invariants {
     pub fn outcome_unknown(&mut self, id: u64, txid: TxId) -> Result<(), Violation> {
         self.unknown.insert(id, txid);
         holds(!self.acknowledged.contains_key(&id), || format!("submission {id} was acknowledged, then unknown"))
+    }
+
+    /// Its client asks again: it may be found under another id, or have been there before.
+    pub fn retried(&mut self, id: u64) {
+        self.unknown.remove(&id);
+        self.retried.insert(id);
+    }
+
+    pub fn is_retried(&self, id: u64) -> bool {
+        self.retried.contains(&id)
     }
 
     /// The newest transaction that any client knows to be committed: a linearizable read that begins now must see it.
@@ -151,7 +165,7 @@ impl Invariants {
             let record = history.record(&RECORDS, &id.to_be_bytes()).map_err(|error| Violation(error.to_string()))?;
             holds(record.is_some(), || format!("{replica} has no record of submission {id}, {txid}"))?;
         }
-        for (id, txid) in &self.unknown {
+        for (id, txid) in self.unknown.iter().filter(|(id, _)| !self.retried.contains(id)) {
             let committed = self.is_committed(*txid);
             holds(seen(id) == committed, || {
                 format!("{replica}: submission {id} is to be found under {txid}, which is committed: {committed}")

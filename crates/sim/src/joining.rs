@@ -149,6 +149,7 @@ impl World {
         // The answer names the others.
         node.known = self.members();
         self.nodes.insert(id, node);
+        self.swapping.insert(id);
         self.start(id)
     }
 
@@ -177,6 +178,9 @@ impl World {
         self.node_mut(old).removed = true;
         self.give_secrets(asked, &mut node);
         let node = node.admitted_as(id);
+        if self.starved.remove(&old) {
+            node.set_room(None);
+        }
         let failed = |error: &dyn std::fmt::Display| Violation(format!("{old} cannot come back as {id}: {error}"));
         let mut log = node.resting_log().map_err(|error| failed(&error))?;
         log.hand_to_fresh_replica().map_err(|error| failed(&error))?;
@@ -318,7 +322,7 @@ impl World {
             service_certificate: self.setting.service_certificate.to_pem(),
         };
         let founding = genesis::founding(&genesis, founder).map_err(Violation)?;
-        let protocols: Vec<Arc<dyn Protocol>> = vec![Arc::new(Counter)];
+        let protocols: Vec<Arc<dyn Protocol>> = vec![Arc::new(Counter::default())];
         Ok(genesis::commands(genesis, founding, protocols, first.vault(), self.setting.ledger_secret.clone()))
     }
 

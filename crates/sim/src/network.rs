@@ -1,6 +1,6 @@
 //! The simulated network: what is on its way, and which links are cut.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
 use coco_types::ReplicaId;
@@ -15,7 +15,15 @@ pub struct Network {
     next_number: u64,
     /// One-way cuts.
     cut: BTreeSet<(ReplicaId, ReplicaId)>,
+    /// What these are sent is held back for a while.
+    withheld: BTreeSet<ReplicaId>,
+    /// Lately delivered, for a host that delivers again.
+    delivered: VecDeque<Envelope>,
 }
+
+/// How long a host holds messages back.
+const WITHHELD_MS: (u64, u64) = (300, 2_500);
+const DELIVERED_KEPT: usize = 64;
 
 #[derive(Clone)]
 pub struct Envelope {
@@ -41,7 +49,9 @@ impl Network {
         }
         let copies = 1 + u64::from(faults.doubles(random));
         for _ in 0..copies {
-            let at = now_ms + faults.delay_ms(random);
+            let held = self.withheld.contains(&envelope.to);
+            let held_ms = if held { random.between(WITHHELD_MS.0, WITHHELD_MS.1) } else { 0 };
+            let at = now_ms + faults.delay_ms(random) + held_ms;
             self.in_flight.insert((at, self.next_number), envelope.clone());
             self.next_number += 1;
         }
@@ -54,7 +64,28 @@ impl Network {
     /// The next message due at or before `now_ms`.
     pub fn arrive(&mut self, now_ms: u64) -> Option<Envelope> {
         let entry = self.in_flight.first_entry().filter(|entry| entry.key().0 <= now_ms)?;
-        Some(entry.remove())
+        let envelope = entry.remove();
+        if self.delivered.len() == DELIVERED_KEPT {
+            self.delivered.pop_front();
+        }
+        self.delivered.push_back(envelope.clone());
+        Some(envelope)
+    }
+
+    /// Delivers something once more that was delivered lately.
+    pub fn replay(&mut self, now_ms: u64, random: &mut Random) -> bool {
+        let Some(any) = self.delivered.len().checked_sub(1) else { return false };
+        let any = usize::try_from(random.between(0, any as u64)).unwrap_or(0);
+        self.in_flight.insert((now_ms + 1, self.next_number), self.delivered[any].clone());
+        self.next_number += 1;
+        true
+    }
+
+    /// Holds back what a node is sent, or lets it through again.
+    pub fn withhold(&mut self, id: ReplicaId) {
+        if !self.withheld.remove(&id) {
+            self.withheld.insert(id);
+        }
     }
 
     /// Cuts or mends one direction of a link.
@@ -72,5 +103,6 @@ impl Network {
 
     pub fn heal(&mut self) {
         self.cut.clear();
+        self.withheld.clear();
     }
 }

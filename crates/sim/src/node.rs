@@ -26,8 +26,8 @@ use coco_node::signatures::Alarm;
 use coco_types::{Digest, NodeId, ReplicaId, Seqno, TxId};
 use parking_lot::Mutex;
 
-use crate::counter::Counter;
 use crate::inbox::Inbox;
+use crate::planted::Planted;
 
 /// What a whole simulated network is built with.
 #[derive(Clone, Debug)]
@@ -56,6 +56,8 @@ pub struct Options {
     pub forger: Option<ReplicaId>,
     /// The one that others may accuse, beside the forger.
     pub suspect: Option<ReplicaId>,
+    /// A bug that every node has.
+    pub planted: Option<Planted>,
 }
 
 impl Default for Options {
@@ -74,7 +76,16 @@ impl Default for Options {
             disks_put_back: 0,
             forger: None,
             suspect: None,
+            planted: None,
         }
+    }
+}
+
+impl Options {
+    /// What a seed is run with: every fifth network tolerates an old disk, and is given one.
+    pub fn of_seed(seed: u64) -> Self {
+        let old_disks = seed.is_multiple_of(5);
+        Self { rolled_back_disks: u32::from(old_disks), disks_put_back: usize::from(old_disks), ..Self::default() }
     }
 }
 
@@ -106,6 +117,9 @@ pub struct SimNode {
     history_secret: SymmetricKey,
     pub crypto: Arc<dyn Crypto>,
     clock: Arc<dyn Fn() -> u64 + Send + Sync>,
+    /// How far its clock is off, and what it gains in each tick.
+    pub clock_offset_ms: Arc<Mutex<i64>>,
+    pub drift_ms: i64,
     pub machines: Option<Machines>,
     /// Restarted, and asking how to come back.
     pub returning: Option<Returning>,
@@ -192,6 +206,8 @@ impl Setting {
         let exchange = ExchangeKey::generate(crypto.as_ref());
         let service = ServiceSecrets { key: copy, certificate: self.service_certificate.clone(), epochs };
         let now_ms = self.now_ms.clone();
+        let clock_offset_ms = Arc::new(Mutex::new(0));
+        let offset_ms = clock_offset_ms.clone();
         SimNode {
             id,
             index,
@@ -212,7 +228,9 @@ impl Setting {
             disk_hangs: false,
             history_secret: SymmetricKey::generate(crypto.as_ref()),
             crypto,
-            clock: Arc::new(move || *now_ms.lock()),
+            clock: Arc::new(move || now_ms.lock().saturating_add_signed(*offset_ms.lock())),
+            clock_offset_ms,
+            drift_ms: 0,
             machines: None,
             returning: None,
             joining: None,
@@ -268,7 +286,7 @@ impl SimNode {
             snapshot_disk: Arc::new(self.snapshot_disk.clone()),
             history: self.history.clone(),
             history_secret: &self.history_secret,
-            protocols: vec![Arc::new(Counter)],
+            protocols: vec![Arc::new(Planted::counter(options.planted))],
             crypto: self.crypto.clone(),
             clock: self.clock.clone(),
             consensus,
@@ -318,6 +336,13 @@ impl SimNode {
         Ok(NodeLedger::open(disk, durable, &self.identity, crypto, self.chunk_bytes, clock)?.0)
     }
 
+    /// Gives the disks no room any more, or all that they want.
+    pub fn set_room(&self, room: Option<u64>) {
+        for disk in [&self.ledger_disk, &self.log_disk] {
+            disk.set_bytes_max(room);
+        }
+    }
+
     /// The process ends, and with it all that was in memory. What was written but not synced stays, as after a kill.
     pub fn stop(&mut self) {
         self.machines = None;
@@ -342,8 +367,9 @@ impl SimNode {
     }
 
     /// What a [`Persist`] asks for.
-    pub fn sync(&mut self, syncing: &Syncing) -> std::io::Result<()> {
+    pub fn sync(&mut self, syncing: &Syncing, planted: Option<Planted>) -> std::io::Result<()> {
         if syncing.persist.batches
+            && planted != Some(Planted::SyncsTheLogAlone)
             && let Some(machines) = &self.machines
         {
             machines.ledger.sync()?;

@@ -21,7 +21,11 @@ impl World {
         let node = self.nodes.get_mut(&id).expect("a known node");
         node.stop();
         node.stopped_by = None;
-        let log = node.resting_log().map_err(|error| Violation(format!("node {id} does not start again: {error}")))?;
+        let log = match node.resting_log() {
+            Ok(log) => log,
+            Err(error) => return self.does_not_start(id, &error.to_string()),
+        };
+        let node = self.nodes.get_mut(&id).expect("a known node");
         let others = node.known.iter().copied().collect();
         let origin = Origin { replica: id, addresses: node.addresses(), log: Some(log), rolled_back, others };
         let crypto = node.crypto.clone();

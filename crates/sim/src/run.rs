@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use coco_disk::Disk;
 use coco_governance::NodeRole;
+use coco_replicas::Coverage;
 use coco_types::{Digest, ReplicaId, Seqno, TxId, View};
 
 use crate::faults::Faults;
@@ -23,6 +24,10 @@ pub struct Report {
     pub last: TxId,
     /// Equal for equal runs.
     pub trace: Digest,
+    /// Which faults met which states.
+    pub coverage: Coverage,
+    /// Operations whose order was checked against what their clients saw.
+    pub operations: usize,
 }
 
 /// How long a seed's trouble lasts, in simulated time.
@@ -44,13 +49,14 @@ const NODES_MAX: usize = 5;
 impl World {
     /// Runs one seed to its end.
     pub fn run(seed: u64, length: Length) -> Result<Report, Violation> {
-        Self::run_with(seed, length, Options::default(), None)
+        Self::run_with(seed, length, Options::of_seed(seed), None)
     }
 
     /// The same with other options, and with a reader of its trace.
     pub fn run_with(seed: u64, length: Length, options: Options, log: Option<Log>) -> Result<Report, Violation> {
         let mut world = Self::founded(seed, 3, options, log)?;
         world.faults = Faults::drawn(&mut world.random);
+        world.faults.swap_one_in *= u64::from(!world.tolerates_old_disks());
         let until = world.now_ms() + length.trouble_ms;
         while world.now_ms() < until {
             world.make_trouble()?;
@@ -60,6 +66,7 @@ impl World {
         }
         world.recover()?;
         world.check_end()?;
+        world.check_history()?;
         let last = world.visible(world.primary().unwrap_or(ReplicaId(1)));
         Ok(Report {
             seed,
@@ -67,6 +74,8 @@ impl World {
             acknowledged: world.invariants.acknowledged_count(),
             unknown: world.invariants.unknown_count(),
             last,
+            coverage: world.coverage.clone(),
+            operations: world.history.len(),
             trace: world.trace_digest(last),
         })
     }
@@ -77,12 +86,15 @@ impl World {
         let any = members[usize::try_from(self.random.below(members.len() as u64)).unwrap_or(0)];
         let may_crash = self.may_crash();
         if self.faults.crashes(&mut self.random) && may_crash {
+            self.count("crash");
             if self.random.one_in(3) { self.kill(any) } else { self.crash(any) }
         }
         if !self.nodes[&any].runs() && self.random.one_in(60) {
             if self.put_back.len() < self.setting.options.disks_put_back && self.random.one_in(2) {
+                self.count("old disk put back");
                 self.put_back(any);
             }
+            self.count("restart");
             self.start(any)?;
         }
         if self.random.one_in(100) {
@@ -90,6 +102,7 @@ impl World {
         }
         if self.faults.partitions(&mut self.random) {
             self.note(|| format!("{any} is cut off"));
+            self.count("cut");
             for other in &members {
                 let both_ways = self.random.one_in(2);
                 self.network.set_cut(any, *other, true);
@@ -100,13 +113,17 @@ impl World {
             self.network.heal();
         }
         if self.faults.hands_over(&mut self.random) {
+            self.count("hand over");
             self.hand_over()?;
         }
-        let tolerant = self.setting.options.rolled_back_disks > 0;
-        if !tolerant && members.len() < NODES_MAX && self.joiners.is_empty() && self.faults.swaps(&mut self.random) {
+        let may_change = members.len() < NODES_MAX && self.joiners.is_empty();
+        if may_change && !self.tolerates_old_disks() && self.faults.swaps(&mut self.random) {
+            self.count("membership change");
             self.change_members(any)?;
         }
+        self.turn_the_host_hostile(any)?;
         if self.faults.cuts_the_power(&mut self.random) && may_crash {
+            self.count("power cut");
             members.iter().for_each(|id| self.crash(*id));
         }
         if self.random.one_in(20) {
@@ -125,12 +142,13 @@ impl World {
 
     /// A network that tolerates old disks needs all its voters to resume: it does not survive a power cut while one of them is being
     /// replaced, and is spared it.
-    fn may_crash(&mut self) -> bool {
+    pub(crate) fn may_crash(&mut self) -> bool {
         if let Some(primary) = self.primary() {
             let membership = self.membership(primary);
             self.swapping.retain(|id| membership.is_joint() || !membership.voters.contains(id));
         }
-        self.setting.options.rolled_back_disks == 0 || (self.swapping.is_empty() && self.joiners.is_empty())
+        let replaced = self.swapping.is_empty() && self.joiners.is_empty() && self.places_to_fill.is_empty();
+        self.setting.options.rolled_back_disks == 0 || (replaced && self.rotten.is_empty())
     }
 
     /// Replaces a node, or adds one at a fourth place, or votes one out if there are four.
@@ -174,6 +192,7 @@ impl World {
     }
 
     fn submit_sometimes(&mut self) {
+        self.retry();
         if !self.random.one_in(40) {
             return;
         }
@@ -192,9 +211,23 @@ impl World {
         }
     }
 
-    /// No node may stop by itself but one that was removed: the simulated disks do not fail here.
-    fn check_stopped(&self) -> Result<(), Violation> {
-        let failed = self.nodes.values().find(|node| !node.removed && node.stopped_by.is_some());
+    /// No node may stop by itself but one that was removed, that has no room, or whose files were changed under it: then its operator moves the
+    /// folder away, and a fresh one joins in its place.
+    fn check_stopped(&mut self) -> Result<(), Violation> {
+        let stopped = |node: &SimNode| !node.removed && node.stopped_by.is_some();
+        let refusing = self.rotten.iter().copied().find(|id| stopped(&self.nodes[id]));
+        if let Some(id) = refusing {
+            self.rotten.remove(&id);
+            self.node_mut(id).removed = true;
+            let index = self.nodes[&id].index;
+            self.places_to_fill.push(index);
+            self.count("damage refused");
+        }
+        let starves = |node: &SimNode| {
+            self.starved.contains(&node.id)
+                && node.stopped_by.as_ref().is_some_and(|why| why.contains("no storage space"))
+        };
+        let failed = self.nodes.values().find(|node| stopped(node) && !starves(node));
         holds(failed.is_none(), || {
             let node = failed.expect("checked just now");
             format!("{} stopped: {}", node.id, node.stopped_by.as_deref().unwrap_or_default())
@@ -206,6 +239,13 @@ impl World {
         self.note(|| "the trouble is over".to_owned());
         self.faults = Faults::none();
         self.network.heal();
+        self.slow.clear();
+        for node in self.nodes.values_mut() {
+            node.drift_ms = 0;
+            *node.clock_offset_ms.lock() = 0;
+            node.set_room(None);
+        }
+        self.starved.clear();
         for id in self.members() {
             if !self.nodes[&id].runs() {
                 self.start(id)?;

@@ -13,12 +13,13 @@ use coco_node::events::ExecutorEvent;
 use coco_node::machines::Machines;
 use coco_node::replica::{Delivery, Effect, Fault};
 use coco_node::signatures;
-use coco_protocol::Submitted;
+use coco_protocol::{RejectionReason, Submitted};
 use coco_types::{ReplicaId, View, limits};
 
 use crate::invariants::{Violation, holds};
 use crate::network::{Envelope, Kind};
 use crate::node::{Note, Options, SimNode, Syncing};
+use crate::seen::describe;
 use crate::world::{ReadEnd, Waiter, World};
 
 impl World {
@@ -37,6 +38,7 @@ impl World {
 
     fn deliver(&mut self, envelope: Envelope) -> Result<(), Violation> {
         let Envelope { from, to, kind, message } = envelope;
+        self.note_message(from, to, || describe(kind, &message));
         match kind {
             Kind::Consensus => {
                 // What is refused is the sender's fault, and changes nothing.
@@ -84,6 +86,8 @@ impl World {
         let node = self.node_mut(id);
         if now_ms >= node.next_tick_ms {
             node.next_tick_ms = now_ms + limits::TICK_MS;
+            *node.clock_offset_ms.lock() += node.drift_ms;
+            self.sync_what_is_idle(id);
             self.with(id, |machines| machines.replica.tick());
             self.return_if_needed(id, now_ms)?;
         }
@@ -92,15 +96,27 @@ impl World {
     }
 
     fn sync(&mut self, id: ReplicaId, now_ms: u64) {
-        let lying = self.setting.options.lying_disks;
+        let (lying, planted) = (self.setting.options.lying_disks, self.setting.options.planted);
         while !self.nodes[&id].disk_hangs {
             let node = self.node_mut(id);
             let Some(syncing) = node.syncing.take(now_ms) else { return };
-            let synced = if lying { Ok(()) } else { node.sync(&syncing) };
+            let synced = if lying { Ok(()) } else { node.sync(&syncing, planted) };
             match synced {
                 Ok(()) => drop(self.with(id, |machines| machines.replica.persisted(syncing.persist.number))),
                 Err(error) => self.stop(id, &error.to_string()),
             }
+        }
+    }
+
+    /// As the disk's thread does when nothing is asked of it: a chunk is renamed only after the sync that follows its completion.
+    fn sync_what_is_idle(&mut self, id: ReplicaId) {
+        let Options { lying_disks, planted, .. } = self.setting.options;
+        let node = &self.nodes[&id];
+        let idle = node.syncing.is_empty() && !node.disk_hangs && !lying_disks && planted.is_none();
+        if let Some(machines) = node.machines.as_ref().filter(|_| idle)
+            && let Err(error) = machines.ledger.sync()
+        {
+            self.stop(id, &error.to_string());
         }
     }
 
@@ -125,7 +141,7 @@ impl World {
     }
 
     pub(crate) fn tell_replica(&mut self, id: ReplicaId, note: Note) {
-        let at = self.now_ms() + self.faults.machine_ms(&mut self.random);
+        let at = self.machine_at_ms(id);
         self.node_mut(id).for_replica.push(at, note);
     }
 
@@ -191,7 +207,8 @@ impl World {
                 );
             }
             Effect::Persist(persist) => {
-                let at = now_ms + self.faults.sync_ms(&mut self.random);
+                let slow_ms = if self.slow.contains(&id) { self.random.between(20, 150) } else { 0 };
+                let at = now_ms + self.faults.sync_ms(&mut self.random) + slow_ms;
                 let node = self.node_mut(id);
                 let Some(machines) = &node.machines else { return Ok(()) };
                 let last = machines.ledger.last_txid();
@@ -259,7 +276,7 @@ impl World {
     fn committed(&mut self, id: ReplicaId, delivery: Delivery) -> Result<(), Violation> {
         self.note(|| format!("{id} has committed {}", delivery.last));
         self.invariants.committed(id, &delivery)?;
-        let at = self.now_ms() + self.faults.machine_ms(&mut self.random);
+        let at = self.machine_at_ms(id);
         self.node_mut(id).for_front.push(at, delivery);
         Ok(())
     }
@@ -274,6 +291,7 @@ impl World {
             }
             self.counts.reads += 1;
             self.invariants.read(id, asked_at, visible)?;
+            self.read_returned(id, token);
             self.reads.asked.remove(&token);
             self.reads.outcomes.insert(token, ReadEnd::Seen(visible));
         }
@@ -299,14 +317,30 @@ impl World {
 
     fn client_is_answered(&mut self, from: ReplicaId, id: u64, answer: &Submitted) -> Result<(), Violation> {
         match answer {
-            Submitted::Committed { txid, .. } => {
+            Submitted::Committed { txid, response } => {
                 let durable = self.nodes.values().map(|node| (node.id, node.durable)).collect();
-                let membership = self.membership(from);
-                self.invariants.acknowledged(id, *txid, &membership, &durable)
+                let membership = self.membership_known_to(from);
+                self.invariants.acknowledged(id, *txid, &membership, &durable)?;
+                self.returned(id, response);
+                Ok(())
             }
-            Submitted::Unknown(Some(txid)) => self.invariants.outcome_unknown(id, *txid),
+            Submitted::Unknown(Some(txid)) => {
+                self.invariants.outcome_unknown(id, *txid)?;
+                self.perhaps_retry(id);
+                Ok(())
+            }
+            // Its first attempt has been executed: when, only the state can say.
+            Submitted::Rejected(rejection)
+                if self.invariants.is_retried(id) && rejection.reason == RejectionReason::Duplicate =>
+            {
+                Ok(())
+            }
             Submitted::Rejected(rejection) => Err(Violation(format!("submission {id} was rejected: {rejection}"))),
-            Submitted::Accepted | Submitted::Unknown(None) | Submitted::Unavailable => Ok(()),
+            Submitted::Unknown(None) | Submitted::Unavailable => {
+                self.perhaps_retry(id);
+                Ok(())
+            }
+            Submitted::Accepted => Ok(()),
         }
     }
 }

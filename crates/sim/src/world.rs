@@ -13,16 +13,20 @@ use coco_disk::Disk;
 use coco_node::events::ExecutorEvent;
 use coco_node::executor::SystemCommand;
 use coco_protocol::{Caller, Protocol, Submitted, Until};
+use coco_replicas::{Coverage, Event};
 use coco_types::{Digest, ReplicaId, Seqno, TxId, View};
 use parking_lot::Mutex;
 
 use crate::counter::{Counter, submission};
 use crate::faults::Faults;
+use crate::history::Operation;
 use crate::invariants::{Invariants, Violation, holds};
 use crate::joining::Joiner;
 use crate::network::Network;
 use crate::node::{Options, Setting, SimNode};
+use crate::planted::Planted;
 use crate::random::Random;
+use crate::seen::{FAULTS, STATES};
 
 /// See the module's text.
 pub struct World {
@@ -50,12 +54,25 @@ pub struct World {
     /// Whose disks were put back since the last of them.
     pub(crate) put_back: BTreeSet<u32>,
     pub(crate) counts: Counts,
+    pub(crate) coverage: Coverage,
+    /// Nodes that are slow in everything.
+    pub(crate) slow: BTreeSet<ReplicaId>,
+    /// Nodes whose disks have no room.
+    pub(crate) starved: BTreeSet<ReplicaId>,
+    /// Nodes whose files are not what they wrote: they may refuse to start.
+    pub(crate) rotten: BTreeSet<ReplicaId>,
+    /// What clients did, in order of their calls.
+    pub(crate) history: Vec<Operation>,
+    /// Submissions by id: their counter, and their place in the history.
+    pub(crate) submitted: BTreeMap<u64, (String, usize)>,
+    /// To be submitted again.
+    pub(crate) to_retry: Vec<u64>,
     pub(crate) trace: Sha256,
     log: Option<Log>,
 }
 
-/// Takes one line of a readable trace.
-pub type Log = Box<dyn FnMut(u64, &str)>;
+/// Takes what happens.
+pub type Log = Box<dyn FnMut(Event)>;
 
 /// How often things happened.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -92,6 +109,8 @@ pub(crate) struct Reads {
     /// Confirmed, and waiting until this is visible there.
     pub(crate) confirmed: Vec<(u64, Seqno)>,
     pub(crate) outcomes: BTreeMap<u64, ReadEnd>,
+    /// When each was asked for, by token.
+    pub(crate) called: BTreeMap<u64, u64>,
 }
 
 /// How a linearizable read ended.
@@ -123,6 +142,13 @@ impl World {
             swapping: BTreeSet::new(),
             put_back: BTreeSet::new(),
             counts: Counts::default(),
+            coverage: Coverage::new(FAULTS, STATES),
+            slow: BTreeSet::new(),
+            starved: BTreeSet::new(),
+            rotten: BTreeSet::new(),
+            history: Vec::new(),
+            submitted: BTreeMap::new(),
+            to_retry: Vec::new(),
             trace: Sha256::new(),
             log,
         }
@@ -180,6 +206,14 @@ impl World {
         machines.map(|machines| machines.replica.consensus().membership().clone()).unwrap_or_default()
     }
 
+    /// The configuration that a node goes by, or went by if it has stopped since: then what the newest of the others go by.
+    pub(crate) fn membership_known_to(&self, id: ReplicaId) -> Membership {
+        let runs = |id: &ReplicaId| self.nodes[id].machines.is_some();
+        let newest = || self.ids().into_iter().filter(runs).max_by_key(|id| (self.view(*id), self.visible(*id)));
+        let id = if runs(&id) { Some(id) } else { newest() };
+        id.map(|id| self.membership(id)).unwrap_or_default()
+    }
+
     pub fn set_faults(&mut self, faults: Faults) {
         self.faults = faults;
     }
@@ -207,19 +241,41 @@ impl World {
 
     /// Starts a node: for the first time, or again, and then it asks first how to come back.
     pub fn start(&mut self, id: ReplicaId) -> Result<(), Violation> {
+        if self.starved.remove(&id) {
+            self.node(id).set_room(None);
+        }
         let fresh = !self.nodes[&id].log_disk.exists(coco_consensus::LOG_FILE).unwrap_or(true);
         if fresh || !self.setting.options.ask_before_acting { self.run_machines(id) } else { self.come_back(id) }
+    }
+
+    /// What clients did and were told, so far.
+    pub fn history(&self) -> &[Operation] {
+        &self.history
+    }
+
+    pub fn coverage(&self) -> &Coverage {
+        &self.coverage
     }
 
     pub(crate) fn run_machines(&mut self, id: ReplicaId) -> Result<(), Violation> {
         let now_ms = self.now_ms();
         let node = self.nodes.get_mut(&id).expect("a known node");
-        node.start(now_ms, &self.setting.options)
-            .map_err(|error| Violation(format!("node {id} does not start again: {error}")))?;
+        if let Err(error) = node.start(now_ms, &self.setting.options) {
+            return self.does_not_start(id, &error.to_string());
+        }
+        let node = self.nodes.get_mut(&id).expect("a known node");
         let machines = node.machines.as_ref().expect("just started");
         self.invariants.shows(id, machines.visible.txid(), &machines.visible.state())?;
         self.counts.restored += u64::from(machines.restored_from > TxId::default());
         self.note(|| format!("{id} starts"));
+        Ok(())
+    }
+
+    /// Excused if its disk has no room, or its files were changed under it.
+    pub(crate) fn does_not_start(&mut self, id: ReplicaId, why: &str) -> Result<(), Violation> {
+        let excused = self.rotten.contains(&id) || (self.starved.contains(&id) && why.contains("no storage space"));
+        holds(excused, || format!("node {id} does not start again: {why}"))?;
+        self.stop(id, why);
         Ok(())
     }
 
@@ -247,13 +303,20 @@ impl World {
     /// Adds one to a counter, through this node's executor. Returns the submission's id.
     pub fn submit(&mut self, to: ReplicaId, name: &str) -> u64 {
         let id = self.number();
-        let admitted = Counter.admit(submission(id, name), &Caller::Anonymous).expect("a well-formed submission");
+        self.called(id, name);
+        self.submit_as(to, id, name);
+        id
+    }
+
+    /// The same, under an id that may have been used before.
+    pub(crate) fn submit_as(&mut self, to: ReplicaId, id: u64, name: &str) {
+        let admitted = Counter::default().admit(submission(id, name), &Caller::Anonymous);
+        let admitted = admitted.expect("a well-formed submission");
         let reply = self.reply(to, Waiter::Client(id));
         self.tell_executor(
             to,
             ExecutorEvent::Submit { ledger: 0, admitted: vec![admitted], until: Until::Committed, reply },
         );
-        id
     }
 
     /// How a submission ended, if it has.
@@ -265,8 +328,12 @@ impl World {
     pub fn read(&mut self, on: ReplicaId) -> Result<u64, Violation> {
         let token = self.number();
         let asked_at = self.invariants.newest_acknowledged();
+        if self.setting.options.planted == Some(Planted::ReadsWithoutAsking) && self.leading().contains(&on) {
+            self.invariants.read(on, asked_at, self.visible(on))?;
+        }
         if let Some(machines) = self.nodes.get_mut(&on).and_then(|node| node.machines.as_mut()) {
             self.reads.asked.insert(token, (on, asked_at));
+            self.reads.called.insert(token, self.setting.now_ms());
             machines.replica.read(token).map_err(|fault| Violation(fault.to_string()))?;
         }
         self.act(on)?;
@@ -310,15 +377,31 @@ impl World {
         Box::new(move |all| answers.lock().extend(all.into_iter().map(|one| (from, waiter, one))))
     }
 
+    /// When an event reaches a machine of the same node.
+    pub(crate) fn machine_at_ms(&mut self, id: ReplicaId) -> u64 {
+        let slow_ms = if self.slow.contains(&id) { self.random.between(10, 60) } else { 0 };
+        self.now_ms() + self.faults.machine_ms(&mut self.random) + slow_ms
+    }
+
     pub(crate) fn tell_executor(&mut self, to: ReplicaId, event: ExecutorEvent) {
-        let at = self.now_ms() + self.faults.machine_ms(&mut self.random);
+        let at = self.machine_at_ms(to);
         self.node_mut(to).for_executor.push(at, event);
     }
 
+    /// Something that a reader of the run should know of. A line that begins with a node's number is about that node.
     pub(crate) fn note(&mut self, line: impl FnOnce() -> String) {
-        let now_ms = self.setting.now_ms();
+        let at = self.setting.now_ms();
         if let Some(log) = &mut self.log {
-            log(now_ms, &line());
+            let text = line();
+            let who = text.split(' ').next().and_then(|word| word.parse().ok()).unwrap_or(0);
+            log(Event { at, who, to: None, text });
+        }
+    }
+
+    pub(crate) fn note_message(&mut self, from: ReplicaId, to: ReplicaId, what: impl FnOnce() -> String) {
+        let at = self.setting.now_ms();
+        if let Some(log) = &mut self.log {
+            log(Event { at, who: from.0, to: Some(to.0), text: what() });
         }
     }
 

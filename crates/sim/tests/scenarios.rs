@@ -478,6 +478,22 @@ fn unknown(world: &World, id: u64) -> TxId {
 }
 
 #[test]
+fn a_wide_area_network_of_100_ms_round_trips_keeps_its_primary_and_survives_losing_it() {
+    // Heartbeats every 400 ms, elections after two seconds: `timing` in a node's configuration, raised in proportion.
+    let mut world = World::quiet(17, 3, Options { election_ticks: 40, ..Options::default() }).unwrap();
+    world.set_faults(Faults { delay_ms: (45, 55), lose_one_in: 200, ..Faults::none() });
+    let leads = primary(&world);
+    for _ in 0..3 {
+        acknowledge(&mut world, 5);
+        world.run_for(10_000).unwrap();
+    }
+    assert_eq!(world.primary(), Some(leads), "nobody takes over from a primary that is merely far away");
+    world.crash(leads);
+    world.run_until(SOON_MS, "another primary", |world| world.primary().is_some_and(|id| id != leads)).unwrap();
+    acknowledge(&mut world, 3);
+}
+
+#[test]
 fn a_primary_whose_signatures_are_not_the_services_loses_its_view_and_is_named_on_the_ledger() {
     let forger = ReplicaId(2);
     let mut world = World::quiet(11, 3, Options { forger: Some(forger), ..Options::default() }).unwrap();

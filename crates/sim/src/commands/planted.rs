@@ -1,0 +1,60 @@
+//! Known bugs, planted one after the other. A simulator that does not find them would not find unknown ones.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::ExitCode;
+
+use coco_replicas::{Mutant, chaos};
+use coco_sim::{Length, Planted, World};
+
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// Give a bug of consensus up after so many seeds.
+    #[arg(long, default_value_t = 5_000)]
+    seeds_max: u64,
+    /// Give a bug of whole nodes up after so many seeds.
+    #[arg(long, default_value_t = 300)]
+    whole_seeds_max: u64,
+}
+
+pub fn run(arguments: &Arguments) -> ExitCode {
+    // What is found may be an assertion of the product: it is told of in the table.
+    std::panic::set_hook(Box::new(|_| {}));
+    println!("| planted in | bug | found after | by |\n|---|---|--:|---|");
+    let mut missed = 0;
+    for mutant in Mutant::ALL {
+        let options = chaos::Options { mutant: Some(mutant), ..chaos::Options::SHORT };
+        let found = (1..=arguments.seeds_max).find_map(|seed| Some((seed, chaos::run(seed, &options).err()?.why)));
+        missed += row("consensus", mutant.name(), mutant.what(), found, arguments.seeds_max);
+    }
+    for planted in Planted::ALL {
+        let found = (1..=arguments.whole_seeds_max).find_map(|seed| Some((seed, broken(seed, planted)?)));
+        missed += row("node", planted.name(), planted.what(), found, arguments.whole_seeds_max);
+    }
+    if missed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn broken(seed: u64, planted: Planted) -> Option<String> {
+    match catch_unwind(AssertUnwindSafe(|| World::run_with(seed, Length::SHORT, planted.options(), None))) {
+        Ok(Ok(_)) => None,
+        Ok(Err(violation)) => Some(violation.0),
+        Err(panic) => {
+            let text = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
+            Some(format!("panic: {}", text.unwrap_or_default()))
+        }
+    }
+}
+
+/// 1 if it was not found.
+fn row(place: &str, name: &str, what: &str, found: Option<(u64, String)>, seeds_max: u64) -> u64 {
+    match found {
+        Some((seed, why)) => {
+            let why = why.lines().next().unwrap_or_default().replace('|', "/");
+            println!("| {place} | `{name}`: {what} | {seed} seeds | {why} |");
+            0
+        }
+        None => {
+            println!("| {place} | `{name}`: {what} | not in {seeds_max} seeds | |");
+            1
+        }
+    }
+}
