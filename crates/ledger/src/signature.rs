@@ -171,6 +171,12 @@ impl SignatureTransaction {
         Ok(Some(signature))
     }
 
+    /// When the primary signed, by its clock, seconds since 1970; `None` if the signature does not say.
+    pub fn issued_at(&self) -> Option<u64> {
+        let message = cose::Sign1::decode(&self.cose).ok()?;
+        ProtectedHeader::decode(message.protected).ok().map(|header| header.issued_at)
+    }
+
     /// Checks the service's signature over `root`, which the caller computed from the transactions themselves. It covers all of
     /// them; who the node was is not looked at.
     pub fn verify_service(&self, service: &PublicKey, root: &Digest) -> Result<(), Error> {

@@ -38,6 +38,8 @@ pub struct Delivered {
     pub last: Seqno,
     /// It is committed all the same; who signed it is not to be trusted.
     pub alarm: Option<Alarm>,
+    /// When its primary signed it, by that one's clock; `None` on the primary itself.
+    pub signed_at: Option<u64>,
 }
 
 impl Visible {
@@ -87,6 +89,7 @@ impl Front {
     /// Takes in one batch. An error means that this node and its primary disagree about derived data.
     pub fn deliver(&mut self, delivery: Delivery) -> Result<Delivered, Integrity> {
         let Delivery { batch, mut state, last, signed } = delivery;
+        let signed_at = signed.as_ref().and_then(|signed| signed.signature.issued_at());
         let alarm = signed.and_then(|signed| self.checker.check(&signed, &mut state).err());
         self.history.record_batch(&batch);
         for protocol in &self.protocols {
@@ -100,7 +103,7 @@ impl Front {
         for protocol in &self.protocols {
             protocol.published(&batch);
         }
-        Ok(Delivered { last: last.seqno, alarm })
+        Ok(Delivered { last: last.seqno, alarm, signed_at })
     }
 }
 

@@ -8,6 +8,7 @@ use coco_kv::Store;
 use coco_rpc::metrics::{Ask, Counter, Histogram, Kind, Metrics, Scale};
 
 use crate::handle::Shared;
+use crate::shell::outlook::PrimaryClock;
 
 /// What the machines' threads count as they go.
 pub struct NodeMetrics {
@@ -16,10 +17,12 @@ pub struct NodeMetrics {
     pub batch_transactions: Arc<Histogram>,
     pub transactions: Arc<Counter>,
     pub alarms: Arc<Counter>,
+    pub primary_clock: Arc<PrimaryClock>,
 }
 
 impl NodeMetrics {
-    pub fn register(metrics: &Metrics) -> Self {
+    /// `clock` tells milliseconds since 1970.
+    pub fn register(metrics: &Metrics, clock: Arc<dyn Fn() -> u64 + Send + Sync>) -> Self {
         Self {
             sync_seconds: metrics.histogram(
                 "coco_disk_sync_duration_seconds",
@@ -35,6 +38,7 @@ impl NodeMetrics {
             ),
             transactions: metrics.counter("coco_transactions_committed", "Transactions made visible here.", &[]),
             alarms: metrics.counter("coco_alarms", "Views whose primary contradicted this replica.", &[]),
+            primary_clock: Arc::new(PrimaryClock::new(clock)),
         }
     }
 
@@ -110,7 +114,7 @@ mod tests {
     #[test]
     fn a_batch_counts_in_both_places_and_the_process_tells_of_itself() {
         let metrics = Metrics::new();
-        let node = NodeMetrics::register(&metrics);
+        let node = NodeMetrics::register(&metrics, Arc::new(|| 0));
         node.note_batch(3);
         register_process(&metrics);
         let text = metrics.render();

@@ -51,7 +51,7 @@ use crate::shell::metrics::{self, NodeMetrics};
 use crate::shell::network::{Arrivals, Network};
 use crate::shell::renewal::Renewal;
 use crate::shell::replica_thread::{Ended, Memory, ReplicaThread};
-use crate::shell::{FolderDisk, NodeError, authentication, descriptors, reappraisal, threads};
+use crate::shell::{FolderDisk, NodeError, authentication, descriptors, dumps, outlook, reappraisal, threads};
 
 /// Messages of other replicas that may wait for the replica; beyond it they are dropped, which consensus tolerates.
 const REPLICA_QUEUE_MAX: usize = 8_192;
@@ -77,6 +77,7 @@ pub fn run_on(
     protocols: Vec<Arc<dyn Protocol>>,
     stop: &mpsc::Receiver<()>,
 ) -> Result<(), NodeError> {
+    dumps::forbid();
     let root: Arc<dyn Disk> = Arc::new(FolderDisk::open(&config.data)?);
     let clock = Clock::new();
     let clock: Arc<dyn Fn() -> u64 + Send + Sync> = Arc::new(move || clock.now_ms());
@@ -213,8 +214,9 @@ impl Running {
             clock: clock.clone(),
         });
         let metrics = Metrics::new();
-        let node_metrics = Arc::new(NodeMetrics::register(&metrics));
+        let node_metrics = Arc::new(NodeMetrics::register(&metrics, clock.clone()));
         metrics::register_asked(&metrics, &shared, &machines.store);
+        outlook::register(&metrics, &shared, &node_metrics.primary_clock, &config.data);
         let vault = entrance.identity.vault();
         let mut genesis = genesis_commands(&entrance, protocols, &vault);
         if let Some(recovery) = entrance::recovery(config, platform.as_ref(), &entrance.identity, &machines)? {

@@ -92,8 +92,12 @@ pub fn run_front(
     for delivery in deliveries {
         let transactions = delivery.batch.transactions.len();
         match front.deliver(delivery) {
-            Ok(Delivered { last, alarm }) => {
+            Ok(Delivered { last, alarm, signed_at }) => {
                 metrics.note_batch(transactions);
+                // What waits behind it was signed earlier: only the newest tells the time.
+                if let Some(signed_s) = signed_at.filter(|_| deliveries.is_empty()) {
+                    metrics.primary_clock.signed_at(signed_s);
+                }
                 let _ = executor.send(ExecutorEvent::Visible(last));
                 let _ = replica.send(ReplicaEvent::FrontReached(last));
                 if let Some(alarm) = alarm {

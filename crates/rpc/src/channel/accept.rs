@@ -18,7 +18,7 @@ use super::lanes::Lanes;
 use super::trust::node_of;
 use super::wire::{Reader, write_hello, write_lanes};
 use super::{Inbound, Shared};
-use crate::serve::Workers;
+use crate::serve::{OWN, Workers};
 
 /// Threads on which requests are taken in, for all peers together.
 const WORKERS: usize = 2;
@@ -175,7 +175,7 @@ async fn deliver(
         let respond = Box::new(move |answer: Bytes| response.answer(answer));
         accepted
             .workers
-            .run(move || {
+            .run(OWN, move || {
                 inbound.request(from, kind, body, respond);
                 drop(done);
             })

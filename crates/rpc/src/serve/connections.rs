@@ -188,6 +188,11 @@ impl Table {
 }
 
 impl Connection {
+    /// Where it comes from.
+    pub(crate) fn address(&self) -> IpAddr {
+        self.address
+    }
+
     pub(crate) fn enter(&self, phase: Phase) {
         self.note.state.store(self.all.state(phase), Ordering::Relaxed);
     }

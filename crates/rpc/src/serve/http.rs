@@ -26,6 +26,7 @@ use super::connections::{Connection, Flights, Order, Phase};
 use super::listener::{Client, ClientCertificate, Shared};
 use super::observed::Observed;
 use super::socket;
+use super::workers::Asker;
 use crate::authentication::{Authenticator, Denied};
 
 /// A request's head: all headers and the path.
@@ -39,7 +40,16 @@ enum Exchange {
     /// HTTP/1.1: what the request does, the connection does.
     Alone(Arc<Connection>),
     /// HTTP/2.
-    OneOfMany,
+    OneOfMany(Asker),
+}
+
+impl Exchange {
+    fn asker(&self) -> Asker {
+        match self {
+            Self::Alone(connection) => connection.address(),
+            Self::OneOfMany(asker) => *asker,
+        }
+    }
 }
 
 /// Serves HTTP/2 until the client leaves, breaks the protocol, or is ordered to go.
@@ -49,10 +59,11 @@ where
 {
     let io = TokioIo::new(Observed { stream, connection: Arc::clone(&connection), one_at_a_time: false });
     let flights = Flights::new(Arc::clone(&connection));
+    let asker = connection.address();
     let answering = service_fn(move |request| {
         let (shared, client, flight) = (Arc::clone(&shared), Arc::clone(&client), flights.begin());
         async move {
-            let response = answer(request, &shared, &client, &Exchange::OneOfMany).await;
+            let response = answer(request, &shared, &client, &Exchange::OneOfMany(asker)).await;
             drop(flight);
             Ok::<_, Infallible>(response.map(Full::new))
         }
@@ -163,7 +174,7 @@ async fn call(
             collected
         }
         // The sweep sees connections, not requests.
-        Exchange::OneOfMany => {
+        Exchange::OneOfMany(_) => {
             tokio::time::timeout(shared.limits.body_timeout, collecting).await.unwrap_or(Err(BodyError::Broken))
         }
     };
@@ -183,7 +194,8 @@ async fn call(
             Err(denied) => reply(denied.into_response()),
         }
     };
-    let run = if small { shared.workers.try_run_small(job) } else { shared.workers.try_run(job) };
+    let asker = exchange.asker();
+    let run = if small { shared.workers.try_run_small(asker, job) } else { shared.workers.try_run(asker, job) };
     if run.is_err() {
         shared.metrics.busy.increment();
         return busy();

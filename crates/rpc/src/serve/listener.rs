@@ -18,7 +18,7 @@ use super::connections::{Connection, Connections, Order, Phase};
 use super::http;
 use super::routes::Routes;
 use super::stream;
-use super::workers::Workers;
+use super::workers::{OWN, Workers};
 use crate::Error;
 use crate::authentication::{Authenticator, Presented};
 use crate::metrics::{Counter, Gauge, Histogram, Metrics, Scale};
@@ -328,7 +328,7 @@ async fn tick(service: Arc<dyn StreamService>, workers: Arc<Workers>) {
     loop {
         ticks.tick().await;
         let service = Arc::clone(&service);
-        workers.run(move || service.tick()).await;
+        workers.run(OWN, move || service.tick()).await;
     }
 }
 

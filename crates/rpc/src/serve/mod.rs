@@ -16,4 +16,4 @@ pub use limits::ListenerLimits;
 pub use listener::{ClientCertificate, Listener, Server};
 
 pub(crate) use listener::bind;
-pub(crate) use workers::Workers;
+pub(crate) use workers::{OWN, Workers};

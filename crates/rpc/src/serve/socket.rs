@@ -31,7 +31,7 @@ use super::ListenerLimits;
 use super::budget::{Budget, Charge};
 use super::connections::{Connection, Order, Phase};
 use super::listener::{Client, Shared};
-use super::workers::Workers;
+use super::workers::{Asker, Workers};
 
 /// Messages delivered by one trip to a worker.
 const DELIVERED_MAX: usize = 32;
@@ -71,7 +71,7 @@ pub(crate) async fn upgrade(
     let (opened, session) = oneshot::channel();
     let socket = Arc::clone(&outgoing);
     let open = move || drop(opened.send(service.open_socket(caller, socket)));
-    if shared.workers.try_run(open).is_err() {
+    if shared.workers.try_run(connection.address(), open).is_err() {
         return refuse(StatusCode::SERVICE_UNAVAILABLE, "TooManyPendingTransactions", "busy, try again later");
     }
     let Ok(Some(session)) = session.await else {
@@ -120,7 +120,7 @@ async fn run(
     let (mut sink, mut stream) = stream.split();
     let heard = AtomicBool::new(true);
     let end = tokio::select! {
-        end = read(&mut stream, session, &shared.workers, &shared.limits, &heard) => end,
+        end = read(&mut stream, session, (&shared.workers, connection.address()), &shared.limits, &heard) => end,
         end = write(&mut sink, &outgoing, shared.limits.socket_ping, &heard) => end,
         () = outgoing.overflowed() => End::Told(CloseCode::Again, "reads too slowly"),
         order = connection.ordered(Order::Continue) => match order {
@@ -149,7 +149,7 @@ async fn say_goodbye(mut sink: SplitSink<Stream, Message>, stream: SplitStream<S
 async fn read(
     stream: &mut SplitStream<Stream>,
     mut session: Box<dyn SocketSession>,
-    workers: &Workers,
+    (workers, asker): (&Workers, Asker),
     limits: &ListenerLimits,
     heard: &AtomicBool,
 ) -> End {
@@ -175,7 +175,7 @@ async fn read(
         if !texts.is_empty() {
             let (back, returned) = oneshot::channel();
             workers
-                .run(move || {
+                .run(asker, move || {
                     for text in texts {
                         session.message(&text);
                     }

@@ -14,7 +14,7 @@ use tokio::sync::{Notify, oneshot};
 
 use super::connections::{Connection, Order, Phase};
 use super::listener::Shared;
-use super::workers::Workers;
+use super::workers::{Asker, Workers};
 
 const READ_BYTES: usize = 64 << 10;
 /// Small pieces are joined up to this size before they are written.
@@ -32,7 +32,7 @@ pub(crate) async fn serve<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
     let outgoing = Arc::new(Outgoing::new(shared.limits.socket_queue_bytes_max));
     let session = service.open(Arc::clone(&outgoing) as Arc<dyn Stream>, binding);
     tokio::select! {
-        () = read(reader, session, &shared.workers) => {}
+        () = read(reader, session, &shared.workers, connection.address()) => {}
         () = write(writer, &outgoing) => {}
         () = outgoing.overflowed() => {
             shared.metrics.refused.increment();
@@ -43,7 +43,12 @@ pub(crate) async fn serve<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
     outgoing.close();
 }
 
-async fn read(mut reader: impl AsyncRead + Unpin, mut session: Box<dyn StreamSession>, workers: &Workers) {
+async fn read(
+    mut reader: impl AsyncRead + Unpin,
+    mut session: Box<dyn StreamSession>,
+    workers: &Workers,
+    asker: Asker,
+) {
     let mut buffer = vec![0; READ_BYTES];
     loop {
         let count = match reader.read(&mut buffer).await {
@@ -53,7 +58,7 @@ async fn read(mut reader: impl AsyncRead + Unpin, mut session: Box<dyn StreamSes
         let (back, returned) = oneshot::channel();
         let piece = buffer;
         workers
-            .run(move || {
+            .run(asker, move || {
                 let received = session.received(piece.get(..count).unwrap_or_default());
                 drop(back.send((received, session, piece)));
             })
