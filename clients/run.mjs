@@ -62,6 +62,11 @@ const PROCESSES = [
   { name: 'faults', version: '', command: tap('faults/faults.test.mjs') },
   { name: 'sawtooth faults', version: '', command: tap('faults/sawtooth.test.mjs') },
   { name: 'bad input', version: '', command: tap('faults/bad_input.test.mjs') },
+  { name: 'kill often', version: '', command: tap('faults/kill_often.test.mjs'), limitMs: 420_000 },
+  { name: 'namespaces', version: '', command: tap('faults/namespaces.test.mjs'), limitMs: 420_000 },
+  { name: 'upgrade', version: '', command: tap('faults/upgrade.test.mjs') },
+  { name: 'golden', version: '', command: tap('faults/golden.test.mjs') },
+  { name: 'canary', version: '', command: tap('faults/canary.test.mjs') },
   { name: 'three banks', version: '', command: tap('three_banks.test.mjs') },
 ];
 const README = { name: 'README', version: '', command: tap('readme.test.mjs') };
@@ -208,7 +213,7 @@ function surroundings({ ready }) {
 async function check(client, environment) {
   const started = process.hrtime.bigint();
   const log = join(LOGS, `${client.name.replace(/\W/g, '-')}.log`);
-  const { output, ending } = await outputOf(client.command, environment, log);
+  const { output, ending } = await outputOf(client.command, environment, log, client.limitMs ?? CLIENT_MS);
   const cases = casesIn(output);
   const named = (outcome) => cases.filter((each) => each.outcome === outcome);
   const failures = named('failed').map(({ name }) => name);
@@ -225,7 +230,7 @@ async function check(client, environment) {
   return totals;
 }
 
-function outputOf([command, ...args], env, log) {
+function outputOf([command, ...args], env, log, limitMs) {
   return new Promise((resolve) => {
     const file = createWriteStream(log);
     const child = spawn(command, args, { cwd: HERE, env, stdio: ['ignore', 'pipe', 'pipe'] });
@@ -234,12 +239,12 @@ function outputOf([command, ...args], env, log) {
       stream.setEncoding('utf8').on('data', (text) => { output += text; file.write(text); });
     }
     let late = false;
-    const timer = setTimeout(() => { late = true; child.kill('SIGKILL'); }, CLIENT_MS);
+    const timer = setTimeout(() => { late = true; child.kill('SIGKILL'); }, limitMs);
     child.on('error', (error) => resolve({ output, ending: `could not be started: ${error.message}` }));
     child.on('close', (code, signal) => {
       clearTimeout(timer);
       file.end();
-      resolve({ output, ending: late ? `did not end in ${CLIENT_MS} ms` : code === 0 ? undefined : `ended with ${signal ?? code}` });
+      resolve({ output, ending: late ? `did not end in ${limitMs} ms` : code === 0 ? undefined : `ended with ${signal ?? code}` });
     });
   });
 }

@@ -15,7 +15,7 @@ import { secured, until } from './rpc.mjs';
 const ROOT = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
 const LOGS = join(ROOT, 'clients', 'build', 'logs');
 /** The program under test. */
-const COCO = process.env.COCO_PROGRAM ?? join(ROOT, 'target', 'release', 'coco');
+export const COCO = process.env.COCO_PROGRAM ?? join(ROOT, 'target', 'release', 'coco');
 const READY_MS = 30_000;
 const ENDS_MS = 20_000;
 /** What a network may use: the first of them for the nodes that it begins with, at most three, the others as asked for with `port`. */
@@ -23,11 +23,11 @@ const PORTS = 100;
 const PORTS_OF_DEV = 30;
 
 export class Network {
-  /** A new network in a folder of its own. `name` is that of its logs. */
-  static async start(name, { nodes = 3, flags = '' } = {}) {
+  /** A new network in a folder of its own. `name` is that of its logs; `program` runs the nodes that it begins with. */
+  static async start(name, { nodes = 3, flags = '', program = COCO } = {}) {
     mkdirSync(LOGS, { recursive: true });
     const network = new Network();
-    Object.assign(network, { name, size: nodes, flags, folder: mkdtempSync(join(tmpdir(), `coco-${name}-`)), nodes: [] });
+    Object.assign(network, { name, size: nodes, flags, program, folder: mkdtempSync(join(tmpdir(), `coco-${name}-`)), nodes: [] });
     readdirSync(LOGS).filter((file) => file.startsWith(`${name}-`)).forEach((file) => rmSync(join(LOGS, file)));
     network.firstPort = await freePorts(PORTS);
     network.portsGiven = PORTS_OF_DEV;
@@ -46,7 +46,7 @@ export class Network {
     const ports = `--port ${at(0)} --sawtooth-port ${at(1)} --sawtooth-rest-port ${at(2)}`;
     // The others are one apart, in the gaps that the ledgers' ports leave.
     const others = `--api-port ${at(3)} --peers-port ${at(13)} --admin-port ${at(23)}`;
-    const command = `exec '${COCO}' dev --json --nodes ${this.size} --state '${this.state}' ${ports} ${others} ${this.flags}`;
+    const command = `exec '${this.program}' dev --json --nodes ${this.size} --state '${this.state}' ${ports} ${others} ${this.flags}`;
     this.launched = await launch(command, { log: join(LOGS, `${this.name}.log`), deadlineMs: READY_MS });
     const { ready } = this.launched;
     this.certificate = ready.service_certificate;
@@ -122,7 +122,7 @@ export class Node {
   /** Starts the node. `within` is what a shell makes of the command, for instance with a limit; no shell remains, unless it does so. */
   start(within = (command) => `exec ${command}`) {
     this.said = '';
-    const command = within(`'${COCO}' node start --config '${this.facts.config}'`);
+    const command = within(`'${this.program ?? COCO}' node start --config '${this.facts.config}'`);
     const child = spawn('sh', ['-c', command], { stdio: ['ignore', 'ignore', 'pipe'], env: { ...process.env, NO_COLOR: '1' } });
     child.stderr.setEncoding('utf8').on('data', (text) => {
       this.said += text;

@@ -38,6 +38,10 @@ impl BatchStore for NoBatches {
         Err(BatchError { reason: "none is taken here".to_owned() })
     }
 
+    fn misrooted(&self, _after: Seqno, _batches: &[&[u8]]) -> Result<Option<BatchSpan>, BatchError> {
+        Err(BatchError { reason: "none is taken here".to_owned() })
+    }
+
     fn append(&mut self, _batch: &[u8]) -> io::Result<BatchSpan> {
         Err(io::ErrorKind::Unsupported.into())
     }

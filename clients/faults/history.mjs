@@ -1,0 +1,138 @@
+// Records what clients saw, for `coco-sim history`: one line of JSON an operation. Times are microseconds of this process's clock.
+//
+// The operations are transactions to small contracts, each a counter that logs its new total: the receipt says where in the one order the
+// transaction came. Any endpoint may take it, and any may show the receipt.
+
+import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
+import { createWriteStream, existsSync } from 'node:fs';
+import { once } from 'node:events';
+import { dirname, join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import { HDNodeWallet, Wallet, getCreateAddress, keccak256, parseEther, parseUnits } from 'ethers';
+import { ACCOUNT, CHAIN_ID, MNEMONIC } from '../network.mjs';
+import { call, until } from './rpc.mjs';
+
+const ROOT = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
+const WAIT_MS = 60_000;
+const POLL_MS = 40;
+/** Adds one to its first slot, and logs and keeps the total. */
+const RUNTIME = '6000546001018060005560005260206000a000';
+const CREATION = `0x72${RUNTIME}6000526013600df3`;
+
+export class History {
+  constructor(file) {
+    this.file = file;
+    this.stream = createWriteStream(file);
+    this.count = 0;
+  }
+
+  static now() {
+    return Math.round(performance.now() * 1000);
+  }
+
+  record(operation) {
+    this.count += 1;
+    this.stream.write(`${JSON.stringify(operation)}\n`);
+  }
+
+  async close() {
+    this.stream.end();
+    await once(this.stream, 'close');
+  }
+
+  /** Whether one order explains it, by the checker. */
+  async judge() {
+    const program = checker();
+    assert.ok(program, 'coco-sim is not built: cargo build --release -p coco-sim');
+    const { code, out } = await new Promise((resolve) => {
+      execFile(program, ['history', this.file], (failure, out) => resolve({ code: failure?.code ?? 0, out }));
+    });
+    assert.equal(code, 0, out);
+    return out.trim();
+  }
+}
+
+/** The checker's executable, whichever build is there. */
+export function checker() {
+  const built = ['release', 'debug'].map((kind) => join(ROOT, 'target', kind, 'coco-sim'));
+  return [process.env.COCO_SIM, ...built].find((program) => program && existsSync(program));
+}
+
+/** Clients that count at counters, until stopped. */
+export class Counting {
+  static async prepared(urls, history, { clients = 4, counters = 3 } = {}) {
+    const rich = HDNodeWallet.fromPhrase(MNEMONIC, '', `m/44'/60'/0'/0/${ACCOUNT.faults}`);
+    const fees = { type: 2, chainId: CHAIN_ID, maxFeePerGas: parseUnits('1000', 'gwei'), maxPriorityFeePerGas: 1n };
+    let nonce = Number(await call(urls[0], 'eth_getTransactionCount', [rich.address, 'pending']));
+    const addresses = [];
+    let last;
+    for (let i = 0; i < counters; i += 1, nonce += 1) {
+      addresses.push(getCreateAddress({ from: rich.address, nonce }));
+      last = await call(urls[0], 'eth_sendRawTransaction', [await rich.signTransaction({ ...fees, nonce, gasLimit: 200_000n, data: CREATION })]);
+    }
+    const wallets = Array.from({ length: clients }, () => Wallet.createRandom());
+    for (const wallet of wallets) {
+      last = await call(urls[0], 'eth_sendRawTransaction', [await rich.signTransaction({ ...fees, nonce, gasLimit: 21_000n, to: wallet.address, value: parseEther('100') })]);
+      nonce += 1;
+    }
+    await until(() => call(urls[0], 'eth_getTransactionReceipt', [last]), WAIT_MS, 'the counters were not made');
+    return Object.assign(new Counting(), { urls, history, addresses, wallets, fees, stopped: false });
+  }
+
+  stop() {
+    this.stopped = true;
+  }
+
+  async run() {
+    await Promise.all(this.wallets.map((wallet, client) => this.#count(wallet, client)));
+  }
+
+  async #count(wallet, client) {
+    for (let nonce = 0; !this.stopped; nonce += 1) {
+      const to = this.addresses[Math.floor(Math.random() * this.addresses.length)];
+      const raw = await wallet.signTransaction({ ...this.fees, nonce, gasLimit: 100_000n, to });
+      const hash = keccak256(raw);
+      const called = History.now();
+      const receipt = await this.#receiptOf(raw, hash, client);
+      const returned = receipt && History.now();
+      const total = receipt && Number(BigInt(receipt.logs[0].data));
+      this.history.record({ client, key: to, call: called, return: returned ?? null, do: { add: { amount: 1, total: total ?? null } } });
+      this.history.record({ client, key: 'blocks', call: called, return: returned ?? null, do: { insert: hash } });
+      if (receipt === undefined) return;
+    }
+  }
+
+  /** Sent here and there until somebody shows a receipt; undefined if told to stop before. */
+  async #receiptOf(raw, hash, client) {
+    const began = performance.now();
+    for (let attempt = client; ; attempt += 1) {
+      const url = this.urls[attempt % this.urls.length];
+      await call(url, 'eth_sendRawTransaction', [raw]).catch(() => {});
+      for (let asked = 0; asked < 25; asked += 1) {
+        const receipt = await call(url, 'eth_getTransactionReceipt', [hash]).catch(() => null);
+        if (receipt) {
+          assert.equal(receipt.status, '0x1');
+          return receipt;
+        }
+        if (this.stopped && performance.now() - began > WAIT_MS) return undefined;
+        await pause(POLL_MS);
+      }
+    }
+  }
+
+  /** What a node's blocks hold of these clients' transactions, as one read of a set. */
+  async readBlocks(url) {
+    const called = History.now();
+    const height = Number(await call(url, 'eth_blockNumber', []));
+    const own = new Set(this.wallets.map(({ address }) => address.toLowerCase()));
+    const seen = [];
+    for (let number = 1; number <= height; number += 1) {
+      const block = await call(url, 'eth_getBlockByNumber', [`0x${number.toString(16)}`, true]);
+      seen.push(...block.transactions.filter(({ from }) => own.has(from.toLowerCase())).map(({ hash }) => hash));
+    }
+    this.history.record({ client: 1_000, key: 'blocks', call: called, return: History.now(), do: { set: seen } });
+    return seen.length;
+  }
+}

@@ -1,0 +1,344 @@
+// Three or five nodes, each in a network namespace of its own, on wires that lose, delay and cut packets (`wires.py`); processes that are killed,
+// paused, starved of disk and slowed down, one or several at a time, but never a majority for good. By chance, for as long as one likes:
+// three minutes in CI, thirty in the nightly run.
+//
+// What must hold:
+// - a transfer first sent after the network has a majority again has a receipt within 3 s (COCO_NO_SERVICE_MS on a busy machine);
+// - no receipt ever shown disappears or changes, each transfer happens exactly once, all nodes agree at the end;
+// - one order explains what clients of several endpoints saw of counters, and blocks hold every acknowledged transaction once;
+// - every ledger verifies.
+//
+// Needs Linux, root, /dev/net/tun, python3, and a C compiler for the slow disk. Without namespaces it says so and ends with code 77.
+
+import assert from 'node:assert/strict';
+import { execFileSync, spawn, spawnSync } from 'node:child_process';
+import { appendFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statfsSync, writeFileSync } from 'node:fs';
+import { once } from 'node:events';
+import { createInterface } from 'node:readline';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { Counting, History } from './history.mjs';
+import { allReceiptsStand, exactlyOnce, preparedLoad, sameState } from './load.mjs';
+import { Network, coco } from './processes.mjs';
+import { height, until } from './rpc.mjs';
+
+const HERE = dirname(fileURLToPath(import.meta.url));
+const ROOT = dirname(dirname(HERE));
+const COCO = process.env.COCO_PROGRAM ?? join(ROOT, 'target', 'release', 'coco');
+const LOGS = join(ROOT, 'clients', 'build', 'logs');
+const NO_SERVICE_MS = Number(process.env.COCO_NO_SERVICE_MS ?? 3_000);
+const READY_MS = 60_000;
+const SWAPPED_MS = 120_000;
+const PORT = { api: 8000, peers: 8100, admin: 9464, ethereum: 8545 };
+const DISK_MIB = 256;
+/** Refused is not failed: the exit code that says so. */
+const NOT_HERE = 77;
+
+const { values: options } = parseArgs({
+  options: {
+    nodes: { type: 'string', default: '3' },
+    seconds: { type: 'string', default: '180' },
+    seed: { type: 'string', default: String(Date.now() % 1_000_000) },
+    only: { type: 'string' },
+  },
+});
+
+/** SplitMix32: the faults of a seed are the same again; what processes make of them is not. */
+function generator(seed) {
+  let state = seed >>> 0;
+  return (below) => {
+    state = (state + 0x9e3779b9) >>> 0;
+    let z = state;
+    z = Math.imul(z ^ (z >>> 16), 0x21f0aaad);
+    z = Math.imul(z ^ (z >>> 15), 0x735a2d97);
+    return ((z ^ (z >>> 15)) >>> 0) % below;
+  };
+}
+
+class Wires {
+  static async laid(prefix, count) {
+    const child = spawn('python3', [join(HERE, 'wires.py'), prefix, String(count)], { stdio: ['pipe', 'pipe', 'inherit'] });
+    const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
+    const { value } = await lines.next();
+    if (value !== 'ready') throw new Error('the wires could not be laid');
+    return Object.assign(new Wires(), { child, lines });
+  }
+
+  async set(command) {
+    this.child.stdin.write(`${JSON.stringify(command)}\n`);
+    return JSON.parse((await this.lines.next()).value);
+  }
+
+  async remove() {
+    this.child.stdin.end();
+    await once(this.child, 'exit');
+  }
+}
+
+class Node {
+  constructor(run, index) {
+    Object.assign(this, { run, index, name: `${run.prefix}${index}`, ip: `10.77.0.${index + 1}`, life: 0 });
+    this.folder = join(run.folder, `disk${index}`);
+    this.data = join(this.folder, 'data');
+    this.config = join(run.folder, `node${index}.toml`);
+    this.slow = join(run.folder, `slow${index}`);
+    this.log = join(LOGS, `namespaces-node${index}.log`);
+    this.ethereum = `http://${this.ip}:${PORT.ethereum}`;
+    this.api = `https://${this.ip}:${PORT.api}`;
+    this.admin = `http://${this.ip}:${PORT.admin}`;
+    rmSync(this.log, { force: true });
+    writeFileSync(this.slow, '0');
+    mkdirSync(this.folder);
+    execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${DISK_MIB}m`, 'none', this.folder]);
+  }
+
+  /** As `coco dev` writes it, with the namespace's address and this way to start. */
+  configure(text, start) {
+    const listen = Object.entries(PORT).filter(([name]) => name !== 'ethereum').map(([name, port]) => `${name} = "${this.ip}:${port}"`);
+    const section = `[listen]\n${listen.join('\n')}\n\n[listen.ledgers]\nethereum = "${this.ip}:${PORT.ethereum}"\n\n`;
+    writeFileSync(this.config, text
+      .replace(/^index = .*$/m, `index = ${this.index}`)
+      .replace(/^data = .*$/m, `data = "${this.data}"`)
+      .replace(/\[listen\][^]*?(?=\[start\])/, section)
+      .replace(/\[start\][^]*?(?=\n\[)/, start));
+  }
+
+  start() {
+    const env = { ...process.env, NO_COLOR: '1', LD_PRELOAD: this.run.slowSync, SLOW_SYNC: this.slow };
+    const child = spawn('ip', ['netns', 'exec', this.name, COCO, 'node', 'start', '--config', this.config], { stdio: ['ignore', 'ignore', 'pipe'], env });
+    child.stderr.on('data', (text) => appendFileSync(this.log, text));
+    this.child = child;
+    this.life += 1;
+    this.ended = once(child, 'close');
+    this.gone = false;
+    this.ended.then(() => { if (this.child === child) this.gone = true; });
+  }
+
+  get runs() {
+    return this.child !== undefined && !this.gone;
+  }
+
+  signal(name) {
+    if (this.runs) this.child.kill(name);
+  }
+
+  async isReady(limit = READY_MS) {
+    await until(async () => (await fetch(`${this.admin}/readyz`, { signal: AbortSignal.timeout(2_000) })).ok, limit, `node ${this.index} was not ready`);
+  }
+}
+
+class Run {
+  static async begun() {
+    const run = new Run();
+    Object.assign(run, { count: Number(options.nodes), below: generator(Number(options.seed)), injected: new Map(), outages: [] });
+    run.prefix = `coco${process.pid % 10_000}n`;
+    run.folder = mkdtempSync(join(tmpdir(), 'coco-namespaces-'));
+    mkdirSync(LOGS, { recursive: true });
+    run.slowSync = join(run.folder, 'slow_sync.so');
+    execFileSync('cc', ['-shared', '-fPIC', '-O1', '-o', run.slowSync, join(HERE, 'slow_sync.c'), '-ldl']);
+    run.wires = await Wires.laid(run.prefix, run.count);
+    run.nodes = Array.from({ length: run.count }, (_, index) => new Node(run, index));
+    return run;
+  }
+
+  /** The members' keys and the genesis come from `coco dev`; the network itself begins in the namespaces. */
+  async found() {
+    const dev = await Network.start('namespaces-genesis', { nodes: 1 });
+    const text = readFileSync(dev.nodes[0].facts.config, 'utf8');
+    const genesis = JSON.parse(readFileSync(join(dev.state, 'genesis.json'), 'utf8'));
+    writeFileSync(join(this.folder, 'genesis.json'), JSON.stringify({ ...genesis, opens_at_once: true }));
+    await dev.remove();
+    const [first, ...others] = this.nodes;
+    first.configure(text.replace(/^genesis = .*$/m, ''), `[start]\nhow = "new"\ngenesis = "${join(this.folder, 'genesis.json')}"\n`);
+    first.start();
+    await first.isReady();
+    this.certificate = join(first.data, 'service_certificate.pem');
+    this.ca = readFileSync(this.certificate);
+    for (const node of others) {
+      const targets = this.nodes.slice(0, node.index).map(({ ip }) => `"${ip}:${PORT.api}"`).join(', ');
+      node.configure(text, `[start]\nhow = "join"\ntargets = [${targets}]\nservice_certificate = "${this.certificate}"\n`);
+      node.start();
+      await node.isReady();
+    }
+  }
+
+  any() {
+    return this.nodes[this.below(this.count)];
+  }
+
+  /** What is down, cut off or paused must leave a majority. */
+  some() {
+    const most = Math.ceil(this.count / 2) - 1;
+    const order = this.nodes.map((node) => [this.below(1_000), node]).sort(([a], [b]) => a - b);
+    return order.slice(0, 1 + this.below(most)).map(([, node]) => node);
+  }
+
+  async calm() {
+    await this.wires.set({ cut: [], loss: 0, delay: [0, 0] });
+  }
+
+  async remove() {
+    for (const node of this.nodes) node.signal('SIGKILL');
+    await Promise.all(this.nodes.filter(({ child }) => child).map(({ ended }) => ended));
+    for (const node of this.nodes) spawnSync('umount', ['-l', node.folder]);
+    await this.wires.remove();
+    rmSync(this.folder, { recursive: true, force: true });
+  }
+}
+
+/** Each makes trouble for a while, and takes it back; what it returns was hurt and must come back. */
+const FAULTS = {
+  async partition(run) {
+    const apart = run.some();
+    const cut = run.nodes.flatMap((one) => run.nodes.filter((other) => apart.includes(one) !== apart.includes(other)).map((other) => [one.index, other.index]));
+    await run.wires.set({ cut });
+    await pause(2_000 + run.below(6_000));
+    await run.calm();
+    return [];
+  },
+  async one_way_cut(run) {
+    const [victim] = run.some();
+    const mute = run.below(2) === 0;
+    await run.wires.set({ cut: run.nodes.filter((node) => node !== victim).map(({ index }) => (mute ? [victim.index, index] : [index, victim.index])) });
+    await pause(2_000 + run.below(5_000));
+    await run.calm();
+    return [];
+  },
+  async loss(run) {
+    await run.wires.set({ loss: 0.01 + run.below(6) / 100 });
+    await pause(3_000 + run.below(5_000));
+    await run.calm();
+    return [];
+  },
+  async delay(run) {
+    const least = run.below(60);
+    await run.wires.set({ delay: [least, least + run.below(60)] });
+    await pause(3_000 + run.below(5_000));
+    await run.calm();
+    return [];
+  },
+  async kill(run) {
+    const victims = run.some();
+    victims.forEach((node) => node.signal('SIGKILL'));
+    await Promise.all(victims.map(({ ended }) => ended));
+    await pause(run.below(3_000));
+    victims.forEach((node) => node.start());
+    return victims;
+  },
+  async kill_all(run) {
+    run.nodes.forEach((node) => node.signal('SIGKILL'));
+    await Promise.all(run.nodes.map(({ ended }) => ended));
+    run.nodes.forEach((node) => node.start());
+    return run.nodes;
+  },
+  async pause(run) {
+    const victims = run.some();
+    victims.forEach((node) => node.signal('SIGSTOP'));
+    await pause(500 + run.below(5_000));
+    victims.forEach((node) => node.signal('SIGCONT'));
+    return [];
+  },
+  async full_disk(run) {
+    const [victim] = run.some();
+    const filler = join(victim.folder, 'filler');
+    const { bavail, bsize } = statfsSync(victim.folder);
+    writeFileSync(filler, Buffer.alloc(Math.max(0, bavail * bsize - (run.below(200) << 10))));
+    const ended = await Promise.race([victim.ended.then(() => true), pause(15_000, false)]);
+    rmSync(filler);
+    if (ended) victim.start();
+    return ended ? [victim] : [];
+  },
+  async slow_disk(run) {
+    const victims = run.some();
+    victims.forEach((node) => writeFileSync(node.slow, String(20 + run.below(400))));
+    await pause(3_000 + run.below(4_000));
+    victims.forEach((node) => writeFileSync(node.slow, '0'));
+    return [];
+  },
+};
+
+async function main() {
+  let run;
+  try {
+    run = await Run.begun();
+  } catch (error) {
+    console.log(`not run: no network namespaces on this machine: ${error.message.split('\n')[0]}`);
+    process.exitCode = NOT_HERE;
+    return;
+  }
+  try {
+    await run.found();
+    await wild(run);
+  } finally {
+    await run.remove();
+  }
+}
+
+async function wild(run) {
+  const urls = run.nodes.map(({ ethereum }) => ethereum);
+  const history = new History(join(LOGS, 'namespaces.history'));
+  const load = await preparedLoad(urls, { senders: 6, signed: 20, atOnce: 5 });
+  const counting = await Counting.prepared(urls, history);
+  const running = [load.run(), counting.run()];
+  running.forEach((each) => each.catch(() => {}));
+  const names = options.only?.split(',') ?? Object.keys(FAULTS);
+  const until = performance.now() + Number(options.seconds) * 1000;
+  console.log(`${run.count} nodes, seed ${options.seed}`);
+  while (performance.now() < until) {
+    const name = names[run.below(names.length)];
+    run.injected.set(name, (run.injected.get(name) ?? 0) + 1);
+    const hurt = await FAULTS[name](run);
+    const healed = performance.now();
+    const outage = await load.firstReceiptOfATransferSentAfter(healed) - healed;
+    // When all are down there is no majority until they have found one another.
+    const allowed = NO_SERVICE_MS + (hurt.length === run.count ? 10_000 : 0);
+    run.outages.push(outage);
+    console.log(`${name}: service ${outage.toFixed(0)} ms after`);
+    assert.ok(outage < allowed, `no service for ${outage.toFixed(0)} ms after ${name}`);
+    for (const node of hurt) await comesBack(run, node);
+    await pause(500 + run.below(1_500));
+  }
+  load.stop();
+  counting.stop();
+  await Promise.all(running);
+  await allIsWell(run, urls, load, counting, history);
+}
+
+/** A node that was started again has what the others had; one that the network meanwhile gave up joins afresh. */
+async function comesBack(run, node) {
+  const others = run.nodes.filter((other) => other !== node && other.runs);
+  const reached = Math.max(...await Promise.all(others.map(({ ethereum }) => height(ethereum).catch(() => 0))));
+  await until(async () => {
+    assert.ok(node.runs, `node ${node.index} ended: ${readFileSync(node.log, 'utf8').slice(-600)}`);
+    return await height(node.ethereum) >= reached;
+  }, SWAPPED_MS, `node ${node.index} did not reach block ${reached}`);
+}
+
+async function allIsWell(run, urls, load, counting, history) {
+  const receipts = await allReceiptsStand(urls, load);
+  await exactlyOnce(urls, load);
+  const common = await sameState(urls);
+  for (const url of urls) await counting.readBlocks(url);
+  await history.close();
+  const judged = await history.judge();
+  const { carried, lost, cut } = await run.wires.set({});
+  for (const node of run.nodes) node.signal('SIGTERM');
+  await Promise.all(run.nodes.map(({ ended }) => ended));
+  for (const node of run.nodes) {
+    const { code, error } = await coco('ledger', 'verify', join(node.data, 'ledger'), '--service', run.certificate);
+    assert.equal(code, 0, `node ${node.index}: ${error}`);
+  }
+  const faults = [...run.injected].map(([name, count]) => `${name} ${count}`).join(', ');
+  console.log(`faults: ${faults}; packets carried ${carried}, lost ${lost}, cut ${cut}`);
+  console.log(`longest without service ${Math.max(...run.outages).toFixed(0)} ms; ${load.sentAgain} transfers sent again`);
+  console.log(judged);
+  console.log(`passed: ${receipts} receipts stand at ${run.count} nodes, none lost; state equal at block ${common}; every ledger verifies`);
+}
+
+await main().catch((error) => {
+  console.error(`FAILED: ${error.message}`);
+  process.exitCode = 1;
+});
