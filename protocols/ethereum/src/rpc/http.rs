@@ -13,11 +13,14 @@ use super::{Options, sourcify};
 /// What a request's head and size already decide: an answer, or that its body is to be served.
 pub fn refuse(request: &Request<Bytes>, options: &Options) -> Option<Response<Bytes>> {
     let sources = request.uri().path().starts_with(sourcify::PREFIX);
+    // Uploads come one at a time: what begins like a batch is none.
+    let too_large = match sources {
+        true => request.body().len() > REQUEST_BODY_BYTES_MAX,
+        false => is_too_large(request.body()),
+    };
     match *request.method() {
         Method::GET if sources => None,
-        Method::POST if !sources && is_too_large(request.body()) => {
-            Some(text(StatusCode::PAYLOAD_TOO_LARGE, "the request is too large\n"))
-        }
+        Method::POST if too_large => Some(text(StatusCode::PAYLOAD_TOO_LARGE, "the request is too large\n")),
         Method::POST => None,
         Method::OPTIONS => Some(preflight(request, options)),
         _ => {

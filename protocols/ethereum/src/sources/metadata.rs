@@ -6,6 +6,8 @@ use alloy_primitives::{B256, keccak256};
 use coco_crypto::sha256;
 use serde::Deserialize;
 
+use super::SOURCES_BYTES_MAX;
+
 /// Uploaded files, name to content.
 pub type Files = BTreeMap<String, String>;
 
@@ -65,17 +67,24 @@ impl Metadata {
         serde_json::from_str(text).map_err(|error| Unfit::Malformed(error.to_string()))
     }
 
-    /// Its sources out of `files`, which are told by their hashes: names are what uploaders make of them.
+    /// Its sources out of `files`, which are told by their hashes: names are what uploaders make of them. Metadata may name one file
+    /// under thousands of paths: what it makes of them is counted before it is copied.
     pub fn gather(self, files: &Files) -> Result<Files, Unfit> {
         let by_hash: BTreeMap<B256, &String> =
             files.values().map(|content| (keccak256(content.as_bytes()), content)).collect();
         let (mut found, mut missing) = (Files::new(), Vec::new());
+        let mut bytes = 0_usize;
         for (path, source) in self.sources {
             let inside = source.content.filter(|content| keccak256(content.as_bytes()) == source.keccak256);
-            match inside.or_else(|| by_hash.get(&source.keccak256).map(|content| (*content).clone())) {
-                Some(content) => drop(found.insert(path, content)),
-                None => missing.push(path),
+            let Some(content) = inside.as_ref().or_else(|| by_hash.get(&source.keccak256).copied()) else {
+                missing.push(path);
+                continue;
+            };
+            bytes = bytes.saturating_add(path.len()).saturating_add(content.len());
+            if bytes > SOURCES_BYTES_MAX {
+                return Err(Unfit::TooLarge(SOURCES_BYTES_MAX));
             }
+            found.insert(path, content.clone());
         }
         if missing.is_empty() { Ok(found) } else { Err(Unfit::Missing(missing)) }
     }

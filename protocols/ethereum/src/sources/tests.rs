@@ -86,3 +86,18 @@ fn uploads_that_are_cut_or_hold_more_than_they_name_are_refused() {
     large.sources.insert("large.sol".to_owned(), " ".repeat(SOURCES_BYTES_MAX));
     assert!(admit(&large).unwrap_err().message.contains("more than"));
 }
+
+#[test]
+fn metadata_that_names_one_file_under_many_paths_is_refused_before_it_is_copied_for_each() {
+    let content = " ".repeat(SOURCES_BYTES_MAX / 8);
+    let source = serde_json::json!({"keccak256": alloy_primitives::keccak256(&content)});
+    let metadata = |count: usize| {
+        let sources: serde_json::Map<_, _> = (0..count).map(|at| (format!("{at}.sol"), source.clone())).collect();
+        let metadata = serde_json::json!({"sources": sources, "settings": {"compilationTarget": {}}});
+        Metadata::parse(&metadata.to_string()).unwrap()
+    };
+    let files = Files::from([("a.sol".to_owned(), content.clone())]);
+    assert_eq!(metadata(7).gather(&files).map(|found| found.len()), Ok(7));
+    let refused = metadata(10_000).gather(&files);
+    assert_eq!(refused, Err(Unfit::TooLarge(SOURCES_BYTES_MAX)));
+}

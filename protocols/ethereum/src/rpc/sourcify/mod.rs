@@ -83,6 +83,10 @@ pub fn serve(
     let query = request.uri().query().unwrap_or_default();
     let asking = Asking { server, caller };
     match (request.method().clone(), &path[..]) {
+        // Read as members in their order otherwise.
+        (Method::POST, _) if request.body().trim_ascii_start().starts_with(b"[") => {
+            finish(answer(StatusCode::BAD_REQUEST, json!({"error": "the body is a list: an object is expected"})));
+        }
         (Method::POST, [""] | ["verify"]) => v1::verify(&asking, request.body(), Box::new(finish)),
         (Method::GET, ["check-by-addresses"]) => finish(v1::check(&asking, query)),
         (Method::GET, ["check-all-by-addresses"]) => finish(v1::check_all(&asking, query)),

@@ -104,3 +104,13 @@ fn sources_are_for_code_that_is_there_and_go_with_it() {
     assert_eq!(status, StatusCode::BAD_REQUEST, "{answer}");
     assert!(client.fail("eth_sendRawTransaction", json!(["0xbfc0"])).1.contains("not supported"));
 }
+
+#[test]
+fn an_upload_that_is_a_list_or_larger_than_one_request_may_be_is_refused() {
+    let (client, contract) = deployed();
+    let (status, answer) = client.sourcify(Method::POST, "/verify", &json!([contract, "31337", {}]));
+    assert_eq!(status, StatusCode::BAD_REQUEST, "{answer}");
+    assert!(answer["error"].as_str().unwrap().contains("an object is expected"), "{answer}");
+    let large = json!([" ".repeat(coco_types::limits::REQUEST_BODY_BYTES_MAX)]);
+    assert_eq!(client.sourcify(Method::POST, "/verify", &large).0, StatusCode::PAYLOAD_TOO_LARGE);
+}
