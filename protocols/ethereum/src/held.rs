@@ -12,21 +12,26 @@
 //! It is no pool: nothing is ordered or checked here. What is remembered for nothing, because it was replaced or evicted, is refused by the next
 //! primary, or forgotten in time.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use alloy_primitives::{B256, map::HashMap};
 use bytes::Bytes;
 use coco_protocol::{Admitted, Caller, RejectionReason, Submitted};
+use coco_types::{MapName, WriteSet};
 use parking_lot::Mutex;
 
+use crate::NAME;
 use crate::events::Events;
+use crate::pool::PoolLimits;
 use crate::rpc::CommittedBlock;
 
-/// As many as the pool holds.
-const TRANSACTIONS_MAX: usize = 20_000;
-const BYTES_MAX: usize = 64 << 20;
+/// As much as the pool holds: what it took is not forgotten here for lack of room.
+const TRANSACTIONS_MAX: usize = PoolLimits::DEFAULT.pending_max + PoolLimits::DEFAULT.queued_max;
+const BYTES_MAX: usize = PoolLimits::DEFAULT.bytes_max;
 /// As long as the pool keeps what waits behind a gap, milliseconds.
-const LIFETIME_MS: u64 = 3 * 60 * 60 * 1_000;
+const LIFETIME_MS: u64 = PoolLimits::DEFAULT.queued_lifetime_ms;
+/// Ledgers that take no writes, by decision of the members; `*` stands for all.
+const CLOSURES: MapName = MapName::from_static("public:ccf.gov.coco.ledger.closed");
 /// Handed in again in one piece.
 const GROUP: usize = 1_000;
 
@@ -38,9 +43,11 @@ pub struct Held {
 
 #[derive(Default)]
 struct Inner {
-    transactions: HashMap<B256, HeldTransaction>,
-    /// In the order in which they came, with some that are gone.
-    order: VecDeque<(u64, B256)>,
+    /// Each with its place in the order.
+    transactions: HashMap<B256, (u64, HeldTransaction)>,
+    /// In the order in which they came, and when that was: as many as there are transactions.
+    order: BTreeMap<u64, (u64, B256)>,
+    next_place: u64,
     bytes: usize,
     /// The view, and the index of the node that leads it, as this node last knew them.
     lead: Option<(u64, u32)>,
@@ -62,12 +69,7 @@ impl Held {
     /// Remembers a transaction, unless its block is there already.
     pub fn hold(&self, hash: B256, transaction: HeldTransaction, now_ms: u64, events: &Events) {
         let mut inner = self.inner.lock();
-        inner.bytes += transaction.raw.len();
-        if let Some(before) = inner.transactions.insert(hash, transaction) {
-            inner.bytes -= before.raw.len();
-        } else {
-            inner.order.push_back((now_ms, hash));
-        }
+        inner.insert(hash, transaction, now_ms);
         inner.trim(now_ms);
         drop(inner);
         // Its block may have been announced just before it was remembered.
@@ -96,6 +98,15 @@ impl Held {
         }
     }
 
+    /// When the members close the ledger its pool is emptied, and what waited there is refused: it is not to come back with the next primary.
+    pub fn heed_members(&self, writes: &WriteSet) {
+        let closes = |key: &[u8]| key == b"*" || key == NAME.as_bytes();
+        let mut decisions = writes.map(&CLOSURES).into_iter().flatten();
+        if decisions.any(|(key, row)| row.is_some() && closes(key)) {
+            self.clear();
+        }
+    }
+
     /// The chain went back: what waited is dropped.
     pub fn clear(&self) {
         let mut inner = self.inner.lock();
@@ -112,7 +123,7 @@ impl Held {
     pub fn next_group(&self, lead: (u64, u32)) -> Vec<(B256, HeldTransaction)> {
         let mut inner = self.inner.lock();
         if inner.lead.replace(lead).is_some_and(|before| before != lead) {
-            inner.again = inner.order.iter().map(|(_, hash)| *hash).collect();
+            inner.again = inner.order.values().map(|(_, hash)| *hash).collect();
         }
         if inner.handing_in {
             return Vec::new();
@@ -120,7 +131,7 @@ impl Held {
         let mut group = Vec::new();
         while group.len() < GROUP {
             let Some(hash) = inner.again.pop_front() else { break };
-            group.extend(inner.transactions.get(&hash).map(|transaction| (hash, transaction.clone())));
+            group.extend(inner.transactions.get(&hash).map(|(_, transaction)| (hash, transaction.clone())));
         }
         inner.handing_in = !group.is_empty();
         group
@@ -149,25 +160,33 @@ impl Held {
 }
 
 impl Inner {
+    /// The same again keeps its place.
+    fn insert(&mut self, hash: B256, transaction: HeldTransaction, now_ms: u64) {
+        if self.transactions.contains_key(&hash) {
+            return;
+        }
+        let place = self.next_place;
+        self.next_place += 1;
+        self.bytes += transaction.raw.len();
+        self.order.insert(place, (now_ms, hash));
+        self.transactions.insert(hash, (place, transaction));
+    }
+
     fn forget(&mut self, hash: &B256) {
-        if let Some(transaction) = self.transactions.remove(hash) {
+        if let Some((place, transaction)) = self.transactions.remove(hash) {
+            self.order.remove(&place);
             self.bytes -= transaction.raw.len();
         }
     }
 
     fn trim(&mut self, now_ms: u64) {
-        // One that waits for long at the front keeps those behind it that are gone.
-        if self.order.len() > 2 * TRANSACTIONS_MAX {
-            self.order.retain(|(_, hash)| self.transactions.contains_key(hash));
-        }
-        while let Some((since_ms, hash)) = self.order.front().copied() {
+        while let Some((since_ms, hash)) = self.order.values().next().copied() {
             let full = self.transactions.len() > TRANSACTIONS_MAX || self.bytes > BYTES_MAX;
             let expired = since_ms.saturating_add(LIFETIME_MS) < now_ms;
-            if !full && !expired && self.transactions.contains_key(&hash) {
+            if !full && !expired {
                 return;
             }
             self.forget(&hash);
-            self.order.pop_front();
         }
     }
 }
@@ -185,13 +204,13 @@ mod tests {
     fn holding(count: usize) -> Held {
         let held = Held::default();
         for number in 0..count {
-            hold(&held, hash(number), vec![0; 100]);
+            hold(&held, hash(number), &Bytes::from_static(&[0; 100]));
         }
         held
     }
 
-    fn hold(held: &Held, hash: B256, raw: Vec<u8>) {
-        let transaction = HeldTransaction { raw: raw.into(), finding: Bytes::new(), caller: Caller::Anonymous };
+    fn hold(held: &Held, hash: B256, raw: &Bytes) {
+        let transaction = HeldTransaction { raw: raw.clone(), finding: Bytes::new(), caller: Caller::Anonymous };
         held.hold(hash, transaction, 1_000, &Events::default());
     }
 
@@ -235,13 +254,37 @@ mod tests {
     }
 
     #[test]
+    fn what_waits_when_the_members_close_the_ledger_is_forgotten() {
+        let decides = |key: &'static str, row: Option<&'static str>| {
+            let held = holding(1);
+            let mut writes = WriteSet::new();
+            writes.insert(&CLOSURES, key.into(), row.map(Bytes::from));
+            held.heed_members(&writes);
+            held.contains(&hash(0))
+        };
+        assert!(!decides("ethereum", Some("{}")) && !decides("*", Some("{}")));
+        assert!(decides("records", Some("{}")) && decides("ethereum", None));
+    }
+
+    #[test]
     fn the_oldest_are_forgotten_when_there_are_too_many_bytes() {
-        let held = Held::default();
+        let (held, third) = (Held::default(), Bytes::from(vec![0; BYTES_MAX / 3]));
         for number in 0..5 {
-            hold(&held, hash(number), vec![0; BYTES_MAX / 3]);
+            hold(&held, hash(number), &third);
         }
         assert_eq!([0, 1, 2, 3, 4].map(|number| held.contains(&hash(number))), [false, false, true, true, true]);
-        hold(&held, hash(4), vec![0; BYTES_MAX / 3]);
+        hold(&held, hash(4), &third);
         assert!(held.contains(&hash(2)), "the same again takes no more room");
+    }
+
+    #[test]
+    fn what_comes_and_is_forgotten_again_and_again_leaves_nothing_behind() {
+        let held = holding(1);
+        for _ in 0..1_000 {
+            hold(&held, hash(7), &Bytes::from_static(&[0; 100]));
+            held.forget(&hash(7));
+        }
+        let inner = held.inner.lock();
+        assert_eq!((inner.transactions.len(), inner.order.len(), inner.bytes), (1, 1, 100));
     }
 }

@@ -173,6 +173,7 @@ impl Protocol for Ethereum {
 
     fn published(&self, batch: &CommittedBatch) {
         for transaction in &batch.transactions {
+            self.held.heed_members(&transaction.writes);
             let records =
                 transaction.writes.map(&BLOCK).into_iter().flatten().filter_map(|(_, record)| record.as_ref());
             for record in records {

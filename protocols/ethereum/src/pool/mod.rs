@@ -65,15 +65,19 @@ pub struct PoolLimits {
     pub queued_lifetime_ms: u64,
 }
 
+impl PoolLimits {
+    pub const DEFAULT: Self = Self {
+        pending_max: 10_000,
+        queued_max: 10_000,
+        per_sender_max: 1_024,
+        bytes_max: 256 << 20,
+        queued_lifetime_ms: 3 * 60 * 60 * 1_000,
+    };
+}
+
 impl Default for PoolLimits {
     fn default() -> Self {
-        Self {
-            pending_max: 10_000,
-            queued_max: 10_000,
-            per_sender_max: 1_024,
-            bytes_max: 256 << 20,
-            queued_lifetime_ms: 3 * 60 * 60 * 1_000,
-        }
+        Self::DEFAULT
     }
 }
 

@@ -227,8 +227,6 @@ impl Server {
         let server = self.clone();
         let (admitted, responders): (Vec<_>, Vec<_>) =
             submissions.into_iter().map(|Submission { admitted, responder }| (admitted, responder)).unzip();
-        let (held, events) = (&self.ledger.held, &self.ledger.events);
-        held.hold_admitted(&admitted, self.handle.now_ms(), events);
         let waiting = admitted.clone();
         let reply = move |submitted: Vec<Submitted>| {
             let (mut taken, mut told) = (Vec::with_capacity(submitted.len()), Vec::with_capacity(submitted.len()));
@@ -236,17 +234,15 @@ impl Server {
             for ((admitted, responder), submitted) in waiting.into_iter().zip(responders).zip(submitted) {
                 match (accepted(submitted), admitted.decoded.clone().downcast::<Transaction>()) {
                     (Ok(()), Ok(transaction)) => {
-                        server.ledger.events.pending(&transaction);
+                        let (held, events) = (&server.ledger.held, &server.ledger.events);
+                        held.hold_admitted(std::slice::from_ref(&admitted), server.handle.now_ms(), events);
+                        events.pending(&transaction);
                         taken.push(admitted);
                         told.push((transaction, responder));
                     }
                     (Ok(()), Err(_)) => responder.send(Err(RpcError::internal("what was admitted is no transaction"))),
-                    (Err(error), transaction) => {
-                        if let Ok(transaction) = transaction {
-                            server.ledger.held.forget(&transaction.hash);
-                        }
-                        responder.send(Err(error));
-                    }
+                    // One that was taken before may be refused when it comes again: it is remembered all the same.
+                    (Err(error), _) => responder.send(Err(error)),
                 }
             }
             let then = move || told.into_iter().for_each(|(transaction, responder)| then(transaction, responder));

@@ -2,12 +2,16 @@
 
 use std::sync::Arc;
 
-use alloy_primitives::{Address, Bytes as EvmBytes, hex};
-use coco_protocol::OpenGate;
+use alloy_primitives::{Address, Bytes as EvmBytes, hex, keccak256};
+use coco_protocol::conformance::SingleNode;
+use coco_protocol::{Caller, OpenGate};
 use serde_json::{Value, json};
 
-use super::{Client, KEEPER_RUNTIME, address, keeper_init, network, word};
+use super::{Client, KEEPER_RUNTIME, Options, address, counting, keeper_init, network, word};
+use crate::held::Held;
 use crate::network::DEV_ACCOUNTS;
+use crate::rpc::Ledger;
+use crate::rpc::server::Server;
 use crate::testing::{dev_key, invoke, sign, transfer};
 
 fn raw(bytes: &[u8]) -> Value {
@@ -318,4 +322,29 @@ pub(super) fn is_proved(client: &Client, keeper: Address, block: &str, value: u6
     assert_eq!((&slot["key"], &slot["value"]), (&json!("0x0"), &json!(format!("{value:#x}"))));
     let expected = (value > 0).then(|| alloy_rlp::encode(value));
     verify_proof(account.storage_root, key(&[0; 32]), expected, &nodes(&slot["proof"])).unwrap();
+}
+
+#[test]
+fn what_was_accepted_stays_remembered_when_it_is_sent_again_and_what_is_refused_never_is() {
+    let protocol = Arc::new(network());
+    let node = SingleNode::found(protocol.clone(), &json!({"dev": true}), Arc::new(OpenGate));
+    let held = Arc::new(Held::default());
+    let (chain, events) = (protocol.chain().clone(), protocol.events().clone());
+    let ledger = Ledger { protocol, chain, index: Arc::default(), events, held: held.clone() };
+    let server = Server::new(ledger, node, Options::new(counting()));
+    let send = |signed: &[u8]| {
+        let request = json!({"jsonrpc": "2.0", "id": 1, "method": "eth_sendRawTransaction", "params": [raw(signed)]});
+        let (tell, told) = std::sync::mpsc::channel();
+        let finish = Box::new(move |answer: Option<String>| tell.send(answer.unwrap()).unwrap());
+        server.serve(&Caller::Anonymous, None, request.to_string().as_bytes(), finish);
+        told.recv().unwrap()
+    };
+    let gapped = sign(&dev_key(0), transfer(5, Address::ZERO, 1));
+    assert!(send(&gapped).contains("result"));
+    assert!(send(&gapped).contains("already known"));
+    assert!(held.contains(&keccak256(&gapped)));
+    let value = alloy_primitives::U256::MAX;
+    let refused = sign(&dev_key(1), alloy_consensus::TxEip1559 { value, ..transfer(0, Address::ZERO, 1) });
+    assert!(send(&refused).contains("insufficient funds"));
+    assert!(!held.contains(&keccak256(&refused)));
 }
