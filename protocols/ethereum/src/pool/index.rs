@@ -38,7 +38,11 @@ impl Index {
     }
 
     pub fn cheapest(&self) -> Option<Cheapest> {
-        self.by_price.first().map(|(tip, _, sender, nonce)| Cheapest { sender: *sender, nonce: *nonce, tip: *tip })
+        self.cheapest_first().next()
+    }
+
+    pub fn cheapest_first(&self) -> impl Iterator<Item = Cheapest> {
+        self.by_price.iter().map(|(tip, _, sender, nonce)| Cheapest { sender: *sender, nonce: *nonce, tip: *tip })
     }
 
     pub fn older_than(&self, before_ms: u64) -> Option<(Address, u64)> {

@@ -4,6 +4,7 @@ use alloy_primitives::Address;
 use coco_kv::Snapshot;
 use coco_protocol::Admitted;
 
+use super::index::Cheapest;
 use super::queue::{Pooled, SenderQueue};
 use super::{EthereumPool, Index};
 use crate::transaction::{Transaction, TransactionError};
@@ -40,11 +41,12 @@ impl EthereumPool {
             debug_assert_eq!(old.nonce, pooled.nonce);
             return Err(TransactionError::ReplacementUnderpriced);
         }
+        let is_pending = pooled.nonce <= queue.pending_end;
+        let replaced_bytes = replaced.map(Pooled::bytes);
         if replaced.is_none() {
             self.check_sender_limits(&sender, queue)?;
-            let is_pending = pooled.nonce <= queue.pending_end;
-            self.make_room(is_pending, &pooled)?;
         }
+        self.make_room(is_pending, &pooled, replaced_bytes)?;
         self.enter(sender, empty, pooled);
         Ok(())
     }
@@ -89,11 +91,57 @@ impl EthereumPool {
         Ok(())
     }
 
-    /// Evicts one that pays less, if there is no room.
-    fn make_room(&mut self, is_pending: bool, pooled: &Pooled) -> Result<(), TransactionError> {
-        if self.bytes + pooled.transaction().raw.len() > self.limits.bytes_max {
-            return Err(TransactionError::PoolFull);
+    /// Evicts what pays less, if there is no room for one more, or for what replaces a smaller one. What is evicted is found first, so that
+    /// a refusal evicts nothing.
+    fn make_room(
+        &mut self,
+        is_pending: bool,
+        pooled: &Pooled,
+        replaced_bytes: Option<usize>,
+    ) -> Result<(), TransactionError> {
+        let mut evicted = self.too_large(is_pending, pooled, replaced_bytes.unwrap_or(0))?;
+        if replaced_bytes.is_none() {
+            evicted.extend(self.too_many(is_pending, pooled)?);
         }
+        for Cheapest { sender, nonce, .. } in evicted {
+            self.drop_one(&sender, nonce, TransactionError::Evicted);
+            self.demote_from(&sender, nonce);
+            self.name_head(&sender);
+            self.forget_if_empty(&sender);
+        }
+        Ok(())
+    }
+
+    /// What has to leave for its bytes. What can be executed takes the place of what waits behind a gap, whatever that would pay: it may
+    /// never pay.
+    fn too_large(
+        &self,
+        is_pending: bool,
+        pooled: &Pooled,
+        replaced_bytes: usize,
+    ) -> Result<Vec<Cheapest>, TransactionError> {
+        let bytes = (self.bytes + pooled.bytes()).saturating_sub(replaced_bytes);
+        let mut excess = bytes.saturating_sub(self.limits.bytes_max);
+        let mut evicted = Vec::new();
+        if excess == 0 {
+            return Ok(evicted);
+        }
+        let pays_less = |cheapest: &Cheapest| cheapest.tip < pooled.tip;
+        let queued = self.queued.cheapest_first().take_while(|cheapest| is_pending || pays_less(cheapest));
+        let pending = self.pending.cheapest_first().take_while(|cheapest| is_pending && pays_less(cheapest));
+        for cheapest in queued.chain(pending).filter(|cheapest| self.may_evict(cheapest, pooled)) {
+            let found = self.senders.get(&cheapest.sender).and_then(|queue| queue.pooled(cheapest.nonce));
+            excess = excess.saturating_sub(found.map_or(0, Pooled::bytes));
+            evicted.push(cheapest);
+            if excess == 0 {
+                return Ok(evicted);
+            }
+        }
+        Err(TransactionError::PoolFull)
+    }
+
+    /// Which one has to leave for there being too many.
+    fn too_many(&self, is_pending: bool, pooled: &Pooled) -> Result<Option<Cheapest>, TransactionError> {
         let all_max = self.limits.pending_max + self.limits.queued_max;
         let (kind, max) = match is_pending {
             true => (&self.pending, self.limits.pending_max),
@@ -104,18 +152,16 @@ impl EthereumPool {
         } else if self.by_hash.len() >= all_max {
             self.queued.cheapest().or_else(|| self.pending.cheapest())
         } else {
-            return Ok(());
+            return Ok(None);
         };
-        // Never its own predecessor: it would be behind a gap then.
-        let evicted = cheapest
-            .filter(|cheapest| cheapest.tip < pooled.tip && cheapest.sender != pooled.transaction().sender)
-            .filter(|cheapest| !self.is_running(&cheapest.sender))
-            .ok_or(TransactionError::PoolFull)?;
-        self.drop_one(&evicted.sender, evicted.nonce, TransactionError::Evicted);
-        self.demote_from(&evicted.sender, evicted.nonce);
-        self.name_head(&evicted.sender);
-        self.forget_if_empty(&evicted.sender);
-        Ok(())
+        let evicted =
+            cheapest.filter(|cheapest| cheapest.tip < pooled.tip).filter(|cheapest| self.may_evict(cheapest, pooled));
+        evicted.map(Some).ok_or(TransactionError::PoolFull)
+    }
+
+    /// Never its own predecessor: it would be behind a gap then.
+    fn may_evict(&self, cheapest: &Cheapest, pooled: &Pooled) -> bool {
+        cheapest.sender != pooled.transaction().sender && !self.is_running(&cheapest.sender)
     }
 }
 

@@ -61,6 +61,11 @@ impl Pooled {
         self.admitted.decoded().expect("only transactions are pooled")
     }
 
+    /// As it was submitted.
+    pub fn bytes(&self) -> usize {
+        self.transaction().raw.len()
+    }
+
     /// Whether it pays enough more than `old` to take its place: a tenth on both fees, blob transactions twice as much.
     pub fn replaces(&self, old: &Self) -> bool {
         let is_blob = self.transaction().envelope.is_eip4844() || old.transaction().envelope.is_eip4844();

@@ -338,6 +338,39 @@ fn large_transactions_fill_the_pool_before_many_do() {
     pool.insert(2, transfer(0, Address::ZERO, 1)).unwrap();
 }
 
+/// A transfer that takes so many bytes more.
+fn large(nonce: u64, tip: u128, bytes: usize) -> TxEip1559 {
+    TxEip1559 { input: vec![0; bytes].into(), gas_limit: 21_000 + 40 * bytes as u64, ..paying(nonce, tip, 2 * GWEI) }
+}
+
+#[test]
+fn bytes_behind_a_gap_make_room_for_what_can_be_executed_and_for_what_pays_more() {
+    let mut pool = Fixture::with_limits(PoolLimits { bytes_max: 12_000, ..PoolLimits::default() });
+    for nonce in 5..10 {
+        pool.insert(0, large(nonce, 5, 2_000)).unwrap();
+    }
+    assert_eq!(pool.insert(1, large(9, 5, 2_000)).unwrap_err(), "txpool is full", "behind a gap itself, for no more");
+    assert_eq!(pool.counts(), (0, 5), "a refusal evicts nothing");
+    pool.insert(1, large(9, 6, 2_000)).unwrap();
+    pool.insert(2, large(0, 1, 3_500)).unwrap();
+    assert_eq!(pool.counts(), (1, 3), "two had to leave");
+    assert_eq!(pool.insert(0, large(0, 1, 12_000)).unwrap_err(), "txpool is full", "never for its sender's own");
+    assert!(pool.pool.bytes <= 12_000);
+}
+
+#[test]
+fn a_replacement_has_to_find_room_for_what_it_is_larger() {
+    let mut pool = Fixture::with_limits(PoolLimits { bytes_max: 5_000, ..PoolLimits::default() });
+    pool.insert(0, large(0, 10, 100)).unwrap();
+    pool.insert(1, large(0, 10, 2_000)).unwrap();
+    let dearer = |bytes| TxEip1559 { max_fee_per_gas: 3 * GWEI, ..large(0, 20, bytes) };
+    assert_eq!(pool.insert(0, dearer(6_000)).unwrap_err(), "txpool is full");
+    assert_eq!(pool.counts(), (2, 0));
+    pool.insert(0, dearer(4_000)).unwrap();
+    assert_eq!(pool.counts(), (1, 0), "what pays less had to leave");
+    assert!(pool.pool.bytes <= 5_000);
+}
+
 /// The case of besu's issue 1891.
 #[test]
 fn nonces_that_never_come_take_no_place_from_what_can_be_executed() {
