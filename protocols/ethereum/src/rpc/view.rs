@@ -239,6 +239,11 @@ impl<'a> ChainView<'a> {
         self.discloses("call", name, &[from.as_slice()])
     }
 
+    /// Code by its hash, which does not say whose it is: no account is party to it.
+    pub fn discloses_code(&self, hash: &B256) -> bool {
+        self.discloses("code", hash.as_slice(), &[])
+    }
+
     pub fn discloses_account(&self, address: &Address) -> bool {
         self.discloses("account", address.as_slice(), &[address.as_slice()])
     }

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use alloy_primitives::hex;
+use alloy_primitives::{hex, keccak256};
 use coco_protocol::{Caller, Gate, Subject};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 
-use super::{Client, keeper_init, word};
+use super::{Client, KEEPER_RUNTIME, keeper_init, word};
 use crate::network::DEV_ACCOUNTS;
 
 /// Open until it is shut.
@@ -45,12 +45,14 @@ fn denied_reads_equal_reads_of_what_is_absent() {
     let blocks = client.ask("eth_newBlockFilter", json!([]));
     let from = json!(hex::encode_prefixed(DEV_ACCOUNTS[0].address));
     client.ask("eth_sendTransaction", json!([{"from": from, "to": keeper, "data": word(6)}]));
+    let code_hash = keccak256(hex::decode(KEEPER_RUNTIME).unwrap());
     let (nowhere, nothing) = (json!(format!("0x{}", "7".repeat(40))), json!(word(7)));
     let pairs = [
         ("eth_getBalance", json!([from]), json!([nowhere])),
         ("eth_getTransactionCount", json!([from, "pending"]), json!([nowhere, "pending"])),
         ("eth_getCode", json!([keeper]), json!([nowhere])),
         ("eth_getStorageAt", json!([keeper, "0x0"]), json!([nowhere, "0x0"])),
+        ("debug_codeByHash", json!([code_hash]), json!([nothing])),
         ("eth_getTransactionByHash", json!([hash]), json!([nothing])),
         ("eth_getRawTransactionByHash", json!([hash]), json!([nothing])),
         ("eth_getTransactionReceipt", json!([hash]), json!([nothing])),
@@ -65,6 +67,7 @@ fn denied_reads_equal_reads_of_what_is_absent() {
         ("debug_getRawReceipts", json!(["0x2"]), json!(["0x99"])),
         ("eth_getBalance", json!([nowhere, block]), json!([nowhere, nothing])),
     ];
+    assert_eq!(client.ask("debug_codeByHash", json!([code_hash])), client.ask("eth_getCode", json!([keeper])));
     *door.shut.lock() = true;
     for (method, denied, absent) in pairs {
         assert_eq!(client.request(method, denied), client.request(method, absent), "{method}");
