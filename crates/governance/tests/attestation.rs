@@ -9,15 +9,16 @@ use coco_crypto::{Crypto, Curve, SeededCrypto, SigningKey, Validity, self_signed
 use coco_governance::attestation::{
     self, Appraisal, AppraisalState, Audited, PublicState, Reappraised, VerifiedApplicant,
 };
+use coco_governance::tables;
 use coco_governance::{
-    Addresses, Applicant, Error, Founding, FoundingActor, Network, NodeInfo, NodeRole, NodeRow, NodeStatus,
-    ResumePolicy, Standing, current_nodes,
+    AWAITS_VOTE, Addresses, Applicant, Error, Founding, FoundingActor, Network, NodeInfo, NodeRole, NodeRow,
+    NodeStatus, ResumePolicy, Standing, current_nodes,
 };
 use coco_kv::{Store, Tx};
 use coco_testpki::Minted;
 use coco_testpki::intel::{Guest, Intel};
 use coco_testpki::snp::{Amd, Product};
-use coco_types::{Digest, NodeId, ReplicaId, Seqno, WriteSet};
+use coco_types::{Digest, MapName, NodeId, ReplicaId, Seqno, WriteSet};
 
 const AT: u64 = 1_790_000_000;
 const CODE: [u8; 48] = [0xc0; 48];
@@ -412,4 +413,45 @@ fn the_action_that_sets_a_section_knows_exactly_the_fields_that_are_read() {
         known.sort_unstable();
         assert_eq!(listed, known, "{section}");
     }
+}
+
+#[test]
+fn a_newcomer_waits_for_a_vote_if_the_members_say_so_and_one_that_comes_back_does_not() {
+    let mut ledger = Ledger::new(|_| {});
+    let put = |ledger: &mut Ledger, map: &MapName, key: &[u8], row: serde_json::Value| {
+        let write = |tx: &mut Tx| {
+            tx.put(map, key.to_vec(), row.to_string().into_bytes());
+            Ok(())
+        };
+        ledger.commit(write).unwrap();
+    };
+    ledger.commit(|tx| coco_governance::open(tx)).unwrap();
+    ledger.join(TeeKind::Virtual, 0, 1).unwrap();
+    put(&mut ledger, &tables::NODE_ADMISSION, &tables::SINGLETON, serde_json::json!({"by": "vote"}));
+    let key = SigningKey::generate(&ledger.crypto, Curve::P256);
+    let ask = |ledger: &mut Ledger, index: u32| {
+        let applicant = ledger.applicant(&VirtualTee { measurement: VIRTUAL }, &key, index);
+        let verified = ledger.verify(&applicant, AT + 10)?;
+        ledger.commit(|tx| coco_governance::admit(tx, &applicant, &verified, "pem", 0))
+    };
+    assert!(ask(&mut ledger, 7).unwrap().pending);
+    let waiting = ask(&mut ledger, 7).unwrap_err().to_string();
+    assert!(waiting.contains(AWAITS_VOTE), "{waiting}");
+    assert_eq!(ledger.trusted(), 2);
+    // The same machine, started again, waits in its own place; the key before gives way.
+    let again = ledger.join(TeeKind::Virtual, 0, 7).unwrap();
+    let id = key.public_key().node_id();
+    assert!(NodeRow::read(&mut ledger.store.snapshot(), id).unwrap().is_none());
+    assert!(ask(&mut ledger, 8).unwrap().pending);
+    for voted in [id, again.1] {
+        let mut row = NodeRow::read(&mut ledger.store.snapshot(), voted).unwrap().unwrap();
+        row.info.status = NodeStatus::Trusted;
+        put(&mut ledger, &tables::NODE_INFO, voted.to_string().as_bytes(), serde_json::json!(row.info));
+    }
+    assert!(ask(&mut ledger, 9).is_err(), "it was voted in at another place");
+    assert!(!ask(&mut ledger, 8).unwrap().pending);
+    assert!(ask(&mut ledger, 8).unwrap_err().to_string().contains("has joined before"));
+    // Whose place is taken is known already: no vote is asked for.
+    ledger.join(TeeKind::Virtual, 0, 1).unwrap();
+    assert!(ledger.audit().iter().all(|audited| audited.findings.is_empty()));
 }
