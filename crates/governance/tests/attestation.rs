@@ -425,7 +425,7 @@ fn a_newcomer_waits_for_a_vote_if_the_members_say_so_and_one_that_comes_back_doe
         };
         ledger.commit(write).unwrap();
     };
-    ledger.commit(|tx| coco_governance::open(tx)).unwrap();
+    ledger.commit(coco_governance::open).unwrap();
     ledger.join(TeeKind::Virtual, 0, 1).unwrap();
     put(&mut ledger, &tables::NODE_ADMISSION, &tables::SINGLETON, serde_json::json!({"by": "vote"}));
     let key = SigningKey::generate(&ledger.crypto, Curve::P256);
