@@ -88,7 +88,12 @@ struct Reign {
     batch: Vec<ExecutedTransaction>,
     batch_bytes: usize,
     cut_at_ms: u64,
+    /// The batch that was cut last held so few that waiting for company would only be waiting.
+    is_calm: bool,
 }
+
+/// Transactions of a batch that say that there is no load: some lone submissions, and the seal of their block.
+const CALM_BATCH_MAX: usize = 8;
 
 impl Executor {
     pub fn new(store: Store, protocols: &[Arc<dyn Protocol>], random: Random, limits: BatchLimits) -> Self {
@@ -110,7 +115,7 @@ impl Executor {
     pub fn lead(&mut self, view: View) {
         let next = self.store.newest().next();
         self.visible = self.store.committed();
-        self.reign = Some(Reign { view, next, batch: Vec::new(), batch_bytes: 0, cut_at_ms: 0 });
+        self.reign = Some(Reign { view, next, batch: Vec::new(), batch_bytes: 0, cut_at_ms: 0, is_calm: true });
         self.heed_members();
     }
 
@@ -220,7 +225,7 @@ impl Executor {
     /// When [`Executor::turn`] should be called next at the latest, in ledger time; `None` if only an event can give it work.
     pub fn wake_at_ms(&self) -> Option<u64> {
         let reign = self.reign.as_ref()?;
-        let batch = (!reign.batch.is_empty()).then(|| reign.cut_at_ms + self.limits.interval_ms);
+        let batch = (!reign.batch.is_empty()).then(|| self.due_at_ms(reign));
         let open = self.ledgers.iter().enumerate().filter(|(ledger, _)| self.will.closed(*ledger).is_none());
         let ready = open.filter_map(|(_, hosted)| match hosted.pool.ready(self.now_ms) {
             Ready::Idle => None,
@@ -252,15 +257,22 @@ impl Executor {
         self.reign.as_ref().is_some_and(|reign| reign.batch_bytes >= self.limits.bytes_max)
     }
 
-    /// At most one batch an interval, so that a lone write after a quiet time leaves at once and a busy time shares its signatures.
     fn batch_is_due(&self) -> bool {
-        let due = |reign: &Reign| !reign.batch.is_empty() && self.now_ms >= reign.cut_at_ms + self.limits.interval_ms;
+        let due = |reign: &Reign| !reign.batch.is_empty() && self.now_ms >= self.due_at_ms(reign);
         self.reign.as_ref().is_some_and(due)
+    }
+
+    /// At most one batch an interval, so that a busy time shares its signatures. But somebody who writes one thing after the other, each
+    /// once the one before is committed, never waits: a calm batch that is behind us is no reason to hold back the next.
+    fn due_at_ms(&self, reign: &Reign) -> u64 {
+        let is_alone = reign.is_calm && self.visible.0 + reign.batch.len() as u64 + 1 >= reign.next.0;
+        if is_alone { reign.cut_at_ms } else { reign.cut_at_ms + self.limits.interval_ms }
     }
 
     fn cut(&mut self) -> Option<ExecutedBatch> {
         let reign = self.reign.as_mut().filter(|reign| !reign.batch.is_empty())?;
         let transactions = std::mem::take(&mut reign.batch);
+        reign.is_calm = transactions.len() <= CALM_BATCH_MAX;
         let first = Seqno(reign.next.0 - transactions.len() as u64);
         let signature = reign.next;
         reign.next = signature.next();
