@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use coco_kv::{Snapshot, Store};
-use coco_types::MapName;
+use coco_types::{MapName, Seqno, WriteSet};
 
 /// The one that the `coco` binary uses; all contestants have it.
 #[global_allocator]
@@ -188,6 +188,9 @@ fn others() {
     let small = small_transactions(&kv.store, &keys, &mut random);
     println!("transaction of {TRANSACTION} gets and {TRANSACTION} puts, committed by 200: {small:.0} ns");
 
+    let (alone, together) = (followed(&keys, one_by_one), followed(&keys, in_one_piece));
+    println!("somebody else's transfer: {alone:.0} ns by itself, {together:.0} ns as one of {BATCH}");
+
     let old = kv.store.snapshot();
     let with_old = small_transactions(&kv.store, &keys, &mut random);
     println!("the same beside a long-lived snapshot:                {with_old:.0} ns");
@@ -204,6 +207,41 @@ fn others() {
         "letting {kept} versions go after it: {commits} commits of {:?}",
         (processor_time() - start) / commits.max(1)
     );
+}
+
+/// What others have executed: batches of transfers between two hundred accounts, each of which writes a sender, a recipient and the fee's.
+/// Nanoseconds a transfer.
+fn followed(keys: &Keys, follow: impl Fn(&Store, &[(Seqno, &WriteSet)])) -> f64 {
+    const BATCHES: usize = 200;
+    let store = Store::new();
+    let mut random = Random(5);
+    let transfer = |random: &mut Random| {
+        let mut writes = WriteSet::new();
+        for at in [random.below(100), 100 + random.below(100), 200] {
+            writes.insert(&MAP, keys.shared(at), Some(keys.value()));
+        }
+        writes
+    };
+    let batches: Vec<Vec<WriteSet>> =
+        (0..BATCHES).map(|_| (0..BATCH).map(|_| transfer(&mut random)).collect()).collect();
+    nanoseconds(BATCHES * BATCH, || {
+        for batch in &batches {
+            let first = store.newest().next().0;
+            let run: Vec<_> = (first..).map(Seqno).zip(batch).collect();
+            follow(&store, &run);
+        }
+    })
+}
+
+fn one_by_one(store: &Store, run: &[(Seqno, &WriteSet)]) {
+    for (version, writes) in run {
+        store.apply(*version, writes).expect("in order");
+    }
+    store.commit(store.newest());
+}
+
+fn in_one_piece(store: &Store, run: &[(Seqno, &WriteSet)]) {
+    store.follow(run).expect("in order");
 }
 
 /// Nanoseconds a transaction.

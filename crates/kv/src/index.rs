@@ -122,7 +122,7 @@ impl Index {
         }
         self.size.bytes += length;
         self.size.keys = self.size.keys + usize::from(value.is_some()) - usize::from(had_value);
-        self.last_write = version;
+        self.last_write = self.last_write.max(version);
         Some(Write { key: Box::from(key), superseded })
     }
 

@@ -147,28 +147,36 @@ impl Store {
             if name.retention() == Retention::History || map_writes.is_empty() {
                 continue;
             }
-            let removes_only = map_writes.values().all(Option::is_none);
-            let map = if removes_only { self.shared.map(name) } else { Some(self.shared.map_or_new(name)) };
-            let Some(map) = map else { continue };
-            let mut touched = Vec::with_capacity(map_writes.len());
-            let mut rest = map_writes.iter().peekable();
-            // New keys are not compared with others, so there is less to wait for; they mostly come together.
-            let mut expects_updates = true;
-            while rest.peek().is_some() {
-                let some: Vec<_> = rest.by_ref().take(KEYS_PER_LOCK).collect();
-                if expects_updates {
-                    let keys: Vec<&[u8]> = some.iter().map(|(key, _)| &***key).collect();
-                    map.index.read().preload(&keys);
-                }
-                let from = touched.len();
-                // Readers that come in between do not see this version yet.
-                let mut index = map.index.write();
-                touched.extend(some.iter().filter_map(|(key, value)| index.write(key, version, value.as_deref())));
-                expects_updates = touched[from..].iter().any(|write| write.superseded.is_some());
-            }
-            writer.uncommitted.push_back(Touched { version, map, writes: touched });
+            let writes = map_writes.iter().map(|(key, value)| (key, (version, value)));
+            writer.uncommitted.extend(self.shared.write(name, version, writes));
         }
         self.shared.state.lock().newest = version;
+        Ok(())
+    }
+
+    /// Makes write sets that are committed already the next versions, all in one piece: for whoever follows what somebody else has
+    /// executed. A key that several of them write is written once, as the last of them left it and under its version; nobody ever sees
+    /// what lies between. Nothing may be uncommitted.
+    pub fn follow(&self, run: &[(Seqno, &WriteSet)]) -> Result<(), Error> {
+        let Some((last, _)) = run.last() else { return Ok(()) };
+        let mut pruner = self.shared.pruner.lock();
+        let (superseding, live): (Vec<Touched>, Vec<Seqno>);
+        {
+            let _writer = self.shared.writer.lock();
+            for (expected, (given, _)) in (self.committed().0 + 1..).map(Seqno).zip(run) {
+                if *given != expected || self.newest() >= expected {
+                    return Err(Error::OutOfOrder { expected, given: *given });
+                }
+            }
+            superseding = newest_writes(run)
+                .into_iter()
+                .filter_map(|(name, writes)| self.shared.write(name, *last, writes))
+                .collect();
+            let mut state = self.shared.state.lock();
+            (state.newest, state.committed) = (*last, *last);
+            live = state.live.keys().copied().collect();
+        }
+        pruner.run(superseding, &live);
         Ok(())
     }
 
@@ -272,6 +280,37 @@ impl Default for Store {
 }
 
 impl Shared {
+    /// Writes to a map; `None` if it is not there and has nothing to lose. Readers do not see `newest`, the version that is made, yet.
+    fn write<'a>(
+        &self,
+        name: &MapName,
+        newest: Seqno,
+        writes: impl IntoIterator<Item = (&'a Bytes, (Seqno, &'a Option<Bytes>))>,
+    ) -> Option<Touched> {
+        let mut rest = writes.into_iter().peekable();
+        let mut map = self.map(name);
+        let mut touched = Vec::with_capacity(rest.size_hint().0);
+        // New keys are not compared with others, so there is less to wait for; they mostly come together.
+        let mut expects_updates = true;
+        while rest.peek().is_some() {
+            let some: Vec<_> = rest.by_ref().take(KEYS_PER_LOCK).collect();
+            if map.is_none() && some.iter().any(|(_, (_, value))| value.is_some()) {
+                map = Some(self.map_or_new(name));
+            }
+            let Some(map) = &map else { continue };
+            if expects_updates {
+                let keys: Vec<&[u8]> = some.iter().map(|(key, _)| &***key).collect();
+                map.index.read().preload(&keys);
+            }
+            let from = touched.len();
+            let mut index = map.index.write();
+            touched
+                .extend(some.iter().filter_map(|(key, (version, value))| index.write(key, *version, value.as_deref())));
+            expects_updates = touched[from..].iter().any(|write| write.superseded.is_some());
+        }
+        Some(Touched { version: newest, map: map?, writes: touched })
+    }
+
     fn map(&self, name: &MapName) -> Option<Arc<Map>> {
         self.state.lock().maps.find(name).cloned()
     }
@@ -296,6 +335,21 @@ impl Shared {
         }
     }
 }
+
+/// The last write to each key, with its version.
+fn newest_writes<'a>(run: &[(Seqno, &'a WriteSet)]) -> BTreeMap<&'a MapName, NewestWrites<'a>> {
+    let mut newest: BTreeMap<&MapName, NewestWrites<'a>> = BTreeMap::new();
+    for (version, writes) in run {
+        for (name, map_writes) in *writes {
+            if name.retention() != Retention::History {
+                newest.entry(name).or_default().extend(map_writes.iter().map(|(key, value)| (key, (*version, value))));
+            }
+        }
+    }
+    newest
+}
+
+type NewestWrites<'a> = BTreeMap<&'a Bytes, (Seqno, &'a Option<Bytes>)>;
 
 fn has_changed(index: &Index, reads: &MapReads, base: Seqno) -> bool {
     let is_newer = |entry: &Entry| entry.newest().version > base;

@@ -6,6 +6,9 @@ use std::sync::{Arc, Weak};
 use bytes::Bytes;
 use coco_kv::{Conflict, Error, ReadSet, Snapshot, Store, Tx};
 use coco_types::{MapName, Seqno, WriteSet};
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::{any, prop_assert, prop_assert_eq, proptest};
 
 const MAP: MapName = MapName::from_static("map");
 const OTHER: MapName = MapName::from_static("public:other");
@@ -344,4 +347,58 @@ fn counts_are_told_by_map() {
     assert_eq!(store.key_counts(), [(MAP, 1), (OTHER, 1)]);
     assert_eq!(store.len(), 2);
     assert!(store.memory_bytes() > 0);
+}
+
+proptest! {
+    #[test]
+    fn following_a_run_in_one_piece_ends_where_applying_it_one_by_one_does(
+        before in vec((0u8..6, option::of(any::<u8>())), 0..8),
+        run in vec(vec((0u8..6, option::of(any::<u8>())), 0..4), 1..8),
+        keep in any::<bool>(),
+    ) {
+        let write_set = |writes: &[(u8, Option<u8>)]| {
+            let mut set = WriteSet::new();
+            for (key, value) in writes {
+                set.insert(&MAP, vec![*key].into(), value.map(|value| vec![value].into()));
+            }
+            set
+        };
+        let (one_by_one, in_one_piece) = (Store::new(), Store::new());
+        for store in [&one_by_one, &in_one_piece] {
+            store.apply(Seqno(1), &write_set(&before)).unwrap();
+            store.commit(Seqno(1));
+        }
+        let snapshots = keep.then(|| (one_by_one.snapshot(), in_one_piece.snapshot()));
+        let sets: Vec<_> = run.iter().map(|writes| write_set(writes)).collect();
+        let run: Vec<_> = (2..).map(Seqno).zip(&sets).collect();
+        for (version, writes) in &run {
+            one_by_one.apply(*version, writes).unwrap();
+        }
+        one_by_one.commit(one_by_one.newest());
+        in_one_piece.follow(&run).unwrap();
+        let seen = |store: &Store| {
+            let snapshot = store.snapshot();
+            let rows: Vec<_> = snapshot.iter(&MAP).map(|(key, value)| (snapshot.written_at(&MAP, &key), key, value)).collect();
+            (store.newest(), store.committed(), store.len(), store.older_versions(), rows)
+        };
+        prop_assert_eq!(seen(&one_by_one), seen(&in_one_piece));
+        if let Some((one, other)) = snapshots {
+            prop_assert!(one.iter(&MAP).eq(other.iter(&MAP)));
+        }
+        one_by_one.rollback();
+        in_one_piece.rollback();
+        prop_assert_eq!(seen(&one_by_one), seen(&in_one_piece));
+    }
+}
+
+#[test]
+fn only_the_next_versions_can_be_followed_and_only_when_nothing_is_uncommitted() {
+    let store = committed(&["a"]);
+    let nothing = WriteSet::new();
+    let out_of_order = |expected, given| Err(Error::OutOfOrder { expected: Seqno(expected), given: Seqno(given) });
+    assert_eq!(store.follow(&[(Seqno(3), &nothing)]), out_of_order(2, 3));
+    assert_eq!(store.follow(&[(Seqno(2), &nothing), (Seqno(4), &nothing)]), out_of_order(3, 4));
+    apply(&store, |tx| put(tx, "a", "new"));
+    assert_eq!(store.follow(&[(Seqno(2), &nothing)]), out_of_order(2, 2));
+    assert_eq!(store.follow(&[]), Ok(()));
 }

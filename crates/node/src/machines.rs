@@ -207,10 +207,9 @@ fn replay(
     while last.seqno < applied {
         let transactions;
         (last, transactions) = read_batch(ledger, last, applied)?;
-        for transaction in &transactions {
-            store.apply(transaction.txid.seqno, &transaction.writes)?;
-        }
-        store.commit(last.seqno);
+        let run: Vec<_> =
+            transactions.iter().map(|transaction| (transaction.txid.seqno, &*transaction.writes)).collect();
+        store.follow(&run)?;
         if last.seqno > watermark.seqno {
             history.record_batch(&CommittedBatch { transactions });
             history.write_out()?;

@@ -443,16 +443,28 @@ impl Replica {
 
     fn apply_foreign(&mut self, span: BatchSpan) -> Result<(Vec<CommittedTransaction>, Option<Signed>), Fault> {
         let (transactions, mut signed) = self.ledger.open_signed(span)?;
-        for CommittedTransaction { txid, writes } in &transactions {
-            let before = attestation::admits(writes).then(|| self.store.newest_snapshot());
-            self.store.apply(txid.seqno, writes)?;
-            if let Some(before) = before {
+        let mut rest = &transactions[..];
+        while !rest.is_empty() {
+            // An admission is judged by the state around it.
+            let admits = |transaction: &CommittedTransaction| attestation::admits(&transaction.writes);
+            let (run, behind) = rest.split_at(rest.iter().position(admits).unwrap_or(rest.len()));
+            self.follow(run)?;
+            rest = behind;
+            if let Some((admission, behind)) = rest.split_first() {
+                let before = self.store.newest_snapshot();
+                self.follow(std::slice::from_ref(admission))?;
                 let after = self.store.newest_snapshot();
-                signed.admissions.push(Admission { writes: writes.clone(), before, after });
+                signed.admissions.push(Admission { writes: admission.writes.clone(), before, after });
+                rest = behind;
             }
         }
         // A batch of its own that it reads back is an earlier reign's.
         Ok((transactions, Some(signed).filter(|signed| signed.primary != self.id)))
+    }
+
+    fn follow(&self, run: &[CommittedTransaction]) -> Result<(), Fault> {
+        let run: Vec<_> = run.iter().map(|transaction| (transaction.txid.seqno, &*transaction.writes)).collect();
+        Ok(self.store.follow(&run)?)
     }
 
     /// Takes the lead once everything committed is applied and derived: seals the view's first batch, a signature alone.
