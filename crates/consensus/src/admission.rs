@@ -5,7 +5,7 @@
 //! authenticated channels; these checks hold even so, because one faulty replica must not stop the others.
 
 use coco_types::{ReplicaId, View};
-use protobuf::{CodedInputStream, Message as _};
+use protobuf::Message as _;
 use raft::StateRole;
 use raft::eraftpb::{Entry, EntryType, Message, MessageType};
 
@@ -169,19 +169,36 @@ impl Consensus {
 }
 
 /// Looks at the outermost fields only, before anything is allocated for them.
-fn count_entries(bytes: &[u8]) -> Result<(), Refused> {
-    const ENTRIES_FIELD: u32 = 7;
-    let mut stream = CodedInputStream::from_bytes(bytes);
-    let mut count = 0;
-    while !stream.eof().map_err(|_| Refused::Malformed)? {
-        let (field, wire_type) = stream.read_tag_unpack().map_err(|_| Refused::Malformed)?;
-        stream.skip_field(wire_type).map_err(|_| Refused::Malformed)?;
-        count += usize::from(field == ENTRIES_FIELD);
+fn count_entries(message: &[u8]) -> Result<(), Refused> {
+    const ENTRIES_FIELD: u64 = 7;
+    let (mut rest, mut count) = (message, 0);
+    while !rest.is_empty() {
+        let (tag, behind) = varint(rest).ok_or(Refused::Malformed)?;
+        rest = skip_field(tag & 7, behind).ok_or(Refused::Malformed)?;
+        count += usize::from(tag >> 3 == ENTRIES_FIELD);
         if count > ENTRIES_MAX {
             return Err(Refused::Range { field: "entries" });
         }
     }
     Ok(())
+}
+
+/// What lies behind a field of this wire type. The crate that parses messages copies what it skips, and a batch is long.
+fn skip_field(wire_type: u64, field: &[u8]) -> Option<&[u8]> {
+    match wire_type {
+        0 => varint(field).map(|(_, behind)| behind),
+        1 => field.get(8..),
+        2 => varint(field).and_then(|(length, behind)| behind.get(usize::try_from(length).ok()?..)),
+        5 => field.get(4..),
+        _ => None,
+    }
+}
+
+/// A number and what lies behind it.
+fn varint(bytes: &[u8]) -> Option<(u64, &[u8])> {
+    let end = bytes.iter().take(10).position(|byte| byte & 0x80 == 0)?;
+    let (digits, behind) = bytes.split_at(end + 1);
+    Some((digits.iter().rev().fold(0, |number, digit| number << 7 | u64::from(digit & 0x7f)), behind))
 }
 
 /// What holds for a message whatever this replica's state.
