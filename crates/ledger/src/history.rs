@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use coco_crypto::{AeadKey, Crypto, Domain, MacKey, NONCE_BYTES, Nonce, SymmetricKey, hkdf_sha256};
+use coco_crypto::{AeadKey, Crypto, Domain, MacKey, NONCE_BYTES, Nonce, SymmetricKey, TAG_BYTES, hkdf_sha256};
 use coco_types::{MapName, TxId};
 use parking_lot::Mutex;
 
@@ -37,6 +37,8 @@ pub struct HistoryKeys {
     secret: SymmetricKey,
     blinding_key: MacKey,
     store_id: [u8; STORE_ID_BYTES],
+    /// Of this opening.
+    sealing_key: AeadKey,
     next_nonce: AtomicU64,
     by_store: Mutex<BTreeMap<[u8; STORE_ID_BYTES], Arc<AeadKey>>>,
 }
@@ -50,6 +52,7 @@ impl HistoryKeys {
             secret: secret.clone(),
             blinding_key: MacKey::new(&hkdf_sha256(secret, BLINDING_DOMAIN, &[])),
             store_id,
+            sealing_key: sealing_key(secret, &store_id),
             next_nonce: AtomicU64::new(0),
             by_store: Mutex::default(),
         }
@@ -68,17 +71,22 @@ impl HistoryKeys {
         let counter = self.next_nonce.fetch_add(1, Ordering::Relaxed);
         let mut nonce = [0; NONCE_BYTES];
         nonce[..8].copy_from_slice(&counter.to_le_bytes());
-        let sealed = self.sealing_key(&self.store_id).seal_to_vec(Nonce(nonce), key, value);
-        [&self.store_id[..], &sealed].concat()
+        let mut sealed = Vec::with_capacity(STORE_ID_BYTES + NONCE_BYTES + value.len() + TAG_BYTES);
+        sealed.extend_from_slice(&self.store_id);
+        sealed.extend_from_slice(&nonce);
+        sealed.extend_from_slice(value);
+        let tag = self.sealing_key.seal(Nonce(nonce), key, &mut sealed[STORE_ID_BYTES + NONCE_BYTES..]);
+        sealed.extend_from_slice(&tag);
+        sealed
     }
 
     /// Fails if the value was altered, or belongs to another key.
     pub fn open(&self, key: &BlindedKey, sealed: &[u8]) -> Result<Vec<u8>, Error> {
         let (store_id, sealed) = sealed.split_first_chunk::<STORE_ID_BYTES>().ok_or(Error::MalformedHistory)?;
-        self.sealing_key(store_id).open_from_slice(key, sealed).map_err(|_| Error::MalformedHistory)
+        self.sealing_key_of(store_id).open_from_slice(key, sealed).map_err(|_| Error::MalformedHistory)
     }
 
-    fn sealing_key(&self, store_id: &[u8; STORE_ID_BYTES]) -> Arc<AeadKey> {
+    fn sealing_key_of(&self, store_id: &[u8; STORE_ID_BYTES]) -> Arc<AeadKey> {
         let mut by_store = self.by_store.lock();
         if let Some(key) = by_store.get(store_id) {
             return Arc::clone(key);
@@ -86,10 +94,14 @@ impl HistoryKeys {
         if by_store.len() >= OPENINGS_CACHED_MAX {
             by_store.clear();
         }
-        let key = Arc::new(AeadKey::new(&hkdf_sha256(&self.secret, SEALING_DOMAIN, store_id)));
+        let key = Arc::new(sealing_key(&self.secret, store_id));
         by_store.insert(*store_id, Arc::clone(&key));
         key
     }
+}
+
+fn sealing_key(secret: &SymmetricKey, store_id: &[u8; STORE_ID_BYTES]) -> AeadKey {
+    AeadKey::new(&hkdf_sha256(secret, SEALING_DOMAIN, store_id))
 }
 
 /// Where history records are. They arrive blinded and sealed: a store knows nothing.

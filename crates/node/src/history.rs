@@ -28,7 +28,7 @@ struct Recent {
     records: BTreeMap<BlindedKey, Bytes>,
     bytes: usize,
     /// Being written: still readable here.
-    writing: BTreeMap<BlindedKey, Bytes>,
+    writing: Arc<BTreeMap<BlindedKey, Bytes>>,
     last: TxId,
     /// Records of the ledger before a snapshot are still missing: the store's watermark stays where it is until they are there.
     incomplete: bool,
@@ -101,7 +101,7 @@ impl NodeHistory {
             if recent.records.is_empty() {
                 return Ok(false);
             }
-            recent.writing = std::mem::take(&mut recent.records);
+            recent.writing = Arc::new(std::mem::take(&mut recent.records));
             recent.bytes = 0;
             (recent.writing.clone(), recent.last)
         };
@@ -111,7 +111,7 @@ impl NodeHistory {
         let written = self.store.write(&sealed, watermark).map_err(failed);
         let mut recent = self.recent.lock();
         match &written {
-            Ok(()) => recent.writing.clear(),
+            Ok(()) => recent.writing = Arc::default(),
             Err(error) => recent.failed = Some(error.to_string()),
         }
         self.changed.notify_all();
