@@ -8,10 +8,11 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::http::{Connection, Url};
+use crate::http::{Connection, Response, Url};
 
 /// A server that does not answer for this long is gone.
 const TIMEOUT: Duration = Duration::from_secs(60);
+const HEADERS: &[(&str, &str)] = &[("content-type", "application/json")];
 
 /// A connection to a JSON-RPC server.
 pub struct Client {
@@ -50,8 +51,19 @@ impl Client {
 
     /// One question, one answer. `null` is an answer of `Option::None`.
     pub fn call<T: DeserializeOwned>(&mut self, method: &str, params: impl Serialize) -> anyhow::Result<T> {
+        self.ask(method, params)?;
+        self.answer(method)
+    }
+
+    /// Writes a question, whose answer is read later.
+    pub fn ask(&mut self, method: &str, params: impl Serialize) -> anyhow::Result<()> {
         let body = serde_json::to_vec(&Request { jsonrpc: "2.0", id: 0, method, params })?;
-        let answer = self.post(&body)?;
+        self.connection.send("POST", &self.path, HEADERS, &body)
+    }
+
+    /// Waits for the answer to the oldest question that has none yet.
+    pub fn answer<T: DeserializeOwned>(&mut self, method: &str) -> anyhow::Result<T> {
+        let answer = body_of(self.connection.receive()?)?;
         let answer: Answer<'_> =
             serde_json::from_slice(&answer).with_context(|| format!("{method}: malformed answer"))?;
         result(answer).and_then(|json| Ok(serde_json::from_str(json)?)).with_context(|| method.to_owned())
@@ -79,12 +91,15 @@ impl Client {
     }
 
     fn post(&mut self, body: &[u8]) -> anyhow::Result<Vec<u8>> {
-        let response = self.connection.call("POST", &self.path, &[("content-type", "application/json")], body)?;
-        if response.status != 200 {
-            bail!("HTTP status {}: {}", response.status, String::from_utf8_lossy(&response.body).trim());
-        }
-        Ok(response.body)
+        body_of(self.connection.call("POST", &self.path, HEADERS, body)?)
     }
+}
+
+fn body_of(response: Response) -> anyhow::Result<Vec<u8>> {
+    if response.status != 200 {
+        bail!("HTTP status {}: {}", response.status, String::from_utf8_lossy(&response.body).trim());
+    }
+    Ok(response.body)
 }
 
 #[derive(Serialize)]

@@ -1,8 +1,9 @@
 //! Reads: calls of a contract, or searches for logs, from several connections at once, each with one request in flight.
 //!
-//! Every answer is checked: a balance against the one that was read before, the number of logs against what was sent.
+//! A thread drives many connections in turn: to wake a thread for each answer would cost more than many an answer itself. Every answer is checked: a balance against the one that was read before, the number of logs against what was sent.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
+use std::num::NonZero;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -19,6 +20,7 @@ use super::workload::Workload;
 use super::{Options, Run, What};
 use crate::bench::cpu;
 use crate::bench::latency::Percentiles;
+use crate::http::Url;
 use crate::json_rpc::Client;
 
 /// What is asked, and what the answer has to be.
@@ -43,19 +45,14 @@ pub fn run(target: &mut Target, options: &Options) -> anyhow::Result<Run> {
     let (next, server_cpu, own_cpu) = (AtomicUsize::new(0), target.cpu()?, cpu::used_by_self()?);
     let started = Instant::now();
     let mut latencies = thread::scope(|scope| {
-        let lane = || {
-            let (mut client, mut latencies) = (Client::connect(&target.url)?, Vec::new());
-            loop {
-                let index = next.fetch_add(1, Ordering::Relaxed);
-                if index >= count {
-                    return anyhow::Ok(latencies);
-                }
-                let sent = Instant::now();
-                questions.ask(&mut client, index)?;
-                latencies.push(sent.elapsed());
-            }
+        let connections = usize::try_from(options.connections)?;
+        let threads = thread::available_parallelism().map_or(1, NonZero::get).min(connections);
+        let lane = |number: usize| {
+            let own = (number..connections).step_by(threads).len();
+            let (questions, next, url) = (&questions, &next, &target.url);
+            move || drive(own, url, questions, next, count)
         };
-        let lanes: Vec<_> = (0..options.connections).map(|_| scope.spawn(lane)).collect();
+        let lanes: Vec<_> = (0..threads).map(|number| scope.spawn(lane(number))).collect();
         let mut all: Vec<Duration> = Vec::with_capacity(count);
         for lane in lanes {
             all.extend(lane.join().map_err(|_| anyhow!("a lane panicked"))??);
@@ -76,6 +73,35 @@ pub fn run(target: &mut Target, options: &Options) -> anyhow::Result<Run> {
         own_cpu_seconds: cpu::used_by_self()?.saturating_sub(own_cpu).as_secs_f64(),
         server_memory_bytes: target.memory_bytes()?,
     })
+}
+
+/// Keeps a question in flight on each of so many connections, as long as there are any left. How long each took.
+fn drive(
+    connections: usize,
+    url: &Url,
+    questions: &Questions,
+    next: &AtomicUsize,
+    count: usize,
+) -> anyhow::Result<Vec<Duration>> {
+    let (mut in_flight, mut latencies) = (VecDeque::new(), Vec::new());
+    let take = || Some(next.fetch_add(1, Ordering::Relaxed)).filter(|index| *index < count);
+    for _ in 0..connections {
+        let mut client = Client::connect(url)?;
+        let Some(index) = take() else { break };
+        let sent = Instant::now();
+        questions.ask(&mut client, index)?;
+        in_flight.push_back((client, index, sent));
+    }
+    while let Some((mut client, index, sent)) = in_flight.pop_front() {
+        questions.check_answer(&mut client, index)?;
+        latencies.push(sent.elapsed());
+        if let Some(index) = take() {
+            let sent = Instant::now();
+            questions.ask(&mut client, index)?;
+            in_flight.push_back((client, index, sent));
+        }
+    }
+    Ok(latencies)
 }
 
 /// Holders of a new token.
@@ -107,20 +133,33 @@ impl Questions {
     fn ask(&self, client: &mut Client, index: usize) -> anyhow::Result<()> {
         match self {
             Self::Balances { token, holders } => {
-                let (holder, expected) = &holders[index % holders.len()];
-                let word: B256 = client.call("eth_call", token::balance_call(*token, holder))?;
-                let found = U256::from_be_bytes(word.0);
-                ensure!(found == *expected, "{holder} has {found} tokens, not {expected}");
+                let (holder, _) = &holders[index % holders.len()];
+                client.ask("eth_call", token::balance_call(*token, holder))
             }
             Self::Logs { token, recipients } => {
-                let (recipient, expected) = &recipients[index % recipients.len()];
+                let (recipient, _) = &recipients[index % recipients.len()];
                 let filter = serde_json::json!({
                     "fromBlock": "0x0",
                     "toBlock": "latest",
                     "address": token,
                     "topics": [TRANSFER_EVENT, null, recipient.into_word()],
                 });
-                let Logs(logs) = client.call("eth_getLogs", (filter,))?;
+                client.ask("eth_getLogs", (filter,))
+            }
+        }
+    }
+
+    fn check_answer(&self, client: &mut Client, index: usize) -> anyhow::Result<()> {
+        match self {
+            Self::Balances { holders, .. } => {
+                let (holder, expected) = &holders[index % holders.len()];
+                let word: B256 = client.answer("eth_call")?;
+                let found = U256::from_be_bytes(word.0);
+                ensure!(found == *expected, "{holder} has {found} tokens, not {expected}");
+            }
+            Self::Logs { recipients, .. } => {
+                let (recipient, expected) = &recipients[index % recipients.len()];
+                let Logs(logs) = client.answer("eth_getLogs")?;
                 ensure!(logs.len() == *expected, "{recipient} has {} logs, not {expected}", logs.len());
             }
         }
