@@ -71,7 +71,9 @@ function activeShareHolders() {
     ([id, { recovery_role }]) => ccf.kv[MEMBER_KEYS].has(textKey(id)) && recovery_role !== "NonParticipant",
   );
   const participants = [];
-  if (participantsHoldShares()) ccf.kv[USER_KEYS].forEach((_, key) => participants.push([ccf.bufToStr(key), {}]));
+  const isMember = (id) => members.some(([member]) => member === id);
+  const add = (_, key) => isMember(ccf.bufToStr(key)) || participants.push([ccf.bufToStr(key), {}]);
+  if (participantsHoldShares()) ccf.kv[USER_KEYS].forEach(add);
   return [...members, ...participants];
 }
 

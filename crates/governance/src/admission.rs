@@ -1,13 +1,14 @@
 //! Who may run a node: the join path's decisions, and leaving.
 
 use coco_attestation::Evidence;
-use coco_crypto::PublicKey;
+use coco_crypto::{Domain, PublicKey};
 use coco_kv::Tx;
 use coco_types::{Digest, NodeId, ReplicaId, limits};
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
 use crate::attestation::{self, VerifiedApplicant, admit_appraised};
+use crate::proposals::{ProposalInfo, ProposalState};
 use crate::rows::{
     Addresses, Network, NodeAdmission, NodeInfo, NodeRole, NodeRow, NodeStatus, ServiceInfo, ServiceStatus,
 };
@@ -15,6 +16,8 @@ use crate::tables::{self, Read};
 
 /// What a newcomer is told, in these words, while the members have not voted to trust it: it keeps its key and asks again.
 pub const AWAITS_VOTE: &str = "it awaits a vote of the members";
+/// What a node is told, in these words, whose key is used up: it goes on with another one.
+pub const JOINED_BEFORE: &str = "has joined before; a node joins once, with a fresh key";
 /// Newcomers that may await a vote at once.
 const PENDING_MAX: usize = 32;
 
@@ -29,10 +32,26 @@ pub struct Applicant {
     pub config: Digest,
     pub nonce: [u8; 32],
     pub evidence: Evidence,
-    /// The node that it was until now, and whose folder it keeps.
-    pub swaps: Option<NodeId>,
+    pub swaps: Option<Swap>,
     pub role: NodeRole,
 }
+
+/// The node that a newcomer was until now, and whose folder it keeps, with that node's word for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Swap {
+    pub node: NodeId,
+    /// By that node's key, over [`Swap::statement`]; DER.
+    pub signature: Vec<u8>,
+}
+
+impl Swap {
+    /// That whoever has `new_key` comes back in the signer's place, in answer to this challenge.
+    pub fn statement(new_key: &PublicKey, nonce: &[u8; 32]) -> Vec<u8> {
+        [SWAP_DOMAIN.as_str().as_bytes(), &[0], &new_key.spki_der(), nonce].concat()
+    }
+}
+
+const SWAP_DOMAIN: Domain = Domain::new("coco.join.swap.v1");
 
 /// How an admitted node stands: its replica id, and the node that it replaces.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -45,9 +64,10 @@ pub struct Standing {
 }
 
 /// Admits a node whose evidence was verified: appraises it against the policy in force and writes its row, `Trusted`. A node of the
-/// same index that is still trusted is the one it replaces.
+/// same index that is still trusted is the one it replaces: whose node it is, and its data, stay with the place.
 ///
-/// If the members have decided so, a newcomer is written down as `Pending`, and admitted when it asks again after their vote.
+/// If the members have decided so, a newcomer is written down as `Pending`, and admitted when it asks again after their vote. Then a place is taken over
+/// without one only by whoever has the key of the node that it belongs to.
 ///
 /// A place is given anew only after the network's swap interval, counted in ledger time.
 pub fn admit(
@@ -65,23 +85,29 @@ pub fn admit(
     if let Some(known) = NodeRow::read(tx, id)? {
         return admit_known(tx, known, applicant, verified, certificate_pem);
     }
-    if let Some(old) = applicant.swaps
-        && NodeRow::read(tx, old)?.is_none_or(|node| node.info.status != NodeStatus::Trusted)
-    {
-        return Err(Error::NotAdmitted(format!("node {old} was retired or replaced: it cannot come back")));
-    }
+    let comes_back = match &applicant.swaps {
+        Some(swap) => check_swap(tx, applicant, swap)?.index == applicant.index,
+        None => false,
+    };
     let holder = current_nodes(tx)?.into_iter().rfind(|node| node.info.index == applicant.index);
     if let Some(holder) = &holder {
         check_interval(tx, holder, now_ms)?;
     }
-    let replaces = holder.map(|node| node.id);
+    let by_vote = status == Some(ServiceStatus::Open)
+        && NodeAdmission::read(tx as &mut dyn Read)? == NodeAdmission::Vote
+        && !(holder.is_some() && comes_back);
+    if by_vote && holder.is_some() {
+        return Err(Error::NotAdmitted(format!(
+            "node {} is in the network: it comes back with its own folder, or the members remove it first",
+            applicant.index
+        )));
+    }
+    let replaces = holder.as_ref().map(|node| node.id);
     admit_appraised(tx, applicant, verified, replaces)?;
-    let by_vote = replaces.is_none()
-        && status == Some(ServiceStatus::Open)
-        && NodeAdmission::read(tx as &mut dyn Read)? == NodeAdmission::Vote;
     if by_vote {
         make_room(tx, applicant.index)?;
     }
+    let (owner, node_data) = holder.map_or_else(Default::default, |node| (node.info.owner, node.info.node_data));
     let replica = next_replica(tx)?;
     let info = NodeInfo {
         status: if by_vote { NodeStatus::Pending } else { NodeStatus::Trusted },
@@ -95,14 +121,27 @@ pub fn admit(
         retired_committed: false,
         role: applicant.role,
         admitted_ms: now_ms,
-        owner: None,
-        node_data: serde_json::Value::Null,
+        owner,
+        node_data,
     };
     NodeRow { id, info }.write(tx);
     if !by_vote {
         certify(tx, id, certificate_pem);
     }
     Ok(Standing { replica, replaces, pending: by_vote })
+}
+
+/// Gives the node that the applicant was, if it has that node's key.
+fn check_swap(tx: &mut Tx, applicant: &Applicant, swap: &Swap) -> Result<NodeInfo, Error> {
+    let old = NodeRow::read(tx, swap.node)?.filter(|node| node.info.status == NodeStatus::Trusted);
+    let Some(old) = old else {
+        return Err(Error::NotAdmitted(format!("node {} was retired or replaced: it cannot come back", swap.node)));
+    };
+    let statement = Swap::statement(&applicant.public_key, &applicant.nonce);
+    PublicKey::from_pem(&old.info.public_key)
+        .and_then(|key| key.verify(&statement, &swap.signature))
+        .map_err(|_| Error::NotAdmitted(format!("the key of node {} has not signed that it comes back", swap.node)))?;
+    Ok(old.info)
 }
 
 /// A newcomer asks again: it goes on waiting, or was voted in and has not been given its certificate yet.
@@ -118,9 +157,7 @@ fn admit_known(
         NodeStatus::Pending => return Err(Error::NotAdmitted(format!("node {id}: {AWAITS_VOTE}"))),
         NodeStatus::Trusted if tx.get(&tables::NODE_CERTS, key.as_bytes()).is_none() => {}
         _ => {
-            return Err(Error::NotAdmitted(format!(
-                "node {id} has joined before; a node joins once, with a fresh key"
-            )));
+            return Err(Error::NotAdmitted(format!("node {id} {JOINED_BEFORE}")));
         }
     }
     // Secrets may have been wrapped for the key in its row since the vote.
@@ -140,11 +177,18 @@ fn certify(tx: &mut Tx, id: NodeId, certificate_pem: &str) {
     tx.put(&tables::NODE_CERTS, id.to_string().into_bytes(), certificate_pem.to_owned().into_bytes());
 }
 
-/// Whoever waited for this place before gives way: it would be the same machine, started again. Others are limited in number.
+/// Whoever waited for this place before gives way, as it would be the same machine, started again; but not while members vote on it. Others are
+/// limited in number.
 fn make_room(tx: &mut Tx, index: u32) -> Result<(), Error> {
     let mut waiting = NodeRow::all(tx)?;
     waiting.retain(|node| node.info.status == NodeStatus::Pending);
     for node in waiting.iter().filter(|node| node.info.index == index) {
+        if is_voted_on(tx, node.id)? {
+            return Err(Error::NotAdmitted(format!(
+                "node {} waits for this place, and the members vote on it",
+                node.id
+            )));
+        }
         tx.remove(&tables::NODE_INFO, node.id.to_string());
         tx.remove(&attestation::APPRAISALS, node.id.to_string());
     }
@@ -152,6 +196,21 @@ fn make_room(tx: &mut Tx, index: u32) -> Result<(), Error> {
         return Err(Error::NotAdmitted(format!("{PENDING_MAX} nodes await a vote already")));
     }
     Ok(())
+}
+
+/// Whether an open proposal names the node.
+fn is_voted_on(tx: &mut Tx, id: NodeId) -> Result<bool, Error> {
+    let id = id.to_string();
+    let is_named = |text: &[u8]| text.windows(id.len()).any(|part| part == id.as_bytes());
+    let naming: Vec<_> =
+        (tx as &mut dyn Read).rows(&tables::PROPOSALS).into_iter().filter(|(_, text)| is_named(text)).collect();
+    for (proposal, _) in naming {
+        let info = ProposalInfo::read(tx, &String::from_utf8_lossy(&proposal))?;
+        if info.is_some_and(|info| info.state == ProposalState::Open) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// The first admission at a place is no swap, and does not count.

@@ -31,7 +31,7 @@ mod session;
 mod shares;
 pub mod tables;
 
-pub use admission::{AWAITS_VOTE, Applicant, Standing, admit, current_nodes, mark_gone, retire};
+pub use admission::{AWAITS_VOTE, Applicant, JOINED_BEFORE, Standing, Swap, admit, current_nodes, mark_gone, retire};
 pub use alarm::record_alarm;
 pub use audit::{Auditor, Decision, Event};
 pub use closure::Closure;

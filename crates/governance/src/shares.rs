@@ -267,6 +267,10 @@ impl Holders {
         if ShareHolders::read(state)?.participants {
             for (id, pem) in state.rows(&tables::USER_ENCRYPTION_KEYS) {
                 let id = String::from_utf8_lossy(&id).into_owned();
+                // One certificate is one holder, whatever else it is.
+                if holders.owners.iter().chain(&holders.participants).any(|(holder, _)| *holder == id) {
+                    continue;
+                }
                 let key = EncryptionKey::from_pem(&String::from_utf8_lossy(&pem))
                     .map_err(|error| Error::Secrets(format!("the encryption key of {id}: {error}")))?;
                 holders.participants.push((id, key));

@@ -16,7 +16,7 @@ use coco_crypto::{
     Crypto, Domain, EXCHANGE_KEY_BYTES, ExchangeKey, PublicKey, SigningKey, SymmetricKey, constant_time_eq,
     hkdf_sha256, hmac_sha256, sha256,
 };
-use coco_governance::{Addresses, Applicant, NodeRole};
+use coco_governance::{Addresses, Applicant, NodeRole, Swap};
 use coco_types::{Digest, NodeId, ReplicaId};
 use serde::{Deserialize, Serialize};
 
@@ -45,11 +45,27 @@ pub struct JoinRequest {
     pub config: Digest,
     pub nonce: Digest,
     pub evidence: Evidence,
-    /// The node that it was until now, and whose folder it keeps.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub swaps: Option<NodeId>,
+    pub swaps: Option<SwapClaim>,
     #[serde(default)]
     pub role: NodeRole,
+}
+
+/// [`Swap`] as it is written.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SwapClaim {
+    /// The node that it was until now, and whose folder it keeps.
+    pub node: NodeId,
+    /// By that node's key, over [`Swap::statement`]: DER, hex.
+    pub signature: String,
+}
+
+impl SwapClaim {
+    pub fn new(crypto: &dyn Crypto, before: &SigningKey, new_key: &PublicKey, nonce: &Digest) -> Self {
+        let signature = before.sign(crypto, &Swap::statement(new_key, &nonce.0));
+        Self { node: before.public_key().node_id(), signature: hex::encode(signature.der()) }
+    }
 }
 
 /// What a joining node says about itself besides its keys.
@@ -57,7 +73,6 @@ pub struct JoinRequest {
 pub struct Place {
     pub index: u32,
     pub addresses: Addresses,
-    pub swaps: Option<NodeId>,
     pub role: NodeRole,
 }
 
@@ -139,7 +154,7 @@ pub fn request(
         nonce: Some(nonce.0),
     };
     let evidence = source.evidence(&binding.report_data()).map_err(|error| JoinError::Refused(error.to_string()))?;
-    let Place { index, addresses, swaps, role } = place;
+    let Place { index, addresses, role } = place;
     Ok(JoinRequest {
         public_key: node_key.to_pem(),
         exchange_key: hex::encode(exchange_key),
@@ -148,7 +163,7 @@ pub fn request(
         config,
         nonce,
         evidence,
-        swaps,
+        swaps: None,
         role,
     })
 }
@@ -163,6 +178,10 @@ pub fn applicant(body: &[u8], service: &SigningKey, now_ms: u64) -> Result<Appli
     if exchange_key.len() != EXCHANGE_KEY_BYTES {
         return Err(malformed(&format!("an exchange key has {EXCHANGE_KEY_BYTES} bytes")));
     }
+    let swap = |claim: SwapClaim| {
+        let signature = hex::decode(&claim.signature).map_err(|error| malformed(&error))?;
+        Ok(Swap { node: claim.node, signature })
+    };
     Ok(Applicant {
         public_key: PublicKey::from_pem(&request.public_key).map_err(|error| malformed(&error))?,
         exchange_key,
@@ -171,7 +190,7 @@ pub fn applicant(body: &[u8], service: &SigningKey, now_ms: u64) -> Result<Appli
         config: request.config,
         nonce: request.nonce.0,
         evidence: request.evidence,
-        swaps: request.swaps,
+        swaps: request.swaps.map(swap).transpose()?,
         role: request.role,
     })
 }
@@ -225,7 +244,7 @@ mod tests {
         let addresses = Addresses { api: "127.0.0.1:8000".parse().unwrap(), peers: "127.0.0.1:8100".parse().unwrap() };
         let tee = VirtualTee { measurement: Digest([7; 32]) };
         let nonce = challenge(&crypto, &service, 0);
-        let place = Place { index: 1, addresses, swaps: None, role: NodeRole::Reader };
+        let place = Place { index: 1, addresses, role: NodeRole::Reader };
         let request =
             request(&tee, node_key.public_key(), exchange.public(), service.public_key(), place, Digest::ZERO, nonce)
                 .unwrap();

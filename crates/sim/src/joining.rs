@@ -104,7 +104,7 @@ impl World {
         let seed = self.random.next();
         let mut node = self.setting.node(ReplicaId(0), self.nodes[&old].index, seed);
         node.take_folder_of(&self.nodes[&old]);
-        let command = self.admission(&node, Some(self.nodes[&old].node_id()))?;
+        let command = self.admission(&node, Some(&self.nodes[&old].identity.node_key))?;
         let number = self.number();
         self.node_mut(old).joining = Some(number);
         self.joiners.insert(number, Joiner { asked: primary, node, keeps: Some(old) });
@@ -327,24 +327,19 @@ impl World {
     }
 
     /// What a node's join request leads to on the primary.
-    fn admission(&self, node: &SimNode, swaps: Option<NodeId>) -> Result<SystemCommand, Violation> {
+    fn admission(&self, node: &SimNode, before: Option<&SigningKey>) -> Result<SystemCommand, Violation> {
         let failed = |error: &dyn std::fmt::Display| Violation(format!("admission: {error}"));
         let crypto = self.setting.crypto.as_ref();
         let nonce = join::challenge(crypto, &self.setting.service_key, self.now_ms());
-        let place = Place { index: node.index, addresses: node.addresses(), swaps, role: node.role };
+        let place = Place { index: node.index, addresses: node.addresses(), role: node.role };
         let virtual_tee = VirtualTee { measurement: MEASUREMENT };
         let tee = self.tees.get(&node.index).map_or(&virtual_tee as &dyn EvidenceSource, |tee| tee.as_ref());
         let service = self.setting.service_key.public_key();
-        let request = join::request(
-            tee,
-            node.identity.node_key.public_key(),
-            node.identity.exchange.public(),
-            service,
-            place,
-            Digest::ZERO,
-            nonce,
-        )
-        .map_err(|error| failed(&error))?;
+        let new_key = node.identity.node_key.public_key();
+        let mut request =
+            join::request(tee, new_key, node.identity.exchange.public(), service, place, Digest::ZERO, nonce)
+                .map_err(|error| failed(&error))?;
+        request.swaps = before.map(|before| join::SwapClaim::new(crypto, before, new_key, &nonce));
         let body = serde_json::to_vec(&request).map_err(|error| failed(&error))?;
         let applicant: Applicant =
             join::applicant(&body, &self.setting.service_key, self.now_ms()).map_err(|error| failed(&error))?;

@@ -483,6 +483,28 @@ fn participants_hold_shares_if_the_members_say_so_and_recover_with_them() {
 }
 
 #[test]
+fn a_member_who_is_a_participant_too_holds_one_share_and_counts_once() {
+    let mut network = Network::open(2, 2);
+    let (both, key) = (network.members[0].0.certificate.to_pem(), network.members[0].1.public_pem());
+    network.carry(json!([
+        {"name": "set_participant", "args": {"cert": both, "encryption_pub_key": key}},
+        {"name": "set_share_holders", "args": {"participants": true}},
+    ]));
+    let row = SharesRow::read(&mut network.store.snapshot()).unwrap().unwrap();
+    assert_eq!(row.encrypted_shares.len(), 2);
+    let actions = json!({"actions": [{"name": "remove_member", "args": {"member_id": network.members[1].0.id()}}]});
+    let id = network.send(0, "proposal", None, Operation::Propose, actions.to_string().as_bytes()).unwrap();
+    let id = id["proposalId"].as_str().unwrap().to_owned();
+    let vote = |network: &mut Network, member: usize| {
+        let operation = Operation::Vote { proposal: id.clone(), member: network.members[member].0.id() };
+        network.send(member, "ballot", Some(&id), operation, json!({ "ballot": YES }).to_string().as_bytes())
+    };
+    vote(&mut network, 0).unwrap();
+    let refused = vote(&mut network, 1).unwrap_err().to_string();
+    assert!(refused.contains("1 share holders would be left"), "{refused}");
+}
+
+#[test]
 fn an_epoch_is_disclosed_to_one_auditor_once_it_has_ended() {
     let mut network = Network::open(1, 1);
     let [auditor, other] = [4, 5].map(decryption_key);

@@ -16,10 +16,11 @@ use coco_crypto::{
 };
 use coco_disk::Disk;
 use coco_governance::{
-    AWAITS_VOTE, Addresses, Founding, NodeInfo, NodeRole, NodeRow, NodeStatus, Recovery, ResumePolicy, ServiceInfo,
+    AWAITS_VOTE, Addresses, Founding, JOINED_BEFORE, NodeInfo, NodeRole, NodeRow, NodeStatus, Recovery, ResumePolicy,
+    ServiceInfo,
 };
 use coco_ledger::EntryKeys;
-use coco_types::{Digest, NodeId, ReplicaId, Seqno};
+use coco_types::{Digest, ReplicaId, Seqno};
 
 use crate::config::{Genesis, NodeConfig, Start};
 use crate::genesis::{self, Founder};
@@ -146,11 +147,10 @@ pub fn swap(
 ) -> Result<Entrance, NodeError> {
     let service = &before.identity.service.certificate;
     let client = HttpsClient::new(service).map_err(|error| NodeError::Join(error.to_string()))?;
-    let swaps = Some(before.identity.node_key.public_key().node_id());
     let mut last_error = "no other node is known".to_owned();
     for target in targets {
         let keys = NodeKeys::generate();
-        match try_join(config, &client, *target, service, platform, swaps, &keys) {
+        match try_join(config, &client, *target, service, platform, Some(&before.identity.node_key), &keys) {
             Ok(answer) => {
                 let secrets = Secrets { sealing: before.sealing.clone(), history: before.history_secret.clone() };
                 return joined(config, keys, answer, secrets, before.known.resume);
@@ -461,6 +461,7 @@ fn join_one_of(
     let client = HttpsClient::new(service).map_err(|error| NodeError::Join(error.to_string()))?;
     let mut last_error = "no targets are configured".to_owned();
     let mut keys = NodeKeys::generate();
+    let mut is_awaiting_vote = false;
     let mut attempt = 0;
     while attempt < JOIN_ATTEMPTS {
         if attempt > 0 && !pause(JOIN_PAUSE) {
@@ -489,7 +490,8 @@ fn join_one_of(
                         let node = keys.node_key.public_key().node_id();
                         tracing::info!(%node, "the members are asked to vote for this node (transition_node_to_trusted)");
                     }
-                    // However long they take, it stays the node that they vote for.
+                    // However long they take, and whatever does not answer meanwhile, it stays the node that they vote for.
+                    is_awaiting_vote = true;
                     attempt = 1;
                     for_good = false;
                     last_error = refused.why;
@@ -499,7 +501,10 @@ fn join_one_of(
                 Err(refused) => {
                     tracing::debug!(%target, error = refused.why, "join");
                     // An answer that was lost may have been an admission: a key joins once.
-                    keys = NodeKeys::generate();
+                    if !is_awaiting_vote || refused.why.contains(JOINED_BEFORE) {
+                        keys = NodeKeys::generate();
+                        is_awaiting_vote = false;
+                    }
                     for_good &= refused.for_good;
                     last_error = refused.why;
                 }
@@ -524,13 +529,13 @@ fn try_join(
     target: std::net::SocketAddr,
     service: &Certificate,
     source: &dyn EvidenceSource,
-    swaps: Option<NodeId>,
+    before: Option<&SigningKey>,
     NodeKeys { node_key, exchange }: &NodeKeys,
 ) -> Result<JoinAnswer, Refused> {
     let challenge = client.post(target, "/node/join:challenge", b"{}")?;
     let nonce = serde_json::from_slice::<join::Challenge>(&challenge).map_err(Refused::for_now)?.nonce;
-    let place = join::Place { index: config.index, addresses: addresses(config), swaps, role: config.role };
-    let request = join::request(
+    let place = join::Place { index: config.index, addresses: addresses(config), role: config.role };
+    let mut request = join::request(
         source,
         node_key.public_key(),
         exchange.public(),
@@ -540,6 +545,7 @@ fn try_join(
         nonce,
     )
     .map_err(Refused::for_now)?;
+    request.swaps = before.map(|before| join::SwapClaim::new(&SystemCrypto, before, node_key.public_key(), &nonce));
     let body = serde_json::to_vec(&request).map_err(Refused::for_now)?;
     let answer = client.post(target, "/node/join", &body)?;
     join::open_answer(exchange, &answer).map_err(Refused::for_now)

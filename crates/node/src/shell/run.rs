@@ -298,12 +298,7 @@ impl Running {
             source: platform.clone(),
             node_key: identity.node_key.public_key().clone(),
             exchange_key: identity.exchange.public().to_vec(),
-            place: join::Place {
-                index: config.index,
-                addresses: entrance::addresses(config),
-                swaps: None,
-                role: config.role,
-            },
+            place: join::Place { index: config.index, addresses: entrance::addresses(config), role: config.role },
             config: entrance::config_digest(config),
             tried_ms: 0,
         };
