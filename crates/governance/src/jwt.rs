@@ -101,6 +101,15 @@ impl KeyRow {
         ForeignKey::from_spki_der(&der).map_err(|error| Error::Jwks(error.to_string()))
     }
 
+    /// Whoever sets an issuer's keys must not make other issuers' tokens with them: what a key's `issuer` says is the issuer itself, or, for
+    /// Entra, whose issuers differ by the tenant, of the same host.
+    fn is_for(&self, issuer: &str) -> bool {
+        let host = |url| host_and_path(url).map(|(host, _)| host).filter(|host| ENTRA_HOSTS.contains(host));
+        self.constraint.as_deref().is_none_or(|constraint| {
+            constraint == issuer || (host(constraint).is_some() && host(constraint) == host(issuer))
+        })
+    }
+
     /// Whether a token with this `iss` and `tid` may be signed with this key: they are the same, or, at a host of Entra, differ by the
     /// tenant only, which is the token's own.
     pub fn accepts_issuer(&self, iss: &str, tid: Option<&str>) -> bool {
@@ -120,6 +129,9 @@ impl KeyRow {
 pub fn set_keys(tx: &mut Tx, issuer: &str, jwks: &str) -> Result<(), Error> {
     let keys = parse(issuer, jwks)?;
     remove_keys(tx, issuer)?;
+    if let Some((kid, _)) = keys.iter().find(|(_, key)| !key.is_for(issuer)) {
+        return Err(Error::Jwks(format!("the key {kid} is of another issuer than {issuer}")));
+    }
     for (kid, key) in keys {
         let mut rows = KeyRow::of(tx, &kid)?;
         rows.push(key);
@@ -260,6 +272,21 @@ mod tests {
         let others = format!(r#"{{"keys":[{{"kid":"1","use":"enc",{EC}}}]}}"#);
         assert_eq!(parse("a", &others).unwrap(), []);
         assert!(check_keys(&set(&vec!["1"; JWT_KEYS_MAX + 1])).is_err());
+    }
+
+    #[test]
+    fn whoever_sets_an_issuers_keys_cannot_make_tokens_of_another() {
+        let mut tx = Store::new().begin();
+        let of = |constraint: &str| format!(r#"{{"keys":[{{"kid":"1","issuer":"{constraint}",{EC}}}]}}"#);
+        let member = "ab".repeat(32);
+        for other in ["https://b.example", "https://a.example/b", "https://a.example.evil.example", &member] {
+            let error = set_keys(&mut tx, "https://a.example", &of(other)).unwrap_err().to_string();
+            assert!(error.contains("another issuer"), "{other}: {error}");
+        }
+        set_keys(&mut tx, "https://a.example", &of("https://a.example")).unwrap();
+        let entra = "https://login.microsoftonline.com/common/v2.0";
+        set_keys(&mut tx, entra, &of("https://login.microsoftonline.com/{tenantid}/v2.0")).unwrap();
+        assert!(set_keys(&mut tx, entra, &of("https://sts.windows.net/{tenantid}/")).is_err());
     }
 
     #[test]
