@@ -24,7 +24,7 @@ const STARTS_MS = 90_000;
 const STATE = mkdtempSync(join(tmpdir(), 'coco-peers-'));
 
 const ports = [`--port ${PORT}`, '--sawtooth-port 34004', '--sawtooth-rest-port 38008', '--api-port 38000', '--peers-port 38100', '--admin-port 39464'];
-const coco = (nodes) => `'${COCO}' dev --nodes ${nodes} --gas-limit ${GAS_LIMIT} --base-fee 1000000000 --silent --state '${STATE}/${nodes}' ${ports.join(' ')}`;
+const coco = (nodes) => `'${COCO}' dev --nodes ${nodes} --gas-limit ${GAS_LIMIT} --base-fee 1000000000 --json --state '${STATE}/${nodes}' ${ports.join(' ')}`;
 const npm = (name) => join(CLIENTS, 'node_modules', '.bin', name);
 
 const SERVERS = [
@@ -43,12 +43,17 @@ const SERVERS = [
 const url = `http://127.0.0.1:${PORT}`;
 
 async function answers() {
-  const body = JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'eth_chainId', params: [] });
+  const body = JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'eth_blockNumber', params: [] });
   const response = await fetch(url, { method: 'POST', headers: { 'content-type': 'application/json' }, body, signal: AbortSignal.timeout(1_000) });
-  return response.ok;
+  return 'result' in await response.json();
 }
 
-async function started(child) {
+/** Coco says with one line that it is ready; others are once they answer. */
+async function started(child, says) {
+  if (says) {
+    const late = new Promise((resolve) => { setTimeout(resolve, STARTS_MS, false).unref(); });
+    return Promise.race([once(child.stdout, 'data').then(() => true), once(child, 'exit').then(() => false), late]);
+  }
   for (const end = Date.now() + STARTS_MS; Date.now() < end;) {
     if (child.exitCode !== null) return false;
     if (await answers().catch(() => false)) return true;
@@ -58,10 +63,11 @@ async function started(child) {
 }
 
 async function measured({ name, command, transactions }) {
-  const child = spawn('sh', ['-c', `exec ${command}`], { cwd: CLIENTS, stdio: 'ignore', detached: true });
+  const child = spawn('sh', ['-c', `exec ${command}`], { cwd: CLIENTS, stdio: ['ignore', 'pipe', 'ignore'], detached: true });
   const ended = once(child, 'exit');
   try {
-    if (!await started(child)) return `| ${name} | not started | |`;
+    child.stdout.resume();
+    if (!await started(child, name.startsWith('Coco'))) return `| ${name} | not started | |`;
     const bench = ['bench', 'ethereum', '--url', url, '--transactions', String(transactions), '--output', 'json'];
     const { stdout, stderr, status } = spawnSync(COCO, bench, { encoding: 'utf8', maxBuffer: 1 << 24 });
     if (status !== 0) return `| ${name} | failed: ${stderr.trim().split('\n').at(-1)} | |`;

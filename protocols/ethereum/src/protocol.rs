@@ -27,7 +27,7 @@ use crate::network::{NetworkConfig, write_genesis};
 use crate::pool::EthereumPool;
 use crate::rpc::{CommittedBlock, Ledger, Options, RpcService};
 use crate::sources::SourceUpload;
-use crate::state::{BLOCK, BLOCK_BY_HASH, META, META_HEAD, META_SEALED_MS, TRANSACTION_BY_HASH, UNDO};
+use crate::state::{BLOCK, BLOCK_BY_HASH, META, META_HEAD, META_REVERTED, META_SEALED_MS, TRANSACTION_BY_HASH, UNDO};
 use crate::transaction::{Envelope, Transaction};
 
 /// The ledger's name.
@@ -174,6 +174,11 @@ impl Protocol for Ethereum {
     fn published(&self, batch: &CommittedBatch) {
         for transaction in &batch.transactions {
             self.held.heed_members(&transaction.writes);
+            // The chain went back. The same transaction may come again, under the same hash, and is in no block until it is.
+            if transaction.writes.get(&META, META_REVERTED).is_some() {
+                self.events.clear();
+                self.held.clear();
+            }
             let records =
                 transaction.writes.map(&BLOCK).into_iter().flatten().filter_map(|(_, record)| record.as_ref());
             for record in records {
@@ -214,14 +219,27 @@ impl Protocol for Ethereum {
 }
 
 /// Executes the blocks that a network begins with; gives the last.
-fn import_chain(tx: &mut Tx, config: &NetworkConfig, mut parent: Tip) -> Result<Tip, ImportError> {
+fn import_chain(tx: &mut Tx, config: &NetworkConfig, first: Tip) -> Result<Tip, ImportError> {
     let (codes, schedule) = (CodeCache::new(), ForkSchedule::new(config.genesis.config.clone()));
-    let mut rest = &config.chain[..];
+    import_blocks(tx, &codes, &schedule, first, &config.chain)
+}
+
+/// Executes blocks, RLP one after the other, on `parent`; gives the last. Those that are there already are passed over.
+pub(crate) fn import_blocks(
+    tx: &mut Tx,
+    codes: &CodeCache,
+    schedule: &ForkSchedule,
+    mut parent: Tip,
+    mut rest: &[u8],
+) -> Result<Tip, ImportError> {
     while !rest.is_empty() {
         let number = parent.header.number + 1;
         let block = Block::<Envelope>::decode(&mut rest).map_err(|error| ImportError::Rlp { number, error })?;
+        if block.header.number < number {
+            continue;
+        }
         let on = (&parent.header, parent.hash);
-        let sealed = import_block(tx, &codes, &schedule, on, parent.trie, &block)?;
+        let sealed = import_block(tx, codes, schedule, on, parent.trie, &block)?;
         write_block(tx, &sealed);
         parent = Tip { header: sealed.header, hash: sealed.hash, trie: sealed.trie, sealed_ms: 0 };
     }

@@ -15,6 +15,7 @@ use clap::Args;
 use crate::accounts::DEV_MNEMONIC;
 use crate::dev::banner::{self, Ready};
 use crate::dev::console::Console;
+use crate::dev::import::import;
 use crate::dev::nodes::{Node, Nodes, wait_until_ready};
 use crate::dev::plan::{Ports, check_apart, check_free};
 use crate::dev::state::{Network, State};
@@ -189,6 +190,9 @@ fn start_all(state: &State, nodes: &mut Nodes, timeout: Duration, stop: &AtomicB
         return Ok(false);
     }
     open(state, timeout)?;
+    if let Some(file) = &state.network.import {
+        import(&format!("http://{}", state.addresses(0)?.ethereum).parse()?, file)?;
+    }
     Ok(true)
 }
 

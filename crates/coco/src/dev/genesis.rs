@@ -71,15 +71,14 @@ fn actor_keys(crypto: &dyn Crypto, name: &str, now_s: u64) -> anyhow::Result<(Si
 }
 
 /// The parameters of a network that begins with a genesis file of the user's own, and perhaps with blocks of another network; those
-/// it only serves, and makes no more.
+/// it only serves, and makes no more: see [`super::import`].
 fn from_files(network: &Network, genesis: &Path) -> anyhow::Result<Value> {
     let text = fs::read(genesis).with_context(|| genesis.display().to_string())?;
     let mut config = NetworkConfig { base_fee: network.base_fee, dev: true, ..NetworkConfig::default() };
     config.block_interval_ms = if network.instant { 0 } else { network.block_time_ms };
     config.genesis = serde_json::from_slice(&text).with_context(|| genesis.display().to_string())?;
-    if let Some(import) = &network.import {
-        config.chain = fs::read(import).with_context(|| import.display().to_string())?.into();
-        (config.frozen, config.dev) = (true, false);
+    if network.import.is_some() {
+        (config.frozen, config.dev, config.coco_precompile) = (true, false, false);
     }
     Ok(serde_json::to_value(config)?)
 }

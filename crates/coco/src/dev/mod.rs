@@ -10,6 +10,7 @@
 pub mod banner;
 pub mod console;
 pub mod genesis;
+pub mod import;
 pub mod nodes;
 pub mod plan;
 pub mod state;

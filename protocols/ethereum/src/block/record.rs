@@ -6,7 +6,7 @@
 
 use alloy_consensus::{Eip658Value, Header};
 use alloy_eips::eip4895::Withdrawals;
-use alloy_primitives::{B256, Log};
+use alloy_primitives::{Address, B256, Log};
 use alloy_rlp::{Decodable, Encodable, Header as RlpHeader};
 use bytes::Bytes;
 use coco_types::{Seqno, TxId, View};
@@ -15,6 +15,8 @@ use super::{BlockAttributes, Included};
 use crate::execute::Told;
 use crate::transaction::Transaction;
 
+/// Topics of a log: the EVM has no instruction for more.
+const TOPICS_MAX: usize = 4;
 /// Fields of a transaction before its logs.
 const LOGS_FIELD: usize = 8;
 
@@ -92,17 +94,35 @@ impl BlockRecord {
         self.transactions.iter().map_while(decode_included)
     }
 
-    /// Only a transaction's logs: whoever searches reads many and needs few.
-    pub fn logs(&self, index: usize) -> Option<Vec<Log>> {
+    /// Whether `matches` holds for any of a transaction's logs, by address and topics. Whoever searches reads many and needs few: nothing else is
+    /// decoded.
+    pub fn any_log(&self, index: usize, matches: impl Fn(&Address, &[B256]) -> bool) -> Option<bool> {
+        let mut fields = self.fields_at_logs(index)?;
+        let mut logs = RlpHeader::decode_bytes(&mut fields, true).ok()?;
+        while !logs.is_empty() {
+            let mut log = RlpHeader::decode_bytes(&mut logs, true).ok()?;
+            let address = Address::decode(&mut log).ok()?;
+            let mut topics = RlpHeader::decode_bytes(&mut log, true).ok()?;
+            let (mut found, mut count) = ([B256::ZERO; TOPICS_MAX], 0);
+            while !topics.is_empty() {
+                *found.get_mut(count)? = B256::decode(&mut topics).ok()?;
+                count += 1;
+            }
+            if matches(&address, found.get(..count)?) {
+                return Some(true);
+            }
+        }
+        Some(false)
+    }
+
+    /// A transaction's fields from its logs on.
+    fn fields_at_logs(&self, index: usize) -> Option<&[u8]> {
         let mut fields = RlpHeader::decode_bytes(&mut &self.transactions.get(index)?[..], true).ok()?;
         for _ in 0..LOGS_FIELD {
             let field = RlpHeader::decode(&mut fields).ok()?;
             fields = fields.get(field.payload_length..)?;
         }
-        if fields.first() == Some(&alloy_rlp::EMPTY_LIST_CODE) {
-            return Some(Vec::new());
-        }
-        Vec::<Log>::decode(&mut fields).ok()
+        Some(fields)
     }
 
     pub fn ommers(&self) -> Option<Vec<Header>> {

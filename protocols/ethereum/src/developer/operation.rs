@@ -28,6 +28,8 @@ pub enum Operation {
         blocks: u64,
         interval_s: Option<u64>,
     },
+    /// Another network's blocks, RLP one after the other, on a network that only serves such.
+    Import(#[serde(skip)] RawBytes),
     /// Answers with the snapshot's id.
     Snapshot,
     Revert(Box<Revert>),

@@ -77,7 +77,11 @@ impl EthereumPool {
             Operation::Edit { address, .. } => self.realign(address, state),
             Operation::Load(accounts) => accounts.keys().for_each(|address| self.realign(address, state)),
             Operation::Revert(_) => drop(self.drop_asked(&Dropped::All)),
-            Operation::Set(_) | Operation::Mine { .. } | Operation::MineEmpty { .. } | Operation::Snapshot => {}
+            Operation::Set(_)
+            | Operation::Import(_)
+            | Operation::Mine { .. }
+            | Operation::MineEmpty { .. }
+            | Operation::Snapshot => {}
         }
     }
 

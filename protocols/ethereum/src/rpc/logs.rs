@@ -36,8 +36,12 @@ impl LogQuery {
     }
 
     pub fn matches(&self, log: &Log) -> bool {
-        let topics = log.topics();
-        (self.addresses.is_empty() || self.addresses.binary_search(&log.address).is_ok())
+        self.fits(&log.address, log.topics())
+    }
+
+    /// Whether a log of this contract with these topics matches.
+    fn fits(&self, address: &Address, topics: &[B256]) -> bool {
+        (self.addresses.is_empty() || self.addresses.binary_search(address).is_ok())
             && topics.len() >= self.topics.len()
             && self.topics.iter().zip(topics).all(|(any, topic)| any.is_empty() || any.binary_search(topic).is_ok())
     }
@@ -171,7 +175,7 @@ impl Search<'_, '_> {
         }
         let head = BlockHead::new(header, hash, &self.chain.network().schedule);
         for index in 0..record.transaction_count() {
-            if !record.logs(index).ok_or_else(damaged)?.iter().any(|log| self.query.matches(log)) {
+            if !record.any_log(index, |address, topics| self.query.fits(address, topics)).ok_or_else(damaged)? {
                 continue;
             }
             let included = record.transaction(index).ok_or_else(damaged)?;

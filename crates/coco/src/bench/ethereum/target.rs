@@ -1,6 +1,7 @@
 //! The server under load, and what must be known of it before.
 
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use alloy_primitives::{Address, B256, U64, U256};
 use anyhow::{Context, ensure};
@@ -11,6 +12,10 @@ use crate::http::Url;
 use crate::json_rpc::Client;
 use crate::output::Hinted;
 
+/// Between a block's announcement and the block.
+const BLOCK_TIMEOUT: Duration = Duration::from_secs(5);
+/// No arguments, in a form that every server takes.
+const NOTHING: [(); 0] = [];
 /// Questions in one request while nothing is being measured.
 const QUESTIONS_MAX: usize = 200;
 
@@ -45,19 +50,26 @@ impl Target {
             Hinted::error(format!("{error:#}"), "start a network with `coco dev`, or name a running server with --url")
         };
         let mut client = Client::connect(url).map_err(unreachable)?;
-        let client_version = client.call("web3_clientVersion", ())?;
-        let chain_id: U64 = client.call("eth_chainId", ())?;
+        let client_version = client.call("web3_clientVersion", NOTHING)?;
+        let chain_id: U64 = client.call("eth_chainId", NOTHING)?;
         cpu::used_by(pids)?;
         Ok(Self { url: url.clone(), client, client_version, chain_id: chain_id.to(), pids: pids.to_vec() })
     }
 
     pub fn block_number(&mut self) -> anyhow::Result<u64> {
-        Ok(self.client.call::<U64>("eth_blockNumber", ())?.to())
+        Ok(self.client.call::<U64>("eth_blockNumber", NOTHING)?.to())
     }
 
     pub fn block(&mut self, number: u64) -> anyhow::Result<Block> {
-        let block: Option<Block> = self.client.call("eth_getBlockByNumber", (U64::from(number), false))?;
-        block.with_context(|| format!("block {number} is announced but not there"))
+        let asked = Instant::now();
+        loop {
+            if let Some(block) = self.client.call("eth_getBlockByNumber", (U64::from(number), false))? {
+                return Ok(block);
+            }
+            // ganache announces a block a moment before it has it.
+            ensure!(asked.elapsed() < BLOCK_TIMEOUT, "block {number} is announced but not there");
+            thread::sleep(Duration::from_millis(1));
+        }
     }
 
     pub fn receipt(&mut self, hash: &B256) -> anyhow::Result<Option<Receipt>> {

@@ -1,5 +1,6 @@
 //! When blocks are made.
 
+use alloy_primitives::Bytes;
 use serde::Deserialize;
 
 use super::{operate, operate_and};
@@ -10,13 +11,14 @@ use crate::rpc::json::Json;
 use crate::rpc::limits::MINED_BLOCKS_MAX;
 use crate::rpc::params::Params;
 use crate::rpc::reply::{Answer, Responder};
-use crate::rpc::values::Loose;
+use crate::rpc::values::{Hex, Loose};
 use crate::rpc::view::ChainView;
 
 pub const METHODS: &[Method] = &[
     Method::later("evm_mine", mine_one).for_developers(),
     Method::later("hardhat_intervalMine", mine_one).for_developers(),
     Method::later("evm_mine_detailed", mine_detailed).for_developers(),
+    Method::later("coco_importBlocks", import).for_developers(),
     Method::later("anvil_mine_detailed", mine_detailed).for_developers(),
     Method::later("hardhat_mine", mine_many).for_developers(),
     Method::later("anvil_mine", mine_many).for_developers(),
@@ -77,6 +79,12 @@ fn mine_many(call: &Call<'_>, params: &Params<'_>, responder: Responder) {
         blocks_of(count, None, interval)
     };
     operate_and(call, operations(), responder, |_| Ok(Json::bool(true)));
+}
+
+/// Blocks of another network, RLP one after the other: `coco dev --import` sends a file so, a few at a time. Answers with the newest number.
+fn import(call: &Call<'_>, params: &Params<'_>, responder: Responder) {
+    let blocks = params.required(0).map(|Hex(blocks): Hex<Bytes>| vec![Operation::Import(blocks.0)]);
+    operate(call, blocks, responder);
 }
 
 /// Answers with the blocks.

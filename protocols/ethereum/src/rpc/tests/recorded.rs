@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use coco_kv::Store;
+use coco_protocol::conformance::SingleNode;
 use coco_protocol::{
     Admitted, Caller, CommittedBatch, CommittedTransaction, Gate, History, HistoryError, LedgerHandle, NodeStatus,
     OpenGate, Pool, Protocol, Reader, Rejection, Service, Submitted, TransactionStatus, Until,
@@ -17,7 +18,7 @@ use coco_protocol::{
 use coco_types::{MapName, Retention, Seqno, TxId, View};
 use http::Request;
 use parking_lot::Mutex;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{Options, counting};
 use crate::Ethereum;
@@ -120,6 +121,35 @@ fn recorded() -> Option<Arc<dyn Service>> {
     protocol.genesis(&mut tx, &config, &context(TxId::new(View(1), Seqno(1)), 1)).expect("the chain is what it says");
     node.append(&*protocol, Seqno(1), tx);
     Some(protocol.serve(Arc::new(node)))
+}
+
+#[test]
+fn another_networks_blocks_may_come_in_pieces_and_again() {
+    let (Some(genesis), Some(chain)) = (genesis_of_vectors(), vector("chain.rlp")) else { return };
+    let protocol = Arc::new(super::developer());
+    let config = NetworkConfig { genesis, frozen: true, coco_precompile: false, ..NetworkConfig::default() };
+    let config = serde_json::to_value(config).expect("a configuration has a JSON form");
+    let node = SingleNode::found(protocol.clone(), &config, Arc::new(OpenGate));
+    let handle: Arc<dyn LedgerHandle> = node.clone();
+    let client = super::Client { service: protocol.serve(handle), node };
+    let mut rest = &chain[..];
+    let (mut pieces, mut piece) = (Vec::new(), Vec::new());
+    while !rest.is_empty() {
+        let before = rest;
+        alloy_rlp::Header::decode_bytes(&mut rest, true).unwrap();
+        piece.extend_from_slice(&before[..before.len() - rest.len()]);
+        if piece.len() > 10_000 || rest.is_empty() {
+            pieces.push(alloy_primitives::hex::encode_prefixed(std::mem::take(&mut piece)));
+        }
+    }
+    let import = |piece: &String| client.ask("coco_importBlocks", json!([piece]));
+    let numbers: Vec<Value> = pieces.iter().map(import).collect();
+    assert_eq!(numbers.last(), Some(&json!("0x36")));
+    assert_eq!(import(&pieces[0]), "0x36", "what is there is passed over");
+    let head = client.ask("eth_getBlockByNumber", json!(["latest", false]));
+    assert!(head["hash"].as_str().unwrap().starts_with("0xd226371d"));
+    let gap = client.fail("evm_mine", json!([]));
+    assert!(gap.1.contains("no developer's node"), "{}", gap.1);
 }
 
 fn post(service: &dyn Service, body: &str) -> Value {
