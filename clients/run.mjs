@@ -30,6 +30,7 @@ const CLIENTS = [
   { name: 'sawtooth governed', version: crate('sabre-sdk', 'sabre'), command: pytest('sawtooth/test_governed.py') },
   { name: 'sawtooth rust', version: crate('sawtooth-sdk'), command: pytest('sawtooth/test_rust.py') },
   { name: 'ccf governance', version: pip('ccf'), command: pytest('ccf-python/test_governance.py') },
+  { name: 'PyJWT and wallets', version: pip('PyJWT'), command: pytest('ccf-python/test_authentication.py') },
   { name: 'ccf receipts', version: pip('ccf'), command: pytest('ccf-python/test_receipts.py') },
 ];
 // Checks that have a lone node of their own: what changes time and accounts, and what asks about a recorded chain.

@@ -31,9 +31,18 @@ pub fn trusting(service: &Certificate) -> anyhow::Result<Arc<ClientConfig>> {
 
 /// The same, and proves to be the holder of a certificate.
 pub fn as_client(service: &Certificate, own: &Certificate, key: &SigningKey) -> anyhow::Result<Arc<ClientConfig>> {
+    as_client_with(service, vec![own.der().to_vec()], key)
+}
+
+/// The same with those of CAs behind one's own, each in DER.
+pub fn as_client_with(
+    service: &Certificate,
+    chain: Vec<Vec<u8>>,
+    key: &SigningKey,
+) -> anyhow::Result<Arc<ClientConfig>> {
     let key = PrivatePkcs8KeyDer::from(key.to_pkcs8_der().to_vec());
-    let config = verifying(service)?.with_client_auth_cert(vec![own.der().to_vec().into()], key.into())?;
-    Ok(Arc::new(config))
+    let chain = chain.into_iter().map(Into::into).collect();
+    Ok(Arc::new(verifying(service)?.with_client_auth_cert(chain, key.into())?))
 }
 
 fn verifying(service: &Certificate) -> anyhow::Result<ConfigBuilder<ClientConfig, WantsClientCert>> {

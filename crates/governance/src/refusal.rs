@@ -15,9 +15,12 @@ pub struct Refusal {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Code {
     AuthorizationFailed,
+    IdempotencyKeyInUse,
+    IdempotencyKeyReused,
     InternalError,
     InvalidAuthenticationInfo,
     InvalidCreatedAt,
+    InvalidHeaderValue,
     InvalidInput,
     InvalidQueryParameterValue,
     InvalidResourceName,
@@ -42,9 +45,12 @@ impl Code {
     /// Every code, by name.
     pub const ALL: &[Self] = &[
         Self::AuthorizationFailed,
+        Self::IdempotencyKeyInUse,
+        Self::IdempotencyKeyReused,
         Self::InternalError,
         Self::InvalidAuthenticationInfo,
         Self::InvalidCreatedAt,
+        Self::InvalidHeaderValue,
         Self::InvalidInput,
         Self::InvalidQueryParameterValue,
         Self::InvalidResourceName,
@@ -68,9 +74,12 @@ impl Code {
     pub fn name(self) -> &'static str {
         match self {
             Self::AuthorizationFailed => "AuthorizationFailed",
+            Self::IdempotencyKeyInUse => "IdempotencyKeyInUse",
+            Self::IdempotencyKeyReused => "IdempotencyKeyReused",
             Self::InternalError => "InternalError",
             Self::InvalidAuthenticationInfo => "InvalidAuthenticationInfo",
             Self::InvalidCreatedAt => "InvalidCreatedAt",
+            Self::InvalidHeaderValue => "InvalidHeaderValue",
             Self::InvalidInput => "InvalidInput",
             Self::InvalidQueryParameterValue => "InvalidQueryParameterValue",
             Self::InvalidResourceName => "InvalidResourceName",
@@ -99,6 +108,8 @@ impl Code {
             Self::AuthorizationFailed | Self::ServiceNotWaitingForRecoveryShares => 403,
             Self::ProposalNotFound | Self::ResourceNotFound | Self::VoteNotFound => 404,
             Self::UnsupportedHttpVerb => 405,
+            Self::IdempotencyKeyInUse => 409,
+            Self::IdempotencyKeyReused => 422,
             Self::InternalError => 500,
             Self::PrimaryNotFound | Self::TransactionReplicationFailed => 503,
             _ => 400,

@@ -14,11 +14,13 @@ use std::sync::Arc;
 use bytes::Bytes;
 use coco_kv::{Store, Tx};
 use coco_protocol::{
-    Admitted, Claims, Context, Outcome, Pool, Prepared, Protocol, Ready, Rejection, RejectionReason, Submitted, Until,
+    Admitted, Claims, Context, Idempotent, Outcome, Pool, Prepared, Protocol, Ready, Rejection, RejectionReason,
+    Submitted, Until,
 };
 use coco_types::{Seqno, TxId, View, WriteSet, limits};
 
 use crate::members_will::MembersWill;
+use crate::once::Once;
 use crate::preparation::{Finished, Preparation, Wake};
 use crate::submissions::{Reply, Submissions, Ticket};
 
@@ -70,6 +72,7 @@ pub struct Executor {
     reign: Option<Reign>,
     system: Vec<(SystemCommand, Ticket)>,
     submissions: Submissions,
+    once: Once,
     preparation: Preparation,
     will: MembersWill,
     visible: Seqno,
@@ -102,8 +105,21 @@ impl Executor {
         let ledgers = protocols.iter().map(hosted).collect();
         let submissions = Submissions::default();
         let preparation = Preparation::new();
-        let (system, will) = (Vec::new(), MembersWill::default());
-        Self { store, ledgers, random, limits, reign: None, system, submissions, preparation, will, visible, now_ms: 0 }
+        let (system, once, will) = (Vec::new(), Once::default(), MembersWill::default());
+        Self {
+            store,
+            ledgers,
+            random,
+            limits,
+            reign: None,
+            system,
+            submissions,
+            once,
+            preparation,
+            will,
+            visible,
+            now_ms: 0,
+        }
     }
 
     /// How somebody on another thread asks for a turn.
@@ -129,6 +145,7 @@ impl Executor {
             hosted.pool.clear();
         }
         self.preparation.clear();
+        self.once.clear();
         self.submissions.abandon();
         self.store.rollback();
     }
@@ -154,6 +171,12 @@ impl Executor {
         for (position, submission) in admitted.into_iter().enumerate() {
             let ticket = Ticket { group, position };
             let id = submission.id.clone();
+            if let Until::Once(key) = until
+                && let Some(answer) = self.once.begin(ledger, &id, key, &newest, self.visible, self.now_ms)
+            {
+                self.submissions.settle(ticket, answer);
+                continue;
+            }
             let room = hosted.pool.len() < limits::SUBMISSIONS_QUEUED_MAX;
             let inserted = if room {
                 hosted.pool.insert(submission, &newest, self.now_ms)
@@ -161,11 +184,15 @@ impl Executor {
                 Err(busy("too many submissions are waiting"))
             };
             match (inserted, until) {
-                (Err(rejection), _) => self.submissions.settle(ticket, Submitted::Rejected(rejection)),
+                (Err(rejection), _) => {
+                    self.once.end(ledger, &id);
+                    self.submissions.settle(ticket, Submitted::Rejected(rejection));
+                }
                 (Ok(()), Until::Accepted) => self.submissions.settle(ticket, Submitted::Accepted),
-                (Ok(()), Until::Committed) => self.submissions.await_execution(ledger, id, ticket),
+                (Ok(()), Until::Committed | Until::Once(_)) => self.submissions.await_execution(ledger, id, ticket),
             }
             for (id, why) in hosted.pool.dropped() {
+                self.once.end(ledger, &id);
                 self.submissions.rejected(ledger, &id, why);
             }
         }
@@ -287,6 +314,7 @@ impl Executor {
         let names: Vec<&str> = self.ledgers.iter().map(|hosted| hosted.protocol.name()).collect();
         for (ledger, closed) in self.will.read(&mut self.store.newest_snapshot(), &names) {
             self.ledgers[ledger].pool.clear();
+            self.once.end_all(ledger);
             self.submissions.refuse_pooled(ledger, &closed);
         }
     }
@@ -352,7 +380,9 @@ impl Executor {
                 self.ledgers[ledger].pool.conflicted(&admitted.id);
                 continue;
             }
-            let result = self.execute(&*protocol, &admitted, opened, prepared.as_ref());
+            let key = self.once.of(ledger, &admitted.id);
+            let result = self.execute(&*protocol, &admitted, opened, prepared.as_ref(), key);
+            self.once.end(ledger, &admitted.id);
             opened |= result.is_ok();
             let newest = self.store.newest_snapshot();
             self.ledgers[ledger].pool.done(&admitted, result.as_ref().map(|(_, outcome)| outcome), &newest);
@@ -361,6 +391,7 @@ impl Executor {
                 Err(rejection) => self.submissions.rejected(ledger, &admitted.id, rejection),
             }
             for (id, why) in self.ledgers[ledger].pool.dropped() {
+                self.once.end(ledger, &id);
                 self.submissions.rejected(ledger, &id, why);
             }
             if !protocol.has_blocks() && (self.batch_is_full() || !self.has_room()) {
@@ -379,6 +410,7 @@ impl Executor {
         admitted: &Admitted,
         opened: bool,
         prepared: Option<&Prepared>,
+        key: Option<Idempotent>,
     ) -> Result<(TxId, Outcome), Rejection> {
         let mut tx = self.store.begin();
         let txid = self.next_txid();
@@ -389,6 +421,9 @@ impl Executor {
             protocol.open_block(&mut tx, &context)?;
         }
         let outcome = protocol.execute(&mut tx, admitted, &context)?;
+        if let Some(key) = key {
+            key.keep(&mut tx, txid, &outcome.response, self.now_ms);
+        }
         if tx.write_bytes() > limits::WRITE_SET_BYTES_MAX {
             return Err(Rejection::new(RejectionReason::Invalid, -32000, "the transaction writes more than 16 MiB"));
         }
@@ -510,6 +545,50 @@ mod tests {
         fn answer(&mut self, _: &[u8], _: &Snapshot, _: u64) -> Result<Bytes, Rejection> {
             Ok(Bytes::new())
         }
+    }
+
+    /// Hands in one submission with a key; its answer comes on the channel.
+    fn submit_once(executor: &mut Executor, name: &'static str, key: Idempotent) -> mpsc::Receiver<Submitted> {
+        let admitted = LastOne.admit(Bytes::from_static(name.as_bytes()), &Caller::Anonymous).unwrap();
+        let (tell, told) = mpsc::channel();
+        let reply = Box::new(move |answers: Vec<Submitted>| tell.send(answers[0].clone()).unwrap());
+        executor.submit(0, vec![admitted], Until::Once(key), reply);
+        told
+    }
+
+    #[test]
+    fn a_submission_with_a_key_is_executed_once_and_forgotten_with_what_is_not_committed() {
+        use coco_types::Digest;
+        let protocols: [Arc<dyn Protocol>; 1] = [Arc::new(LastOne)];
+        let store = Store::new();
+        let mut executor =
+            Executor::new(store.clone(), &protocols, Arc::new(|_: &mut [u8]| ()), BatchLimits::default());
+        let key = Idempotent { key: Digest([1; 32]), request: Digest([2; 32]) };
+        let other = Idempotent { request: Digest([3; 32]), ..key };
+        let committed =
+            |view, seqno| Submitted::Committed { txid: TxId::new(View(view), Seqno(seqno)), response: Bytes::new() };
+        let refused = |rejection| Ok(Submitted::Rejected(rejection));
+        executor.lead(View(1));
+        let first = submit_once(&mut executor, "first", key);
+        assert_eq!(submit_once(&mut executor, "again", key).try_recv(), refused(Idempotent::in_use()), "in the pool");
+        assert_eq!(submit_once(&mut executor, "other", other).try_recv(), refused(Idempotent::reused()));
+        executor.turn(1);
+        assert_eq!(submit_once(&mut executor, "again", key).try_recv(), refused(Idempotent::in_use()), "uncommitted");
+        // The lead is lost before the commit: nothing has happened.
+        executor.stop();
+        assert_eq!(first.try_recv(), Ok(Submitted::Unknown(Some(TxId::new(View(1), Seqno(1))))));
+        executor.lead(View(2));
+        let second = submit_once(&mut executor, "again", key);
+        executor.turn(2);
+        store.commit(Seqno(1));
+        executor.visible(Seqno(1));
+        assert_eq!(second.try_recv(), Ok(committed(2, 1)));
+        // The lead is lost after it: whoever leads next knows.
+        executor.stop();
+        let mut next = Executor::new(store, &protocols, Arc::new(|_: &mut [u8]| ()), BatchLimits::default());
+        next.lead(View(3));
+        assert_eq!(submit_once(&mut next, "again", key).try_recv(), Ok(committed(2, 1)));
+        assert_eq!(submit_once(&mut next, "other", other).try_recv(), refused(Idempotent::reused()));
     }
 
     #[test]

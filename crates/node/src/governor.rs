@@ -18,7 +18,7 @@ use coco_governance::secrets::{self, Order, Vault};
 use coco_governance::{Code, Disclosable, Facts, Refusal, Request, Session};
 use coco_kv::{ReadSet, Snapshot, Store};
 use coco_ledger::DisclosedEpoch;
-use coco_protocol::{Context, Outcome, Rejection, RejectionReason};
+use coco_protocol::{Context, Earlier, Idempotent, Outcome, Rejection, RejectionReason};
 use coco_types::{ReplicaId, Seqno, WriteSet};
 
 use crate::executor::SystemCommand;
@@ -89,6 +89,11 @@ impl Governor {
         }
     }
 
+    /// What became of an earlier request with this key, as of the newest version.
+    pub fn earlier(&self, key: Option<Idempotent>) -> Earlier {
+        key.map_or(Earlier::None, |key| key.earlier(&self.store.newest_snapshot(), (self.clock)()))
+    }
+
     /// What a proposal would do to the committed state.
     pub fn simulate(&self, proposal: &str) -> Result<serde_json::Value, Refusal> {
         let committed = self.visible.state();
@@ -124,6 +129,7 @@ impl Effect {
         store: Store,
         vault: Vault,
         ledger: Arc<NodeLedger>,
+        key: Option<Idempotent>,
         checked: impl FnOnce(Result<(), Outdated>) + Send + 'static,
     ) -> SystemCommand {
         Box::new(move |tx, context: &Context<'_>| {
@@ -150,6 +156,9 @@ impl Effect {
                     .map_err(|error| Rejection::new(RejectionReason::Invalid, 0, error.to_string()))?;
             }
             let response = serde_json::to_vec(&self.body).expect("an answer has only string keys");
+            if let Some(key) = key {
+                key.keep(tx, context.txid, &response, context.now_ms);
+            }
             Ok(Outcome { claims: None, response: Bytes::from(response) })
         })
     }

@@ -9,8 +9,8 @@ use bytes::Bytes;
 use coco_attestation::{Evidence, VerifiedEvidence};
 use coco_governance::attestation::{meets, verify_program};
 use coco_protocol::{
-    Admitted, Attested, Caller, ChannelBinding, Gate, LedgerHandle, NodeStatus, Reader, Rejection, RejectionReason,
-    Submitted, TransactionStatus, Until,
+    Admitted, Attested, Caller, ChannelBinding, Earlier, Gate, Idempotent, LedgerHandle, NodeStatus, Outcome, Reader,
+    Rejection, RejectionReason, Submitted, TransactionStatus, Until,
 };
 use coco_rpc::channel::{Answer, NoAnswer};
 use coco_types::{ReplicaId, TxId, View};
@@ -19,6 +19,7 @@ use parking_lot::RwLock;
 
 use crate::comeback::Plan;
 use crate::events::{ExecutorEvent, ReplicaEvent};
+use crate::executor::SystemCommand;
 use crate::front::Visible;
 use crate::history::NodeHistory;
 use crate::ledger::NodeLedger;
@@ -184,6 +185,16 @@ impl LedgerHandle for Handle {
         entrust_to(shared.peers.clone(), followers, body, reply);
     }
 
+    fn claim(&self, key: Idempotent, reply: Box<dyn FnOnce(Result<(), Rejection>) + Send>) {
+        let Some(primary) = self.shared.remote_primary() else { return claim_here(&self.shared, key, reply) };
+        let answer = move |body: Result<Bytes, NoAnswer>| {
+            let result = body.ok().and_then(|body| wire::decode_result(body).ok());
+            reply(result.unwrap_or_else(|| Err(unavailable())).map(drop));
+        };
+        let body = wire::encode_key(Some(key), b"");
+        self.shared.peers.request(primary, wire::kind::CLAIM, body, FORWARD_TIMEOUT, Box::new(answer));
+    }
+
     fn reader(&self, caller: &Caller) -> Reader {
         let shared = &self.shared;
         Reader::new(caller.clone(), shared.visible.state(), shared.history.clone(), shared.gate.clone())
@@ -246,6 +257,26 @@ impl Attested for Program {
     fn meets(&self, policy: &serde_json::Value) -> Result<(), String> {
         meets(&self.verified, policy, (self.clock)() / 1000)
     }
+}
+
+/// The primary's part of [`LedgerHandle::claim`].
+pub fn claim_here(shared: &Shared, key: Idempotent, reply: Box<dyn FnOnce(Result<(), Rejection>) + Send>) {
+    let command: SystemCommand = Box::new(move |tx, context| match key.earlier_in(tx, context.now_ms) {
+        Earlier::Other => Err(Idempotent::reused()),
+        Earlier::Same(..) => Ok(Outcome::default()),
+        Earlier::None => {
+            key.keep(tx, context.txid, b"", context.now_ms);
+            Ok(Outcome::default())
+        }
+    });
+    let done = move |answers: Vec<Submitted>| {
+        reply(match answers.into_iter().next() {
+            Some(Submitted::Committed { .. }) => Ok(()),
+            Some(Submitted::Rejected(rejection)) => Err(rejection),
+            _ => Err(unavailable()),
+        });
+    };
+    submit_here(shared, ExecutorEvent::System { command, reply: Box::new(done) });
 }
 
 /// Hands an event with a reply to the executor, or answers "busy" itself.

@@ -17,6 +17,7 @@ pub mod known;
 pub mod ledger;
 pub mod machines;
 mod members_will;
+mod once;
 pub mod preparation;
 mod reconciler;
 pub mod recovering;

@@ -4,8 +4,8 @@
 //! frame is an error, never a panic, and no count is believed before its bytes are there.
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
-use coco_protocol::{Admitted, Caller, Rejection, RejectionReason, Submitted, Until};
-use coco_types::{Seqno, TxId, View};
+use coco_protocol::{Admitted, Caller, Idempotent, Rejection, RejectionReason, Submitted, Until};
+use coco_types::{Digest, Seqno, TxId, View};
 
 /// The kinds of request on a node channel.
 pub mod kind {
@@ -35,6 +35,10 @@ pub mod kind {
     pub const RELAY: u16 = 9;
     /// [`super::ForwardedSubmissions`] that the primary has pooled, for this node to remember; answered by nothing.
     pub const ENTRUST: u16 = 13;
+    /// An [`super::Idempotent`] to be kept, answered by a result.
+    pub const CLAIM: u16 = 20;
+    /// A change of identity bindings in JSON behind its key, answered as submissions are.
+    pub const BIND: u16 = 21;
 }
 
 /// Bytes that are not what was expected.
@@ -158,7 +162,14 @@ pub fn encode_submissions(ledger: usize, until: Until, admitted: &[Admitted]) ->
     let bytes: usize = admitted.iter().map(|one| one.raw.len() + one.finding.len() + 64).sum();
     let mut out = BytesMut::with_capacity(bytes + 16);
     out.put_u32_le(narrow(ledger));
-    out.put_u8(matches!(until, Until::Committed).into());
+    match until {
+        Until::Accepted => out.put_u8(0),
+        Until::Committed => out.put_u8(1),
+        Until::Once(key) => {
+            out.put_u8(2);
+            put_key(&mut out, key);
+        }
+    }
     out.put_u32_le(narrow(admitted.len()));
     for one in admitted {
         put(&mut out, &one.raw);
@@ -174,6 +185,7 @@ pub fn decode_submissions(body: Bytes) -> Result<ForwardedSubmissions, Malformed
     let until = match input.u8()? {
         0 => Until::Accepted,
         1 => Until::Committed,
+        2 => Until::Once(input.key()?),
         _ => return Err(input.malformed()),
     };
     let count = input.u32()?;
@@ -270,6 +282,33 @@ pub fn decode_result(body: Bytes) -> Result<Result<Bytes, Rejection>, Malformed>
     Ok(result)
 }
 
+/// With what precedes it, if anything.
+pub fn encode_key(key: Option<Idempotent>, body: &[u8]) -> Bytes {
+    let mut out = BytesMut::with_capacity(body.len() + 65);
+    out.put_u8(key.is_some().into());
+    if let Some(key) = key {
+        put_key(&mut out, key);
+    }
+    out.put_slice(body);
+    out.freeze()
+}
+
+/// A key, if there is one, and the rest.
+pub fn decode_key(body: Bytes) -> Result<(Option<Idempotent>, Bytes), Malformed> {
+    let mut input = Input { bytes: body, what: "idempotency key" };
+    let key = match input.u8()? {
+        0 => None,
+        1 => Some(input.key()?),
+        _ => return Err(input.malformed()),
+    };
+    Ok((key, input.bytes))
+}
+
+fn put_key(out: &mut BytesMut, key: Idempotent) {
+    out.put_slice(key.key.as_bytes());
+    out.put_slice(key.request.as_bytes());
+}
+
 fn put(out: &mut BytesMut, bytes: &[u8]) {
     out.put_u32_le(narrow(bytes.len()));
     out.put_slice(bytes);
@@ -346,6 +385,16 @@ impl Input {
         Ok(TxId::new(View(self.u64()?), Seqno(self.u64()?)))
     }
 
+    fn key(&mut self) -> Result<Idempotent, Malformed> {
+        Ok(Idempotent { key: self.digest()?, request: self.digest()? })
+    }
+
+    fn digest(&mut self) -> Result<Digest, Malformed> {
+        self.need(32)?;
+        let bytes = self.bytes.split_to(32);
+        bytes.as_ref().try_into().map(Digest).map_err(|_| self.malformed())
+    }
+
     fn caller(&mut self) -> Result<Caller, Malformed> {
         let json = self.string()?;
         if json.is_empty() {
@@ -414,6 +463,13 @@ mod tests {
         let one = (Bytes::from_static(b"raw"), Bytes::from_static(b"sender"), caller);
         let submissions = vec![one.clone(), one];
         assert_eq!(decoded, ForwardedSubmissions { ledger: 2, until: Until::Committed, submissions });
+        let key = Idempotent { key: Digest([1; 32]), request: Digest([2; 32]) };
+        let decoded = decode_submissions(encode_submissions(0, Until::Once(key), &[])).unwrap();
+        assert_eq!(decoded.until, Until::Once(key));
+        for key in [None, Some(key)] {
+            assert_eq!(decode_key(encode_key(key, b"rest")), Ok((key, Bytes::from_static(b"rest"))));
+        }
+        assert!(decode_key(encode_key(Some(key), b"").slice(..64)).is_err());
     }
 
     #[test]

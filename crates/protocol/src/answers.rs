@@ -4,7 +4,7 @@ use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use http::{Response, StatusCode};
 
-use crate::{Rejection, RejectionReason, Submitted};
+use crate::{Idempotent, Rejection, RejectionReason, Submitted};
 
 /// Names the transaction in which a request was committed.
 const TRANSACTION_ID: HeaderName = HeaderName::from_static("x-ms-ccf-transaction-id");
@@ -61,6 +61,8 @@ impl From<Rejection> for ApiError {
     fn from(rejection: Rejection) -> Self {
         let status = u16::try_from(rejection.code).ok().and_then(|code| StatusCode::from_u16(code).ok());
         let code = match rejection.reason {
+            _ if rejection == Idempotent::in_use() => "IdempotencyKeyInUse",
+            _ if rejection == Idempotent::reused() => "IdempotencyKeyReused",
             RejectionReason::Invalid => "InvalidInput",
             RejectionReason::Duplicate | RejectionReason::Refused => "RequestRefused",
             RejectionReason::Busy => "TooManyPendingTransactions",

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use coco_types::{TxId, View};
 use serde::{Deserialize, Serialize};
 
-use crate::{Admitted, Attested, Caller, ChannelBinding, Reader, Rejection};
+use crate::{Admitted, Attested, Caller, ChannelBinding, Idempotent, Reader, Rejection};
 
 /// A node as one protocol's service sees it. Calls return at once; answers arrive by callback, on any thread, exactly once.
 pub trait LedgerHandle: Send + Sync {
@@ -25,6 +25,9 @@ pub trait LedgerHandle: Send + Sync {
     fn entrust(&self, _admitted: Vec<Admitted>, reply: Box<dyn FnOnce(bool) + Send>) {
         reply(false);
     }
+
+    /// Keeps a key for a request whose effect needs no guard, such as one whose parts have ids of their own; refused if it was another's.
+    fn claim(&self, key: Idempotent, reply: Box<dyn FnOnce(Result<(), Rejection>) + Send>);
 
     /// Reads committed state of this node, on behalf of somebody. May be a moment old; see [`LedgerHandle::linearizable`].
     fn reader(&self, caller: &Caller) -> Reader;
@@ -57,6 +60,8 @@ pub enum Until {
     Accepted,
     /// Until it is committed: on disk at a majority, and signed.
     Committed,
+    /// The same, of one submission that may have been handed in before with this key: it is executed at most once.
+    Once(Idempotent),
 }
 
 /// The end of a submission.

@@ -14,11 +14,13 @@
 
 mod admitted;
 mod answers;
+pub mod bindings;
 mod caller;
 pub mod conformance;
 mod context;
 mod fifo;
 mod handle;
+mod idempotency;
 mod outcome;
 mod pool;
 mod prepare;
@@ -33,6 +35,7 @@ pub use caller::{Caller, Identity};
 pub use context::Context;
 pub use fifo::Fifo;
 pub use handle::{LedgerHandle, NodeStatus, Submitted, TransactionStatus, Until};
+pub use idempotency::{Earlier, Idempotent};
 pub use outcome::{Claims, CommittedBatch, CommittedTransaction, Outcome, Rejection, RejectionReason};
 pub use pool::{Pool, Ready};
 pub use prepare::{Job, Prepared};

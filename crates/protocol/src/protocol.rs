@@ -7,7 +7,7 @@ use coco_kv::{Snapshot, Tx};
 
 use crate::{
     Admitted, Caller, CommittedBatch, Context, DerivedHistory, HistoryError, Job, LedgerHandle, Outcome, Pool,
-    Rejection, Service, StreamService,
+    Rejection, RejectionReason, Service, StreamService,
 };
 
 /// A ledger protocol. One object per node and hosted ledger.
@@ -26,6 +26,17 @@ pub trait Protocol: Send + Sync {
     /// The same for what an attested peer admitted: decodes, and trusts the finding, if admission makes one.
     fn readmit(&self, submission: Bytes, _finding: Bytes, caller: Caller) -> Result<Admitted, Rejection> {
         self.admit(submission, &caller)
+    }
+
+    /// Whether `signature`, in this ledger's own form, was made over `statement` by the key of one of its identities, named canonically.
+    /// Ledgers without identities refuse.
+    fn prove_identity(&self, _identity: &str, _statement: &str, _signature: &str) -> Result<(), Rejection> {
+        Err(Rejection::new(RejectionReason::Invalid, 400, "this ledger has no identities that can be bound"))
+    }
+
+    /// The canonical name of one of this ledger's identities, if it can be one.
+    fn identity(&self, _name: &str) -> Option<String> {
+        None
     }
 
     /// A new, empty pool, for a node that becomes primary.

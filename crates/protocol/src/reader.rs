@@ -6,7 +6,7 @@ use bytes::Bytes;
 use coco_kv::Snapshot;
 use coco_types::MapName;
 
-use crate::Caller;
+use crate::{Caller, bindings};
 
 /// A consistent view of committed state, tied to who asks.
 #[derive(Clone)]
@@ -47,7 +47,7 @@ pub struct Subject<'a> {
     pub parties: &'a [&'a [u8]],
 }
 
-/// Everything is visible to everyone who can reach the node: the `open` policy.
+/// Everything is visible to everyone who can reach the node: the `open` policy. Only who is who inside a ledger is for those themselves.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct OpenGate;
 
@@ -88,7 +88,8 @@ impl History for Reader {
 }
 
 impl Gate for OpenGate {
-    fn permits(&self, _caller: &Caller, _subject: &Subject<'_>) -> bool {
-        true
+    fn permits(&self, caller: &Caller, subject: &Subject<'_>) -> bool {
+        let is_party = |identity| subject.parties.contains(&bindings::principal_digest(identity).as_bytes().as_slice());
+        subject.kind != bindings::SUBJECT_KIND || caller.identities().iter().any(is_party)
     }
 }

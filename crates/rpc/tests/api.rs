@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use coco_crypto::{Certificate, Curve, SigningKey, SystemCrypto, Validity, self_signed_certificate};
-use coco_protocol::{ApiError, Caller, TransactionStatus};
+use coco_protocol::{ApiError, Caller, Idempotent, TransactionStatus};
 use coco_rpc::endpoints::{
     Attestation, NetworkInfo, NodeApi, NodeEndpoints, NodeEntry, NodeInfo, NodeStateInfo, Receipt, ReceiptAnswer,
     StoppedNetwork,
@@ -90,7 +90,13 @@ impl NodeApi for Node {
         });
     }
 
-    fn submit_collateral(&self, _: &Caller, body: Bytes, reply: Box<dyn FnOnce(Result<Bytes, ApiError>) + Send>) {
+    fn submit_collateral(
+        &self,
+        _: &Caller,
+        body: Bytes,
+        _: Option<Idempotent>,
+        reply: Box<dyn FnOnce(Result<Bytes, ApiError>) + Send>,
+    ) {
         reply(Ok(body));
     }
 

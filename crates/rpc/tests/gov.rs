@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use coco_governance::{Code, Operation, Refusal, Request};
 use coco_kv::{Snapshot, Store};
-use coco_protocol::{Caller, Identity, Service, TransactionStatus};
+use coco_protocol::{Caller, Idempotent, Identity, Service, TransactionStatus};
 use coco_rpc::endpoints::{GovApi, GovEndpoints, Governed};
 use coco_types::{MapName, Seqno, TxId, View};
 use http::{Method, Response};
@@ -65,7 +65,7 @@ impl GovApi for Gov {
         TransactionStatus::Committed
     }
 
-    fn govern(&self, _: &Caller, request: Request, reply: Box<dyn FnOnce(Governed) + Send>) {
+    fn govern(&self, _: &Caller, request: Request, _: Option<Idempotent>, reply: Box<dyn FnOnce(Governed) + Send>) {
         self.asked.lock().push(request.operation);
         reply(self.answer.lock().clone());
     }

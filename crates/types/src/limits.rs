@@ -118,3 +118,18 @@ pub const TOKEN_AHEAD_MAX_S: u64 = 60;
 pub const JWT_KEYS_MAX: usize = 100;
 /// How old a signed request may be, and how far ahead of this node's time, seconds.
 pub const SIGNED_REQUEST_AGE_MAX_S: u64 = 300;
+/// One `Idempotency-Key`, bytes.
+pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 128;
+/// How long a key is known, milliseconds of ledger time.
+pub const IDEMPOTENCY_KEPT_MS: u64 = 86_400_000;
+/// Keys that are known at a time; beyond it the oldest are forgotten.
+pub const IDEMPOTENCY_KEYS_MAX: u64 = 100_000;
+/// Bytes of all keys' answers together; beyond it the oldest are forgotten.
+pub const IDEMPOTENCY_BYTES_MAX: u64 = 64 << 20;
+/// One answer that is kept with its key, bytes; of a longer one its transaction's id is kept only.
+pub const IDEMPOTENT_ANSWER_BYTES_MAX: usize = 64 << 10;
+
+/// Identities of ledgers that may be bound to one caller.
+pub const BINDINGS_PER_PRINCIPAL_MAX: usize = 32;
+/// How long a statement about a binding is good, seconds of ledger time.
+pub const BINDING_STATEMENT_S: u64 = 600;

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use coco_protocol::{
-    ApiError, Caller, LedgerHandle, Mount, Protocol, Reply, Service, Subject, Submitted, Until, answer_to,
+    ApiError, Caller, Idempotent, LedgerHandle, Mount, Protocol, Reply, Service, Subject, Submitted, Until, answer_to,
 };
 use http::header::CONTENT_TYPE;
 use http::{Method, Request, Response, StatusCode};
@@ -35,7 +35,10 @@ impl Service for RecordsService {
         let key = Bytes::copy_from_slice(key.as_bytes());
         match *request.method() {
             Method::GET => reply(self.record(&caller, &key)),
-            Method::PUT => self.put(&caller, key, request.into_body(), reply),
+            Method::PUT => match Idempotent::of(&caller, &request) {
+                Ok(once) => self.put(&caller, key, request.into_body(), once, reply),
+                Err(malformed) => reply(malformed.into_response()),
+            },
             _ => reply(error(StatusCode::METHOD_NOT_ALLOWED, "UnsupportedHttpVerb", "a record takes GET and PUT")),
         }
     }
@@ -60,13 +63,14 @@ impl RecordsService {
         }
     }
 
-    fn put(&self, caller: &Caller, key: Bytes, value: Bytes, reply: Reply) {
+    fn put(&self, caller: &Caller, key: Bytes, value: Bytes, once: Option<Idempotent>, reply: Reply) {
         let put = Put::new(self.next_request(), key, value);
         match put.and_then(|put| self.protocol.admit(put.encode(), caller)) {
             Err(rejection) => reply(ApiError::from(rejection).into_response()),
             Ok(admitted) => {
                 let respond = move |ends: Vec<Submitted>| reply(answer_to(ends.into_iter().next()));
-                self.handle.submit(vec![admitted], Until::Committed, Box::new(respond));
+                let until = once.map_or(Until::Committed, Until::Once);
+                self.handle.submit(vec![admitted], until, Box::new(respond));
             }
         }
     }

@@ -59,6 +59,23 @@ fn a_put_answers_with_its_transaction_and_can_be_read() {
 }
 
 #[test]
+fn a_put_with_a_key_happens_once() {
+    let node = node();
+    let put = |key: &str, value: &[u8]| {
+        let mut request = request("PUT", "/app/records/k", value);
+        request.headers_mut().insert("idempotency-key", key.parse().unwrap());
+        node.call(request)
+    };
+    let first = put("one", b"1");
+    assert_eq!(put("two", b"2").status(), 204);
+    let again = put("one", b"1");
+    assert_eq!((again.status(), again.headers()), (first.status(), first.headers()));
+    assert_eq!(node.call(request("GET", "/app/records/k", b"")).body().as_ref(), b"2");
+    says(&put("one", b"3"), 422, "this Idempotency-Key was used with another request: use a new one");
+    assert_eq!(put("a b", b"3").status(), 400);
+}
+
+#[test]
 fn limits_are_refused_in_words() {
     let node = node();
     let refused = |path: &str, value: &[u8]| node.call(request("PUT", path, value));

@@ -17,6 +17,7 @@ pub mod events;
 pub mod execute;
 pub mod fork;
 pub mod held;
+pub mod identity;
 pub mod index;
 pub mod network;
 pub mod permissions;

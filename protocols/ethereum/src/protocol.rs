@@ -22,6 +22,7 @@ use crate::events::Events;
 use crate::execute::CodeCache;
 use crate::fork::ForkSchedule;
 use crate::held::{Held, HeldTransaction};
+use crate::identity;
 use crate::index::Index;
 use crate::network::{NetworkConfig, write_genesis};
 use crate::pool::EthereumPool;
@@ -95,6 +96,19 @@ impl Ethereum {
 impl Protocol for Ethereum {
     fn name(&self) -> &'static str {
         NAME
+    }
+
+    fn identity(&self, name: &str) -> Option<String> {
+        identity::canonical(name)
+    }
+
+    fn prove_identity(&self, identity: &str, statement: &str, signature: &str) -> Result<(), Rejection> {
+        if identity::has_signed(identity, statement, signature) {
+            return Ok(());
+        }
+        let message =
+            "the signature is not this account's over the statement, as personal_sign or eth_signTypedData_v4 make it";
+        Err(Rejection::new(RejectionReason::Invalid, 403, message))
     }
 
     fn genesis(&self, tx: &mut Tx, config: &serde_json::Value, context: &Context<'_>) -> Result<(), GenesisError> {

@@ -22,6 +22,7 @@ use crate::network::{consensus_record, write_genesis};
 use crate::pool::{PoolLimits, SawtoothPool};
 use crate::query::Node;
 use crate::rest::RestService;
+use crate::signing;
 use crate::tables::id_key;
 use crate::workers::Workers;
 
@@ -74,6 +75,19 @@ impl Sawtooth {
 impl Protocol for Sawtooth {
     fn name(&self) -> &'static str {
         NAME
+    }
+
+    fn identity(&self, name: &str) -> Option<String> {
+        let name = name.to_ascii_lowercase();
+        signing::is_public_key(&name).then_some(name)
+    }
+
+    /// The signature is the hexadecimal text that Sawtooth's signing libraries give for the statement's bytes.
+    fn prove_identity(&self, identity: &str, statement: &str, signature: &str) -> Result<(), Rejection> {
+        if signing::verify(statement.as_bytes(), signature.trim(), identity) {
+            return Ok(());
+        }
+        Err(Rejection::new(RejectionReason::Invalid, 403, "the signature is not this key's over the statement"))
     }
 
     fn genesis(&self, tx: &mut Tx, config: &serde_json::Value, context: &Context<'_>) -> Result<(), GenesisError> {

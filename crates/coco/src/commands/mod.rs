@@ -8,6 +8,7 @@ mod completions;
 mod dev;
 mod explain;
 mod gov;
+mod identity;
 mod ledger;
 mod network;
 mod node;
@@ -49,6 +50,9 @@ pub enum Command {
     /// Govern a network: propose, look, vote
     #[command(subcommand)]
     Gov(gov::Command),
+    /// See who you are to a network, and bind addresses and keys of its ledgers to you
+    #[command(subcommand)]
+    Identity(identity::Command),
     /// Check what a network's nodes run
     #[command(subcommand)]
     Attest(attest::Command),
@@ -75,6 +79,7 @@ pub fn run(command: Command, output: Output) -> anyhow::Result<()> {
         Command::Recover(options) => recover::run(&options, output),
         Command::Network(command) => network::run(&command, output),
         Command::Gov(command) => gov::run(&command, output),
+        Command::Identity(command) => identity::run(&command, output),
         Command::Attest(command) => attest::run(&command, output),
         Command::Receipt(command) => receipt::run(&command, output),
         Command::Ledger(command) => ledger::run(&command, output),

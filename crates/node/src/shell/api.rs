@@ -8,7 +8,7 @@ use bytes::Bytes;
 use coco_attestation::{Evidence, EvidenceSource, fresh_report_data};
 use coco_governance::attestation;
 use coco_governance::{NodeRow, NodeStatus, ServiceInfo, tables};
-use coco_protocol::{ApiError, Caller, TransactionStatus};
+use coco_protocol::{ApiError, Caller, Idempotent, TransactionStatus};
 use coco_rpc::admin::{Component, Health};
 use coco_rpc::endpoints::{
     Attestation, NetworkInfo, NodeApi, NodeEntry, NodeInfo, NodeStateInfo, Receipt, ReceiptAnswer, StoppedNetwork,
@@ -213,8 +213,19 @@ impl NodeApi for Api {
         self.admission.renew(body, Box::new(move |result| reply(result.map_err(refused))));
     }
 
-    fn submit_collateral(&self, _caller: &Caller, body: Bytes, reply: Box<dyn FnOnce(Result<Bytes, ApiError>) + Send>) {
-        collateral::submit(&self.shared, body, Box::new(move |result| reply(result.map_err(collateral::api_error))));
+    fn submit_collateral(
+        &self,
+        _caller: &Caller,
+        body: Bytes,
+        key: Option<Idempotent>,
+        reply: Box<dyn FnOnce(Result<Bytes, ApiError>) + Send>,
+    ) {
+        collateral::submit(
+            &self.shared,
+            body,
+            key,
+            Box::new(move |result| reply(result.map_err(collateral::api_error))),
+        );
     }
 
     /// Binds the node's certificate and the caller's nonce: SHA-512 of a domain, the certificate's hash and the nonce.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use coco_attestation::collateral::CollateralItem;
 use coco_governance::attestation;
-use coco_protocol::{ApiError, Outcome, Rejection, RejectionReason, Submitted};
+use coco_protocol::{ApiError, Earlier, Idempotent, Outcome, Rejection, RejectionReason, Submitted};
 use coco_rpc::channel::NoAnswer;
 use http::StatusCode;
 
@@ -21,19 +21,25 @@ pub type CollateralReply = Box<dyn FnOnce(Result<Bytes, Rejection>) + Send>;
 const FORWARD_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Takes the item here if this is the primary, else asks the primary.
-pub fn submit(shared: &Arc<Shared>, body: Bytes, reply: CollateralReply) {
-    let Some(primary) = shared.remote_primary() else { return submit_on_primary(shared, &body, reply) };
+pub fn submit(shared: &Arc<Shared>, body: Bytes, key: Option<Idempotent>, reply: CollateralReply) {
+    let Some(primary) = shared.remote_primary() else { return submit_on_primary(shared, &body, key, reply) };
     let answered = move |answer: Result<Bytes, NoAnswer>| {
         reply(match answer {
             Ok(answer) => wire::decode_result(answer).unwrap_or_else(|error| Err(later(&error.to_string()))),
             Err(_) => Err(later("the primary does not answer")),
         });
     };
-    shared.peers.request(primary, wire::kind::COLLATERAL, body, FORWARD_TIMEOUT, Box::new(answered));
+    shared.peers.request(
+        primary,
+        wire::kind::COLLATERAL,
+        wire::encode_key(key, &body),
+        FORWARD_TIMEOUT,
+        Box::new(answered),
+    );
 }
 
 /// The primary's part.
-pub fn submit_on_primary(shared: &Arc<Shared>, body: &[u8], reply: CollateralReply) {
+pub fn submit_on_primary(shared: &Arc<Shared>, body: &[u8], key: Option<Idempotent>, reply: CollateralReply) {
     if !shared.is_primary() {
         return reply(Err(later("there is no primary just now")));
     }
@@ -42,9 +48,17 @@ pub fn submit_on_primary(shared: &Arc<Shared>, body: &[u8], reply: CollateralRep
         Err(error) => return reply(Err(Rejection::new(RejectionReason::Invalid, 0, error.to_string()))),
     };
     let command: SystemCommand = Box::new(move |tx, context| {
-        let key = attestation::submit_collateral(tx, &item, context.now_ms / 1000)
+        match key.map_or(Earlier::None, |key| key.earlier_in(tx, context.now_ms)) {
+            Earlier::Same(_, response) => return Ok(Outcome { claims: None, response }),
+            Earlier::Other => return Err(Idempotent::reused()),
+            Earlier::None => {}
+        }
+        let kept_as = attestation::submit_collateral(tx, &item, context.now_ms / 1000)
             .map_err(|error| Rejection::new(RejectionReason::Refused, 0, error.to_string()))?;
-        let response = serde_json::json!({ "collateral": key }).to_string();
+        let response = serde_json::json!({ "collateral": kept_as }).to_string();
+        if let Some(key) = key {
+            key.keep(tx, context.txid, response.as_bytes(), context.now_ms);
+        }
         Ok(Outcome { claims: None, response: response.into() })
     });
     let done = move |answers: Vec<Submitted>| {
@@ -60,11 +74,10 @@ pub fn submit_on_primary(shared: &Arc<Shared>, body: &[u8], reply: CollateralRep
 /// As the HTTP API says it.
 pub fn api_error(rejection: Rejection) -> ApiError {
     let (status, code) = match rejection.reason {
+        RejectionReason::Duplicate => (StatusCode::UNPROCESSABLE_ENTITY, "IdempotencyKeyReused"),
         RejectionReason::Invalid => (StatusCode::BAD_REQUEST, "InvalidInput"),
         RejectionReason::Busy => (StatusCode::SERVICE_UNAVAILABLE, "PrimaryNotFound"),
-        RejectionReason::Refused | RejectionReason::Duplicate | RejectionReason::Closed => {
-            (StatusCode::BAD_REQUEST, "CollateralRefused")
-        }
+        RejectionReason::Refused | RejectionReason::Closed => (StatusCode::BAD_REQUEST, "CollateralRefused"),
     };
     ApiError::new(status, code, rejection.message)
 }

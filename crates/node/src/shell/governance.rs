@@ -1,5 +1,6 @@
 //! Governance on this node: the thread that evaluates, and the way to the primary's.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,10 +10,10 @@ use bytes::Bytes;
 use coco_governance::secrets;
 use coco_governance::{Code, Operation, Refusal, Request};
 use coco_kv::Snapshot;
-use coco_protocol::{Caller, Outcome, Rejection, RejectionReason, Submitted, TransactionStatus};
+use coco_protocol::{Caller, Earlier, Idempotent, Outcome, Rejection, RejectionReason, Submitted, TransactionStatus};
 use coco_rpc::channel::NoAnswer;
 use coco_rpc::endpoints::{GovApi, Governed};
-use coco_types::{Seqno, TxId};
+use coco_types::{Digest, Seqno, TxId};
 use crossbeam_channel::{RecvTimeoutError, Sender, bounded};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
@@ -36,7 +37,7 @@ pub type GovernedReply = Box<dyn FnOnce(Governed) + Send>;
 
 /// Wakes the governor.
 pub enum GovernorEvent {
-    Handle { request: Request, reply: GovernedReply },
+    Handle { request: Request, key: Option<Idempotent>, reply: GovernedReply },
     Simulate { proposal: Bytes, reply: GovernedReply },
     Shutdown,
 }
@@ -54,7 +55,13 @@ impl GovernorEvent {
 pub struct Governance {
     pub shared: Arc<Shared>,
     pub governor: Sender<GovernorEvent>,
+    /// Keys of requests that wait for the governor, or for their commit.
+    pub running: Running,
 }
+
+/// See [`Governance::running`].
+#[derive(Clone, Default)]
+pub struct Running(Arc<Mutex<BTreeSet<Digest>>>);
 
 /// A request on its way to the primary.
 #[derive(Serialize, Deserialize)]
@@ -62,13 +69,15 @@ struct Forwarded {
     operation: Operation,
     /// Base64.
     message: String,
+    #[serde(default)]
+    key: Option<Idempotent>,
 }
 
 /// Until the node shuts down.
 pub fn run_governor(governor: &Governor, shared: &Arc<Shared>, events: &Mailbox<GovernorEvent>) {
     loop {
         match events.wait(IDLE) {
-            Ok(GovernorEvent::Handle { request, reply }) => handle(governor, shared, &request, reply),
+            Ok(GovernorEvent::Handle { request, key, reply }) => handle(governor, shared, &request, key, reply),
             Ok(GovernorEvent::Simulate { proposal, reply }) => simulate(governor, shared, &proposal, reply),
             Err(RecvTimeoutError::Timeout) => end_old_epoch(governor, shared),
             Ok(GovernorEvent::Shutdown) | Err(RecvTimeoutError::Disconnected) => break,
@@ -77,11 +86,19 @@ pub fn run_governor(governor: &Governor, shared: &Arc<Shared>, events: &Mailbox<
     std::iter::from_fn(|| events.next()).for_each(GovernorEvent::refuse);
 }
 
-fn handle(governor: &Governor, shared: &Arc<Shared>, request: &Request, reply: GovernedReply) {
+fn handle(governor: &Governor, shared: &Arc<Shared>, request: &Request, key: Option<Idempotent>, reply: GovernedReply) {
     let reply = Arc::new(Mutex::new(Some(reply)));
     for _ in 0..ATTEMPTS_MAX {
         if !shared.is_primary() {
             break;
+        }
+        match governor.earlier(key) {
+            Earlier::None => {}
+            Earlier::Same(txid, response) => {
+                let body = serde_json::from_slice(&response).unwrap_or_default();
+                return once_committed(shared, txid.seqno, &reply, move |_| Governed::Done { txid, body });
+            }
+            Earlier::Other => return answer(&reply, refused(Code::IdempotencyKeyReused, Idempotent::reused())),
         }
         let effect = match governor.evaluate(request) {
             Evaluation::Refused { base, refusal } => {
@@ -92,7 +109,7 @@ fn handle(governor: &Governor, shared: &Arc<Shared>, request: &Request, reply: G
             }
             Evaluation::Changed(effect) => effect,
         };
-        if execute(governor, shared, effect, &reply) {
+        if execute(governor, shared, effect, key, &reply) {
             return;
         }
     }
@@ -129,13 +146,19 @@ fn answer(reply: &Waiting, governed: Governed) {
 }
 
 /// Hands the effect to the executor and waits until it was checked there: the next request sees its writes. `false`: evaluate again.
-fn execute(governor: &Governor, shared: &Arc<Shared>, effect: Effect, reply: &Waiting) -> bool {
+fn execute(
+    governor: &Governor,
+    shared: &Arc<Shared>,
+    effect: Effect,
+    key: Option<Idempotent>,
+    reply: &Waiting,
+) -> bool {
     let (checked_at, checked) = bounded(1);
-    let command =
-        effect.command(governor.store.clone(), governor.vault.clone(), governor.ledger.clone(), move |result| {
-            // Nobody waits any more when the node stops.
-            let _ = checked_at.send(result);
-        });
+    let (store, vault, ledger) = (governor.store.clone(), governor.vault.clone(), governor.ledger.clone());
+    let command = effect.command(store, vault, ledger, key, move |result| {
+        // Nobody waits any more when the node stops.
+        let _ = checked_at.send(result);
+    });
     let waiting = reply.clone();
     let done = move |answers: Vec<Submitted>| match answers.into_iter().next() {
         Some(Submitted::Committed { txid, response }) => {
@@ -189,14 +212,27 @@ impl Governance {
         let forwarded: Result<Forwarded, _> = serde_json::from_slice(body);
         let message = forwarded.as_ref().ok().and_then(|forwarded| BASE64.decode(&forwarded.message).ok());
         // A peer that sends anything else is dropped without an answer.
-        let (Ok(Forwarded { operation, .. }), Some(message)) = (forwarded, message) else { return };
+        let (Ok(Forwarded { operation, key, .. }), Some(message)) = (forwarded, message) else { return };
         let reply = move |governed: Governed| {
             respond(serde_json::to_vec(&governed).expect("an answer has only string keys").into());
         };
-        self.submit(GovernorEvent::Handle {
-            request: Request { operation, message: message.into() },
-            reply: Box::new(reply),
-        });
+        self.handle_once(Request { operation, message: message.into() }, key, Box::new(reply));
+    }
+
+    /// One request of a key at a time.
+    fn handle_once(&self, request: Request, key: Option<Idempotent>, reply: GovernedReply) {
+        let Some(known) = key.map(|key| key.key) else {
+            return self.submit(GovernorEvent::Handle { request, key, reply });
+        };
+        if !self.running.0.lock().insert(known) {
+            return reply(refused(Code::IdempotencyKeyInUse, Idempotent::in_use()));
+        }
+        let ended = Ended { running: self.running.clone(), key: known };
+        let reply = move |governed| {
+            drop(ended);
+            reply(governed);
+        };
+        self.submit(GovernorEvent::Handle { request, key, reply: Box::new(reply) });
     }
 
     fn submit(&self, event: GovernorEvent) {
@@ -204,6 +240,22 @@ impl Governance {
             error.into_inner().refuse();
         }
     }
+}
+
+/// However a request ends, its key is free again.
+struct Ended {
+    running: Running,
+    key: Digest,
+}
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        self.running.0.lock().remove(&self.key);
+    }
+}
+
+fn refused(code: Code, rejection: Rejection) -> Governed {
+    Governed::Refused(Refusal::new(code, rejection.message))
 }
 
 impl GovApi for Governance {
@@ -219,11 +271,11 @@ impl GovApi for Governance {
         self.shared.transaction_status(txid)
     }
 
-    fn govern(&self, _caller: &Caller, request: Request, reply: GovernedReply) {
+    fn govern(&self, _caller: &Caller, request: Request, key: Option<Idempotent>, reply: GovernedReply) {
         let Some(primary) = self.shared.remote_primary() else {
-            return self.submit(GovernorEvent::Handle { request, reply });
+            return self.handle_once(request, key, reply);
         };
-        let forwarded = Forwarded { operation: request.operation, message: BASE64.encode(&request.message) };
+        let forwarded = Forwarded { operation: request.operation, message: BASE64.encode(&request.message), key };
         let body = serde_json::to_vec(&forwarded).expect("a request has only string keys");
         let answered = move |body: Result<Bytes, NoAnswer>| {
             reply(match body {

@@ -22,6 +22,7 @@ mod entrance;
 mod governance;
 mod history_store;
 mod https;
+mod identities;
 mod machine;
 mod mailbox;
 mod metrics;

@@ -14,10 +14,11 @@ use coco_types::{NodeId, ReplicaId};
 use crate::archive::Files;
 use crate::comeback::{self, Running};
 use crate::events::{ExecutorEvent, ReplicaEvent};
-use crate::handle::{Peers, Shared, ask_replica, submit_here, unavailable};
+use crate::handle::{Peers, Shared, ask_replica, claim_here, submit_here, unavailable};
 use crate::shell::admission::Admission;
 use crate::shell::collateral;
 use crate::shell::governance::Governance;
+use crate::shell::identities;
 use crate::shell::outside;
 use crate::wire::{self, ForwardedSubmissions, PieceRequest, Question, kind};
 
@@ -102,6 +103,15 @@ impl Inbound for Arrivals {
                     respond(piece.encode());
                 }
             }
+            kind::CLAIM => match wire::decode_key(body) {
+                Ok((Some(key), _)) if self.shared.is_primary() => {
+                    let result = |claimed: Result<(), Rejection>| claimed.map(|()| Bytes::new());
+                    let reply = move |claimed| respond(wire::encode_result(&result(claimed)));
+                    claim_here(&self.shared, key, Box::new(reply));
+                }
+                _ => respond(wire::encode_result(&Err(unavailable()))),
+            },
+            kind::BIND if self.shared.is_primary() => identities::forwarded(&self.shared, body, respond),
             kind::READ_INDEX => self.read_index(respond),
             kind::STOP => {
                 respond(Bytes::new());
@@ -121,8 +131,11 @@ impl Inbound for Arrivals {
             }
             kind::MEMBERSHIP => respond(outside::answer(&self.shared, from)),
             kind::COLLATERAL => {
-                let reply = Box::new(move |result| respond(wire::encode_result(&result)));
-                collateral::submit_on_primary(&self.shared, &body, reply);
+                let reply: collateral::CollateralReply = Box::new(move |result| respond(wire::encode_result(&result)));
+                match wire::decode_key(body) {
+                    Ok((key, body)) => collateral::submit_on_primary(&self.shared, &body, key, reply),
+                    Err(error) => reply(Err(Rejection::new(RejectionReason::Invalid, 0, error.to_string()))),
+                }
             }
             kind::GOVERN => self.governance.forwarded(&body, respond),
             // Dropping the way back answers that there is no answer.

@@ -18,7 +18,7 @@ use coco_ledger::{HistoryStore, MemoryHistory};
 use coco_protocol::{Mount, OpenGate, Protocol, Service};
 use coco_rpc::admin::AdminService;
 use coco_rpc::channel::{Channels, Hello};
-use coco_rpc::endpoints::{GovEndpoints, LedgerEndpoints, NodeEndpoints};
+use coco_rpc::endpoints::{GovEndpoints, IdentityEndpoints, LedgerEndpoints, NodeEndpoints};
 use coco_rpc::metrics::Metrics;
 use coco_rpc::{Listener, ListenerLimits, Server, tls};
 use coco_types::{ReplicaId, Seqno, limits};
@@ -46,6 +46,7 @@ use crate::shell::comeback::{self, CameBack};
 use crate::shell::entrance::{self, Entrance};
 use crate::shell::governance::{self, Governance, GovernorEvent};
 use crate::shell::history_store::FolderHistory;
+use crate::shell::identities::Identities;
 use crate::shell::mailbox::Mailbox;
 use crate::shell::metrics::{self, NodeMetrics};
 use crate::shell::network::{Arrivals, Network};
@@ -233,7 +234,11 @@ impl Running {
         let chain = [identity.node_certificate.clone(), identity.service.certificate.clone()];
         let tls_identity = tls::Identity::new(&chain, &identity.node_key)?;
         let (to_governor, governor_events) = Mailbox::new(governance::QUEUE_MAX);
-        let governance = Arc::new(Governance { shared: shared.clone(), governor: to_governor.requests });
+        let governance = Arc::new(Governance {
+            shared: shared.clone(),
+            governor: to_governor.requests,
+            running: Default::default(),
+        });
         let governor = Governor {
             store: machines.store.clone(),
             ledger: machines.ledger.clone(),
@@ -626,7 +631,9 @@ fn serve(serving: Serving<'_>) -> Result<Vec<Listener>, NodeError> {
         evidence,
         runtime: runtime.handle().clone(),
     });
-    let mut on_api: Vec<Arc<dyn Service>> = vec![NodeEndpoints::new(api.clone()), GovEndpoints::new(governance)];
+    let identities = Arc::new(Identities { shared: shared.clone(), protocols: protocols.to_vec() });
+    let mut on_api: Vec<Arc<dyn Service>> =
+        vec![NodeEndpoints::new(api.clone()), GovEndpoints::new(governance), IdentityEndpoints::new(identities)];
     let mut listeners = Vec::new();
     let secured = tls::stream_config(tls_identity.clone())?;
     // Those of the ledgers, the API and the admin pages.

@@ -13,9 +13,9 @@ use coco_types::{MapName, Retention, Seqno, TxId, View, WriteSet};
 use http::{Request, Response, StatusCode};
 
 use crate::{
-    Admitted, Caller, Claims, CommittedBatch, CommittedTransaction, Context, DerivedHistory, Gate, History,
-    HistoryError, Job, LedgerHandle, NodeStatus, Outcome, Pool, Prepared, Protocol, Reader, Ready, Rejection,
-    Submitted, TransactionStatus, Until,
+    Admitted, Caller, Claims, CommittedBatch, CommittedTransaction, Context, DerivedHistory, Earlier, Gate, History,
+    HistoryError, Idempotent, Job, LedgerHandle, NodeStatus, Outcome, Pool, Prepared, Protocol, Reader, Ready,
+    Rejection, Submitted, TransactionStatus, Until,
 };
 
 const VIEW: View = View(2);
@@ -222,6 +222,38 @@ impl SingleNode {
             None => Submitted::Accepted,
         };
         executed.into_iter().map(answer).collect()
+    }
+
+    /// Unlike a node, it keeps the key in a transaction of its own.
+    fn run_once(&self, key: Idempotent, admitted: Vec<Admitted>) -> Vec<Submitted> {
+        match self.earlier(key) {
+            Earlier::Same(txid, response) => vec![Submitted::Committed { txid, response }],
+            Earlier::Other => vec![Submitted::Rejected(Idempotent::reused())],
+            Earlier::None => {
+                let answers = self.run(admitted);
+                if let [Submitted::Committed { txid, response }] = answers.as_slice() {
+                    self.keep(key, Some(*txid), response);
+                }
+                answers
+            }
+        }
+    }
+
+    fn earlier(&self, key: Idempotent) -> Earlier {
+        let inner = self.lock();
+        key.earlier(&inner.store.newest_snapshot(), inner.now_ms)
+    }
+
+    fn keep(&self, key: Idempotent, txid: Option<TxId>, answer: &[u8]) {
+        let batch = {
+            let mut inner = self.lock();
+            let (mut tx, now_ms) = (inner.store.begin(), inner.now_ms);
+            let own = TxId::new(VIEW, inner.store.newest().next());
+            key.keep(&mut tx, txid.unwrap_or(own), answer, now_ms);
+            inner.append(tx, &Outcome::default());
+            inner.commit(&*self.protocol)
+        };
+        self.publish(batch);
     }
 
     /// Outside the lock: subscribers read.
@@ -444,13 +476,16 @@ impl DerivedHistory for Derived<'_> {
 
 impl LedgerHandle for SingleNode {
     fn submit(&self, admitted: Vec<Admitted>, until: Until, reply: Box<dyn FnOnce(Vec<Submitted>) + Send>) {
+        if let Until::Once(key) = until {
+            return reply(self.run_once(key, admitted));
+        }
         let answers = self.run(admitted);
         let accepted = |answer| match answer {
             Submitted::Committed { .. } => Submitted::Accepted,
             other => other,
         };
         reply(match until {
-            Until::Committed => answers,
+            Until::Committed | Until::Once(_) => answers,
             Until::Accepted => answers.into_iter().map(accepted).collect(),
         });
     }
@@ -466,6 +501,17 @@ impl LedgerHandle for SingleNode {
 
     fn relay(&self, _message: Bytes, reply: Box<dyn FnOnce(Option<Bytes>) + Send>) {
         reply(None);
+    }
+
+    fn claim(&self, key: Idempotent, reply: Box<dyn FnOnce(Result<(), Rejection>) + Send>) {
+        reply(match self.earlier(key) {
+            Earlier::Other => Err(Idempotent::reused()),
+            Earlier::Same(..) => Ok(()),
+            Earlier::None => {
+                self.keep(key, None, b"");
+                Ok(())
+            }
+        });
     }
 
     fn reader(&self, caller: &Caller) -> Reader {

@@ -20,7 +20,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use coco_governance::tables;
 use coco_kv::Snapshot;
-use coco_protocol::{ApiError, Caller, Identity};
+use coco_protocol::{ApiError, Caller, Identity, bindings};
 use coco_types::MapName;
 use http::header::{AUTHORIZATION, HeaderMap, HeaderValue, WWW_AUTHENTICATE};
 use http::{Request, Response, StatusCode};
@@ -74,7 +74,7 @@ impl Authenticator {
         if signed {
             identities.extend(signed::open(&mut facts.state, facts.now_s, request)?);
         }
-        Ok(identities.into())
+        Ok(bindings::with_bound(&facts.state, identities))
     }
 
     /// The same by what stands in a request's head.
@@ -82,7 +82,9 @@ impl Authenticator {
         if presented.is_none() && !headers.contains_key(AUTHORIZATION) {
             return Ok(Caller::Anonymous);
         }
-        self.of_head(&mut (self.facts)(), presented, headers).map(Caller::from)
+        let mut facts = (self.facts)();
+        let identities = self.of_head(&mut facts, presented, headers)?;
+        Ok(bindings::with_bound(&facts.state, identities))
     }
 
     fn of_head(

@@ -2,7 +2,7 @@
 
 use super::Exchange;
 use super::request::{content, invalid, json, parameter};
-use coco_protocol::ApiError;
+use coco_protocol::{ApiError, Idempotent};
 
 /// As much as every platform's report data can bind.
 const NONCE_BYTES_MAX: usize = 64;
@@ -37,11 +37,15 @@ pub(crate) fn renew(exchange: Exchange<'_>) {
 
 pub(crate) fn submit(exchange: Exchange<'_>) {
     let Exchange { node, caller, request, reply } = exchange;
+    let key = match Idempotent::of(&caller, &request) {
+        Ok(key) => key,
+        Err(error) => return reply(error.into_response()),
+    };
     let answer = move |answered: Result<_, ApiError>| {
         let answered = answered.map(|body| content("application/json", body));
         reply(answered.unwrap_or_else(ApiError::into_response));
     };
-    node.submit_collateral(&caller, request.into_body(), Box::new(answer));
+    node.submit_collateral(&caller, request.into_body(), key, Box::new(answer));
 }
 
 pub(crate) fn own(exchange: Exchange<'_>) {

@@ -5,6 +5,7 @@
 
 mod attestations;
 mod gov;
+mod identities;
 mod join;
 mod ledger;
 mod network;
@@ -22,6 +23,7 @@ use http::header::{ALLOW, HeaderValue};
 use http::{Method, Request, StatusCode};
 
 pub use gov::{GovApi, GovEndpoints, Governed};
+pub use identities::{IdentityApi, IdentityEndpoints, Proof, Wanted};
 pub use ledger::LedgerEndpoints;
 pub use node_api::{
     Attestation, NetworkInfo, NodeApi, NodeEntry, NodeInfo, NodeStateInfo, Receipt, ReceiptAnswer, StoppedNetwork,

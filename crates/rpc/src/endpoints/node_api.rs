@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use coco_protocol::{ApiError, Caller, TransactionStatus};
+use coco_protocol::{ApiError, Caller, Idempotent, TransactionStatus};
 use coco_types::{NodeId, Seqno, TxId, View};
 use serde::Serialize;
 
@@ -37,7 +37,13 @@ pub trait NodeApi: Send + Sync {
     fn policy_decisions(&self, caller: &Caller) -> Result<serde_json::Value, ApiError>;
 
     /// Takes newer collateral from anyone; answers once it is committed. Body and answer are JSON.
-    fn submit_collateral(&self, caller: &Caller, body: Bytes, reply: Box<dyn FnOnce(Result<Bytes, ApiError>) + Send>);
+    fn submit_collateral(
+        &self,
+        caller: &Caller,
+        body: Bytes,
+        key: Option<Idempotent>,
+        reply: Box<dyn FnOnce(Result<Bytes, ApiError>) + Send>,
+    );
 
     /// Fresh evidence that binds `nonce`, of 1 to 64 bytes.
     fn attest(&self, caller: &Caller, nonce: &[u8]) -> Result<Attestation, ApiError>;

@@ -13,11 +13,11 @@ use coco_crypto::{
 };
 use coco_governance::secrets::{self, Vault};
 use coco_governance::{
-    Addresses, Draft, Facts, Founding, FoundingActor, Network, NodeInfo, NodeRow, NodeStatus, Recovery, Request,
-    Session, SharesRow, constitution,
+    Addresses, Code, Draft, Facts, Founding, FoundingActor, Network, NodeInfo, NodeRow, NodeStatus, Recovery, Refusal,
+    Request, Session, SharesRow, constitution,
 };
 use coco_kv::{Snapshot, Store, Tx};
-use coco_protocol::{Caller, Identity, Service, TransactionStatus};
+use coco_protocol::{Caller, Earlier, Idempotent, Identity, Rejection, Service, TransactionStatus};
 use coco_rpc::endpoints::{GovApi, GovEndpoints, Governed};
 use coco_types::{Digest, ReplicaId, Seqno, TxId, View};
 use http::{Method, Response};
@@ -41,6 +41,8 @@ pub struct Consortium {
     pub participant: String,
     api: Arc<Api>,
     sent: Mutex<u64>,
+    /// What requests have in their `Idempotency-Key`.
+    key: Mutex<Option<&'static str>>,
 }
 
 pub struct Member {
@@ -63,6 +65,8 @@ pub enum Mood {
     Well,
     /// Its ledger has no signature yet.
     Unsigned,
+    /// With the first request of this key.
+    Busy,
     NoPrimary,
     PrimaryLost,
 }
@@ -72,6 +76,7 @@ pub struct Exchange {
     pub method: Method,
     pub uri: String,
     pub content_type: &'static str,
+    pub key: Option<&'static str>,
     /// What was signed, where the body is signed.
     pub signed: Option<Value>,
     pub body: Bytes,
@@ -124,7 +129,7 @@ impl Consortium {
             share_key: share_key(at),
         };
         let members = made.into_iter().enumerate().map(member).collect();
-        Self { members, participant, api: Arc::new(api), sent: Mutex::new(0) }
+        Self { members, participant, api: Arc::new(api), sent: Mutex::new(0), key: Mutex::new(None) }
     }
 
     /// The first two members are active.
@@ -154,6 +159,11 @@ impl Consortium {
         let args = json!({ "next_service_identity": consortium.service(), "previous_service_identity": past });
         consortium.carry("transition_service_to_open", args);
         consortium
+    }
+
+    pub fn with_key(&self, key: &'static str) -> &Self {
+        *self.key.lock() = Some(key);
+        self
     }
 
     pub fn in_mood(self, mood: Mood) -> Self {
@@ -249,12 +259,16 @@ impl Consortium {
         if !content_type.is_empty() {
             request = request.header("content-type", content_type);
         }
+        let key = *self.key.lock();
+        if let Some(key) = key {
+            request = request.header("idempotency-key", key);
+        }
         let answered = Arc::new(Mutex::new(None));
         let answer = answered.clone();
         let reply = Box::new(move |response| *answer.lock() = Some(response));
         GovEndpoints::new(self.api.clone()).call(caller, request.body(body.clone()).unwrap(), reply);
         let response = answered.lock().take().expect("answered at once");
-        Exchange { method, uri, content_type, signed, body, response }
+        Exchange { method, uri, content_type, key, signed, body, response }
     }
 
     /// The service's certificate.
@@ -301,7 +315,15 @@ impl Api {
         Session::new(self.store.begin(), facts, None)
     }
 
-    fn evaluate(&self, request: &Request) -> Governed {
+    fn evaluate(&self, request: &Request, key: Option<Idempotent>) -> Governed {
+        match key.map_or(Earlier::None, |key| key.earlier(&self.store.snapshot(), NOW_S * 1000)) {
+            Earlier::None => {}
+            Earlier::Same(txid, body) => return Governed::Done { txid, body: serde_json::from_slice(&body).unwrap() },
+            Earlier::Other => {
+                let Rejection { message, .. } = Idempotent::reused();
+                return Governed::Refused(Refusal::new(Code::IdempotencyKeyReused, message));
+            }
+        }
         let session = self.session();
         let answer = match session.handle(request) {
             Ok(answer) => answer,
@@ -315,6 +337,9 @@ impl Api {
         let txid = TxId::new(VIEW, self.store.newest().next());
         for order in orders {
             secrets::carry_out(&mut tx, &vault, &order, txid, NOW_S * 1000).unwrap();
+        }
+        if let Some(key) = key {
+            key.keep(&mut tx, txid, &serde_json::to_vec(&answer.body).unwrap(), NOW_S * 1000);
         }
         self.store.apply(txid.seqno, tx.writes()).unwrap();
         self.store.commit(txid.seqno);
@@ -371,10 +396,11 @@ impl GovApi for Api {
         if txid.seqno <= self.store.newest() { TransactionStatus::Committed } else { TransactionStatus::Unknown }
     }
 
-    fn govern(&self, _: &Caller, request: Request, reply: Box<dyn FnOnce(Governed) + Send>) {
+    fn govern(&self, _: &Caller, request: Request, key: Option<Idempotent>, reply: Box<dyn FnOnce(Governed) + Send>) {
         let mood = *self.mood.lock();
         reply(match mood {
-            Mood::Well | Mood::Unsigned => self.evaluate(&request),
+            Mood::Well | Mood::Unsigned => self.evaluate(&request, key),
+            Mood::Busy => Governed::Refused(Refusal::new(Code::IdempotencyKeyInUse, Idempotent::in_use().message)),
             Mood::NoPrimary => Governed::Unavailable,
             Mood::PrimaryLost => Governed::Unknown(Some(self.committed())),
         });

@@ -49,6 +49,9 @@ fn shown(exchange: &Exchange) -> Value {
     if !exchange.content_type.is_empty() {
         request["content-type"] = exchange.content_type.into();
     }
+    if let Some(key) = exchange.key {
+        request["idempotency-key"] = key.into();
+    }
     match &exchange.signed {
         Some(signed) => {
             request["signed"] = signed.clone();

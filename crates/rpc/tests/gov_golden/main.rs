@@ -205,7 +205,43 @@ fn refused_by_the_node() -> Vec<Exchange> {
         let path = format!("members/state-digests/{}:update", network.members[0].id);
         network.post(0, "state_digest", None, b"", &path)
     };
-    vec![other_digest, not_waiting, in_mood(Mood::Unsigned), in_mood(Mood::NoPrimary), in_mood(Mood::PrimaryLost)]
+    let in_use = Consortium::found().in_mood(Mood::Busy);
+    let path = format!("members/state-digests/{}:update", in_use.members[0].id);
+    let in_use = in_use.with_key("one").post(0, "state_digest", None, b"", &path);
+    let keyed = Consortium::found();
+    let malformed = keyed.with_key("one, two").post(0, "state_digest", None, b"", &path);
+    assert_eq!(keyed.with_key("one").post(0, "state_digest", None, b"", &path).response.status(), 200);
+    let reused = keyed.post(0, "state_digest", None, b"", &path);
+    vec![
+        in_use,
+        malformed,
+        reused,
+        other_digest,
+        not_waiting,
+        in_mood(Mood::Unsigned),
+        in_mood(Mood::NoPrimary),
+        in_mood(Mood::PrimaryLost),
+    ]
+}
+
+#[test]
+fn a_request_that_comes_again_with_its_key_is_answered_as_the_first_time() {
+    let network = Consortium::acknowledged();
+    let text = json!({"actions": [{"name": "set_recovery_threshold", "args": {"recovery_threshold": 1}}]}).to_string();
+    network.with_key("\"8e03978e-40d5-43dd-bc93-6894a57f9324\"");
+    let first = network.post_dated(0, "proposal", None, text.as_bytes(), "members/proposals:create", NOW_S + 100);
+    assert_eq!(first.response.status(), 200);
+    let again = network.send(
+        Method::POST,
+        "members/proposals:create",
+        "application/cose",
+        Caller::Anonymous,
+        None,
+        first.body.clone(),
+    );
+    assert_eq!(first.response.headers(), again.response.headers());
+    assert_eq!(first.response.body(), again.response.body());
+    assert_eq!(json_of(&network.get("members/proposals"))["value"].as_array().unwrap().len(), 1);
 }
 
 #[test]

@@ -19,6 +19,7 @@ use bytes::Bytes;
 
 pub use error::TransactionError;
 pub use rules::AdmissionRules;
+pub(crate) use sender::recover_digest;
 
 /// A signed transaction of any type, without blob sidecar: what goes into a block.
 pub type Envelope = EthereumTxEnvelope<TxEip4844>;

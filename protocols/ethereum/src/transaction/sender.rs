@@ -48,7 +48,8 @@ fn signed(envelope: &Envelope) -> (&Signature, B256) {
     }
 }
 
-fn recover_digest(signature: &Signature, digest: B256) -> Option<Address> {
+/// Whoever signed this digest.
+pub(crate) fn recover_digest(signature: &Signature, digest: B256) -> Option<Address> {
     let mut compact = [0; 64];
     let (r, s) = compact.split_at_mut(32);
     r.copy_from_slice(&signature.r().to_be_bytes::<32>());

@@ -54,6 +54,10 @@ impl LedgerHandle for Judging {
         self.0.relay(message, reply);
     }
 
+    fn claim(&self, key: coco_protocol::Idempotent, reply: Box<dyn FnOnce(Result<(), Rejection>) + Send>) {
+        self.0.claim(key, reply);
+    }
+
     fn reader(&self, caller: &Caller) -> Reader {
         self.0.reader(caller)
     }

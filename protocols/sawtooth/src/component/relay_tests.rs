@@ -5,7 +5,8 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use coco_protocol::conformance::SingleNode;
 use coco_protocol::{
-    Admitted, Caller, NodeStatus, OpenGate, Protocol, Reader, Rejection, Submitted, TransactionStatus, Until,
+    Admitted, Caller, Idempotent, NodeStatus, OpenGate, Protocol, Reader, Rejection, Submitted, TransactionStatus,
+    Until,
 };
 use coco_types::TxId;
 use parking_lot::Mutex;
@@ -97,6 +98,10 @@ impl LedgerHandle for Backup {
 
     fn relay(&self, message: Bytes, reply: Reply) {
         self.sent.lock().push_back((message, reply));
+    }
+
+    fn claim(&self, key: Idempotent, reply: Box<dyn FnOnce(Result<(), Rejection>) + Send>) {
+        self.node.claim(key, reply);
     }
 
     fn reader(&self, caller: &Caller) -> Reader {

@@ -41,6 +41,8 @@ pub mod submit_status {
     pub const INTERNAL_ERROR: i32 = 2;
     pub const INVALID_BATCH: i32 = 3;
     pub const QUEUE_FULL: i32 = 4;
+    /// Told over REST only, whose requests may have keys.
+    pub const REUSED_KEY: i32 = -1;
 }
 
 #[derive(Clone, PartialEq, Eq, prost::Message)]

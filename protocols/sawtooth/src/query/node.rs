@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use coco_protocol::{Caller, LedgerHandle, Rejection, RejectionReason, Submitted, Until};
+use coco_protocol::{Caller, Idempotent, LedgerHandle, Rejection, RejectionReason, Submitted, Until};
 
 use super::view::View;
 use crate::address::is_id;
@@ -42,6 +42,25 @@ impl Node {
 
     pub fn now_ms(&self) -> u64 {
         self.handle.now_ms()
+    }
+
+    /// As [`Node::submit`], if the key was no other submission's. Batches have ids of their own, by which one that comes again is known.
+    pub fn submit_once(
+        self: &Arc<Self>,
+        key: Idempotent,
+        caller: &Caller,
+        batches: Vec<Bytes>,
+        reply: Box<dyn FnOnce(SubmitEnd) + Send>,
+    ) {
+        let (node, caller) = (Arc::clone(self), caller.clone());
+        let claimed = move |claimed: Result<(), Rejection>| match claimed {
+            Ok(()) => node.submit(&caller, batches, reply),
+            Err(rejection) if rejection == Idempotent::reused() => {
+                reply((submit_status::REUSED_KEY, rejection.message))
+            }
+            Err(rejection) => reply((submit_status::INTERNAL_ERROR, rejection.message)),
+        };
+        self.handle.claim(key, Box::new(claimed));
     }
 
     /// Checks batches and hands them to the primary's pool. Those that are known already count as taken.

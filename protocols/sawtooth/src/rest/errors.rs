@@ -45,6 +45,15 @@ impl ApiError {
         Self::new(30, 400, "Submitted Batches Invalid", format!("The batches were refused: {why}."))
     }
 
+    /// Coco's own, as the two below: the original knows no `Idempotency-Key`.
+    pub fn malformed_key(why: &str) -> Self {
+        Self::new(1001, 400, "Malformed Idempotency Key", why.to_owned())
+    }
+
+    pub fn reused_key(why: &str) -> Self {
+        Self::new(1002, 422, "Idempotency Key Reused", why.to_owned())
+    }
+
     pub fn queue_full() -> Self {
         Self::new(31, 429, "Unable to Accept Batches", "The queue is full: submit the request again later.")
     }

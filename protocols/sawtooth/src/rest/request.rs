@@ -1,6 +1,7 @@
 //! A request's query and headers, and the links that answers carry.
 
 use bytes::Bytes;
+use coco_protocol::{Caller, Idempotent};
 use http::Request;
 use http::header::CONTENT_TYPE;
 
@@ -64,6 +65,11 @@ impl Call {
     /// The ids of a body that is a JSON array of some; nothing if it is not.
     pub fn posted_ids(&self) -> Option<Vec<String>> {
         serde_json::from_slice(self.body()).ok().filter(|ids: &Vec<String>| !ids.is_empty())
+    }
+
+    /// What its `Idempotency-Key` says, if it has one.
+    pub fn idempotent(&self, caller: &Caller) -> Result<Option<Idempotent>, ApiError> {
+        Idempotent::of(caller, &self.request).map_err(|error| ApiError::malformed_key(&error.message))
     }
 
     pub fn paging(&self) -> Result<PagingControls, ApiError> {

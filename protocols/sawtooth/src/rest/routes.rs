@@ -69,16 +69,24 @@ fn submit(node: &Arc<Node>, caller: &Caller, call: Call, reply: Reply) {
     let ids: Result<Vec<_>, _> =
         list.batches.iter().map(|raw| Batch::decode(raw.clone()).map(|batch| batch.header_signature)).collect();
     let Ok(ids) = ids else { return reply(refused(ApiError::bad_protobuf())) };
+    let key = match call.idempotent(caller) {
+        Ok(key) => key,
+        Err(error) => return reply(refused(error)),
+    };
     let link = call.url(Some("/batch_statuses"), &[("id", &ids.join(","))]);
     let end = move |(status, why): (i32, String)| {
         reply(match status {
             submit_status::OK => respond(StatusCode::ACCEPTED, &json!({ "link": link })),
             submit_status::INVALID_BATCH => ApiError::batches_invalid(&why).response(),
+            submit_status::REUSED_KEY => ApiError::reused_key(&why).response(),
             submit_status::QUEUE_FULL => ApiError::queue_full().response(),
             _ => ApiError::disconnected().response(),
         });
     };
-    node.submit(caller, list.batches, Box::new(end));
+    match key {
+        None => node.submit(caller, list.batches, Box::new(end)),
+        Some(key) => node.submit_once(key, caller, list.batches, Box::new(end)),
+    }
 }
 
 fn statuses(node: &Arc<Node>, caller: &Caller, call: Call, reply: Reply) {

@@ -66,6 +66,27 @@ fn a_batch_is_submitted_committed_and_read_back() {
 }
 
 #[test]
+fn a_submission_that_comes_again_with_its_key_is_answered_alike_and_another_one_is_refused() {
+    let node = node();
+    let batch = |name| Signer::new(1).single(&intkey("set", name, 1));
+    let post = |key: &str, batch: &Bytes| {
+        let body = BatchList { batches: vec![batch.clone()] }.encode_to_vec();
+        let request = Request::post("/batches").header("content-type", "application/octet-stream");
+        let request = request.header("host", "localhost:8008").header("idempotency-key", key);
+        let response = node.call(request.body(body.into()).unwrap());
+        (response.status().as_u16(), serde_json::from_slice(response.body()).unwrap())
+    };
+    let (first, other) = (batch("a"), batch("b"));
+    let answer = post("one", &first);
+    assert_eq!(answer.0, 202);
+    assert_eq!(post("one", &first), answer);
+    assert_eq!(error(post("one", &other)), (422, 1002));
+    assert_eq!(error(post("o n e", &other)), (400, 1001));
+    assert_eq!(post("two", &other).0, 202);
+    assert_eq!(get(&node, "/batches").1["data"].as_array().unwrap().len(), 2);
+}
+
+#[test]
 fn an_invalid_batch_says_why_and_leaves_the_state_alone() {
     let node = node();
     let batch = Signer::new(1).batch(vec![

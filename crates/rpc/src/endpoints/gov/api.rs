@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use coco_governance::{Refusal, Request};
 use coco_kv::Snapshot;
-use coco_protocol::{Caller, TransactionStatus};
+use coco_protocol::{Caller, Idempotent, TransactionStatus};
 use coco_types::TxId;
 use serde::{Deserialize, Serialize};
 
@@ -18,7 +18,13 @@ pub trait GovApi: Send + Sync {
     fn transaction_status(&self, caller: &Caller, txid: TxId) -> TransactionStatus;
 
     /// Hands a member's signed request to the primary; answers once its effect is committed.
-    fn govern(&self, caller: &Caller, request: Request, reply: Box<dyn FnOnce(Governed) + Send>);
+    fn govern(
+        &self,
+        caller: &Caller,
+        request: Request,
+        key: Option<Idempotent>,
+        reply: Box<dyn FnOnce(Governed) + Send>,
+    );
 
     /// What a proposal would do now. Runs the constitution: for members only, which the caller has checked.
     fn simulate(&self, caller: &Caller, proposal: Bytes, reply: Box<dyn FnOnce(Governed) + Send>);

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use coco_governance::{Code, Operation, Refusal, Request};
-use coco_protocol::Reply;
+use coco_protocol::{Caller, Idempotent, Reply};
 use coco_types::TxId;
 use http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{Response, StatusCode};
@@ -58,8 +58,13 @@ fn govern(exchange: Exchange<'_>, operation: Operation) {
         let message = format!("the content-type must be {COSE}");
         return answer(Governed::Refused(Refusal::new(Code::InvalidAuthenticationInfo, message)), reply);
     }
+    // Whoever brings a member's signed message, it is the member's.
+    let key = match Idempotent::of(&Caller::Anonymous, &request) {
+        Ok(key) => key,
+        Err(malformed) => return reply(error(Code::InvalidHeaderValue, malformed.message).into_response()),
+    };
     let request = Request { operation, message: request.into_body() };
-    gov.govern(&caller, request, Box::new(move |governed| answer(governed, reply)));
+    gov.govern(&caller, request, key, Box::new(move |governed| answer(governed, reply)));
 }
 
 fn answer(governed: Governed, reply: Reply) {

@@ -12,8 +12,8 @@ use bytes::Bytes;
 use coco_kv::Store;
 use coco_protocol::conformance::SingleNode;
 use coco_protocol::{
-    Admitted, Caller, CommittedBatch, CommittedTransaction, Gate, History, HistoryError, LedgerHandle, NodeStatus,
-    OpenGate, Pool, Protocol, Reader, Rejection, Service, Submitted, TransactionStatus, Until,
+    Admitted, Caller, CommittedBatch, CommittedTransaction, Gate, History, HistoryError, Idempotent, LedgerHandle,
+    NodeStatus, OpenGate, Pool, Protocol, Reader, Rejection, Service, Submitted, TransactionStatus, Until,
 };
 use coco_types::{MapName, Retention, Seqno, TxId, View};
 use http::Request;
@@ -80,6 +80,10 @@ impl LedgerHandle for Recorded {
 
     fn relay(&self, _: Bytes, reply: Box<dyn FnOnce(Option<Bytes>) + Send>) {
         reply(None);
+    }
+
+    fn claim(&self, _: Idempotent, reply: Box<dyn FnOnce(Result<(), Rejection>) + Send>) {
+        reply(Ok(()));
     }
 
     fn reader(&self, caller: &Caller) -> Reader {
