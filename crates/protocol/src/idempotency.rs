@@ -68,13 +68,13 @@ struct Totals {
 }
 
 impl Idempotent {
-    /// What a request's header says, if it has one. A key is `caller`'s own: another's is another key.
+    /// What a request's header says, if it has one. A key is the own one of what `caller` proved first: another's is another key.
     pub fn of(caller: &Caller, request: &Request<Bytes>) -> Result<Option<Self>, ApiError> {
         let mut values = request.headers().get_all(HEADER).iter();
         let (value, another) = (values.next(), values.next());
         let Some(value) = value else { return Ok(None) };
         let key = value.to_str().ok().and_then(key).filter(|_| another.is_none()).ok_or_else(malformed)?;
-        let caller = serde_json::to_vec(caller.identities()).expect("identities have only string keys");
+        let caller = serde_json::to_vec(&caller.principal()).expect("identities have only string keys");
         let (head, target) =
             (request.method().as_str(), request.uri().path_and_query().map_or("", |target| target.as_str()));
         let content_type = request.headers().get(http::header::CONTENT_TYPE).map_or(&[][..], |value| value.as_bytes());

@@ -53,7 +53,8 @@ pub(super) fn open(state: &mut Snapshot, now_s: u64, request: &mut Request<Bytes
     let signer = headers.signer(state, &sign1, payload)?;
     let content_type = headers.content_type.as_deref().unwrap_or("application/octet-stream");
     let content_type = HeaderValue::from_str(content_type).map_err(|_| Denied::signed("content type is no header"))?;
-    let digest = sha256(&body).to_string();
+    // Of what was signed: the signature and the headers beside it can be other bytes and say the same.
+    let digest = sha256(&cose::to_be_signed(sign1.protected, payload)).to_string();
     let digest = HeaderValue::from_str(&digest).expect("hexadecimal digits are a header");
     let headers = request.headers_mut();
     headers.remove(CONTENT_LENGTH);

@@ -111,7 +111,16 @@ fn a_signed_request_becomes_what_was_signed_in_the_name_of_its_signer() {
         (&request.body()[..], &request.headers()["content-type"]),
         (&b"hello"[..], &"text/plain".parse().unwrap())
     );
-    assert_eq!(request.headers()["idempotency-key"], sha256(&message).to_string().as_str());
+    // Other bytes beside what was signed make no other request.
+    let decoded = Sign1::decode(&message).unwrap();
+    let varied = Sign1 { unprotected: &[0xa1, 0x01, 0x02], ..decoded }.encode();
+    assert_ne!(varied, message);
+    let again = signer.judge(varied).unwrap().1;
+    assert_eq!(again.headers()["idempotency-key"], request.headers()["idempotency-key"]);
+    let mut later = signer.draft();
+    later.created_at += 1;
+    let later = signer.judge(signer.message(&later)).unwrap().1;
+    assert_ne!(later.headers()["idempotency-key"], request.headers()["idempotency-key"]);
     // Elsewhere the body is the service's own business.
     let other = Request::put("/gov/x").header("content-type", "application/cose").body(Bytes::from(message));
     assert_eq!(signer.network.caller(None, &mut other.unwrap()), Ok(Caller::Anonymous));
