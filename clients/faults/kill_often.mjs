@@ -9,9 +9,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { allReceiptsStand, exactlyOnce, preparedLoad } from './load.mjs';
 import { Network, coco } from './processes.mjs';
-import { call, until } from './rpc.mjs';
 
-const READY_MS = 30_000;
 /** All receipts are looked at every so often, those of the last while each time. */
 const ALL_EVERY = 50;
 const LATELY_MS = 5_000;
@@ -67,7 +65,8 @@ async function killed(network, node, urls, load, kill) {
     again = 1;
   }
   node.start();
-  await until(() => call(node.ethereum, 'eth_blockNumber', []), READY_MS, `kill ${kill}: the node did not start: ${node.said.slice(-500)}`);
+  // Before it is ready it answers, and may not have read all of its ledger yet.
+  await node.isReady();
   const all = kill % ALL_EVERY === 0;
   const lately = { shown: new Map([...load.shown].filter(([, shown]) => all || shown.at > at - LATELY_MS)) };
   await allReceiptsStand(urls, lately, at);

@@ -33,7 +33,7 @@ fn the_same_seed_gives_the_same_run() {
 
 #[test]
 fn a_run_is_long_enough_to_acknowledge_to_crash_to_swap_and_to_read() {
-    let reports: Vec<_> = (1..=8).map(|seed| World::run(seed, Length::SHORT).expect("no violation")).collect();
+    let reports: Vec<_> = (1..=24).map(|seed| World::run(seed, Length::SHORT).expect("no violation")).collect();
     assert!(reports.iter().all(|report| report.acknowledged > 0));
     assert!(reports.iter().any(|report| report.unknown > 0));
     assert!(reports.iter().any(|report| report.counts.crashes > 0));

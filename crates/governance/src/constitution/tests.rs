@@ -273,7 +273,7 @@ fn a_constitution_written_for_ccf_runs_unchanged() {
         ("set_ca_cert_bundle", json!({"name": "ca", "cert_bundle": certificate})),
         ("remove_ca_cert_bundle", json!({"name": "ca"})),
         ("assert_service_identity", json!({"service_identity": service})),
-        ("set_service_configuration", json!({"recovery_threshold": 0})),
+        ("set_service_configuration", json!({"recent_cose_proposals_window_size": 50})),
         ("transition_service_to_open", json!({"next_service_identity": service})),
         ("trigger_ledger_rekey", json!(null)),
         ("trigger_recovery_shares_refresh", json!(null)),
