@@ -424,7 +424,7 @@ impl Executor {
         if let Some(key) = key {
             key.keep(&mut tx, txid, &outcome.response, self.now_ms);
         }
-        if tx.write_bytes() > limits::WRITE_SET_BYTES_MAX {
+        if tx.write_bytes() + self.will.published_bytes(tx.writes()) > limits::WRITE_SET_BYTES_MAX {
             return Err(Rejection::new(RejectionReason::Invalid, -32000, "the transaction writes more than 16 MiB"));
         }
         self.append(tx, &outcome);

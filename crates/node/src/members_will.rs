@@ -51,12 +51,17 @@ impl MembersWill {
         self.closed.get(&ledger)
     }
 
+    /// How much larger [`Self::publish`] makes these writes.
+    pub fn published_bytes(&self, writes: &WriteSet) -> usize {
+        let rows = self.published.keys().filter_map(|private| writes.map(private)).flatten();
+        rows.map(|(key, value)| key.len() + value.as_ref().map_or(0, Bytes::len)).sum()
+    }
+
     /// Adds what is to be read by everybody; so many bytes.
     pub fn publish(&self, writes: &mut WriteSet) -> usize {
-        let mut added = 0;
+        let added = self.published_bytes(writes);
         for (private, public) in &self.published {
             let Some(rows) = writes.map(private).cloned() else { continue };
-            added += rows.iter().map(|(key, value)| key.len() + value.as_ref().map_or(0, Bytes::len)).sum::<usize>();
             writes.map_mut(public).extend(rows);
         }
         added
@@ -117,6 +122,7 @@ mod tests {
         for name in ["records", "history:blocks", "other"] {
             writes.insert(&MapName::new(name), Bytes::from_static(b"k"), Some(Bytes::from_static(b"v")));
         }
+        assert_eq!(will.published_bytes(&writes), 4);
         assert_eq!(will.publish(&mut writes), 4);
         let names: Vec<_> = writes.iter().map(|(map, _)| map.as_str().to_owned()).collect();
         assert_eq!(
