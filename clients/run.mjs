@@ -64,7 +64,7 @@ const PROCESSES = [
   { name: 'sawtooth faults', version: '', command: tap('faults/sawtooth.test.mjs') },
   { name: 'bad input', version: '', command: tap('faults/bad_input.test.mjs') },
   { name: 'kill often', version: '', command: tap('faults/kill_often.test.mjs'), limitMs: 420_000 },
-  { name: 'namespaces', version: '', command: tap('faults/namespaces.test.mjs'), limitMs: 420_000 },
+  { name: 'namespaces', version: '', command: tap('faults/namespaces.test.mjs'), limitMs: 540_000 },
   { name: 'upgrade', version: '', command: tap('faults/upgrade.test.mjs') },
   { name: 'golden', version: '', command: tap('faults/golden.test.mjs') },
   { name: 'canary', version: '', command: tap('faults/canary.test.mjs') },
