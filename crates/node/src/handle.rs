@@ -13,7 +13,7 @@ use coco_protocol::{
     Rejection, RejectionReason, Submitted, TransactionStatus, Until,
 };
 use coco_rpc::channel::{Answer, NoAnswer};
-use coco_types::{ReplicaId, TxId, View};
+use coco_types::{ReplicaId, Seqno, TxId, View};
 use crossbeam_channel::{Sender, TrySendError};
 use parking_lot::RwLock;
 
@@ -116,6 +116,15 @@ impl Shared {
         }
     }
 
+    /// Whoever wrote through this node finds the write when asking it next: what another node committed is told once it can be read
+    /// here, or after all if that takes too long.
+    pub fn once_readable(&self, seqno: Option<Seqno>, tell: impl FnOnce() + Send + 'static) {
+        match seqno.filter(|seqno| self.visible.txid().seqno < *seqno) {
+            Some(seqno) => ask_replica(&self.replica, ReplicaEvent::ReadUpTo { seqno, reply: Box::new(|_| tell()) }),
+            None => tell(),
+        }
+    }
+
     pub fn status(&self) -> NodeStatus {
         let standing = self.standing.read();
         let index = |id: &ReplicaId| standing.index_of.get(id).copied();
@@ -140,14 +149,16 @@ impl LedgerHandle for Handle {
         }
         if let Some(primary) = self.shared.remote_primary() {
             let body = wire::encode_submissions(self.ledger, until, &admitted);
+            let shared = self.shared.clone();
             let answer = move |body: Result<Bytes, NoAnswer>| {
                 let answers = body.map(|body| wire::decode_answers(body).ok().filter(|all| all.len() == count));
-                reply(match answers {
+                let answers = match answers {
                     Ok(Some(answers)) => answers,
                     Err(NoAnswer::NotSent) => vec![Submitted::Unavailable; count],
                     // The primary may have executed them all the same.
                     Ok(None) | Err(NoAnswer::Lost) => vec![Submitted::Unknown(None); count],
-                });
+                };
+                shared.once_readable(newest_committed(&answers), || reply(answers));
             };
             return self.shared.peers.request(primary, wire::kind::SUBMIT, body, FORWARD_TIMEOUT, Box::new(answer));
         }
@@ -279,6 +290,15 @@ pub fn claim_here(shared: &Shared, key: Idempotent, reply: Box<dyn FnOnce(Result
     submit_here(shared, ExecutorEvent::System { command, reply: Box::new(done) });
 }
 
+/// The newest of what was written.
+pub fn newest_committed(answers: &[Submitted]) -> Option<Seqno> {
+    let committed = answers.iter().filter_map(|answer| match answer {
+        Submitted::Committed { txid, .. } => Some(txid.seqno),
+        _ => None,
+    });
+    committed.max()
+}
+
 /// Hands an event with a reply to the executor, or answers "busy" itself.
 pub fn submit_here(shared: &Shared, event: ExecutorEvent) {
     if let Err(TrySendError::Full(event) | TrySendError::Disconnected(event)) = shared.executor.try_send(event) {
@@ -300,4 +320,58 @@ fn not_open() -> Rejection {
 
 pub fn unavailable() -> Rejection {
     Rejection::new(RejectionReason::Busy, -32005, "there is no primary just now: try again")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+    use crate::fixture::Backup;
+
+    const BEFORE: TxId = TxId { view: View(1), seqno: Seqno(5) };
+    const WRITTEN: TxId = TxId { view: View(1), seqno: Seqno(9) };
+
+    /// What a backup that lags answers whoever wrote through it, and what it waits for.
+    fn written_through(visible: TxId) -> (mpsc::Receiver<Vec<Submitted>>, Backup) {
+        let committed = Submitted::Committed { txid: WRITTEN, response: Bytes::new() };
+        let backup = Backup::new(visible, wire::encode_answers(&[committed]));
+        let (tell, told) = mpsc::channel();
+        let raw = Bytes::from_static(b"a write");
+        let decoded = Arc::new(());
+        let write = Admitted { id: raw.clone(), raw, finding: Bytes::new(), caller: Caller::Anonymous, decoded };
+        let handle = Handle { shared: backup.shared.clone(), ledger: 0 };
+        handle.submit(vec![write], Until::Committed, Box::new(move |answers| tell.send(answers).unwrap()));
+        (told, backup)
+    }
+
+    fn is_committed(answers: &[Submitted]) -> bool {
+        matches!(answers, [Submitted::Committed { txid, .. }] if *txid == WRITTEN)
+    }
+
+    #[test]
+    fn who_writes_through_a_lagging_backup_is_told_once_the_write_can_be_read_there() {
+        let (told, backup) = written_through(BEFORE);
+        let Ok(ReplicaEvent::ReadUpTo { seqno, reply }) = backup.replica.try_recv() else {
+            panic!("nothing is awaited")
+        };
+        assert_eq!(seqno, WRITTEN.seqno);
+        assert!(told.try_recv().is_err());
+        reply(true);
+        assert!(is_committed(&told.recv().unwrap()));
+    }
+
+    #[test]
+    fn a_backup_that_is_cut_off_tells_of_the_write_all_the_same() {
+        let (told, backup) = written_through(BEFORE);
+        backup.replica.try_recv().map(ReplicaEvent::refuse).unwrap();
+        assert!(is_committed(&told.recv().unwrap()));
+    }
+
+    #[test]
+    fn a_backup_that_is_ahead_of_the_answer_waits_for_nothing() {
+        let (told, backup) = written_through(WRITTEN);
+        assert!(backup.replica.try_recv().is_err());
+        assert!(is_committed(&told.recv().unwrap()));
+    }
 }

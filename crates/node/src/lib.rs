@@ -6,6 +6,8 @@ pub mod config;
 mod epochs;
 pub mod events;
 pub mod executor;
+#[cfg(test)]
+mod fixture;
 pub mod front;
 pub mod genesis;
 mod governor;

@@ -247,25 +247,13 @@ fn executor_random(crypto: &Arc<dyn Crypto>) -> Random {
 
 #[cfg(test)]
 mod tests {
-    use coco_crypto::{Curve, ExchangeKey, SeededCrypto, SigningKey, Validity, self_signed_service_certificate};
+    use coco_crypto::SeededCrypto;
     use coco_disk::MemoryDisk;
-    use coco_ledger::EntryKeys;
     use coco_types::View;
 
     use super::*;
     use crate::executor::ExecutedBatch;
-    use crate::identity::ServiceSecrets;
-
-    fn identity(crypto: &SeededCrypto) -> Identity {
-        let validity = Validity { not_before: 0, not_after: 4_000_000_000 };
-        let [node_key, key] = [Curve::P256, Curve::P384].map(|curve| SigningKey::generate(crypto, curve));
-        let certificate = self_signed_service_certificate(crypto, &key, "test", validity, &[]).unwrap();
-        let mut epochs = EntryKeys::new();
-        epochs.add_epoch(Seqno(1), &SymmetricKey::generate(crypto));
-        let service = ServiceSecrets { key, certificate: certificate.clone(), epochs };
-        let exchange = ExchangeKey::generate(crypto);
-        Identity { replica: ReplicaId(1), node_key, node_certificate: certificate, exchange, service, begun: false }
-    }
+    use crate::fixture::identity;
 
     #[test]
     fn a_ledger_whose_consensus_log_is_missing_is_left_as_it_is() {

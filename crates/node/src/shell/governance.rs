@@ -277,17 +277,50 @@ impl GovApi for Governance {
         };
         let forwarded = Forwarded { operation: request.operation, message: BASE64.encode(&request.message), key };
         let body = serde_json::to_vec(&forwarded).expect("a request has only string keys");
+        let shared = self.shared.clone();
         let answered = move |body: Result<Bytes, NoAnswer>| {
-            reply(match body {
+            let governed = match body {
                 Ok(body) => serde_json::from_slice(&body).unwrap_or(Governed::Unknown(None)),
                 Err(NoAnswer::NotSent) => Governed::Unavailable,
                 Err(NoAnswer::Lost) => Governed::Unknown(None),
-            });
+            };
+            let written = if let Governed::Done { txid, .. } = &governed { Some(txid.seqno) } else { None };
+            shared.once_readable(written, || reply(governed));
         };
         self.shared.peers.request(primary, wire::kind::GOVERN, body.into(), FORWARD_TIMEOUT, Box::new(answered));
     }
 
     fn simulate(&self, _caller: &Caller, proposal: Bytes, reply: GovernedReply) {
         self.submit(GovernorEvent::Simulate { proposal, reply });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use coco_types::View;
+
+    use super::*;
+    use crate::fixture::Backup;
+
+    #[test]
+    fn a_member_who_asks_a_lagging_backup_is_answered_once_the_change_can_be_read_there() {
+        let (before, txid) = (TxId::new(View(1), Seqno(5)), TxId::new(View(1), Seqno(9)));
+        let done = serde_json::to_vec(&Governed::Done { txid, body: None }).unwrap();
+        let backup = Backup::new(before, done.into());
+        let (to_governor, _governor) = bounded(1);
+        let shared = backup.shared.clone();
+        let governance = Governance { shared, governor: to_governor, running: Running::default() };
+        let (tell, told) = mpsc::channel();
+        let request = Request { operation: Operation::Propose, message: Bytes::new() };
+        governance.govern(&Caller::Anonymous, request, None, Box::new(move |governed| tell.send(governed).unwrap()));
+        let Ok(ReplicaEvent::ReadUpTo { seqno, reply }) = backup.replica.try_recv() else {
+            panic!("nothing is awaited")
+        };
+        assert_eq!(seqno, txid.seqno);
+        assert!(told.try_recv().is_err());
+        reply(true);
+        assert!(matches!(told.recv().unwrap(), Governed::Done { .. }));
     }
 }

@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::events::ExecutorEvent;
 use crate::executor::SystemCommand;
-use crate::handle::{Handle, Shared, submit_here};
+use crate::handle::{Handle, Shared, newest_committed, submit_here};
 use crate::wire;
 
 const FORWARD_TIMEOUT: Duration = Duration::from_secs(15);
@@ -86,13 +86,16 @@ impl Identities {
         let reply: ChangeReply = Box::new(move |end| reply(answer_to(Some(end))));
         let Some(primary) = self.shared.remote_primary() else { return change_here(&self.shared, change, key, reply) };
         let body = serde_json::to_vec(&change).expect("a change has only string keys");
+        let shared = self.shared.clone();
         let answered = move |body: Result<Bytes, NoAnswer>| {
             let ends = body.map(|body| wire::decode_answers(body).ok().and_then(|ends| ends.into_iter().next()));
-            reply(match ends {
+            let end = match ends {
                 Ok(Some(end)) => end,
                 Err(NoAnswer::NotSent) => Submitted::Unavailable,
                 Ok(None) | Err(NoAnswer::Lost) => Submitted::Unknown(None),
-            });
+            };
+            // The next statement that is asked for here must be as of this change.
+            shared.once_readable(newest_committed(std::slice::from_ref(&end)), || reply(end));
         };
         let body = wire::encode_key(key, &body);
         self.shared.peers.request(primary, wire::kind::BIND, body, FORWARD_TIMEOUT, Box::new(answered));
@@ -184,5 +187,38 @@ impl IdentityApi for Identities {
             }
             Err(error) => reply(error.into_response()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use coco_types::{Seqno, View};
+
+    use super::*;
+    use crate::events::ReplicaEvent;
+    use crate::fixture::Backup;
+
+    #[test]
+    fn a_caller_that_a_lagging_backup_bound_is_told_once_the_binding_can_be_read_there() {
+        let (before, txid) = (TxId::new(View(1), Seqno(5)), TxId::new(View(1), Seqno(9)));
+        let bound = Submitted::Committed { txid, response: Bytes::new() };
+        let backup = Backup::new(before, wire::encode_answers(&[bound]));
+        let identities = Identities { shared: backup.shared.clone(), protocols: Vec::new() };
+        let (tell, told) = mpsc::channel();
+        let change = Change::Unbind {
+            principal: Identity::Member("a".to_owned()),
+            ledger: "ethereum".to_owned(),
+            identity: "0x00".to_owned(),
+        };
+        identities.change(change, None, Box::new(move |response| tell.send(response.status()).unwrap()));
+        let Ok(ReplicaEvent::ReadUpTo { seqno, reply }) = backup.replica.try_recv() else {
+            panic!("nothing is awaited")
+        };
+        assert_eq!(seqno, txid.seqno);
+        assert!(told.try_recv().is_err());
+        reply(true);
+        assert_eq!(told.recv().unwrap(), StatusCode::NO_CONTENT);
     }
 }
