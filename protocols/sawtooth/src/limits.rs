@@ -111,7 +111,7 @@ pub const ATTEMPTS_MAX: u32 = 3;
 pub const PING_AFTER_MS: u64 = 10_000;
 pub const PINGS_MAX: u32 = 3;
 
-/// Transactions in a row that a processor may fail to answer before it is dropped.
+/// Times in a row that a processor may have work and not answer before it gets no more.
 pub const SILENT_MAX: u32 = 3;
 
 /// Processors of a backup: backups, connections of one, and contexts that a backup remembers to be the primary's.

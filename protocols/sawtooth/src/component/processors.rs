@@ -4,6 +4,10 @@
 //! processor with room, then for the answer. A processor that is gone, silent or says "internal error" costs an attempt; after three the
 //! batch is invalid. Nothing waits for ever, so that a transaction that no processor survives ends like any other.
 //!
+//! Two things keep others from paying for it. A processor that is lost has several transactions, and any of them may be the reason: they
+//! become *suspects*, each of which is then given to a processor that has nothing else; only being lost alone costs an attempt. And processors
+//! are often lost together, with their machine or by their operator: the next attempt is not made before the next tick.
+//!
 //! An answer counts only if it comes from the connection that was asked, for the context that is open: what comes later, after a retry or a
 //! lost lead, is dropped and never becomes a verdict.
 
@@ -53,8 +57,10 @@ struct Inner {
     serving: BTreeMap<Family, VecDeque<ConnectionId>>,
     /// By context.
     running: BTreeMap<String, Running>,
-    /// Batches that wait for a processor of a family.
+    /// Batches that wait for a processor of a family, suspects first.
     waiting: BTreeMap<Family, VecDeque<Execution>>,
+    /// Batches whose processor was lost, until the next tick.
+    resting: Vec<Execution>,
     /// Batches that came to a contract.
     contracts: Vec<Contract>,
     /// What registrations were judged by.
@@ -70,8 +76,12 @@ struct Connection {
     families: BTreeMap<Family, Registration>,
     /// Contexts it is working on.
     contexts: BTreeSet<String>,
-    /// Transactions in a row that it left unanswered.
+    /// The only one of them is a suspect's.
+    has_suspect: bool,
+    /// Times in a row that it had work and did not answer.
     silent: u32,
+    /// When it last answered.
+    answered_ms: u64,
     heard_ms: u64,
     /// Pings since it was last heard.
     pings: u32,
@@ -100,6 +110,8 @@ struct Execution {
     transaction: Box<SignedTransaction>,
     attempts: u32,
     tried: BTreeSet<ConnectionId>,
+    /// A processor was lost that had it.
+    is_suspect: bool,
     /// Until somebody has to have registered.
     until_ms: u64,
 }
@@ -114,6 +126,8 @@ struct Contract {
 struct Running {
     execution: Execution,
     connection: ConnectionId,
+    handed_ms: u64,
+    /// However often others are answered meanwhile.
     until_ms: u64,
 }
 
@@ -138,7 +152,19 @@ impl Processors {
         inner.next_connection += 1;
         let heard_ms = inner.now_ms;
         let (families, contexts) = (BTreeMap::new(), BTreeSet::new());
-        let connection = Connection { outbox, is_guest, proof, families, contexts, silent: 0, heard_ms, pings: 0 };
+        let (has_suspect, silent, answered_ms, pings) = (false, 0, 0, 0);
+        let connection = Connection {
+            outbox,
+            is_guest,
+            proof,
+            families,
+            contexts,
+            has_suspect,
+            silent,
+            answered_ms,
+            heard_ms,
+            pings,
+        };
         inner.connections.insert(id, connection);
         id
     }
@@ -157,11 +183,15 @@ impl Processors {
         let mut inner = self.inner.lock();
         let Some(connection) = inner.connections.remove(&id) else { return };
         inner.stop_serving(id, connection.families.keys());
-        for context in connection.contexts {
-            if let Some(running) = inner.running.remove(&context) {
-                self.attempt_failed(&mut inner, running.execution, "the transaction processor disconnected");
-            }
+        let now_ms = inner.now_ms;
+        let lost = connection.contexts.iter().filter_map(|context| inner.running.remove(context));
+        let lost: Vec<_> = lost.map(|running| running.execution.suspected()).collect();
+        if connection.contexts.len() > 1 {
+            lost.into_iter().for_each(|execution| self.hand_out(&mut inner, execution.anew(now_ms)));
+            return;
         }
+        let why = "the transaction processor disconnected";
+        inner.resting.extend(lost.into_iter().filter_map(|execution| execution.attempt_failed(now_ms, why)));
     }
 
     /// Registers a connection for a family, if the network lets processors do so; `tell` is called before it gets anything to do.
@@ -262,9 +292,10 @@ impl Processors {
             return false;
         }
         let Some(Running { mut execution, .. }) = inner.running.remove(context) else { return false };
+        let now_ms = inner.now_ms;
         if let Some(connection) = inner.connections.get_mut(&id) {
-            connection.contexts.remove(context);
-            connection.silent = 0;
+            connection.ended(context);
+            (connection.silent, connection.answered_ms) = (0, now_ms);
         }
         match answer.status {
             tp_process_status::OK => {
@@ -272,7 +303,11 @@ impl Processors {
                 self.go_on(&mut inner, execution.run, execution.job);
             }
             tp_process_status::INVALID_TRANSACTION => finish(execution, answer.message, answer.extended_data),
-            _ => self.attempt_failed(&mut inner, execution, &answer.message),
+            _ => {
+                if let Some(execution) = execution.attempt_failed(now_ms, &answer.message) {
+                    self.hand_out(&mut inner, execution);
+                }
+            }
         }
         self.drain_all_of(&mut inner, id);
         drop(inner);
@@ -286,13 +321,12 @@ impl Processors {
         inner.now_ms = inner.now_ms.max(now_ms);
         self.follow_decisions(&mut inner);
         self.ping_silent(&mut inner);
-        let late = |(context, running): (&String, &Running)| (running.until_ms <= now_ms).then(|| context.clone());
-        let silent: Vec<String> = inner.running.iter().filter_map(late).collect();
-        for context in silent {
-            let Some(running) = inner.running.remove(&context) else { continue };
-            inner.was_silent(running.connection, &context);
-            self.attempt_failed(&mut inner, running.execution, "the transaction processor did not answer in time");
+        for execution in std::mem::take(&mut inner.resting) {
+            self.hand_out(&mut inner, execution);
         }
+        self.take_from_silent(&mut inner);
+        let families: Vec<Family> = inner.waiting.keys().cloned().collect();
+        families.iter().for_each(|family| self.drain(&mut inner, family));
         let unserved: Vec<Family> =
             inner.waiting.keys().filter(|family| !inner.serving.contains_key(*family)).cloned().collect();
         for family in unserved {
@@ -317,6 +351,24 @@ impl Processors {
         }
         drop(inner);
         self.start_contracts();
+    }
+
+    /// Takes work away from processors that have not answered in time.
+    fn take_from_silent(&self, inner: &mut Inner) {
+        let now_ms = inner.now_ms;
+        for (id, contexts) in inner.late() {
+            let alone = inner.connections.get(&id).is_some_and(|connection| connection.contexts.len() == 1);
+            let late: Vec<_> = contexts.iter().filter_map(|context| inner.running.remove(context)).collect();
+            inner.was_silent(id, &contexts);
+            for Running { execution, .. } in late {
+                let execution = execution.suspected();
+                let next = match alone {
+                    true => execution.attempt_failed(now_ms, "the transaction processor did not answer in time"),
+                    false => Some(execution.anew(now_ms)),
+                };
+                next.into_iter().for_each(|execution| self.hand_out(inner, execution));
+            }
+        }
     }
 
     /// Asks processors that are silent whether they are there. One that never answers gets no more work; its connection stays open, as
@@ -373,8 +425,8 @@ impl Processors {
             Step::Contract(family) => inner.contracts.push(Contract { run, job, family }),
             Step::External(transaction) => {
                 let until_ms = inner.now_ms + REGISTRATION_WAIT_MS;
-                let tried = BTreeSet::new();
-                self.hand_out(inner, Execution { run, job, transaction, attempts: 0, tried, until_ms });
+                let (tried, is_suspect) = (BTreeSet::new(), false);
+                self.hand_out(inner, Execution { run, job, transaction, attempts: 0, tried, is_suspect, until_ms });
             }
         }
     }
@@ -382,9 +434,8 @@ impl Processors {
     /// Gives a transaction to a processor with room, or lets it wait for one.
     fn hand_out(&self, inner: &mut Inner, mut execution: Execution) {
         let family = family_of(&execution.transaction);
-        let Some((id, registration, outbox)) = inner.choose(&family, &execution.tried) else {
-            inner.waiting.entry(family).or_default().push_back(execution);
-            return;
+        let Some((id, registration, outbox)) = inner.choose(&family, &execution) else {
+            return inner.wait(family, execution);
         };
         execution.tried.insert(id);
         let context = self.name();
@@ -396,23 +447,16 @@ impl Processors {
             signature: transaction.id.clone(),
             context_id: context.clone(),
         };
-        let until_ms = inner.now_ms + PROCESS_WAIT_MS;
-        inner.running.insert(context.clone(), Running { execution, connection: id, until_ms });
+        let (handed_ms, mut before) = (inner.now_ms, 0);
         if let Some(connection) = inner.connections.get_mut(&id) {
+            before = connection.contexts.len() as u64;
+            connection.has_suspect = execution.is_suspect;
             connection.contexts.insert(context.clone());
         }
+        let until_ms = handed_ms + PROCESS_WAIT_MS * (before + 1);
+        inner.running.insert(context.clone(), Running { execution, connection: id, handed_ms, until_ms });
         // If the connection is gone, its end is reported in a moment.
         outbox.send(&Envelope::new(kind::TP_PROCESS_REQUEST, context, &request));
-    }
-
-    fn attempt_failed(&self, inner: &mut Inner, mut execution: Execution, why: &str) {
-        execution.attempts += 1;
-        if execution.attempts >= ATTEMPTS_MAX {
-            return finish(execution, format!("{why}, {ATTEMPTS_MAX} times"), Bytes::new());
-        }
-        execution.run.restart_open();
-        execution.until_ms = inner.now_ms + REGISTRATION_WAIT_MS;
-        self.hand_out(inner, execution);
     }
 
     fn drain_all_of(&self, inner: &mut Inner, id: ConnectionId) {
@@ -423,11 +467,7 @@ impl Processors {
 
     /// Hands out what waits for a family, as far as there is room.
     fn drain(&self, inner: &mut Inner, family: &Family) {
-        while inner.has_room(family) {
-            let Some(execution) = inner.waiting.get_mut(family).and_then(VecDeque::pop_front) else {
-                inner.waiting.remove(family);
-                return;
-            };
+        while let Some(execution) = inner.next_of(family) {
             self.hand_out(inner, execution);
         }
     }
@@ -478,15 +518,9 @@ impl Inner {
     fn choose(
         &mut self,
         family: &Family,
-        tried: &BTreeSet<ConnectionId>,
+        execution: &Execution,
     ) -> Option<(ConnectionId, Registration, Arc<dyn Outbox>)> {
-        let serving = self.serving.get(family)?;
-        let has_room = |id: &&ConnectionId| self.room(**id, family);
-        let place = |fresh: bool| {
-            let suits = |id: &ConnectionId| has_room(&id) && (!fresh || !tried.contains(id));
-            serving.iter().position(suits)
-        };
-        let place = place(true).or_else(|| place(false))?;
+        let place = self.place(family, execution)?;
         let serving = self.serving.get_mut(family)?;
         let id = serving.remove(place)?;
         serving.push_back(id);
@@ -494,15 +528,69 @@ impl Inner {
         Some((id, *connection.families.get(family)?, Arc::clone(&connection.outbox)))
     }
 
-    fn has_room(&self, family: &Family) -> bool {
-        self.serving.get(family).is_some_and(|serving| serving.iter().any(|id| self.room(*id, family)))
+    /// Where in the row of those who serve the family it is.
+    fn place(&self, family: &Family, execution: &Execution) -> Option<usize> {
+        let serving = self.serving.get(family)?;
+        let has_room = |id: &ConnectionId| self.has_room(*id, family, execution.is_suspect);
+        let fresh = serving.iter().position(|id| !execution.tried.contains(id) && has_room(id));
+        fresh.or_else(|| serving.iter().position(has_room))
     }
 
-    fn room(&self, id: ConnectionId, family: &Family) -> bool {
+    /// A suspect is alone, and something else gets no room beside it.
+    fn has_room(&self, id: ConnectionId, family: &Family, is_suspect: bool) -> bool {
         self.connections.get(&id).is_some_and(|connection| {
-            let registration = connection.families.get(family);
-            registration.is_some_and(|registration| connection.contexts.len() < registration.occupancy as usize)
+            let Some(registration) = connection.families.get(family) else { return false };
+            match is_suspect {
+                true => connection.contexts.is_empty(),
+                false => {
+                    connection.contexts.len() < registration.occupancy as usize
+                        && !connection.has_suspect
+                        && !self.is_kept(id, connection)
+                }
+            }
         })
+    }
+
+    /// While a suspect waits, the first in the row gets nothing more, so that there will be somebody who has nothing else.
+    fn is_kept(&self, id: ConnectionId, connection: &Connection) -> bool {
+        connection.families.keys().any(|family| {
+            let first = self.waiting.get(family).and_then(VecDeque::front);
+            first.is_some_and(|execution| execution.is_suspect)
+                && self.serving.get(family).and_then(VecDeque::front) == Some(&id)
+        })
+    }
+
+    fn wait(&mut self, family: Family, execution: Execution) {
+        let waiting = self.waiting.entry(family).or_default();
+        let at = if execution.is_suspect { suspects(waiting) } else { waiting.len() };
+        waiting.insert(at, execution);
+    }
+
+    /// What waits for a family and can be handed out: the first suspect, or the first of the others.
+    fn next_of(&mut self, family: &Family) -> Option<Execution> {
+        let waiting = self.waiting.get(family)?;
+        let can_go = |at: &usize| waiting.get(*at).is_some_and(|execution| self.place(family, execution).is_some());
+        let at = [0, suspects(waiting)].into_iter().find(can_go)?;
+        let waiting = self.waiting.get_mut(family)?;
+        let execution = waiting.remove(at);
+        if waiting.is_empty() {
+            self.waiting.remove(family);
+        }
+        execution
+    }
+
+    /// Contexts that are not answered in time, by connection. Most processors do one thing after the other: the time for each begins when the
+    /// one before is answered.
+    fn late(&self) -> BTreeMap<ConnectionId, Vec<String>> {
+        let mut late: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for (context, running) in &self.running {
+            let answered_ms = self.connections.get(&running.connection).map_or(0, |connection| connection.answered_ms);
+            let since_ms = answered_ms.max(running.handed_ms);
+            if self.now_ms >= running.until_ms || self.now_ms >= since_ms + PROCESS_WAIT_MS {
+                late.entry(running.connection).or_default().push(context.clone());
+            }
+        }
+        late
     }
 
     fn stop_serving<'a>(&mut self, id: ConnectionId, families: impl Iterator<Item = &'a Family>) {
@@ -515,10 +603,10 @@ impl Inner {
         }
     }
 
-    /// One that leaves several transactions in a row unanswered gets no more.
-    fn was_silent(&mut self, id: ConnectionId, context: &str) {
+    /// One that is silent several times in a row gets no more.
+    fn was_silent(&mut self, id: ConnectionId, contexts: &[String]) {
         let Some(connection) = self.connections.get_mut(&id) else { return };
-        connection.contexts.remove(context);
+        contexts.iter().for_each(|context| connection.ended(context));
         connection.silent += 1;
         if connection.silent >= SILENT_MAX {
             tracing::warn!("a transaction processor does not answer and gets no more work until it registers again");
@@ -527,6 +615,43 @@ impl Inner {
             self.stop_serving(id, families.keys());
         }
     }
+}
+
+impl Connection {
+    /// It has no more to do with a context.
+    fn ended(&mut self, context: &str) {
+        self.contexts.remove(context);
+        self.has_suspect &= !self.contexts.is_empty();
+    }
+}
+
+impl Execution {
+    /// It may be why its processor was lost.
+    fn suspected(self) -> Self {
+        Self { is_suspect: true, ..self }
+    }
+
+    /// To be handed out once more.
+    fn anew(mut self, now_ms: u64) -> Self {
+        self.run.restart_open();
+        self.until_ms = now_ms + REGISTRATION_WAIT_MS;
+        self
+    }
+
+    /// As [`Execution::anew`]; nothing if that was the last time.
+    fn attempt_failed(mut self, now_ms: u64, why: &str) -> Option<Self> {
+        self.attempts += 1;
+        if self.attempts < ATTEMPTS_MAX {
+            return Some(self.anew(now_ms));
+        }
+        finish(self, format!("{why}, {ATTEMPTS_MAX} times"), Bytes::new());
+        None
+    }
+}
+
+/// How many suspects there are, at the front.
+fn suspects(waiting: &VecDeque<Execution>) -> usize {
+    waiting.partition_point(|execution| execution.is_suspect)
 }
 
 fn family_of(transaction: &SignedTransaction) -> Family {

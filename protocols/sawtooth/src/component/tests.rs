@@ -79,6 +79,12 @@ impl Client {
         assert_eq!(response.status, 1);
     }
 
+    /// The next transaction to execute.
+    pub(super) fn hear_work(&mut self) -> Option<TpProcessRequest> {
+        let work = std::iter::from_fn(|| self.hear()).find(|heard| heard.message_type == kind::TP_PROCESS_REQUEST);
+        work.map(|request| TpProcessRequest::decode(request.content).unwrap())
+    }
+
     pub(super) fn answer(&mut self, request: &TpProcessRequest, status: i32) {
         let response = TpProcessResponse { status, message: "because".into(), extended_data: Bytes::new() };
         self.say(kind::TP_PROCESS_RESPONSE, &request.context_id, &response);
@@ -170,12 +176,118 @@ fn a_processor_that_is_lost_is_replaced_and_an_invalid_transaction_says_why() {
     second.register("outside");
     second.answer(&stale, tp_process_status::OK);
     drop(first);
+    assert!(second.hear().is_none(), "processors are often lost together");
+    world.processors.tick(2_000);
     let request: TpProcessRequest = second.expect(kind::TP_PROCESS_REQUEST);
     assert_ne!(request.context_id, stale.context_id);
     second.answer(&stale, tp_process_status::OK);
     assert!(results.try_recv().is_err(), "somebody else's question is not answered");
     second.answer(&request, tp_process_status::INVALID_TRANSACTION);
     assert_eq!(results.try_recv().unwrap().unwrap().unwrap_err().message, "because");
+}
+
+#[test]
+fn processors_that_are_lost_together_cost_a_batch_nothing() {
+    let world = World::new();
+    let mut processors: Vec<_> = (0..6).map(|_| Client::connect(&*world.service)).collect();
+    processors.iter_mut().for_each(|processor| processor.register("outside"));
+    let batches: Vec<_> = (0..30).map(|nonce| world.start(&external(&nonce.to_string()))).collect();
+    // One after the other, as a machine's connections end; time passes meanwhile.
+    for (ended, processor) in processors.into_iter().enumerate() {
+        drop(processor);
+        if ended == 2 {
+            world.processors.tick(2_000);
+        }
+    }
+    world.processors.tick(3_000);
+    let mut next = Client::connect(&*world.service);
+    next.register("outside");
+    for now_ms in [4_000, 5_000, 6_000] {
+        world.processors.tick(now_ms);
+        while let Some(request) = next.hear_work() {
+            next.answer(&request, tp_process_status::OK);
+        }
+    }
+    assert!(batches.iter().all(|results| results.try_recv().unwrap().unwrap().is_ok()));
+}
+
+#[test]
+fn a_transaction_that_no_processor_survives_takes_no_other_with_it() {
+    let world = World::new();
+    let poison = external("3");
+    let poisonous = crate::testing::first_transaction_id(&poison);
+    let batches: Vec<_> = (0..10).map(|nonce| world.start(&external(&nonce.to_string()))).collect();
+    let mut lost = 0;
+    for now_ms in (1..10).map(|second| second * 1_000) {
+        world.processors.tick(now_ms);
+        let mut processor = Client::connect(&*world.service);
+        processor.register("outside");
+        // It begins with what it got first, and everything that it has goes down with it.
+        while let Some(request) = processor.hear_work() {
+            if request.signature == poisonous {
+                lost += 1;
+                break;
+            }
+            processor.answer(&request, tp_process_status::OK);
+        }
+    }
+    assert_eq!(lost, 4, "among others, and three times alone");
+    for (nonce, results) in batches.iter().enumerate() {
+        let result = results.try_recv().unwrap().unwrap();
+        match result {
+            Ok(_) => assert_ne!(nonce, 3),
+            Err(failure) => assert_eq!((nonce, failure.transaction_id), (3, poisonous.clone())),
+        }
+    }
+}
+
+#[test]
+fn a_slow_processor_has_its_time_for_each_transaction() {
+    let world = World::new();
+    let mut processor = Client::connect(&*world.service);
+    processor.register("outside");
+    let batches: Vec<_> = (0..5).map(|nonce| world.start(&external(&nonce.to_string()))).collect();
+    let asked: Vec<_> = std::iter::from_fn(|| processor.hear_work()).collect();
+    for (nth, request) in asked.iter().enumerate() {
+        world.processors.tick(1_000 + (nth as u64 + 1) * 9_000);
+        processor.answer(request, tp_process_status::OK);
+        assert!(batches[nth].try_recv().unwrap().unwrap().is_ok());
+    }
+    let (stuck, beside) = (world.start(&external("6")), world.start(&external("7")));
+    let asked: Vec<_> = std::iter::from_fn(|| processor.hear_work()).collect();
+    // It goes on with other things: each of them has its time, and not for ever.
+    world.processors.tick(55_999);
+    processor.answer(&asked[1], tp_process_status::OK);
+    assert!(beside.try_recv().is_ok());
+    world.processors.tick(56_000);
+    let again = std::iter::from_fn(|| processor.hear_work()).next().expect("the first one's time is over");
+    processor.answer(&again, tp_process_status::OK);
+    assert!(stuck.try_recv().unwrap().unwrap().is_ok());
+}
+
+#[test]
+fn a_suspect_gets_a_processor_for_itself_though_others_wait() {
+    let world = World::new();
+    let mut processors = [Client::connect(&*world.service), Client::connect(&*world.service)];
+    processors.iter_mut().for_each(|processor| processor.register("outside"));
+    let [mut first, second] = processors;
+    let batches: Vec<_> = (0..4).map(|nonce| world.start(&external(&nonce.to_string()))).collect();
+    let mut busy: Vec<_> = std::iter::from_fn(|| first.hear_work()).collect();
+    assert_eq!(busy.len(), 2);
+    drop(second);
+    let later = world.start(&external("later"));
+    assert!(first.hear_work().is_none(), "it is kept for the suspects");
+    for _ in 0..2 {
+        first.answer(&busy.pop().unwrap(), tp_process_status::OK);
+    }
+    for _ in 0..2 {
+        let suspect = first.hear_work().unwrap();
+        assert!(first.hear_work().is_none());
+        first.answer(&suspect, tp_process_status::OK);
+    }
+    let last = first.hear_work().unwrap();
+    first.answer(&last, tp_process_status::OK);
+    assert!(batches.iter().chain([&later]).all(|results| results.try_recv().unwrap().unwrap().is_ok()));
 }
 
 #[test]
