@@ -126,6 +126,19 @@ def test_a_contract_of_the_published_sdk_runs_in_the_node(decide, contract):
     assert end(execute(name, f"{'00ec01' + PLACE[6:]},1")) == "INVALID", "not in its namespace"
 
 
+def test_a_new_epoch_of_the_ledger_has_a_new_key_for_blocks(decide):
+    def signers():
+        assert end(transaction("set", fresh_name(), 1)) == "COMMITTED"
+        head = read(REST[0], "/blocks?limit=1")["data"][0]["header_signature"]
+        return {read(rest, f"/blocks/{head}")["data"]["header"]["signer_public_key"] for rest in REST}
+
+    first = signers()
+    decide(("trigger_ledger_rekey", {}))
+    second = signers()
+    assert len(first) == len(second) == 1 and first != second
+    assert signers() == second
+
+
 @pytest.fixture
 def running():
     processes = []

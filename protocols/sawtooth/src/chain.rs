@@ -12,20 +12,20 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use coco_kv::{Snapshot, Tx};
-use coco_protocol::{CommittedBatch, Integrity};
+use coco_protocol::{CommittedBatch, CommittedTransaction, Context, Integrity};
 use coco_types::WriteSet;
 use parking_lot::{Mutex, RwLock};
 use prost::Message as _;
 
 use crate::address::Address;
-use crate::block::{Beside, OpenBlock, SealedBlock};
+use crate::block::{Beside, OpenBlock, SealedBlock, before};
 use crate::contracts::Contracts;
 use crate::governed::Governed;
 use crate::ids::Ids;
 use crate::messages::ledger::{Block, BlockHeader};
 use crate::network::NetworkConfig;
-use crate::roots::Leaves;
-use crate::tables::{IDS, META, META_CONFIG, META_HEAD, SECRET, SECRET_SIGNER, STATE};
+use crate::roots::{Leaves, RootKind};
+use crate::tables::{IDS, META, META_CONFIG, META_HEAD, SECRET, SECRET_SIGNER, STATE, UNDO};
 use crate::trie::Trie;
 
 /// Blocks whose tries are kept behind the newest committed one.
@@ -62,8 +62,6 @@ struct Building {
 struct Committed {
     /// Newest last.
     tips: VecDeque<Tip>,
-    /// Of a chain that begins.
-    leaves: Leaves,
     /// Changes that were committed after the newest block, as its successor's seal has not arrived yet.
     changes: BTreeMap<Address, Option<Bytes>>,
 }
@@ -108,12 +106,13 @@ impl Chain {
     }
 
     /// Opens a block on the newest one in `tx`; replaces one that was open.
-    pub fn open_block(&self, tx: &mut Tx) -> Result<(), Behind> {
+    pub fn open_block(&self, tx: &mut Tx, context: &Context<'_>) -> Result<(), Behind> {
         let mut building = self.building.lock();
         building.open = None;
         let parent = self.parent_in(&mut building, tx)?;
         let (contracts, known) = (self.contracts(), Arc::clone(&self.ids));
-        building.open = Some(OpenBlock::open(tx, parent, Beside { governed: self.governed(), contracts, known }));
+        let beside = Beside { governed: self.governed(), contracts, known };
+        building.open = Some(OpenBlock::open(tx, parent, beside, context));
         Ok(())
     }
 
@@ -132,15 +131,11 @@ impl Chain {
     }
 
     /// Follows what was committed. Own blocks are known already; others bring the trie forward, and have to lead to the root
-    /// that their header names.
-    pub fn follow(&self, batch: &CommittedBatch) -> Result<(), Integrity> {
-        for transaction in &batch.transactions {
+    /// that their header names. `state` is the one after the whole batch.
+    pub fn follow(&self, batch: &CommittedBatch, state: &Snapshot) -> Result<(), Integrity> {
+        for (at, transaction) in batch.transactions.iter().enumerate() {
             if let Some(config) = transaction.writes.get(&META, META_CONFIG).flatten() {
-                let config = read_config(config)?;
-                if let Some(secret) = transaction.writes.get(&SECRET, SECRET_SIGNER).flatten() {
-                    self.committed.lock().leaves = leaves(&config, secret)?;
-                }
-                self.configured(config);
+                self.configured(read_config(config)?);
             }
             if let Some(governed) = self.governed().followed(&transaction.writes) {
                 *self.governed.write() = Arc::new(governed);
@@ -148,7 +143,9 @@ impl Chain {
             self.ids.write().follow(&transaction.writes);
             self.committed.lock().collect(&transaction.writes);
             if let Some(head) = transaction.writes.get(&META, META_HEAD).flatten() {
-                self.advance(head)?;
+                let secret = transaction.writes.get(&SECRET, SECRET_SIGNER).flatten();
+                let later = batch.transactions.get(at + 1..).unwrap_or_default();
+                self.advance(head, secret.map(|secret| Renewed { secret, state, later }))?;
             }
         }
         Ok(())
@@ -173,12 +170,9 @@ impl Chain {
             committed.tips.truncate(at + 1);
             return Ok(());
         }
-        let rows = state.iter(&STATE).map(|(key, value)| Some((Address::from_key(&key)?, Some(value))));
-        let values: Option<BTreeMap<_, _>> = rows.collect();
-        let values = values.ok_or_else(|| damaged("an address of the state has another length"))?;
         let secret = state.get(&SECRET, SECRET_SIGNER).ok_or_else(|| damaged("the signer's key is missing"))?;
         let trie = Trie::new(leaves(&self.config(), &secret)?);
-        committed.tips = VecDeque::from([checked(header, id, trie.update(&values))?]);
+        committed.tips = VecDeque::from([checked(header, id, trie.update(&values(state)?))?]);
         Ok(())
     }
 
@@ -188,13 +182,12 @@ impl Chain {
         *self.config.write() = Arc::new(config);
     }
 
-    /// The block of `head` is committed, and the changes collected so far are its own.
-    fn advance(&self, head: &Bytes) -> Result<(), Integrity> {
+    /// The block of `head` is committed, and the changes collected so far are its own. It may be the first that a key has signed.
+    fn advance(&self, head: &Bytes, renewed: Option<Renewed<'_>>) -> Result<(), Integrity> {
         let (header, id) = read_head(head)?;
-        let (changes, newest, first) = {
+        let (changes, newest) = {
             let mut committed = self.committed.lock();
-            let first = Trie::new(committed.leaves.clone());
-            (std::mem::take(&mut committed.changes), committed.tips.back().cloned(), first)
+            (std::mem::take(&mut committed.changes), committed.tips.back().cloned())
         };
         if newest.as_ref().is_some_and(|tip| tip.header.block_num >= header.block_num) {
             return Ok(());
@@ -207,7 +200,13 @@ impl Chain {
             None => {
                 // Somebody else's block: whatever this node executed above is void.
                 *building = Building::default();
-                checked(header, id, newest.map_or(first, |tip| tip.trie).update(&changes))?
+                let trie = match (newest, renewed) {
+                    (Some(tip), None) => tip.trie.update(&changes),
+                    (Some(tip), Some(_)) if self.config().roots == RootKind::Compatible => tip.trie.update(&changes),
+                    (_, Some(renewed)) => renewed.trie(&self.config())?,
+                    (None, None) => return Err(damaged("the signer's key is missing")),
+                };
+                checked(header, id, trie)?
             }
         };
         let mut committed = self.committed.lock();
@@ -231,6 +230,35 @@ impl Chain {
         building.executed.clear();
         Ok(tip.clone())
     }
+}
+
+/// With a block that a new key signs, where roots depend on that key: all of the state.
+struct Renewed<'a> {
+    secret: &'a Bytes,
+    /// After the batch that the block is in.
+    state: &'a Snapshot,
+    /// What the batch holds behind the block.
+    later: &'a [CommittedTransaction],
+}
+
+impl Renewed<'_> {
+    fn trie(&self, config: &NetworkConfig) -> Result<Trie, Integrity> {
+        let mut values = values(self.state)?;
+        for transaction in self.later.iter().rev() {
+            let replaced = transaction.writes.map(&UNDO).into_iter().flatten();
+            for row in replaced.filter_map(|(_, row)| row.as_ref()) {
+                values.extend(before(row.clone()).ok_or_else(|| damaged("what a block replaced does not decode"))?);
+            }
+        }
+        Ok(Trie::new(leaves(config, self.secret)?).update(&values))
+    }
+}
+
+/// Everything in the state.
+fn values(state: &Snapshot) -> Result<BTreeMap<Address, Option<Bytes>>, Integrity> {
+    let rows = state.iter(&STATE).map(|(key, value)| Some((Address::from_key(&key)?, Some(value))));
+    let values: Option<BTreeMap<_, _>> = rows.collect();
+    values.ok_or_else(|| damaged("an address of the state has another length"))
 }
 
 impl Committed {

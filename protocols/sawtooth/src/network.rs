@@ -6,6 +6,7 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
+use coco_crypto::sha256;
 use coco_kv::Tx;
 use coco_protocol::Context;
 use coco_types::limits;
@@ -21,7 +22,7 @@ use crate::messages::ledger::{BatchList, BlockHeader};
 use crate::roots::{Leaves, RootKind};
 use crate::settings::{self, CONSENSUS_NAME, CONSENSUS_VERSION};
 use crate::signing::SignerKey;
-use crate::tables::{META, META_CONFIG, SECRET, SECRET_SIGNER, STATE};
+use crate::tables::{EPOCH, EPOCH_ROW, META, META_CONFIG, SECRET, SECRET_SIGNER, SECRET_SIGNER_EPOCH, STATE};
 use crate::trie::Trie;
 
 /// What stands for the block before the first.
@@ -95,9 +96,8 @@ pub fn write_genesis(
     context: &Context<'_>,
 ) -> Result<(NetworkConfig, Tip), String> {
     let genesis: NetworkConfig = serde_json::from_value(config.clone()).map_err(|error| error.to_string())?;
-    let key = (0..8).find_map(|_| SignerKey::from_bytes(&context.random()));
-    let key = key.ok_or("there was no usable randomness for the signer's key")?;
-    tx.put(&SECRET, SECRET_SIGNER, key.secret_bytes());
+    let key = new_signer_key(context).ok_or("there was no usable randomness for the signer's key")?;
+    write_signer_key(tx, &key);
     let trie = Trie::new(Leaves::new(genesis.roots, &key.secret()));
     let parent = Tip { header: BlockHeader::default(), id: NO_BLOCK.to_owned(), trie };
     let mut open = OpenBlock::first(parent, key);
@@ -150,6 +150,28 @@ fn genesis_batches(base64: &str) -> Result<Vec<Bytes>, String> {
 pub fn signer_key(tx: &mut Tx) -> Option<SignerKey> {
     let bytes = tx.get(&SECRET, SECRET_SIGNER)?;
     SignerKey::from_bytes(bytes.as_ref().try_into().ok()?)
+}
+
+/// A key for what follows, if the present one was made in an epoch that has ended.
+pub fn next_signer_key(tx: &mut Tx, context: &Context<'_>) -> Option<SignerKey> {
+    let made_in = tx.get(&SECRET, SECRET_SIGNER_EPOCH);
+    (epoch(tx) != made_in).then(|| new_signer_key(context)).flatten()
+}
+
+pub fn write_signer_key(tx: &mut Tx, key: &SignerKey) {
+    tx.put(&SECRET, SECRET_SIGNER, key.secret_bytes());
+    if let Some(epoch) = epoch(tx) {
+        tx.put(&SECRET, SECRET_SIGNER_EPOCH, epoch);
+    }
+}
+
+/// What tells the present epoch from others.
+fn epoch(tx: &mut Tx) -> Option<Bytes> {
+    tx.get(&EPOCH, EPOCH_ROW).map(|row| Bytes::copy_from_slice(&sha256(&row).0))
+}
+
+fn new_signer_key(context: &Context<'_>) -> Option<SignerKey> {
+    (0..8).find_map(|_| SignerKey::from_bytes(&context.random()))
 }
 
 /// The consensus bytes of every other block: where in Coco's own ledger it was sealed.

@@ -117,9 +117,9 @@ impl Protocol for Sawtooth {
         true
     }
 
-    fn open_block(&self, tx: &mut Tx, _context: &Context<'_>) -> Result<(), Rejection> {
+    fn open_block(&self, tx: &mut Tx, context: &Context<'_>) -> Result<(), Rejection> {
         let busy = |error: crate::chain::Behind| broken(error.to_string());
-        self.chain.open_block(tx).map_err(busy)
+        self.chain.open_block(tx, context).map_err(busy)
     }
 
     fn execute(&self, tx: &mut Tx, admitted: &Admitted, context: &Context<'_>) -> Result<Outcome, Rejection> {
@@ -154,8 +154,8 @@ impl Protocol for Sawtooth {
         Ok(Some(Outcome { claims: Some(claims), response: id }))
     }
 
-    fn committed(&self, batch: &CommittedBatch, _state: &Snapshot) -> Result<(), Integrity> {
-        self.chain.follow(batch)
+    fn committed(&self, batch: &CommittedBatch, state: &Snapshot) -> Result<(), Integrity> {
+        self.chain.follow(batch, state)
     }
 
     fn published(&self, batch: &CommittedBatch) {

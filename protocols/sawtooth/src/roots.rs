@@ -32,7 +32,7 @@ pub enum RootKind {
 pub struct Leaves(Option<Arc<MacKey>>);
 
 impl Leaves {
-    /// `secret` is the key that signs blocks: every node has it, and nobody else.
+    /// `secret` is the key that signs blocks: every node has it, and nobody else. With it this key changes, and all leaves do.
     pub fn new(kind: RootKind, secret: &[u8; 32]) -> Self {
         match kind {
             RootKind::Compatible => Self(None),
@@ -41,6 +41,11 @@ impl Leaves {
                 Self(Some(Arc::new(MacKey::new(&key))))
             }
         }
+    }
+
+    /// The same kind under another key; nothing if there is no key.
+    pub fn renewed(&self, secret: &[u8; 32]) -> Option<Self> {
+        self.0.as_ref().map(|_| Self::new(RootKind::Confidential, secret))
     }
 
     /// What goes into the trie in place of these changes; nothing if they go as they are.

@@ -37,7 +37,8 @@ fn parse_key(text: &str) -> Option<PublicKey> {
     PublicKey::from_slice(&bytes).ok()
 }
 
-/// The key that signs blocks: one for the whole service, so that the signer does not change with the primary.
+/// The key that signs blocks: one for the whole service, so that the signer does not change with the primary. There is a new one in each epoch of
+/// the ledger, since whoever is shown an epoch that has ended sees the key that was written in it.
 pub struct SignerKey {
     key: SecretKey,
     public_hex: String,

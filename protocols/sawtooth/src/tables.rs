@@ -34,6 +34,12 @@ pub const META_CONFIG: &[u8] = b"config";
 pub const META_INVALID_COUNT: &[u8] = b"invalid";
 /// In [`SECRET`].
 pub const SECRET_SIGNER: &[u8] = b"signer";
+/// In [`SECRET`]: hash of the row of the epoch that the key was made in; absent in a network's first.
+pub const SECRET_SIGNER_EPOCH: &[u8] = b"epoch";
+
+/// Of the framework's: one row, written anew whenever what follows is sealed under another secret.
+pub const EPOCH: MapName = MapName::from_static("public:ccf.internal.historical_encrypted_ledger_secret");
+pub const EPOCH_ROW: &[u8] = &[0; 8];
 
 /// A committed batch, where it is, and what its transactions did.
 #[derive(Clone, PartialEq, Eq, prost::Message)]

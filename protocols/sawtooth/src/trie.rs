@@ -52,6 +52,10 @@ impl Trie {
         Self { root: Arc::new(Node::fork(&[], Children::new())), leaves }
     }
 
+    pub fn leaves(&self) -> &Leaves {
+        &self.leaves
+    }
+
     /// The root as messages name it: 64 hex digits.
     pub fn root_hex(&self) -> String {
         hex::encode(self.root.top)

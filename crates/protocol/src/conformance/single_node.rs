@@ -104,6 +104,18 @@ impl SingleNode {
         self.lock().execute(&*self.protocol, admitted);
     }
 
+    /// Commits a transaction that is not this ledger's: what the network's members decide, or the node does.
+    pub fn commit_other(&self, write: impl FnOnce(&mut Tx)) {
+        let batch = {
+            let mut inner = self.lock();
+            let mut tx = inner.store.begin();
+            write(&mut tx);
+            inner.append(tx, &Outcome::default());
+            inner.commit(&*self.protocol)
+        };
+        self.publish(batch);
+    }
+
     /// Drops what is not committed, as a primary does that loses the lead, and leads again.
     pub fn lose_leadership(&self) {
         let mut inner = self.lock();

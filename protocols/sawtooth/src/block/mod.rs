@@ -3,9 +3,11 @@
 mod injector;
 mod open;
 mod rules;
+mod undo;
 
 pub use open::{Beside, OpenBlock, SealedBlock, Verdict, duplicate};
 pub use rules::Rules;
+pub use undo::{before, undo};
 
 pub use crate::limits::STATES_KEPT;
 use bytes::Bytes;

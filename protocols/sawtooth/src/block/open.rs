@@ -13,7 +13,7 @@ use coco_protocol::{Context, Rejection, RejectionReason};
 use parking_lot::RwLock;
 use prost::Message as _;
 
-use super::{Rules, STATES_KEPT, TxState, injector};
+use super::{Rules, STATES_KEPT, TxState, injector, undo};
 use crate::address::Address;
 use crate::batch::SignedBatch;
 use crate::chain::Tip;
@@ -23,8 +23,8 @@ use crate::families::Facts;
 use crate::governed::Governed;
 use crate::ids::{Ids, OpenIds};
 use crate::messages::client::{BatchStatus, batch_status, submit_status};
-use crate::messages::ledger::{Block, BlockHeader, StateChange, StateChangeList, state_change_kind};
-use crate::network::signer_key;
+use crate::messages::ledger::{Block, BlockHeader};
+use crate::network::{next_signer_key, signer_key, write_signer_key};
 use crate::policy;
 use crate::settings;
 use crate::signing::SignerKey;
@@ -32,12 +32,15 @@ use crate::tables::{
     BATCH, BLOCK, BLOCK_BY_ID, BLOCK_BY_ROOT, BatchRecord, IDS, INVALID, INVALID_ORDER, META, META_HEAD,
     META_INVALID_COUNT, ROOT_OF_BLOCK, STATE, TRANSACTION, UNDO, id_key, number_key, read_number,
 };
+use crate::trie::Trie;
 
 /// See the module's text.
 pub struct OpenBlock {
     parent: Tip,
     number: u64,
     key: Option<SignerKey>,
+    /// It signs this block for the first time.
+    key_is_new: bool,
     rules: Rules,
     governed: Arc<Governed>,
     contracts: Arc<Contracts>,
@@ -76,11 +79,13 @@ pub enum Verdict {
 }
 
 impl OpenBlock {
-    pub fn open(tx: &mut Tx, parent: Tip, beside: Beside) -> Self {
+    pub fn open(tx: &mut Tx, parent: Tip, beside: Beside, context: &Context<'_>) -> Self {
         let Beside { governed, contracts, known } = beside;
         let rules = Rules::read(&mut TxState(tx));
-        let key = signer_key(tx);
-        Self { number: parent.header.block_num + 1, rules, governed, contracts, known, ..Self::empty(parent, key) }
+        let next = next_signer_key(tx, context);
+        let (key_is_new, number) = (next.is_some(), parent.header.block_num + 1);
+        let key = next.or_else(|| signer_key(tx));
+        Self { number, rules, governed, contracts, known, key_is_new, ..Self::empty(parent, key) }
     }
 
     /// The first block of a network.
@@ -93,6 +98,7 @@ impl OpenBlock {
             parent,
             number: 0,
             key,
+            key_is_new: false,
             rules: Rules::default(),
             governed: Arc::default(),
             contracts: Arc::default(),
@@ -157,7 +163,10 @@ impl OpenBlock {
     pub fn seal(mut self, tx: &mut Tx, consensus: Bytes) -> SealedBlock {
         self.mirror_settings(tx);
         let key = self.key.as_ref().expect("a network's genesis wrote the signer's key");
-        let trie = self.parent.trie.update(&self.changes);
+        let trie = self.trie(tx, key);
+        if self.key_is_new {
+            write_signer_key(tx, key);
+        }
         let header = BlockHeader {
             block_num: self.number,
             previous_block_id: self.parent.id.clone(),
@@ -177,6 +186,15 @@ impl OpenBlock {
         tx.put(&UNDO, number, undo(&self.before));
         note_root(tx, self.number, &header.state_root_hash);
         SealedBlock { tip: Tip { header, id, trie }, header_bytes }
+    }
+
+    /// The trie after this block; from the whole state, where its leaves depend on a key that is new.
+    fn trie(&self, tx: &mut Tx, key: &SignerKey) -> Trie {
+        let leaves = self.key_is_new.then(|| self.parent.trie.leaves().renewed(&key.secret())).flatten();
+        let Some(leaves) = leaves else { return self.parent.trie.update(&self.changes) };
+        let rows = tx.prefix(&STATE, &[]);
+        let values = rows.filter_map(|(key, value)| Some((Address::from_key(&key)?, Some(value)))).collect();
+        Trie::new(leaves).update(&values)
     }
 
     /// What the members decided has the last word: it is in the state after each block, whatever a transaction has made of it.
@@ -397,15 +415,6 @@ fn note_root(tx: &mut Tx, number: u64, root: &str) {
     if tx.get(&BLOCK_BY_ROOT, &root).is_some_and(|number| number == old) {
         tx.remove(&BLOCK_BY_ROOT, root);
     }
-}
-
-fn undo(before: &BTreeMap<Address, Option<Bytes>>) -> Bytes {
-    let change = |(address, value): (&Address, &Option<Bytes>)| StateChange {
-        address: address.to_hex(),
-        value: value.clone().unwrap_or_default(),
-        kind: if value.is_some() { state_change_kind::SET } else { state_change_kind::DELETE },
-    };
-    StateChangeList { state_changes: before.iter().map(change).collect() }.encode_to_vec().into()
 }
 
 /// The batch is committed already.

@@ -3,17 +3,15 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use prost::Message as _;
 
 use super::view::View;
 use super::{is_reversed, page_items};
 use crate::address::{Address, is_root, prefix_from_hex};
-use crate::block::STATES_KEPT;
+use crate::block::{STATES_KEPT, before};
 use crate::messages::client::{
     PagingResponse, StateEntry, StateGetRequest, StateGetResponse, StateListRequest, StateListResponse,
     state_get_status, state_list_status, status,
 };
-use crate::messages::ledger::{StateChangeList, state_change_kind};
 use crate::tables::{BLOCK_BY_ROOT, STATE, UNDO, number_key, read_number};
 
 /// The state at one block.
@@ -100,11 +98,7 @@ impl View {
         let mut older = BTreeMap::new();
         for later in (number + 1..=newest.block_num).rev() {
             let record = self.reader.record(&UNDO, &number_key(later)).ok().flatten().ok_or(status::NO_ROOT)?;
-            let undo = StateChangeList::decode(record).map_err(|_| status::INTERNAL_ERROR)?;
-            for change in undo.state_changes {
-                let address = Address::from_hex(&change.address).ok_or(status::INTERNAL_ERROR)?;
-                older.insert(address, (change.kind == state_change_kind::SET).then_some(change.value));
-            }
+            older.extend(before(record).ok_or(status::INTERNAL_ERROR)?);
         }
         Ok(StateAt { root: root.to_owned(), older })
     }

@@ -3,21 +3,23 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
-use coco_kv::Store;
+use coco_protocol::OpenGate;
 use coco_protocol::conformance::SingleNode;
-use coco_protocol::{CommittedBatch, CommittedTransaction, OpenGate};
-use coco_types::{MapName, Seqno, TxId, View, WriteSet};
+use coco_types::MapName;
 use http::Request;
 use prost::Message as _;
 use serde_json::{Value, json};
 
+use crate::Sawtooth;
 use crate::families::intkey::address;
 use crate::governed;
+use crate::local_roles::LocalRoles;
 use crate::messages::family::{Setting, SettingProposal, SettingsPayload};
 use crate::messages::ledger::BatchList;
 use crate::protocol_tests::sawtooth;
 use crate::settings;
 use crate::testing::{Draft, Signer, batch_id, first_transaction_id, intkey};
+use crate::workers::Workers;
 
 fn node() -> Arc<SingleNode> {
     SingleNode::found(sawtooth(), &json!({}), Arc::new(OpenGate))
@@ -194,11 +196,22 @@ fn peers_and_status_are_those_of_the_node() {
 
 /// The members decide something; the node hears of it as of anything that is committed.
 fn decide(node: &Arc<SingleNode>, map: &MapName, key: &str, row: &str) {
-    let mut writes = WriteSet::new();
-    writes.insert(map, Bytes::copy_from_slice(key.as_bytes()), Some(Bytes::copy_from_slice(row.as_bytes())));
-    let txid = TxId::new(View(2), Seqno(1));
-    let transactions = vec![CommittedTransaction { txid, writes: Arc::new(writes) }];
-    node.protocol().committed(&CommittedBatch { transactions }, &Store::new().snapshot()).unwrap();
+    node.commit_other(|tx| tx.put(map, key.to_owned(), row.to_owned()));
+}
+
+#[test]
+fn an_operator_says_who_may_hand_in_batches_at_a_node() {
+    let (known, stranger) = (Signer::new(1), Signer::new(2));
+    let mut roles = LocalRoles::default();
+    roles.add("transactor", &format!("# the bank\nPERMIT_KEY {}\nDENY_KEY *\n", known.public_hex())).unwrap();
+    let random = Arc::new(|bytes: &mut [u8]| bytes.fill(7));
+    let ledger = Sawtooth::new(random, Workers::at_once()).with_roles(roles);
+    let node = SingleNode::found(Arc::new(ledger), &json!({}), Arc::new(OpenGate));
+    assert_eq!(submit(&node, &[known.single(&intkey("set", "a", 1))]).0, 202);
+    let (both, one) = (intkey("set", "b", 1), intkey("set", "c", 1));
+    let (status, body) = submit(&node, &[known.single(&both), stranger.single(&one)]);
+    assert_eq!((status, &body["error"]["code"]), (400, &json!(30)));
+    assert_eq!(get(&node, &format!("/state/{}", address("b").to_hex())).0, 404, "all of a submission or nothing");
 }
 
 #[test]
