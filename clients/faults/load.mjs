@@ -99,7 +99,8 @@ class Load {
           this.#saw(receipt, sent);
         }
       }
-    } catch {
+    } catch (error) {
+      if (error instanceof assert.AssertionError) throw error;
       await pause(POLL_MS);
     }
   }

@@ -33,7 +33,9 @@ const NO_SERVICE_MS = Number(process.env.COCO_NO_SERVICE_MS ?? 3_000);
 const READY_MS = 60_000;
 const SWAPPED_MS = 120_000;
 const PORT = { api: 8000, peers: 8100, admin: 9464, ethereum: 8545 };
+/** What a node's disk has at first, and what its ledger may add to that. */
 const DISK_MIB = 256;
+const DISK_MIB_S = 1;
 /** Refused is not failed: the exit code that says so. */
 const NOT_HERE = 77;
 
@@ -92,7 +94,7 @@ class Node {
     rmSync(this.log, { force: true });
     writeFileSync(this.slow, '0');
     mkdirSync(this.folder);
-    execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${DISK_MIB}m`, 'none', this.folder]);
+    execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${DISK_MIB + DISK_MIB_S * Number(options.seconds)}m`, 'none', this.folder]);
   }
 
   /** As `coco dev` writes it, with the namespace's address and this way to start. */
@@ -245,7 +247,7 @@ const FAULTS = {
     const [victim] = run.some();
     const filler = join(victim.folder, 'filler');
     const { bavail, bsize } = statfsSync(victim.folder);
-    writeFileSync(filler, Buffer.alloc(Math.max(0, bavail * bsize - (run.below(200) << 10))));
+    execFileSync('fallocate', ['-l', String(Math.max(1, bavail * bsize - (run.below(200) << 10))), filler]);
     const ended = await Promise.race([victim.ended.then(() => true), pause(15_000, false)]);
     rmSync(filler);
     if (ended) victim.start();
