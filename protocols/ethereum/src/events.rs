@@ -63,7 +63,7 @@ struct Recent {
 }
 
 const RECENT_BLOCKS_MAX: usize = 128;
-/// Of the blocks' encodings and logs; decoded they take a few times as much.
+/// Of the blocks' records; what was looked at and decoded takes a few times as much.
 const RECENT_BYTES_MAX: u64 = 16 << 20;
 
 impl Events {
@@ -129,16 +129,15 @@ impl Recent {
         if self.blocks.back().is_some_and(|last| last.number() + 1 != block.number()) {
             *self = Self::default();
         }
-        self.bytes += block.weight();
-        for (index, included) in block.included.iter().enumerate() {
-            self.by_transaction.insert(included.transaction.hash, (block.number(), index));
-        }
+        self.bytes += block.weight;
+        let places = block.hashes().iter().enumerate().map(|(index, hash)| (*hash, (block.number(), index)));
+        self.by_transaction.extend(places);
         self.blocks.push_back(block);
         while self.blocks.len() > RECENT_BLOCKS_MAX || self.bytes > RECENT_BYTES_MAX {
             let Some(oldest) = self.blocks.pop_front() else { return };
-            self.bytes -= oldest.weight();
-            for included in &oldest.included {
-                self.by_transaction.remove(&included.transaction.hash);
+            self.bytes -= oldest.weight;
+            for hash in oldest.hashes() {
+                self.by_transaction.remove(hash);
             }
         }
     }
@@ -157,15 +156,11 @@ mod tests {
     use alloy_consensus::Header;
     use parking_lot::Mutex;
 
-    fn block(number: u64, size: u64) -> CommittedBlock {
-        CommittedBlock {
-            head: BlockHead { hash: B256::ZERO, header: Header { number, ..Default::default() }, blob_params: None },
-            included: Vec::new(),
-            ommers: Vec::new(),
-            withdrawals: None,
-            size,
-            rendered: Default::default(),
-        }
+    fn block(number: u64, weight: u64) -> CommittedBlock {
+        let head = BlockHead { hash: B256::ZERO, header: Header { number, ..Default::default() }, blob_params: None };
+        let mut block = CommittedBlock::new(head, Vec::new(), Vec::new(), None);
+        block.weight = weight;
+        block
     }
 
     #[test]

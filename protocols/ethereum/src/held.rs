@@ -93,9 +93,7 @@ impl Held {
     /// What this block holds waits no longer.
     pub fn included(&self, block: &CommittedBlock) {
         let mut inner = self.inner.lock();
-        for included in &block.included {
-            inner.forget(&included.transaction.hash);
-        }
+        block.hashes().iter().for_each(|hash| inner.forget(hash));
     }
 
     /// When the members close the ledger its pool is emptied, and what waited there is refused: it is not to come back with the next primary.

@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use alloy_consensus::Block;
-use alloy_eips::Encodable2718;
-use alloy_primitives::keccak256;
+use alloy_primitives::{B256, keccak256};
 use alloy_rlp::Decodable;
 use bytes::Bytes;
 use coco_crypto::sha256;
@@ -13,7 +12,7 @@ use coco_protocol::{
     Admitted, Caller, Claims, CommittedBatch, Context, DerivedHistory, GenesisError, HistoryError, Integrity,
     LedgerHandle, Outcome, Pool, Protocol, Rejection, RejectionReason, Service,
 };
-use coco_types::Digest;
+use coco_types::{Digest, WriteSet};
 
 use crate::block::{BlockError, BlockRecord, ImportError, Included, SealedBlock, import_block};
 use crate::chain::{Chain, Tip};
@@ -58,10 +57,20 @@ impl Ethereum {
         &self.events
     }
 
-    fn committed_block(&self, record: &Bytes) -> Option<CommittedBlock> {
+    /// A block that was just sealed, in what its seal wrote: the hashes of its transactions are there too.
+    fn sealed_block(&self, number: &[u8], record: &Bytes, writes: &WriteSet) -> Option<CommittedBlock> {
         let record = BlockRecord::decode(record.clone())?;
         let hash = keccak256(record.header_rlp());
-        CommittedBlock::decode(&record, hash, &self.chain.network().schedule)
+        let mut hashes = vec![B256::ZERO; record.transaction_count()];
+        for (hash, place) in writes.map(&TRANSACTION_BY_HASH).into_iter().flatten() {
+            if let Some((of, index)) = place.as_ref().and_then(|place| place.split_first_chunk::<8>())
+                && of == number
+            {
+                let index = u32::from_be_bytes(index.try_into().ok()?);
+                *hashes.get_mut(index as usize)? = B256::try_from(&hash[..]).ok()?;
+            }
+        }
+        CommittedBlock::sealed(&record, hash, hashes, &self.chain.network().schedule)
     }
 
     fn operate(
@@ -193,11 +202,10 @@ impl Protocol for Ethereum {
                 self.events.clear();
                 self.held.clear();
             }
-            let records =
-                transaction.writes.map(&BLOCK).into_iter().flatten().filter_map(|(_, record)| record.as_ref());
-            for record in records {
-                let block = self.committed_block(record).expect("a block that was sealed reads back");
-                let block = Arc::new(block);
+            for (number, record) in transaction.writes.map(&BLOCK).into_iter().flatten() {
+                let Some(record) = record else { continue };
+                let block = self.sealed_block(number, record, &transaction.writes);
+                let block = Arc::new(block.expect("a block that was sealed reads back"));
                 self.events.committed(block.clone());
                 self.held.included(&block);
             }
@@ -212,7 +220,7 @@ impl Protocol for Ethereum {
     }
 
     fn index(&self, history: &mut dyn DerivedHistory) -> Result<bool, HistoryError> {
-        self.index.step(&self.chain, &self.events, history)
+        self.index.step(&self.chain, history)
     }
 
     fn rebuild(&self, state: &Snapshot) -> Result<(), Integrity> {
@@ -280,7 +288,7 @@ fn transaction_claims(included: &Included) -> Claims {
         protocol: NAME,
         kind: "transaction",
         id: Bytes::copy_from_slice(included.transaction.hash.as_slice()),
-        result: sha256(&included.receipt().encoded_2718()),
+        result: sha256(&included.receipt()),
         container: None,
     }
 }

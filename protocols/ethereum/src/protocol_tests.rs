@@ -476,7 +476,7 @@ fn every_block_is_published_with_its_transactions() {
     let sink = heard.clone();
     let listener = move |event: &Event| {
         if let Event::Block(block) = event {
-            sink.lock().push((block.number(), block.included.len()));
+            sink.lock().push((block.number(), block.transaction_count()));
         }
         Keep::Yes
     };

@@ -1,7 +1,10 @@
 //! A transaction in a block, with what became of it.
 
-use alloy_consensus::{Eip658Value, Receipt, ReceiptEnvelope, ReceiptWithBloom, Transaction as _};
+use std::sync::OnceLock;
+
+use alloy_consensus::{Eip658Value, Transaction as _, Typed2718};
 use alloy_primitives::{Address, Bloom, Log};
+use alloy_rlp::{Encodable, Header};
 use coco_types::TxId;
 
 use crate::execute::Told;
@@ -23,19 +26,39 @@ pub struct Included {
     pub logs: Vec<Log>,
     /// What the Coco precompile told it, if it was asked.
     pub told: Option<Told>,
+    /// Of the logs, once somebody asked for it.
+    pub bloom: OnceLock<Box<Bloom>>,
 }
 
 impl Included {
-    /// The receipt that the block's receipts root covers.
-    pub fn receipt(&self) -> ReceiptEnvelope {
-        let logs_bloom = self.bloom();
-        let receipt =
-            Receipt { status: self.status, cumulative_gas_used: self.cumulative_gas_used, logs: self.logs.clone() };
-        ReceiptEnvelope::from_typed(self.transaction.envelope.tx_type(), ReceiptWithBloom { receipt, logs_bloom })
+    /// Appends the receipt that the block's receipts root covers, EIP-2718.
+    pub fn encode_receipt(&self, out: &mut Vec<u8>) {
+        let (bloom, logs) = (self.bloom(), &self.logs);
+        let status: &dyn Encodable = match &self.status {
+            Eip658Value::Eip658(success) => success,
+            Eip658Value::PostState(root) => root,
+        };
+        let gas = self.cumulative_gas_used;
+        if !self.transaction.envelope.is_legacy() {
+            out.push(self.transaction.envelope.ty());
+        }
+        let payload_length = status.length() + gas.length() + bloom.length() + logs.length();
+        Header { list: true, payload_length }.encode(out);
+        status.encode(out);
+        gas.encode(out);
+        bloom.encode(out);
+        logs.encode(out);
     }
 
-    pub fn bloom(&self) -> Bloom {
-        self.logs.iter().collect()
+    /// The same alone.
+    pub fn receipt(&self) -> Vec<u8> {
+        let mut receipt = Vec::with_capacity(512);
+        self.encode_receipt(&mut receipt);
+        receipt
+    }
+
+    pub fn bloom(&self) -> &Bloom {
+        self.bloom.get_or_init(|| Box::new(self.logs.iter().collect()))
     }
 
     /// The address of the contract that it created, or would have.

@@ -8,6 +8,7 @@
 //! ```
 
 mod attributes;
+mod blooms;
 mod fees;
 mod import;
 mod included;
@@ -24,5 +25,5 @@ pub use fees::NextBaseFee;
 pub use import::{ImportError, import_block};
 pub use included::Included;
 pub use open::{BlockError, OpenBlock};
-pub use record::BlockRecord;
+pub use record::{BlockRecord, Touched};
 pub use seal::SealedBlock;

@@ -10,6 +10,7 @@ use coco_types::{TxId, limits};
 use revm::context::result::ExecutionResult;
 use revm::primitives::hardfork::SpecId;
 
+use super::blooms::Blooms;
 use super::{BlockAttributes, Included};
 use crate::execute::{self, CodeCache, Environment, Executed, Told, refusal};
 use crate::fork::ForkSchedule;
@@ -37,6 +38,7 @@ pub struct OpenBlock {
     pub(super) included: Vec<Included>,
     pub(super) deposit_contract: Option<Address>,
     pub(super) block_reward: u128,
+    blooms: Blooms,
     blob_gas_max: u64,
     log_count: u64,
     transaction_bytes: usize,
@@ -78,6 +80,7 @@ impl OpenBlock {
             deposit_contract: schedule.chain().deposit_contract_address,
             block_reward: if pays_reward { schedule.block_reward(header.number) } else { 0 },
             blob_gas_max: schedule.blob_params(header.timestamp).map_or(0, |params| params.max_blob_gas_per_block()),
+            blooms: Blooms::default(),
             log_count: 0,
             transaction_bytes: 0,
             record_bytes: 0,
@@ -156,6 +159,7 @@ impl OpenBlock {
             gas_used,
             cumulative_gas_used: self.header.gas_used,
             first_log_index,
+            bloom: Box::new(self.blooms.of(&logs)).into(),
             logs,
             told,
         });

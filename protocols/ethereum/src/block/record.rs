@@ -4,16 +4,25 @@
 //! finding of admission, view, seqno, status or state root, gas used, cumulative gas, index of its first log, logs, and, if it asked the
 //! Coco precompile, that one's seed and time. One transaction can be read without decoding the others. Blooms, hashes and contract addresses follow from the rest.
 
+use std::sync::OnceLock;
+
 use alloy_consensus::{Eip658Value, Header};
 use alloy_eips::eip4895::Withdrawals;
-use alloy_primitives::{Address, B256, Log};
+use alloy_primitives::{Address, B256, Log, TxKind};
 use alloy_rlp::{Decodable, Encodable, Header as RlpHeader};
 use bytes::Bytes;
 use coco_types::{Seqno, TxId, View};
 
 use super::{BlockAttributes, Included};
 use crate::execute::Told;
-use crate::transaction::Transaction;
+use crate::transaction::{self, Transaction};
+
+/// Where a transaction can be found in: the account that it was sent to or was to create, and its logs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Touched {
+    pub recipient: Address,
+    pub logs: Vec<Log>,
+}
 
 /// Topics of a log: the EVM has no instruction for more.
 const TOPICS_MAX: usize = 4;
@@ -38,7 +47,9 @@ impl BlockRecord {
     }
 
     pub(super) fn new(header: &Header, included: &[Included], attributes: &BlockAttributes, sealed_ms: u64) -> Self {
-        let mut transactions = Vec::new();
+        let of_logs = |included: &Included| included.logs.iter().map(|log| log.data.data.len() + 192).sum::<usize>();
+        let of_one = |included: &Included| included.transaction.raw.len() + 96 + of_logs(included);
+        let mut transactions = Vec::with_capacity(included.iter().map(of_one).sum());
         included.iter().for_each(|included| encode_included(included, &mut transactions));
         let no_ommers = Vec::new();
         let ommers = attributes.proof_of_work.as_ref().map_or(&no_ommers, |work| &work.ommers);
@@ -92,6 +103,22 @@ impl BlockRecord {
     /// All transactions; ends early at one that does not decode.
     pub fn transactions(&self) -> impl Iterator<Item = Included> + '_ {
         self.transactions.iter().map_while(decode_included)
+    }
+
+    /// A transaction as it was submitted.
+    pub fn raw(&self, index: usize) -> Option<&[u8]> {
+        let mut fields = RlpHeader::decode_bytes(&mut &self.transactions.get(index)?[..], true).ok()?;
+        RlpHeader::decode_bytes(&mut fields, false).ok()
+    }
+
+    /// Where a transaction can be found in, without decoding all of it.
+    pub fn touched(&self, index: usize) -> Option<Touched> {
+        let recipient = match transaction::recipient(self.raw(index)?)? {
+            TxKind::Call(to) => to,
+            TxKind::Create => self.transaction(index)?.contract_address()?,
+        };
+        let logs = Vec::<Log>::decode(&mut self.fields_at_logs(index)?).ok()?;
+        Some(Touched { recipient, logs })
     }
 
     /// Whether `matches` holds for any of a transaction's logs, by address and topics. Whoever searches reads many and needs few: nothing else is
@@ -179,6 +206,7 @@ fn decode_included(entry: &Bytes) -> Option<Included> {
         first_log_index: u64::decode(&mut fields).ok()?,
         logs: Vec::<Log>::decode(&mut fields).ok()?,
         told: if fields.is_empty() { None } else { Some(Told::decode(&mut fields, txid)?) },
+        bloom: OnceLock::new(),
     };
     fields.is_empty().then_some(included)
 }

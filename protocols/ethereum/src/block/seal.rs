@@ -1,7 +1,6 @@
 //! Closing a block: what is paid at its end, and the roots.
 
 use alloy_consensus::Header;
-use alloy_eips::Encodable2718;
 use alloy_primitives::{B256, Bloom, U256};
 use alloy_trie::root::{ordered_trie_root_encoded, ordered_trie_root_with_encoder};
 use bytes::Bytes;
@@ -55,9 +54,10 @@ impl OpenBlock {
     fn seal_transactions(&mut self) {
         let raw: Vec<&[u8]> = self.included.iter().map(|included| &included.transaction.raw[..]).collect();
         self.header.transactions_root = ordered_trie_root_encoded(&raw);
-        let receipts: Vec<_> = self.included.iter().map(Included::receipt).collect();
-        self.header.receipts_root = ordered_trie_root_with_encoder(&receipts, |receipt, out| receipt.encode_2718(out));
-        self.header.logs_bloom = receipts.iter().fold(Bloom::ZERO, |bloom, receipt| bloom | *receipt.logs_bloom());
+        let encode_receipt = |included: &Included, out: &mut Vec<u8>| included.encode_receipt(out);
+        self.header.receipts_root = ordered_trie_root_with_encoder(&self.included, encode_receipt);
+        let with_logs = self.included.iter().filter(|included| !included.logs.is_empty());
+        self.header.logs_bloom = with_logs.fold(Bloom::ZERO, |bloom, included| bloom | *included.bloom());
     }
 
     /// The rows that the block changed, as they are now.

@@ -9,8 +9,8 @@
 //! }
 //! ```
 //!
-//! Only the primary executes, once, so that answers need not be the same everywhere: a seed is drawn from the enclave's randomness when the
-//! transaction is executed. It is kept with the transaction if the precompile was asked, so that a trace of it later shows what
+//! Only the primary executes, once, so that answers need not be the same everywhere: a seed is drawn from the enclave's randomness when a
+//! block is opened, and each transaction's comes of it by hashing, so that knowing one's tells nothing of another's. It is kept with the transaction if the precompile was asked, so that a trace of it later shows what
 //! happened. A simulation gets a seed of its own, of which nothing committed is made: it predicts nothing.
 
 use alloy_primitives::{Address, Bytes, U256, address};
@@ -48,6 +48,19 @@ pub struct Coco {
 }
 
 impl Told {
+    /// For a transaction of the block that `block_seed` was drawn for.
+    pub fn for_transaction(block_seed: &[u8; 32], now_ms: u64, txid: TxId) -> Self {
+        let (view, seqno) = (txid.view.0.to_be_bytes(), txid.seqno.0.to_be_bytes());
+        let seed = sha256_of(&[b"coco ethereum transaction", block_seed, &view, &seqno]).0;
+        Self { seed, now_ms, txid: Some(txid) }
+    }
+
+    /// For a simulation, the `number`th of those that share a secret.
+    pub fn for_simulation(secret: &[u8; 32], number: u64, now_ms: u64) -> Self {
+        let seed = sha256_of(&[b"coco ethereum simulation", secret, &number.to_be_bytes()]).0;
+        Self { seed, now_ms, txid: None }
+    }
+
     /// With the transaction that it was told to, which has its own place for the id.
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(48);

@@ -2,20 +2,36 @@
 
 use alloy_primitives::{Address, B256, U256};
 use revm::bytecode::Bytecode;
+use revm::interpreter::InstructionExecResult;
 use revm::state::AccountInfo;
 
-use super::CodeCache;
+use super::{Clock, CodeCache};
 use crate::state::{CorruptState, State};
 
 /// The EVM's way to the state.
 pub struct Database<'a> {
     state: &'a mut dyn State,
     codes: &'a CodeCache,
+    clock: Option<Clock<'a>>,
 }
 
 impl<'a> Database<'a> {
     pub fn new(state: &'a mut dyn State, codes: &'a CodeCache) -> Self {
-        Self { state, codes }
+        Self { state, codes, clock: None }
+    }
+
+    /// The same for an execution whose time is bounded.
+    pub fn with_clock(self, clock: Clock<'a>) -> Self {
+        Self { clock: Some(clock), ..self }
+    }
+
+    /// Fails once the time is over.
+    pub fn tick(&mut self) -> InstructionExecResult {
+        self.clock.as_mut().map_or(Ok(()), Clock::tick)
+    }
+
+    pub fn has_expired(&self) -> bool {
+        self.clock.as_ref().is_some_and(Clock::expired)
     }
 
     pub fn state(&mut self) -> &mut dyn State {

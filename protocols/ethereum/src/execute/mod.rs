@@ -2,7 +2,7 @@
 //!
 //! The EVM is assembled anew for each transaction: it borrows the ledger transaction that it reads, and building it costs
 //! about a tenth of the cheapest transfer. What is expensive to build is kept: analysed code ([`CodeCache`]), and the EVM's
-//! own tables of instructions, prices and precompiles, which are static.
+//! own tables of instructions, prices and precompiles, which are static. Frames, with a stack of 32 KiB each, are made as calls nest.
 
 mod call;
 mod coco;
@@ -17,9 +17,9 @@ mod tests;
 
 use alloy_primitives::{Address, Bytes};
 use revm::context::result::{EVMError, ExecResultAndState, ExecutionResult, InvalidTransaction};
-use revm::context::{Context, Evm, TxEnv};
+use revm::context::{Context, Evm, FrameStack, Journal, JournalTr, LocalContext, TxEnv};
 use revm::handler::instructions::EthInstructions;
-use revm::handler::{EthFrame, ExecuteEvm, MainBuilder, MainContext, MainnetContext, SystemCallEvm};
+use revm::handler::{EthFrame, ExecuteEvm, MainnetContext, SystemCallEvm};
 use revm::inspector::InspectEvm;
 use revm::interpreter::interpreter::EthInterpreter;
 use revm::state::EvmState;
@@ -27,7 +27,7 @@ use revm::state::EvmState;
 use crate::developer::console::Console;
 use crate::state::{CorruptState, State};
 
-pub use call::{Deadline, call};
+pub use call::{Clock, Deadline, call};
 pub use coco::{COCO, Coco, Told};
 pub use code_cache::CodeCache;
 pub use database::Database;
@@ -77,7 +77,7 @@ pub fn system_call(
     contract: Address,
     input: Bytes,
 ) -> Result<Executed, ExecuteError> {
-    let mut executed = fenced(|| context(state, codes, environment).build_mainnet().system_call(contract, input))?;
+    let mut executed = fenced(|| evm(state, codes, environment, ()).system_call(contract, input))?;
     executed.state.retain(|address, _| *address == contract);
     Ok(executed)
 }
@@ -98,17 +98,26 @@ pub fn evm<'a, I>(
     environment: &Environment,
     inspector: I,
 ) -> NetworkEvm<'a, I> {
-    let precompiles = NetworkPrecompiles::new(environment.spec(), environment.coco);
-    context(state, codes, environment).build_mainnet_with_inspector(inspector).with_precompiles(precompiles)
+    assembled(Database::new(state, codes), environment, inspector)
 }
 
-fn context<'a>(
-    state: &'a mut dyn State,
-    codes: &'a CodeCache,
-    environment: &Environment,
-) -> MainnetContext<Database<'a>> {
-    Context::mainnet()
-        .with_db(Database::new(state, codes))
-        .with_cfg(environment.cfg.clone())
-        .with_block(environment.block.clone())
+fn assembled<'a, I>(database: Database<'a>, environment: &Environment, inspector: I) -> NetworkEvm<'a, I> {
+    let mut ctx = Context {
+        block: environment.block.clone(),
+        tx: TxEnv::default(),
+        cfg: environment.cfg.clone(),
+        journaled_state: Journal::new(database),
+        chain: (),
+        local: LocalContext::default(),
+        error: Ok(()),
+    };
+    // The journal takes over what concerns it.
+    ctx.modify_cfg(|_| {});
+    Evm {
+        ctx,
+        inspector,
+        instruction: EthInstructions::new_mainnet_with_spec(environment.spec()),
+        precompiles: NetworkPrecompiles::new(environment.spec(), environment.coco),
+        frame_stack: FrameStack::new(),
+    }
 }

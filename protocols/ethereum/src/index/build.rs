@@ -7,8 +7,7 @@ use parking_lot::Mutex;
 use super::page::{self, Entries};
 use super::segment::{Merge, Segment};
 use super::{FANOUT, INDEX, PROGRESS, Progress, tag};
-use crate::block::{BlockRecord, Included};
-use crate::events::Events;
+use crate::block::{BlockRecord, Touched};
 use crate::state::{BLOCK, UNDO, Undo};
 
 /// Pages that one piece of work makes.
@@ -46,9 +45,8 @@ impl Indexer {
         work.go_back(progress, number, history)
     }
 
-    /// Does a piece of work, if the blocks up to `head` give enough for one; whether there is more. The newest blocks are taken from
-    /// `events`, where they are decoded already.
-    pub fn step(&self, head: u64, events: &Events, history: &mut dyn DerivedHistory) -> Result<bool, HistoryError> {
+    /// Does a piece of work, if the blocks up to `head` give enough for one; whether there is more.
+    pub fn step(&self, head: u64, history: &mut dyn DerivedHistory) -> Result<bool, HistoryError> {
         let mut work = self.work.lock();
         let progress = work.progress(history)?;
         match std::mem::take(&mut work.merging) {
@@ -69,7 +67,7 @@ impl Indexer {
             return Ok(false);
         }
         let segment = Segment { level: 1, number: progress.next / FANOUT };
-        let Some((entries, last)) = group(&segment, events, history)? else { return Ok(false) };
+        let Some((entries, last)) = group(&segment, history)? else { return Ok(false) };
         segment.keep(entries, history);
         work.then = Progress { next: segment.end(), last };
         work.completed(segment, history);
@@ -119,7 +117,7 @@ impl Work {
 }
 
 /// The tags of a segment's blocks, and the hash of the last; `None` if a block is not there yet.
-fn group(segment: &Segment, events: &Events, history: &dyn History) -> Result<Option<(Entries, B256)>, HistoryError> {
+fn group(segment: &Segment, history: &dyn History) -> Result<Option<(Entries, B256)>, HistoryError> {
     let mut entries = Entries::new();
     let mut last = B256::ZERO;
     for number in segment.first()..segment.end() {
@@ -130,16 +128,10 @@ fn group(segment: &Segment, events: &Events, history: &dyn History) -> Result<Op
             None => (number == 0).then(Undo::default),
         };
         let Some(undo) = undo else { return Ok(None) };
-        let tags = match events.recent(number).filter(|block| block.head.hash == hash) {
-            Some(block) => tag::of_block(&block.included, &undo),
-            None => {
-                let included: Vec<Included> = record.transactions().collect();
-                if included.len() != record.transaction_count() {
-                    return Ok(None);
-                }
-                tag::of_block(&included, &undo)
-            }
-        };
+        let touched: Option<Vec<Touched>> =
+            (0..record.transaction_count()).map(|index| record.touched(index)).collect();
+        let Some(touched) = touched else { return Ok(None) };
+        let tags = tag::of_block(&touched, &undo);
         let offset = (number - segment.first()) as u32;
         tags.into_iter().for_each(|tag| page::push(entries.entry(tag).or_default(), (offset, 1)));
         last = hash;

@@ -12,7 +12,6 @@ use super::page::{self, Runs};
 use super::segment::{Header, Segment, damaged};
 use super::{INDEX, PROGRESS, Progress, Tag};
 use crate::chain::Chain;
-use crate::events::Events;
 
 /// Headers of segments that are remembered.
 const HEADERS_MAX: usize = 1 << 16;
@@ -34,14 +33,14 @@ pub struct IndexView<'a> {
 
 impl Index {
     /// Does a piece of work; whether there is more.
-    pub fn step(&self, chain: &Chain, events: &Events, history: &mut dyn DerivedHistory) -> Result<bool, HistoryError> {
+    pub fn step(&self, chain: &Chain, history: &mut dyn DerivedHistory) -> Result<bool, HistoryError> {
         if let Some(number) = chain.take_went_back() {
             self.headers.lock().clear();
             self.indexer.go_back(number, history)?;
             return Ok(true);
         }
         match chain.committed_number() {
-            Some(head) => self.indexer.step(head, events, history),
+            Some(head) => self.indexer.step(head, history),
             None => Ok(false),
         }
     }

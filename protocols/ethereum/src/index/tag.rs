@@ -2,10 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use alloy_consensus::Transaction as _;
 use alloy_primitives::{Address, B256};
 
-use crate::block::Included;
+use crate::block::Touched;
 use crate::state::Undo;
 
 /// The first eight bytes of a hash of what is looked for. Its last bit tells rows of the state from everything else.
@@ -71,7 +70,7 @@ impl Tag {
 }
 
 /// The tags of one block.
-pub(super) fn of_block<'a>(included: impl IntoIterator<Item = &'a Included>, undo: &Undo) -> BTreeSet<Tag> {
+pub(super) fn of_block(transactions: &[Touched], undo: &Undo) -> BTreeSet<Tag> {
     let mut tags = BTreeSet::new();
     let mut last_account = None;
     for (key, _) in undo.rows() {
@@ -84,9 +83,9 @@ pub(super) fn of_block<'a>(included: impl IntoIterator<Item = &'a Included>, und
         }
     }
     let (mut emitters, mut topics, mut recipients) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
-    for included in included {
-        recipients.extend(included.transaction.envelope.to().or_else(|| included.contract_address()));
-        for log in &included.logs {
+    for touched in transactions {
+        recipients.insert(touched.recipient);
+        for log in &touched.logs {
             emitters.insert(log.address);
             topics.extend(log.topics().iter().copied().enumerate());
         }

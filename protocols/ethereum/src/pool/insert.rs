@@ -62,16 +62,19 @@ impl EthereumPool {
             *self.authorities.entry(*authority).or_default() += 1;
         }
         self.next_order += 1;
+        let queue = self.senders.entry(sender).or_insert(empty);
+        let is_head = nonce == queue.next_nonce;
+        let is_next = nonce == queue.pending_end;
         let mut pooled = pooled;
-        pooled.is_pending = was_pending;
-        if was_pending {
+        pooled.is_pending = was_pending || is_next;
+        if pooled.is_pending {
             self.pending.insert(&sender, &pooled);
             self.pending_gas += pooled.gas;
         } else {
             self.queued.insert(&sender, &pooled);
+            self.queued_since.insert(&sender, &pooled);
         }
-        let queue = self.senders.entry(sender).or_insert(empty);
-        let is_head = nonce == queue.next_nonce;
+        queue.pending_end += u64::from(is_next);
         queue.insert(pooled);
         self.promote(&sender);
         if is_head && !self.is_running(&sender) {

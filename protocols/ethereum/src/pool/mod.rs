@@ -34,7 +34,7 @@ use crate::sources::SourceUpload;
 use crate::state::{META, META_HEAD};
 use crate::transaction::TransactionError;
 use heads::{Head, Heads};
-use index::Index;
+use index::{Arrivals, Index};
 use operations::{Operations, Stage, Step};
 use queue::{Pooled, SenderQueue};
 use run::Run;
@@ -92,6 +92,7 @@ pub struct EthereumPool {
     heads: Heads,
     pending: Index,
     queued: Index,
+    queued_since: Arrivals,
     /// Gas limits of everything pending: enough for a whole block starts one early.
     pending_gas: u64,
     bytes: usize,
@@ -122,6 +123,7 @@ impl EthereumPool {
             heads: Heads::default(),
             pending: Index::default(),
             queued: Index::default(),
+            queued_since: Arrivals::default(),
             pending_gas: 0,
             bytes: 0,
             next_order: 0,
@@ -238,7 +240,10 @@ impl EthereumPool {
         }
         match pooled.is_pending {
             true => self.forget_pending(sender, &pooled),
-            false => self.queued.remove(sender, &pooled),
+            false => {
+                self.queued.remove(sender, &pooled);
+                self.queued_since.remove(sender, &pooled);
+            }
         }
         Some(pooled)
     }
@@ -292,6 +297,7 @@ impl EthereumPool {
         for pooled in queue.demote_from(gap) {
             self.forget_pending(sender, &pooled);
             self.queued.insert(sender, &pooled);
+            self.queued_since.insert(sender, &pooled);
         }
     }
 
@@ -306,6 +312,7 @@ impl EthereumPool {
         let Some(queue) = self.senders.get_mut(sender) else { return };
         while let Some(pooled) = queue.promotable() {
             self.queued.remove(sender, pooled);
+            self.queued_since.remove(sender, pooled);
             pooled.is_pending = true;
             pooled.order = self.next_order;
             self.next_order += 1;
@@ -325,7 +332,7 @@ impl EthereumPool {
 
     fn drop_expired(&mut self, now_ms: u64) {
         let before_ms = now_ms.saturating_sub(self.limits.queued_lifetime_ms);
-        while let Some((sender, nonce)) = self.queued.older_than(before_ms) {
+        while let Some((sender, nonce)) = self.queued_since.older_than(before_ms) {
             self.drop_one(&sender, nonce, TransactionError::Expired);
             self.forget_if_empty(&sender);
         }

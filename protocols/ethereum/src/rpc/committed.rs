@@ -1,4 +1,6 @@
 //! A committed block with all that its JSON forms tell, and those forms.
+//!
+//! Every node keeps the newest blocks, and of most of their transactions nobody ever asks it: each is decoded when it is looked at first.
 
 use std::sync::{Arc, OnceLock};
 
@@ -26,14 +28,17 @@ pub struct BlockHead {
 #[derive(Clone, Debug)]
 pub struct CommittedBlock {
     pub head: BlockHead,
-    pub included: Vec<Included>,
     pub ommers: Vec<Header>,
     /// `None` before Shanghai.
     pub withdrawals: Option<Withdrawals>,
-    /// Length of the block's RLP, bytes.
-    pub size: u64,
+    /// Bytes that it occupies, roughly.
+    pub weight: u64,
+    hashes: Vec<B256>,
+    included: Vec<OnceLock<Box<Included>>>,
+    /// Where those that nobody has looked at are; `None` if all are there.
+    record: Option<BlockRecord>,
     /// Its header's JSON, once somebody asked for it: all subscribers get the same.
-    pub rendered: OnceLock<String>,
+    rendered: OnceLock<String>,
 }
 
 impl BlockHead {
@@ -147,16 +152,33 @@ impl BlockHead {
 impl CommittedBlock {
     /// `None` if the record is damaged.
     pub fn decode(record: &BlockRecord, hash: B256, schedule: &ForkSchedule) -> Option<Self> {
-        let head = BlockHead::new(record.header()?, hash, schedule);
         let included: Vec<Included> = record.transactions().collect();
-        if included.len() != record.transaction_count() {
+        let hashes = included.iter().map(|included| included.transaction.hash).collect();
+        let mut block = Self::sealed(record, hash, hashes, schedule)?;
+        block.included = included.into_iter().map(|included| OnceLock::from(Box::new(included))).collect();
+        Some(block)
+    }
+
+    /// Of a record that was sealed and is not damaged, with the hashes of its transactions. They are decoded as they are looked at.
+    pub fn sealed(record: &BlockRecord, hash: B256, hashes: Vec<B256>, schedule: &ForkSchedule) -> Option<Self> {
+        if hashes.len() != record.transaction_count() {
             return None;
         }
+        let head = BlockHead::new(record.header()?, hash, schedule);
         let withdrawals = match head.header.withdrawals_root {
             Some(_) => Some(record.withdrawals()?),
             None => None,
         };
-        Some(Self::new(head, included, record.ommers()?, withdrawals))
+        Some(Self {
+            head,
+            ommers: record.ommers()?,
+            withdrawals,
+            weight: record.bytes().len() as u64,
+            included: vec![OnceLock::new(); hashes.len()],
+            hashes,
+            record: Some(record.clone()),
+            rendered: OnceLock::new(),
+        })
     }
 
     pub fn new(
@@ -165,9 +187,51 @@ impl CommittedBlock {
         ommers: Vec<Header>,
         withdrawals: Option<Withdrawals>,
     ) -> Self {
-        let mut block = Self { head, included, ommers, withdrawals, size: 0, rendered: OnceLock::new() };
-        block.size = block.rlp().len() as u64;
-        block
+        Self {
+            head,
+            ommers,
+            withdrawals,
+            weight: included.iter().map(|included| included.transaction.raw.len() as u64).sum(),
+            hashes: included.iter().map(|included| included.transaction.hash).collect(),
+            included: included.into_iter().map(|included| OnceLock::from(Box::new(included))).collect(),
+            record: None,
+            rendered: OnceLock::new(),
+        }
+    }
+
+    /// The hashes of its transactions, in order.
+    pub fn hashes(&self) -> &[B256] {
+        &self.hashes
+    }
+
+    pub fn transaction_count(&self) -> usize {
+        self.hashes.len()
+    }
+
+    /// A transaction by its index.
+    pub fn transaction(&self, index: usize) -> Option<&Included> {
+        let slot = self.included.get(index)?;
+        let decoded = || self.record.as_ref().and_then(|record| record.transaction(index)).map(Box::new);
+        Some(slot.get_or_init(|| decoded().expect("a block that was sealed reads back")))
+    }
+
+    /// All transactions, in order.
+    pub fn transactions(&self) -> impl Iterator<Item = &Included> {
+        (0..self.transaction_count()).filter_map(|index| self.transaction(index))
+    }
+
+    /// Length of the block's RLP, bytes.
+    pub fn size(&self) -> u64 {
+        let of_raw =
+            |raw: &[u8]| if raw.first().is_some_and(|first| *first >= 0xc0) { raw.len() } else { raw.length() };
+        let of_transaction = |(index, slot): (usize, &OnceLock<Box<Included>>)| match (slot.get(), &self.record) {
+            (Some(included), _) => of_raw(&included.transaction.raw),
+            (None, Some(record)) => record.raw(index).map_or(0, of_raw),
+            (None, None) => 0,
+        };
+        let transactions = list_length(self.included.iter().enumerate().map(of_transaction).sum());
+        let withdrawals = self.withdrawals.as_ref().map_or(0, Encodable::length);
+        list_length(self.head.header.length() + transactions + self.ommers.length() + withdrawals) as u64
     }
 
     /// The block that would come next: what is not known yet is `null`.
@@ -175,14 +239,7 @@ impl CommittedBlock {
         let withdrawals = header.withdrawals_root.map(|_| Withdrawals::default());
         let head = BlockHead::new(header, B256::ZERO, schedule);
         let block = Self::new(head, Vec::new(), Vec::new(), withdrawals);
-        block.json_with(false, |_| false)
-    }
-
-    /// Bytes of what it holds: a block's RLP says nothing of its logs.
-    pub fn weight(&self) -> u64 {
-        let of_log = |log: &Log| log.data.data.len() + 32 * (log.data.topics().len() + 2);
-        let logs: usize = self.included.iter().flat_map(|included| &included.logs).map(of_log).sum();
-        self.size + logs as u64
+        block.json_with(false, None::<fn(&Transaction) -> bool>)
     }
 
     /// The header's JSON.
@@ -194,22 +251,24 @@ impl CommittedBlock {
         self.head.header.number
     }
 
-    /// The block as `eth_getBlockBy…` answers it. `full` says of which transactions the whole is shown; of the others the hash.
-    pub fn json(&self, full: impl Fn(&Transaction) -> bool) -> Json {
+    /// The block as `eth_getBlockBy…` answers it. `full` says of which transactions the whole is shown; of the others, or without it, the hash.
+    pub fn json(&self, full: Option<impl Fn(&Transaction) -> bool>) -> Json {
         self.json_with(true, full)
     }
 
-    fn json_with(&self, sealed: bool, full: impl Fn(&Transaction) -> bool) -> Json {
+    fn json_with(&self, sealed: bool, full: Option<impl Fn(&Transaction) -> bool>) -> Json {
         let push_transactions = |out: &mut String, block: &Self| {
-            for (index, included) in block.included.iter().enumerate() {
+            for (index, hash) in block.hashes.iter().enumerate() {
                 if index > 0 {
                     out.push(',');
                 }
-                let transaction = &included.transaction;
-                if full(transaction) {
-                    push_transaction(out, transaction, Some((&block.head, index)));
-                } else {
-                    push_data(out, transaction.hash.as_slice());
+                let whole = full.as_ref().and_then(|full| {
+                    let transaction = &block.transaction(index)?.transaction;
+                    full(transaction).then_some(transaction)
+                });
+                match whole {
+                    Some(transaction) => push_transaction(out, transaction, Some((&block.head, index))),
+                    None => push_data(out, hash.as_slice()),
                 }
             }
         };
@@ -223,7 +282,7 @@ impl CommittedBlock {
 
     fn fill_as(&self, object: &mut Object<'_>, sealed: bool, push_transactions: impl FnOnce(&mut String, &Self)) {
         self.head.fields(object, sealed);
-        object.quantity("size", self.size);
+        object.quantity("size", self.size());
         let out = object.field("transactions");
         out.push('[');
         push_transactions(out, self);
@@ -237,7 +296,7 @@ impl CommittedBlock {
     /// The block's RLP: header, transactions (typed ones as strings), ommers and, since Shanghai, withdrawals.
     pub fn rlp(&self) -> Vec<u8> {
         let mut transactions = Vec::new();
-        for included in &self.included {
+        for included in self.transactions() {
             let raw = &included.transaction.raw[..];
             match included.transaction.envelope.is_legacy() {
                 true => transactions.extend_from_slice(raw),
@@ -258,10 +317,14 @@ impl CommittedBlock {
 
     /// Every log with its transaction, the transaction's index, and its own position among that transaction's logs.
     pub fn logs(&self) -> impl Iterator<Item = (&Included, usize, usize, &Log)> {
-        self.included.iter().enumerate().flat_map(|(index, included)| {
+        self.transactions().enumerate().flat_map(|(index, included)| {
             included.logs.iter().enumerate().map(move |(position, log)| (included, index, position, log))
         })
     }
+}
+
+fn list_length(payload_length: usize) -> usize {
+    alloy_rlp::Header { list: true, payload_length }.length_with_payload()
 }
 
 fn encode_list(payload: &[u8], out: &mut Vec<u8>) {

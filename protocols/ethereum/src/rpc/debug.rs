@@ -1,6 +1,5 @@
 //! `debug_getRaw…`: the encodings that the hashes of the chain are made of.
 
-use alloy_eips::Encodable2718;
 use alloy_primitives::B256;
 
 use super::call::{Call, Method};
@@ -39,13 +38,14 @@ fn raw_block(call: &Call<'_>, params: &Params<'_>) -> Answer {
 
 fn raw_receipts(call: &Call<'_>, params: &Params<'_>) -> Answer {
     let block = whole_block(call, params)?;
-    Ok(Json::list(&block.included, |out, included| push_data(out, &included.receipt().encoded_2718())))
+    Ok(Json::list(block.transactions(), |out, included| push_data(out, &included.receipt())))
 }
 
 fn whole_block(call: &Call<'_>, params: &Params<'_>) -> Result<SharedBlock, RpcError> {
     let block = block(call, params)?;
     let chain = call.chain();
-    match block.included.iter().all(|included| chain.discloses_transaction(&included.transaction)) {
+    let discloses_all = block.transactions().all(|included| chain.discloses_transaction(&included.transaction));
+    match discloses_all {
         true => Ok(block),
         false => Err(RpcError::header_not_found()),
     }

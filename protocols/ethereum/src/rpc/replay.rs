@@ -55,7 +55,7 @@ impl<'a> Replay<'a> {
         let deadline = self.call.trace_deadline();
         let (block_hash, number) = (self.block.head.hash, self.block.number());
         let mut told = Vec::new();
-        for (index, included) in self.block.included.iter().enumerate() {
+        for (index, included) in self.block.transactions().enumerate() {
             deadline.check()?;
             let transaction = &included.transaction;
             self.open.environment_mut().coco = included.told;
@@ -104,7 +104,7 @@ pub fn block<T>(
     let chain = call.chain();
     let shared = block.clone();
     let seen = move |index: usize| {
-        shared.included.get(index).is_some_and(|included| chain.discloses_transaction(&included.transaction))
+        shared.transaction(index).is_some_and(|included| chain.discloses_transaction(&included.transaction))
     };
     Replay::new(call, block)?.run(seen, usize::MAX, watch)
 }

@@ -3,11 +3,11 @@
 //! The hot path is a batch of signed transactions: each is read from borrowed text straight into its bytes and admitted, then
 //! all of them go to the primary in one piece.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use alloy_consensus::Transaction as _;
+use alloy_primitives::map::HashMap;
 use alloy_primitives::{Address, B256};
 use bytes::Bytes;
 use coco_protocol::{Admitted, Caller, LedgerHandle, Rejection, Submitted, Until};
@@ -40,7 +40,10 @@ pub struct Server {
     pub filters: Filters,
     pub waiters: Waiters,
     pub(super) entrusting: Entrusting,
-    methods: BTreeMap<&'static str, &'static Method>,
+    /// What simulations are told comes of it, and nothing else does.
+    pub simulation_secret: [u8; 32],
+    pub simulations: AtomicU64,
+    methods: HashMap<&'static str, &'static Method>,
 }
 
 /// A submission on its way, and who waits for its answer.
@@ -51,8 +54,12 @@ pub struct Submission {
 
 impl Server {
     pub fn new(ledger: Ledger, handle: Arc<dyn LedgerHandle>, options: Options) -> Arc<Self> {
+        let mut simulation_secret = [0; 32];
+        (options.random)(&mut simulation_secret);
         let server = Self {
             handle,
+            simulation_secret,
+            simulations: AtomicU64::new(0),
             filters: Filters::new(ledger.events.clone()),
             waiters: Waiters::default(),
             entrusting: Entrusting::default(),

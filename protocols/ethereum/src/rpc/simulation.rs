@@ -1,6 +1,7 @@
 //! Trying a transaction without signing or writing anything: the state of some block, changed as the caller says.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use alloy_consensus::Header;
 use alloy_primitives::{Address, Bytes, U256, keccak256};
@@ -228,11 +229,12 @@ pub fn override_account(
 
 /// What the Coco precompile tells a simulation: randomness that nothing else comes of.
 pub fn simulated(call: &Call<'_>) -> Option<Told> {
-    call.server.ledger.network().config.coco_precompile.then(|| {
-        let mut seed = [0; 32];
-        (call.server.options.random)(&mut seed);
-        Told { seed, now_ms: call.server.handle.now_ms(), txid: None }
-    })
+    let server = call.server;
+    let told = || {
+        let number = server.simulations.fetch_add(1, Ordering::Relaxed);
+        Told::for_simulation(&server.simulation_secret, number, server.handle.now_ms())
+    };
+    server.ledger.network().config.coco_precompile.then(told)
 }
 
 pub fn read_account(overlay: &Overlay, address: &Address) -> Result<Account, RpcError> {

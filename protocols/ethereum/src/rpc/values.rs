@@ -116,7 +116,7 @@ pub fn decode_hex(digits: &str) -> Result<Vec<u8>, String> {
         return Err("hex string of odd length".to_owned());
     }
     let mut bytes = vec![0; digits.len() / 2];
-    hex::decode_to_slice(digits, &mut bytes).map_err(|_| "invalid hex string")?;
+    alloy_primitives::hex::decode_to_slice(digits, &mut bytes).map_err(|_| "invalid hex string")?;
     Ok(bytes)
 }
 
@@ -128,7 +128,7 @@ fn fixed<const N: usize>(digits: &str) -> Result<[u8; N], String> {
         return Err(format!("hex string has length {}, want {}", digits.len(), N * 2));
     }
     let mut bytes = [0; N];
-    hex::decode_to_slice(digits, &mut bytes).map_err(|_| "invalid hex string")?;
+    alloy_primitives::hex::decode_to_slice(digits, &mut bytes).map_err(|_| "invalid hex string")?;
     Ok(bytes)
 }
 

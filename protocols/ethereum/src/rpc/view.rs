@@ -45,7 +45,7 @@ impl Placed {
     /// The block's head and the transaction in it.
     pub fn parts(&self) -> Option<(&BlockHead, &Included)> {
         match &self.found {
-            Found::Recent(block) => Some((&block.head, block.included.get(self.index)?)),
+            Found::Recent(block) => Some((&block.head, block.transaction(self.index)?)),
             Found::Stored(parts) => Some((&parts.0, &parts.1)),
         }
     }

@@ -101,10 +101,11 @@ impl Waiters {
         if self.waiting.lock().is_empty() {
             return;
         }
-        for (index, included) in block.included.iter().enumerate() {
-            let transaction = &included.transaction;
-            let waiters = self.waiting.lock().remove(&transaction.hash);
+        for (index, hash) in block.hashes().iter().enumerate() {
+            let waiters = self.waiting.lock().remove(hash);
             for waiter in waiters.into_iter().flatten() {
+                let Some(included) = block.transaction(index) else { continue };
+                let transaction = &included.transaction;
                 let answer = match waiter.wants {
                     Wants::Hash => Ok(Json::data(transaction.hash.as_slice())),
                     Wants::Receipt { .. } | Wants::ReceiptIfAny => {

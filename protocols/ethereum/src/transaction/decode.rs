@@ -3,7 +3,8 @@
 use alloy_consensus::Transaction as _;
 use alloy_eips::Decodable2718;
 use alloy_eips::eip2718::Eip2718Error;
-use alloy_primitives::{B256, keccak256};
+use alloy_primitives::{B256, TxKind, keccak256};
+use alloy_rlp::{Decodable, Header};
 
 use super::{AdmissionRules, Envelope, TransactionError};
 
@@ -45,4 +46,21 @@ pub fn included(raw: &[u8]) -> Result<(Envelope, B256), TransactionError> {
         return Err(TransactionError::rlp("trailing bytes"));
     }
     Ok((envelope, keccak256(raw)))
+}
+
+/// Whom a transaction that decodes is sent to, without decoding the rest of it.
+pub fn recipient(raw: &[u8]) -> Option<TxKind> {
+    // Fields before the recipient: nonce and price; chain id besides; a second price besides.
+    let (before, mut rest) = match raw.split_first()? {
+        (0xc0.., _) => (2, raw),
+        (1, rest) => (3, rest),
+        (_, rest) => (4, rest),
+    };
+    let mut fields = Header::decode_bytes(&mut rest, true).ok()?;
+    // And the gas limit.
+    for _ in 0..=before {
+        let field = Header::decode(&mut fields).ok()?;
+        fields = fields.get(field.payload_length..)?;
+    }
+    TxKind::decode(&mut fields).ok()
 }

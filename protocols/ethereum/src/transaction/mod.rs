@@ -17,6 +17,7 @@ use alloy_consensus::{EthereumTxEnvelope, Transaction as _, TxEip4844};
 use alloy_primitives::{Address, B256, Signature, U256};
 use bytes::Bytes;
 
+pub use decode::recipient;
 pub use error::TransactionError;
 pub use rules::AdmissionRules;
 pub(crate) use sender::recover_digest;

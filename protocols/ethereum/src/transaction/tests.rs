@@ -1,4 +1,4 @@
-use alloy_consensus::{SignableTransaction, TxEip1559, TxEip2930, TxEip4844, TxEip7702, TxLegacy};
+use alloy_consensus::{SignableTransaction, Transaction as _, TxEip1559, TxEip2930, TxEip4844, TxEip7702, TxLegacy};
 use alloy_eips::eip7702::Authorization;
 use alloy_eips::{Decodable2718, Encodable2718};
 use alloy_primitives::{Address, B256, Signature, TxKind, U256};
@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use revm::primitives::hardfork::SpecId;
 
 use super::sender;
-use super::{AdmissionRules, Envelope, Transaction, TransactionError};
+use super::{AdmissionRules, Envelope, Transaction, TransactionError, recipient};
 use crate::network::DEV_ACCOUNTS;
 use crate::testing::{dev_key, invoke, sign, sign_hash, transfer};
 
@@ -74,6 +74,7 @@ fn every_type_is_decoded_and_its_sender_recovered() {
         assert_eq!(transaction.sender, DEV_ACCOUNTS[index].address);
         assert_eq!(transaction.hash, *transaction.envelope.tx_hash());
         assert_eq!(u8::from(transaction.envelope.tx_type()), index as u8);
+        assert_eq!(recipient(raw), Some(transaction.envelope.kind()));
         let again = Transaction::readmit(raw.clone(), &transaction.finding()).unwrap();
         assert_eq!(again.sender, transaction.sender);
         assert_eq!(again.authorities, transaction.authorities);
@@ -178,6 +179,7 @@ proptest! {
     #[test]
     fn no_bytes_make_the_decoder_panic(bytes in prop::collection::vec(any::<u8>(), 0..200), first in 0u8..6) {
         let typed = [&[first], &bytes[..]].concat();
+        let _none = recipient(&bytes);
         let _refused = admit(&bytes.into());
         let _refused = admit(&typed.into());
     }

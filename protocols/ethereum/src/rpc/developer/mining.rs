@@ -13,6 +13,7 @@ use crate::rpc::params::Params;
 use crate::rpc::reply::{Answer, Responder};
 use crate::rpc::values::{Hex, Loose};
 use crate::rpc::view::ChainView;
+use crate::transaction::Transaction;
 
 pub const METHODS: &[Method] = &[
     Method::later("evm_mine", mine_one).for_developers(),
@@ -102,7 +103,7 @@ fn mine_detailed(call: &Call<'_>, params: &Params<'_>, responder: Responder) {
             blocks.extend(chain.block(number)?);
         }
         Ok(Json::list(blocks, |out, block| {
-            out.push_str(&block.json(|transaction| chain.discloses_transaction(transaction)).0);
+            out.push_str(&block.json(Some(|transaction: &Transaction| chain.discloses_transaction(transaction))).0);
         }))
     });
 }

@@ -16,6 +16,7 @@ use crate::rpc::reply::{Answer, Responder};
 use crate::rpc::values::{BlockParam, Hex, Loose};
 use crate::rpc::view::Placed;
 use crate::rpc::waiters::Wants;
+use crate::transaction::Transaction;
 
 pub const METHODS: &[Method] = &[
     Method::read("eth_getBlockByNumber", block_by_number),
@@ -74,7 +75,7 @@ fn block_by_hash(call: &Call<'_>, params: &Params<'_>) -> Answer {
 fn block_json(call: &Call<'_>, block: Option<&CommittedBlock>, full: bool) -> Json {
     let Some(block) = block else { return Json::null() };
     let chain = call.chain();
-    block.json(|transaction| full && chain.discloses_transaction(transaction))
+    block.json(full.then_some(|transaction: &Transaction| chain.discloses_transaction(transaction)))
 }
 
 /// The block that would come next, as far as it can be known: what pools hold is told by `txpool_` alone.
@@ -108,11 +109,11 @@ fn header_by_hash(call: &Call<'_>, params: &Params<'_>) -> Answer {
 }
 
 fn transaction_count_by_number(call: &Call<'_>, params: &Params<'_>) -> Answer {
-    Ok(numbered(call, params)?.map_or_else(Json::null, |block| Json::quantity(block.included.len() as u64)))
+    Ok(numbered(call, params)?.map_or_else(Json::null, |block| Json::quantity(block.transaction_count() as u64)))
 }
 
 fn transaction_count_by_hash(call: &Call<'_>, params: &Params<'_>) -> Answer {
-    Ok(hashed(call, params)?.map_or_else(Json::null, |block| Json::quantity(block.included.len() as u64)))
+    Ok(hashed(call, params)?.map_or_else(Json::null, |block| Json::quantity(block.transaction_count() as u64)))
 }
 
 fn uncle_count_by_number(call: &Call<'_>, params: &Params<'_>) -> Answer {
@@ -169,7 +170,7 @@ fn indexed(
     let Loose(index) = params.required(1)?;
     let shown = block.and_then(|block| {
         let index = usize::try_from(index).ok()?;
-        let included = block.included.get(index)?;
+        let included = block.transaction(index)?;
         call.chain().discloses_transaction(&included.transaction).then(|| show(&block, index))
     });
     Ok(shown.unwrap_or_else(Json::null))
@@ -177,14 +178,14 @@ fn indexed(
 
 fn whole(block: &CommittedBlock, index: usize) -> Json {
     let mut out = String::with_capacity(1_024);
-    if let Some(included) = block.included.get(index) {
+    if let Some(included) = block.transaction(index) {
         push_transaction(&mut out, &included.transaction, Some((&block.head, index)));
     }
     Json(out)
 }
 
 fn raw(block: &CommittedBlock, index: usize) -> Json {
-    block.included.get(index).map_or_else(Json::null, |included| Json::data(&included.transaction.raw))
+    block.transaction(index).map_or_else(Json::null, |included| Json::data(&included.transaction.raw))
 }
 
 fn transaction_by_number_and_index(call: &Call<'_>, params: &Params<'_>) -> Answer {
@@ -237,7 +238,7 @@ fn block_receipts(call: &Call<'_>, params: &Params<'_>) -> Answer {
     let Some(block) = numbered(call, params)? else { return Ok(Json::null()) };
     let chain = call.chain();
     let seen =
-        block.included.iter().enumerate().filter(|(_, included)| chain.discloses_transaction(&included.transaction));
+        block.transactions().enumerate().filter(|(_, included)| chain.discloses_transaction(&included.transaction));
     Ok(Json::list(seen, |out, (index, included)| block.head.push_receipt(out, included, index)))
 }
 

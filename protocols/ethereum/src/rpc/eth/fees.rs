@@ -81,7 +81,7 @@ pub fn suggested_tip(call: &Call<'_>) -> Result<u128, RpcError> {
 /// The tip of each transaction, and the gas it used.
 fn block_tips(block: &CommittedBlock) -> impl Iterator<Item = (u128, u64)> {
     let base_fee = block.head.header.base_fee_per_gas;
-    block.included.iter().map(move |included| {
+    block.transactions().map(move |included| {
         let price = included.transaction.envelope.effective_gas_price(base_fee);
         (price.saturating_sub(base_fee.unwrap_or(0).into()), included.gas_used)
     })

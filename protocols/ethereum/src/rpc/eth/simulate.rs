@@ -8,7 +8,7 @@ use coco_types::TxId;
 use revm::context::TxEnv;
 use revm::context::result::{ExecutionResult, InvalidTransaction};
 use serde::Deserialize;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use super::proofs::trie_at;
 use crate::block::{BlockAttributes, Included, OpenBlock};
@@ -280,16 +280,17 @@ impl Simulated {
         let withdrawals = header.withdrawals_root.map(|_| Withdrawals::default());
         let head = BlockHead::new(header, hash, &self.network.schedule);
         let block = CommittedBlock::new(head, included, Vec::new(), withdrawals);
-        let mut json = block.json(|_| self.full).0;
+        let mut json = block.json(self.full.then_some(|_: &Transaction| true)).0;
         json.pop();
         json.push_str(",\"calls\":");
         let mut first_log = 0;
         push_list(&mut json, outcomes.iter().enumerate(), |out, (index, outcome)| {
             push_object(out, |object| {
                 // Transfers count among the logs here, and nowhere else.
-                let shown = block.included.get(index).map(|included| Included {
+                let shown = block.transaction(index).map(|included| Included {
                     first_log_index: first_log,
                     logs: outcome.logs.clone(),
+                    bloom: OnceLock::new(),
                     ..included.clone()
                 });
                 if let Some(included) = shown {

@@ -59,7 +59,7 @@ fn details(call: &Call<'_>, block: &CommittedBlock) -> Json {
         let price = included.transaction.envelope.effective_gas_price(block.head.header.base_fee_per_gas);
         price.saturating_mul(u128::from(included.gas_used))
     };
-    let fees = block.included.iter().map(fee).fold(0, u128::saturating_add);
+    let fees = block.transactions().map(fee).fold(0, u128::saturating_add);
     let is_mined = !block.head.header.difficulty.is_zero() && block.number() > 0;
     let reward = if is_mined { call.server.ledger.network().schedule.block_reward(block.number()) } else { 0 };
     let uncles = reward / 32 * block.ommers.len() as u128;
@@ -76,7 +76,7 @@ fn details(call: &Call<'_>, block: &CommittedBlock) -> Json {
 
 fn without_transactions(object: &mut Object<'_>, block: &CommittedBlock) {
     block.fill(object, |_, _| {});
-    object.quantity("transactionCount", block.included.len() as u64);
+    object.quantity("transactionCount", block.transaction_count() as u64);
 }
 
 /// Page 0 has the block's last transactions.
@@ -85,19 +85,19 @@ fn transactions(call: &Call<'_>, params: &Params<'_>) -> Answer {
     let (Loose(page), Loose(size)) = (params.required(1)?, params.required(2)?);
     let size = usize::try_from(size).unwrap_or(PAGE_MAX).clamp(1, PAGE_MAX);
     let skipped = usize::try_from(page).unwrap_or(usize::MAX).saturating_mul(size);
-    let end = block.included.len().saturating_sub(skipped);
+    let end = block.transaction_count().saturating_sub(skipped);
     let chain = call.chain();
     let shown = |index: &usize| {
-        block.included.get(*index).is_some_and(|included| chain.discloses_transaction(&included.transaction))
+        block.transaction(*index).is_some_and(|included| chain.discloses_transaction(&included.transaction))
     };
     let page: Vec<usize> = (end.saturating_sub(size)..end).filter(shown).collect();
     Ok(Json::object(|object| {
         object.object("fullblock", |object| {
             block.fill(object, |out, _| push_page(out, &block, &page));
-            object.quantity("transactionCount", block.included.len() as u64);
+            object.quantity("transactionCount", block.transaction_count() as u64);
         });
         object.list("receipts", &page, |out, index| {
-            if let Some(included) = block.included.get(*index) {
+            if let Some(included) = block.transaction(*index) {
                 push_object(out, |object| {
                     block.head.fill_receipt(object, included, *index, false);
                 });
@@ -108,7 +108,7 @@ fn transactions(call: &Call<'_>, params: &Params<'_>) -> Answer {
 
 fn push_page(out: &mut String, block: &CommittedBlock, page: &[usize]) {
     for (position, index) in page.iter().enumerate() {
-        let Some(included) = block.included.get(*index) else { continue };
+        let Some(included) = block.transaction(*index) else { continue };
         if position > 0 {
             out.push(',');
         }

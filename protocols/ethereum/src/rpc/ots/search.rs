@@ -131,10 +131,10 @@ fn search(
 /// The transactions of a block in which an address took part, that the caller may see.
 fn indexes(call: &Call<'_>, address: &Address, block: &SharedBlock) -> Result<Vec<usize>, RpcError> {
     let chain = call.chain();
-    let all = block.included.iter().enumerate();
+    let all = block.transactions().enumerate();
     let seen = all.filter(|(_, included)| chain.discloses_transaction(&included.transaction));
     let direct: Vec<usize> = seen.filter(|(_, included)| names(included, address)).map(|(index, _)| index).collect();
-    if !direct.is_empty() || *address == block.head.header.beneficiary || block.included.is_empty() {
+    if !direct.is_empty() || *address == block.head.header.beneficiary || block.transaction_count() == 0 {
         return Ok(direct);
     }
     // Called from inside, it is found by what changed about it, and then by looking at every call.
@@ -146,7 +146,7 @@ fn indexes(call: &Call<'_>, address: &Address, block: &SharedBlock) -> Result<Ve
     let flat = |subject: &mut Subject<'_>| recorded::flat_calls(subject, &FlatCallConfig::default());
     let traced = replay::block(call, block.clone(), flat)?;
     let inside = traced.iter().filter(|(_, traces)| traces.iter().any(|trace| takes_part(trace, address)));
-    let index = |hash: &B256| block.included.iter().position(|included| included.transaction.hash == *hash);
+    let index = |hash: &B256| block.hashes().iter().position(|known| known == hash);
     Ok(inside.filter_map(|(hash, _)| index(hash)).collect())
 }
 
@@ -178,7 +178,7 @@ fn told(found: &[Found], is_first: bool, is_last: bool) -> Json {
     Json::object(|object| {
         object.list("txs", found, |out, (block, index)| push_whole(out, block, *index));
         object.list("receipts", found, |out, (block, index)| {
-            if let Some(included) = block.included.get(*index) {
+            if let Some(included) = block.transaction(*index) {
                 push_object(out, |object| {
                     block.head.fill_receipt(object, included, *index, true);
                     push_quantity(object.field("timestamp"), block.head.header.timestamp);
@@ -191,14 +191,14 @@ fn told(found: &[Found], is_first: bool, is_last: bool) -> Json {
 }
 
 fn push_whole(out: &mut String, block: &CommittedBlock, index: usize) {
-    if let Some(included) = block.included.get(index) {
+    if let Some(included) = block.transaction(index) {
         push_transaction(out, &included.transaction, Some((&block.head, index)));
     }
 }
 
 fn by_sender_and_nonce(call: &Call<'_>, params: &Params<'_>) -> Answer {
     Ok(sent(call, params)?.map_or_else(Json::null, |(block, index)| {
-        block.included.get(index).map_or_else(Json::null, |included| Json::data(included.transaction.hash.as_slice()))
+        block.transaction(index).map_or_else(Json::null, |included| Json::data(included.transaction.hash.as_slice()))
     }))
 }
 
@@ -215,9 +215,9 @@ fn sent(call: &Call<'_>, params: &Params<'_>) -> Result<Option<Found>, RpcError>
     let (Hex(sender), Loose(nonce)): (Hex<Address>, Loose) = (params.required(0)?, params.required(1)?);
     let Some(block) = first_block(call, &sender, |account| account.nonce > nonce)? else { return Ok(None) };
     let is_it = |included: &Included| included.transaction.sender == sender && included.transaction.nonce() == nonce;
-    let index = block.included.iter().position(is_it);
+    let index = block.transactions().position(is_it);
     let seen = |index: &usize| {
-        block.included.get(*index).is_some_and(|included| call.chain().discloses_transaction(&included.transaction))
+        block.transaction(*index).is_some_and(|included| call.chain().discloses_transaction(&included.transaction))
     };
     Ok(index.filter(seen).map(|index| (block.clone(), index)))
 }
