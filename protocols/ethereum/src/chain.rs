@@ -1,13 +1,13 @@
 //! The chain as one node knows it: rules, newest blocks with their tries, and the block that is open.
 //!
 //! Derived data, all of it: [`Chain::rebuild`] makes it anew from the tables. On the primary the tries of its own blocks are
-//! ahead of what is committed; on every node the committed one is checked against each block's header.
+//! ahead of what is committed; on every other node the tries follow ([`crate::followed`]).
 //!
 //! ```text
 //!   committed ──▶ executed ──▶ executed ──▶ open        (own blocks above the committed one: primary only)
 //! ```
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use alloy_consensus::Header;
@@ -22,15 +22,13 @@ use parking_lot::{Mutex, RwLock};
 use crate::block::{BlockAttributes, BlockError, Included, NextBaseFee, OpenBlock, SealedBlock};
 use crate::developer::{self, Mining, Settings};
 use crate::execute::{CodeCache, Told};
+use crate::followed::{Committed, Followed};
 use crate::fork::ForkSchedule;
 use crate::network::NetworkConfig;
 use crate::permissions::Permissions;
 use crate::state::{ACCOUNT, META, META_CONFIG, META_HEAD, META_REVERTED, META_SEALED_MS, STORAGE, State, apply_rows};
 use crate::transaction::{AdmissionRules, Transaction, TransactionError};
 use crate::trie::StateTrie;
-
-/// Blocks whose tries are kept behind the newest committed one, so that a read that began before it still finds its own.
-const TRIES_KEPT: usize = 4;
 
 /// See the module's text. Shared by executor, pool and readers, which never wait for an execution: what the executor holds for
 /// long has a lock of its own. Where both are taken, `building` comes first.
@@ -70,6 +68,8 @@ pub struct Tip {
 struct Building {
     executed: VecDeque<Tip>,
     open: Option<OpenBlock>,
+    /// Drawn when the block was opened: what its transactions are told comes of it.
+    seed: [u8; 32],
     /// A developer wants the open block even if nothing is in it.
     asked_for: bool,
 }
@@ -79,14 +79,6 @@ impl Building {
     fn filling(&self) -> Option<&OpenBlock> {
         self.open.as_ref().filter(|open| self.asked_for || !open.included().is_empty())
     }
-}
-
-#[derive(Default)]
-struct Committed {
-    /// Newest last.
-    tips: VecDeque<Tip>,
-    /// Rows that were committed after the newest block, as its successor's seal has not arrived yet.
-    rows: BTreeMap<Bytes, Option<Bytes>>,
 }
 
 impl Network {
@@ -146,7 +138,8 @@ impl Chain {
 
     /// The trie after a committed block, if it is one of the newest.
     pub fn trie(&self, hash: &B256) -> Option<StateTrie> {
-        self.committed.lock().tips.iter().rev().find(|tip| tip.hash == *hash).map(|tip| tip.trie.clone())
+        // A root that is wrong is told to whoever follows next, which stops the node.
+        self.committed.lock().tip(hash).ok().flatten().map(|tip| tip.trie.clone())
     }
 
     /// Base fee of the block that is open or, if none is, of the next if it is opened now.
@@ -176,7 +169,7 @@ impl Chain {
     pub fn newest_sealed_ms(&self) -> u64 {
         let building = self.building.lock();
         let executed = building.executed.back().map(|tip| tip.sealed_ms);
-        executed.or_else(|| self.committed.lock().tips.back().map(|tip| tip.sealed_ms)).unwrap_or(0)
+        executed.or_else(|| self.committed.lock().newest().map(|newest| newest.sealed_ms)).unwrap_or(0)
     }
 
     /// Whether a transaction fits into the block that is open.
@@ -202,7 +195,7 @@ impl Chain {
     pub fn can_build_on(&self, head: &B256) -> bool {
         let building = self.building.lock();
         let is_head = |tip: &Tip| tip.hash == *head;
-        building.executed.iter().any(is_head) || self.committed.lock().tips.iter().any(is_head)
+        building.executed.iter().any(is_head) || self.committed.lock().knows(head)
     }
 
     /// Forgets the block that was open: what was written for it was dropped.
@@ -217,6 +210,7 @@ impl Chain {
         if building.open.is_none() {
             let parent = self.parent_in(&mut building, state)?;
             building.open = Some(self.open_on(state, &parent, None, context)?);
+            building.seed = context.random();
         }
         Ok(())
     }
@@ -271,7 +265,7 @@ impl Chain {
             building.executed.push_back(tip);
         } else {
             let newest = building.executed.back().map(|tip| tip.header.clone());
-            let newest = newest.or_else(|| self.committed.lock().tips.back().map(|tip| tip.header.clone()));
+            let newest = newest.or_else(|| self.newest_committed());
             newest.iter().for_each(|header| self.renew_rules(header));
         }
     }
@@ -286,8 +280,9 @@ impl Chain {
     ) -> Result<T, TransactionError> {
         self.permissions.read().check(transaction)?;
         let mut building = self.building.lock();
+        let block_seed = building.seed;
         let open = building.open.as_mut().ok_or_else(|| TransactionError::Invalid("no block is open".into()))?;
-        let told = || Told { seed: context.random(), now_ms: context.now_ms, txid: Some(context.txid) };
+        let told = || Told::for_transaction(&block_seed, context.now_ms, context.txid);
         let told = self.network.read().config.coco_precompile.then(told);
         open.execute(state, &self.codes, transaction, context.txid, told).map(read)
     }
@@ -308,7 +303,11 @@ impl Chain {
 
     /// The number of the newest committed block.
     pub fn committed_number(&self) -> Option<u64> {
-        self.committed.lock().tips.back().map(|tip| tip.header.number)
+        self.committed.lock().newest().map(|newest| newest.header.number)
+    }
+
+    fn newest_committed(&self) -> Option<Header> {
+        self.committed.lock().newest().map(|newest| newest.header.clone())
     }
 
     /// Whether the committed chain went back since the last call, and to which block at the lowest.
@@ -323,8 +322,7 @@ impl Chain {
         for transaction in &batch.transactions {
             if let Some(config) = written(&transaction.writes, META_CONFIG) {
                 *self.network.write() = Arc::new(Network::new(read_config(config)?));
-                let newest = self.committed.lock().tips.back().map(|tip| tip.header.clone());
-                newest.iter().for_each(|header| self.renew_rules(header));
+                self.newest_committed().iter().for_each(|header| self.renew_rules(header));
             }
             if let Some(permissions) = self.permissions().followed(&transaction.writes) {
                 *self.permissions.write() = Arc::new(permissions);
@@ -334,7 +332,7 @@ impl Chain {
                 let number = read_number(Some(number));
                 *lowest = Some(lowest.map_or(number, |lowest| lowest.min(number)));
             }
-            self.committed.lock().collect_rows(&transaction.writes);
+            self.committed.lock().collect(&transaction.writes);
             if let Some(head) = written(&transaction.writes, META_HEAD) {
                 let header = read_header(head)?;
                 // Where somebody else went back there is no way to follow but to look at the state again.
@@ -367,47 +365,37 @@ impl Chain {
         let hash = header.hash_slow();
         *self.mining.write() = Settings::committed(state).mining();
         self.renew_rules(&header);
-        let mut committed = self.committed.lock();
-        committed.rows.clear();
-        if let Some(at) = committed.tips.iter().rposition(|tip| tip.hash == hash) {
-            committed.tips.truncate(at + 1);
+        if self.committed.lock().go_back(&hash) {
             return Ok(());
         }
-        committed.tips.clear();
-        drop(committed);
         let sealed_ms = read_number(state.get(&META, META_SEALED_MS).as_ref());
-        let tip = checked(header, hash, trie_of(state)?, sealed_ms)?;
-        self.committed.lock().tips.push_back(tip);
+        let tip = Tip::checked(header, hash, trie_of(state)?, sealed_ms)?;
+        self.committed.lock().push(tip);
         Ok(())
     }
 
     /// The block of `header` is committed, and the rows collected so far are its changes.
     fn advance(&self, header: Header, sealed_ms: u64) -> Result<(), Integrity> {
         let hash = header.hash_slow();
-        let (rows, newest) = {
+        let (writes, newest) = {
             let mut committed = self.committed.lock();
-            (std::mem::take(&mut committed.rows), committed.tips.back().cloned())
+            (committed.take_collected(), committed.newest().map(|newest| newest.header.number))
         };
         // Both are held while an own block changes sides: whoever opens a block meanwhile must find it on one of them.
         let mut building = self.building.lock();
         let is_own = building.executed.front().is_some_and(|tip| tip.hash == hash);
-        if !is_own && newest.as_ref().is_some_and(|tip| tip.header.number >= header.number) {
+        if !is_own && newest.is_some_and(|newest| newest >= header.number) {
             return Ok(());
         }
-        let own = building.executed.pop_front().filter(|_| is_own);
-        let tip = match own {
-            Some(tip) => tip,
-            None => {
-                // Somebody else's block: whatever this node executed above is void.
-                *building = Building::default();
-                self.renew_rules(&header);
-                let mut trie = newest.map(|tip| tip.trie).unwrap_or_default();
-                apply_rows(&mut trie, rows).map_err(damaged)?;
-                checked(header, hash, trie, sealed_ms)?
-            }
-        };
-        self.committed.lock().push(tip);
-        Ok(())
+        if let Some(tip) = building.executed.pop_front().filter(|_| is_own) {
+            self.committed.lock().push(tip);
+            return Ok(());
+        }
+        // Somebody else's block: whatever this node executed above is void.
+        *building = Building::default();
+        drop(building);
+        self.renew_rules(&header);
+        self.committed.lock().follow(Followed { header, hash, sealed_ms, writes })
     }
 
     /// The newest block of `state`. Own blocks that are not in it were dropped with an earlier leadership, and are forgotten.
@@ -418,10 +406,10 @@ impl Chain {
             building.executed.truncate(at + 1);
             return Ok(building.executed[at].clone());
         }
-        let committed = self.committed.lock();
-        let tip = committed.tips.iter().rfind(|tip| tip.hash == hash).ok_or(BlockError::Behind)?;
+        let mut committed = self.committed.lock();
+        let known = committed.tip(&hash).unwrap_or_else(|broken| panic!("what this node leads on is sound: {broken}"));
         building.executed.clear();
-        Ok(tip.clone())
+        Ok(known.ok_or(BlockError::Behind)?.clone())
     }
 
     fn renew_rules(&self, newest: &Header) {
@@ -431,27 +419,26 @@ impl Chain {
 
     fn next_base_fee(&self, building: &Building) -> Option<NextBaseFee> {
         let network = self.network.read();
-        let after = |tip: &Tip| NextBaseFee::new(&network.config, &tip.header, tip.sealed_ms);
+        let after = |header: &Header, sealed_ms: u64| NextBaseFee::new(&network.config, header, sealed_ms);
         match building.executed.back() {
-            Some(tip) => Some(after(tip)),
-            None => self.committed.lock().tips.back().map(after),
+            Some(tip) => Some(after(&tip.header, tip.sealed_ms)),
+            None => self.committed.lock().newest().map(|newest| after(newest.header, newest.sealed_ms)),
         }
     }
 }
 
-impl Committed {
-    fn push(&mut self, tip: Tip) {
-        self.tips.push_back(tip);
-        while self.tips.len() > TRIES_KEPT {
-            self.tips.pop_front();
+impl Tip {
+    /// The tip of a block whose header has to name the trie's root.
+    pub(crate) fn checked(header: Header, hash: B256, mut trie: StateTrie, sealed_ms: u64) -> Result<Self, Integrity> {
+        let found = trie.root();
+        if found != header.state_root {
+            return Err(Integrity {
+                what: format!("state root of Ethereum block {}", header.number),
+                expected: header.state_root.to_string(),
+                found: found.to_string(),
+            });
         }
-    }
-
-    fn collect_rows(&mut self, writes: &WriteSet) {
-        for map in [&ACCOUNT, &STORAGE] {
-            let rows = writes.map(map).into_iter().flatten();
-            self.rows.extend(rows.map(|(key, value)| (key.clone(), value.clone())));
-        }
+        Ok(Self { header, hash, trie, sealed_ms })
     }
 }
 
@@ -465,18 +452,6 @@ fn trie_of(state: &Snapshot) -> Result<StateTrie, Integrity> {
     }
     apply_rows(&mut trie, developer::patched_rows(state)).map_err(damaged)?;
     Ok(trie)
-}
-
-fn checked(header: Header, hash: B256, mut trie: StateTrie, sealed_ms: u64) -> Result<Tip, Integrity> {
-    let found = trie.root();
-    if found != header.state_root {
-        return Err(Integrity {
-            what: format!("state root of Ethereum block {}", header.number),
-            expected: header.state_root.to_string(),
-            found: found.to_string(),
-        });
-    }
-    Ok(Tip { header, hash, trie, sealed_ms })
 }
 
 fn written<'a>(writes: &'a WriteSet, key: &[u8]) -> Option<&'a Bytes> {
@@ -496,6 +471,6 @@ fn read_config(json: &[u8]) -> Result<NetworkConfig, Integrity> {
     serde_json::from_slice(json).map_err(damaged)
 }
 
-fn damaged(error: impl std::fmt::Display) -> Integrity {
+pub(crate) fn damaged(error: impl std::fmt::Display) -> Integrity {
     Integrity { what: "Ethereum tables".into(), expected: "rows that decode".into(), found: error.to_string() }
 }

@@ -15,6 +15,7 @@ pub mod chain;
 pub mod developer;
 pub mod events;
 pub mod execute;
+mod followed;
 pub mod fork;
 pub mod held;
 pub mod identity;
