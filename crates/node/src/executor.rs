@@ -17,7 +17,7 @@ use coco_protocol::{
     Admitted, Claims, Context, Idempotent, Outcome, Pool, Prepared, Protocol, Ready, Rejection, RejectionReason,
     Submitted, Until,
 };
-use coco_types::{Seqno, TxId, View, WriteSet, limits};
+use coco_types::{MapName, Seqno, TxId, View, WriteSet, limits};
 
 use crate::members_will::MembersWill;
 use crate::once::Once;
@@ -415,8 +415,10 @@ impl Executor {
         let mut tx = self.store.begin();
         let txid = self.next_txid();
         let random = self.random.clone();
-        let context =
-            Context::new(txid, self.now_ms, &*random).with_prepared(prepared.map(|prepared| &*prepared.result));
+        let published = |map: &MapName| self.will.is_published(map);
+        let context = Context::new(txid, self.now_ms, &*random)
+            .with_prepared(prepared.map(|prepared| &*prepared.result))
+            .with_published(&published);
         if !opened {
             protocol.open_block(&mut tx, &context)?;
         }
@@ -434,7 +436,8 @@ impl Executor {
     fn seal(&mut self, protocol: &dyn Protocol) {
         let mut tx = self.store.begin();
         let random = self.random.clone();
-        let context = Context::new(self.next_txid(), self.now_ms, &*random);
+        let published = |map: &MapName| self.will.is_published(map);
+        let context = Context::new(self.next_txid(), self.now_ms, &*random).with_published(&published);
         match protocol.seal_block(&mut tx, &context) {
             Ok(Some(outcome)) => self.append(tx, &outcome),
             Ok(None) => {}

@@ -51,6 +51,10 @@ impl MembersWill {
         self.closed.get(&ledger)
     }
 
+    pub fn is_published(&self, map: &MapName) -> bool {
+        self.published.contains_key(map)
+    }
+
     /// How much larger [`Self::publish`] makes these writes.
     pub fn published_bytes(&self, writes: &WriteSet) -> usize {
         let rows = self.published.keys().filter_map(|private| writes.map(private)).flatten();
@@ -123,6 +127,7 @@ mod tests {
             writes.insert(&MapName::new(name), Bytes::from_static(b"k"), Some(Bytes::from_static(b"v")));
         }
         assert_eq!(will.published_bytes(&writes), 4);
+        assert!(will.is_published(&MapName::new("records")) && !will.is_published(&MapName::new("other")));
         assert_eq!(will.publish(&mut writes), 4);
         let names: Vec<_> = writes.iter().map(|(map, _)| map.as_str().to_owned()).collect();
         assert_eq!(

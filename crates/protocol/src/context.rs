@@ -2,7 +2,7 @@
 
 use std::any::Any;
 
-use coco_types::TxId;
+use coco_types::{MapName, TxId};
 
 /// Given to [`crate::Protocol::execute`] on the primary. What it yields enters the ledger only through what is written,
 /// so backups never need to reproduce it.
@@ -13,17 +13,29 @@ pub struct Context<'a> {
     pub now_ms: u64,
     random: &'a dyn Fn(&mut [u8]),
     prepared: Option<&'a (dyn Any + Send + Sync)>,
+    published: &'a dyn Fn(&MapName) -> bool,
 }
 
 impl<'a> Context<'a> {
     pub fn new(txid: TxId, now_ms: u64, random: &'a dyn Fn(&mut [u8])) -> Self {
-        Self { txid, now_ms, random, prepared: None }
+        Self { txid, now_ms, random, prepared: None, published: &|_| false }
     }
 
     /// With what the transaction's execution came to ([`crate::Protocol::prepare`]).
     #[must_use]
     pub fn with_prepared(self, result: Option<&'a (dyn Any + Send + Sync)>) -> Self {
         Self { prepared: result, ..self }
+    }
+
+    /// With the maps whose writes the members have in the ledger a second time, in clear.
+    #[must_use]
+    pub fn with_published(self, published: &'a dyn Fn(&MapName) -> bool) -> Self {
+        Self { published, ..self }
+    }
+
+    /// Whether what is written to this map takes twice the room: see [`Self::with_published`].
+    pub fn is_published(&self, map: &MapName) -> bool {
+        (self.published)(map)
     }
 
     /// What was prepared, if it is of type `T`.

@@ -17,6 +17,11 @@ pub trait Service: Send + Sync {
         None
     }
 
+    /// Whether a body sent to this path that begins with `[` is many requests in one, and may be as large as those together.
+    fn takes_batches(&self, _path: &str) -> bool {
+        false
+    }
+
     /// Handles one HTTP request, on a worker thread that may compute but must not block on others. `reply` is called exactly once,
     /// from any thread; dropping it answers 503.
     fn call(&self, caller: Caller, request: Request<Bytes>, reply: Reply);

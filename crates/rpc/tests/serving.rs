@@ -43,6 +43,8 @@ async fn a_body_over_the_limit_gets_413_and_the_connection_goes_on() {
     large[0] = b'[';
     client.post("/echo", &large).await;
     assert_eq!(client.answer().await.map(|(status, body)| (status, body.len())), Some((200, 2 << 20)));
+    client.post("/single", &large).await;
+    assert_eq!(client.answer().await.map(|(status, _)| status), Some(413), "nobody takes a batch there");
     client.post("/echo", &vec![b'['; 5 << 20]).await;
     assert_eq!(client.answer().await.map(|(status, _)| status), Some(413));
 }

@@ -26,7 +26,9 @@ use crate::followed::{Committed, Followed};
 use crate::fork::ForkSchedule;
 use crate::network::NetworkConfig;
 use crate::permissions::Permissions;
-use crate::state::{ACCOUNT, META, META_CONFIG, META_HEAD, META_REVERTED, META_SEALED_MS, STORAGE, State, apply_rows};
+use crate::state::{
+    ACCOUNT, META, META_CONFIG, META_HEAD, META_REVERTED, META_SEALED_MS, OF_BLOCKS, STORAGE, State, apply_rows,
+};
 use crate::transaction::{AdmissionRules, Transaction, TransactionError};
 use crate::trie::StateTrie;
 
@@ -238,6 +240,7 @@ impl Chain {
             beneficiary: genesis.coinbase,
             gas_limit: genesis.gas_limit,
             is_own: true,
+            is_published: OF_BLOCKS.iter().any(|map| context.is_published(map)),
             base_fee: Some(NextBaseFee::new(&network.config, &parent.header, parent.sealed_ms).at(context.now_ms)),
             ..BlockAttributes::default()
         };

@@ -10,11 +10,12 @@
 //! ```
 //!
 //! It is no pool: nothing is ordered or checked here. What is remembered for nothing, because it was replaced or evicted, is refused by the next
-//! primary, or forgotten in time.
+//! primary, or forgotten in time. Where there is not room for all, whoever takes the most of it gives way: a sender that replaces its transactions
+//! without end pushes out its own.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use alloy_primitives::{B256, map::HashMap};
+use alloy_primitives::{Address, B256, map::HashMap};
 use bytes::Bytes;
 use coco_protocol::{Admitted, Caller, RejectionReason, Submitted};
 use coco_types::{MapName, WriteSet};
@@ -28,6 +29,10 @@ use crate::rpc::CommittedBlock;
 /// As much as the pool holds: what it took is not forgotten here for lack of room.
 const TRANSACTIONS_MAX: usize = PoolLimits::DEFAULT.pending_max + PoolLimits::DEFAULT.queued_max;
 const BYTES_MAX: usize = PoolLimits::DEFAULT.bytes_max;
+/// Of one sender: what the pool holds of it, and as much again several times over that was executed and is not committed yet.
+const PER_SENDER_MAX: usize = 4 * PoolLimits::DEFAULT.per_sender_max;
+/// What remembering a transaction takes besides its own bytes, roughly.
+const BYTES_EACH: usize = 512;
 /// As long as the pool keeps what waits behind a gap, milliseconds.
 const LIFETIME_MS: u64 = PoolLimits::DEFAULT.queued_lifetime_ms;
 /// Ledgers that take no writes, by decision of the members; `*` stands for all.
@@ -47,6 +52,9 @@ struct Inner {
     transactions: HashMap<B256, (u64, HeldTransaction)>,
     /// In the order in which they came, and when that was: as many as there are transactions.
     order: BTreeMap<u64, (u64, B256)>,
+    senders: HashMap<Address, Share>,
+    /// The same by what they take.
+    by_bytes: BTreeSet<(usize, Address)>,
     next_place: u64,
     bytes: usize,
     /// The view, and the index of the node that leads it, as this node last knew them.
@@ -55,6 +63,14 @@ struct Inner {
     again: VecDeque<B256>,
     /// A group is on its way.
     handing_in: bool,
+}
+
+/// What is remembered of one sender.
+#[derive(Default)]
+struct Share {
+    /// In the order.
+    places: BTreeSet<u64>,
+    bytes: usize,
 }
 
 /// A submission and what admission found of it.
@@ -165,27 +181,72 @@ impl Inner {
         }
         let place = self.next_place;
         self.next_place += 1;
-        self.bytes += transaction.raw.len();
+        self.bytes += transaction.bytes();
         self.order.insert(place, (now_ms, hash));
+        let sender = transaction.sender();
+        let count = self.share(sender, |share| {
+            share.bytes += transaction.bytes();
+            share.places.insert(place);
+        });
         self.transactions.insert(hash, (place, transaction));
+        if count > PER_SENDER_MAX {
+            self.forget_oldest_of(&sender);
+        }
     }
 
     fn forget(&mut self, hash: &B256) {
         if let Some((place, transaction)) = self.transactions.remove(hash) {
             self.order.remove(&place);
-            self.bytes -= transaction.raw.len();
+            self.bytes -= transaction.bytes();
+            self.share(transaction.sender(), |share| {
+                share.bytes -= transaction.bytes();
+                share.places.remove(&place);
+            });
         }
     }
 
     fn trim(&mut self, now_ms: u64) {
         while let Some((since_ms, hash)) = self.order.values().next().copied() {
-            let full = self.transactions.len() > TRANSACTIONS_MAX || self.bytes > BYTES_MAX;
-            let expired = since_ms.saturating_add(LIFETIME_MS) < now_ms;
-            if !full && !expired {
-                return;
+            if since_ms.saturating_add(LIFETIME_MS) >= now_ms {
+                break;
             }
             self.forget(&hash);
         }
+        while self.transactions.len() > TRANSACTIONS_MAX || self.bytes > BYTES_MAX {
+            let Some((_, sender)) = self.by_bytes.last().copied() else { return };
+            self.forget_oldest_of(&sender);
+        }
+    }
+
+    fn forget_oldest_of(&mut self, sender: &Address) {
+        let oldest = self.senders.get(sender).and_then(|share| share.places.first());
+        if let Some((_, hash)) = oldest.and_then(|place| self.order.get(place)).copied() {
+            self.forget(&hash);
+        }
+    }
+
+    /// Changes what one sender takes; how many transactions of it there are then.
+    fn share(&mut self, sender: Address, change: impl FnOnce(&mut Share)) -> usize {
+        let share = self.senders.entry(sender).or_default();
+        self.by_bytes.remove(&(share.bytes, sender));
+        change(share);
+        let (count, bytes) = (share.places.len(), share.bytes);
+        match count {
+            0 => drop(self.senders.remove(&sender)),
+            _ => drop(self.by_bytes.insert((bytes, sender))),
+        }
+        count
+    }
+}
+
+impl HeldTransaction {
+    fn bytes(&self) -> usize {
+        self.raw.len() + self.finding.len() + BYTES_EACH
+    }
+
+    /// What was submitted without one shares the account zero.
+    fn sender(&self) -> Address {
+        self.finding.first_chunk::<20>().map(Address::from).unwrap_or_default()
     }
 }
 
@@ -208,7 +269,12 @@ mod tests {
     }
 
     fn hold(held: &Held, hash: B256, raw: &Bytes) {
-        let transaction = HeldTransaction { raw: raw.clone(), finding: Bytes::new(), caller: Caller::Anonymous };
+        hold_of(held, 0, hash, raw);
+    }
+
+    fn hold_of(held: &Held, sender: u8, hash: B256, raw: &Bytes) {
+        let finding = Address::with_last_byte(sender).to_vec().into();
+        let transaction = HeldTransaction { raw: raw.clone(), finding, caller: Caller::Anonymous };
         held.hold(hash, transaction, 1_000, &Events::default());
     }
 
@@ -266,13 +332,37 @@ mod tests {
 
     #[test]
     fn the_oldest_are_forgotten_when_there_are_too_many_bytes() {
-        let (held, third) = (Held::default(), Bytes::from(vec![0; BYTES_MAX / 3]));
+        let (held, third) = (Held::default(), Bytes::from(vec![0; BYTES_MAX / 3 - 2 * BYTES_EACH]));
         for number in 0..5 {
             hold(&held, hash(number), &third);
         }
         assert_eq!([0, 1, 2, 3, 4].map(|number| held.contains(&hash(number))), [false, false, true, true, true]);
         hold(&held, hash(4), &third);
         assert!(held.contains(&hash(2)), "the same again takes no more room");
+    }
+
+    #[test]
+    fn whoever_takes_the_most_room_gives_way_first() {
+        let (held, part) = (Held::default(), Bytes::from(vec![0; BYTES_MAX / 8]));
+        hold_of(&held, 1, hash(1), &Bytes::from_static(&[0; 100]));
+        for number in 10..30 {
+            hold_of(&held, 2, hash(number), &part);
+        }
+        assert!(held.contains(&hash(1)) && held.contains(&hash(29)) && !held.contains(&hash(10)));
+    }
+
+    #[test]
+    fn one_sender_pushes_out_its_own_before_it_fills_the_memory() {
+        let held = Held::default();
+        hold_of(&held, 1, hash(1), &Bytes::new());
+        let numbered = |number: usize| B256::from(alloy_primitives::U256::from(1_000 + number));
+        for number in 0..=PER_SENDER_MAX {
+            hold_of(&held, 2, numbered(number), &Bytes::new());
+        }
+        assert!(held.contains(&hash(1)));
+        assert!(
+            !held.contains(&numbered(0)) && held.contains(&numbered(1)) && held.contains(&numbered(PER_SENDER_MAX))
+        );
     }
 
     #[test]
@@ -283,6 +373,7 @@ mod tests {
             held.forget(&hash(7));
         }
         let inner = held.inner.lock();
-        assert_eq!((inner.transactions.len(), inner.order.len(), inner.bytes), (1, 1, 100));
+        assert_eq!((inner.transactions.len(), inner.order.len(), inner.bytes), (1, 1, 120 + BYTES_EACH));
+        assert_eq!((inner.senders.len(), inner.by_bytes.len()), (1, 1));
     }
 }

@@ -192,15 +192,30 @@ fn a_block_that_is_full_of_bytes_leaves_the_rest_to_the_next_whatever_its_gas_li
         assert_ne!(pool.ready(at_ms), Ready::Idle);
         let before = node.ledger.len();
         assert_eq!(node.run(&mut *pool, at_ms), [sender]);
-        let bytes = |writes: &WriteSet| -> usize {
-            let rows = writes.iter().flat_map(|(_, rows)| rows);
-            rows.map(|(key, value)| key.len() + value.as_ref().map_or(0, Bytes::len)).sum()
-        };
-        let sizes: Vec<usize> = node.ledger[before..].iter().map(|writes| bytes(writes)).collect();
-        assert!(sizes.iter().all(|bytes| *bytes <= limits::WRITE_SET_BYTES_MAX), "{sizes:?}");
-        assert!(sizes.iter().sum::<usize>() <= limits::BLOCK_BYTES_MAX, "{sizes:?}");
+        assert_fits(&node.ledger[before..], 1);
     }
     assert!(pool.is_empty());
+}
+
+#[test]
+fn what_the_members_publish_counts_twice_in_a_block() {
+    let mut node = roomy_node();
+    node.is_published = true;
+    let logger = deploy_logger(&mut node);
+    let before = node.ledger.len();
+    let submissions: Vec<Bytes> =
+        (1..5).zip([7, 5, 5, 1]).map(|(of, size)| sign(&dev_key(of), logging(0, logger, size))).collect();
+    let results = node.block(2_000, &submissions);
+    let taken: Vec<bool> = results.iter().map(Result::is_ok).collect();
+    assert_eq!(taken, [false, true, false, false], "one that never fits, one, and two for the next block");
+    assert_fits(&node.ledger[before..], 2);
+}
+
+/// What one block wrote, so many times over.
+fn assert_fits(block: &[Arc<WriteSet>], copies: usize) {
+    let sizes: Vec<usize> = block.iter().map(|writes| writes.bytes() * copies).collect();
+    assert!(sizes.iter().all(|bytes| *bytes <= limits::WRITE_SET_BYTES_MAX), "{sizes:?}");
+    assert!(sizes.iter().sum::<usize>() <= limits::BLOCK_BYTES_MAX, "{sizes:?}");
 }
 
 #[test]

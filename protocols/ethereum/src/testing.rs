@@ -90,6 +90,8 @@ pub(crate) struct Node {
     pub store: Store,
     /// The write set of each ledger transaction, from genesis on.
     pub ledger: Vec<Arc<WriteSet>>,
+    /// The members have all of it in clear too.
+    pub is_published: bool,
 }
 
 impl Node {
@@ -109,11 +111,17 @@ impl Node {
     /// A node that has not heard of the network yet.
     pub fn empty() -> Self {
         let options = || Options::new(Arc::new(|bytes: &mut [u8]| bytes.fill(7)));
-        Self { ethereum: Arc::new(Ethereum::new(options)), store: Store::new(), ledger: Vec::new() }
+        let ethereum = Arc::new(Ethereum::new(options));
+        Self { ethereum, store: Store::new(), ledger: Vec::new(), is_published: false }
     }
 
     pub fn next(&self) -> TxId {
         TxId::new(View(1), self.store.newest().next())
+    }
+
+    fn context(&self, now_ms: u64) -> Context<'static> {
+        let context = context(self.next(), now_ms);
+        if self.is_published { context.with_published(&|_| true) } else { context }
     }
 
     pub fn append(&mut self, tx: Tx) {
@@ -133,7 +141,7 @@ impl Node {
         }
         if opened {
             let mut tx = self.store.begin();
-            self.ethereum.seal_block(&mut tx, &context(self.next(), now_ms)).expect("sealed").expect("not empty");
+            self.ethereum.seal_block(&mut tx, &self.context(now_ms)).expect("sealed").expect("not empty");
             self.append(tx);
         }
         results
@@ -142,7 +150,7 @@ impl Node {
     fn submit(&mut self, now_ms: u64, raw: &Bytes, opened: bool) -> Result<Outcome, Rejection> {
         let admitted = self.ethereum.admit(raw.clone(), &Caller::Anonymous)?;
         let mut tx = self.store.begin();
-        let context = context(self.next(), now_ms);
+        let context = self.context(now_ms);
         if !opened {
             self.ethereum.open_block(&mut tx, &context)?;
         }
@@ -156,7 +164,7 @@ impl Node {
         let mut senders = Vec::new();
         while let Some(admitted) = pool.next(now_ms) {
             let mut tx = self.store.begin();
-            let context = context(self.next(), now_ms);
+            let context = self.context(now_ms);
             if senders.is_empty() {
                 self.ethereum.open_block(&mut tx, &context).expect("opened");
             }
@@ -166,7 +174,7 @@ impl Node {
             senders.push(self.dev_index(&admitted.decoded::<Transaction>().expect("a transaction").sender));
         }
         let mut tx = self.store.begin();
-        self.ethereum.seal_block(&mut tx, &context(self.next(), now_ms)).expect("sealed");
+        self.ethereum.seal_block(&mut tx, &self.context(now_ms)).expect("sealed");
         self.append(tx);
         senders
     }

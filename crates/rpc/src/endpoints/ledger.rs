@@ -32,22 +32,33 @@ impl LedgerEndpoints {
 
     /// The request as the service would get it on a listener of its own.
     fn stripped(&self, mut request: Request<Bytes>) -> Request<Bytes> {
-        let mounted = format!("/app/{}", self.name);
         let target = request.uri().path_and_query().map_or("/", PathAndQuery::as_str);
-        let rest = target.strip_prefix(&mounted).unwrap_or(target);
+        let rest = self.below(target);
         let rest = if rest.starts_with('/') { rest.to_owned() } else { format!("/{rest}") };
         // What was a path and query is one behind its beginning too.
         *request.uri_mut() = Uri::try_from(rest).unwrap_or_default();
         let headers = request.headers_mut();
-        headers.extend(HeaderValue::from_str(&mounted).map(|mounted| (FORWARDED_PATH, mounted)));
+        headers.extend(HeaderValue::from_str(&self.mounted()).map(|mounted| (FORWARDED_PATH, mounted)));
         headers.insert(FORWARDED_PROTO, HTTPS);
         request
+    }
+
+    fn below<'a>(&self, target: &'a str) -> &'a str {
+        target.strip_prefix(&self.mounted()).unwrap_or(target)
+    }
+
+    fn mounted(&self) -> String {
+        format!("/app/{}", self.name)
     }
 }
 
 impl Service for LedgerEndpoints {
     fn mount(&self) -> Mount {
         Mount::Ledger(self.name)
+    }
+
+    fn takes_batches(&self, path: &str) -> bool {
+        self.inner.takes_batches(self.below(path))
     }
 
     fn call(&self, caller: Caller, request: Request<Bytes>, reply: Reply) {
@@ -83,6 +94,10 @@ mod tests {
             Mount::Listener("asked")
         }
 
+        fn takes_batches(&self, path: &str) -> bool {
+            path == "/many"
+        }
+
         fn call(&self, _: Caller, request: Request<Bytes>, reply: Reply) {
             reply(Response::new(Bytes::from(request.uri().to_string())));
         }
@@ -110,5 +125,7 @@ mod tests {
         assert_eq!(ask(known(), "/app/asked/state/ab?limit=1"), (200, "/state/ab?limit=1".to_owned()));
         assert_eq!(ask(known(), "/app/asked?id=1"), (200, "/?id=1".to_owned()));
         assert_eq!(ask(Caller::Anonymous, "/app/asked").0, 401);
+        let endpoints = LedgerEndpoints::new("asked", Arc::new(Asked));
+        assert!(endpoints.takes_batches("/app/asked/many") && !endpoints.takes_batches("/app/asked"));
     }
 }

@@ -5,8 +5,8 @@ use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
 use std::sync::Arc;
 
-use super::ListenerLimits;
 use super::budget::{Budget, Charge};
+use super::limits::ContentMax;
 
 /// A refused body that claims to be no longer than this is read to its end and thrown away: a client that is still sending
 /// would otherwise meet a reset connection instead of the answer.
@@ -26,7 +26,7 @@ pub(crate) enum BodyError {
 /// The whole body, and what it is charged with while it is in use.
 pub(crate) async fn collect(
     mut body: Incoming,
-    limits: &ListenerLimits,
+    bytes_max: ContentMax,
     budget: &Arc<Budget>,
 ) -> Result<(Bytes, Charge), BodyError> {
     let mut charge = budget.nothing();
@@ -34,11 +34,11 @@ pub(crate) async fn collect(
         return Ok((Bytes::new(), charge));
     }
     let declared = body.size_hint().exact().map_or(0, |bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
-    if declared > limits.batch_bytes_max {
+    if declared > bytes_max.batch {
         return Err(discard(body, declared).await);
     }
     let first = next(&mut body).await?;
-    let max = limits.content_bytes_max(&first);
+    let max = bytes_max.beginning_with(&first);
     if declared > max {
         return Err(discard(body, declared).await);
     }

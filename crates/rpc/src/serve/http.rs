@@ -165,7 +165,8 @@ async fn call(
     exchange: &Exchange,
 ) -> Response<Bytes> {
     let (head, body) = request.into_parts();
-    let collecting = body::collect(body, &shared.limits, &shared.budget);
+    let bytes_max = shared.limits.of_bodies(service.takes_batches(head.uri.path()));
+    let collecting = body::collect(body, bytes_max, &shared.budget);
     let collected = match exchange {
         Exchange::Alone(connection) => {
             connection.enter(Phase::Body);

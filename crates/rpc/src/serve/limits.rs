@@ -16,7 +16,7 @@ pub struct ListenerLimits {
     /// Without a request; also without progress in sending an answer.
     pub idle_timeout: Duration,
     pub body_bytes_max: usize,
-    /// The same for a body, or a WebSocket message, that starts with `[`.
+    /// The same for a body, where the service takes batches there, or a WebSocket message that starts with `[`.
     pub batch_bytes_max: usize,
     /// Held for all clients together.
     pub client_bytes_max: usize,
@@ -43,10 +43,28 @@ impl Default for ListenerLimits {
     }
 }
 
+/// How large one piece of content may be, bytes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ContentMax {
+    pub one: usize,
+    pub batch: usize,
+}
+
 impl ListenerLimits {
-    /// The limit for content that begins like this; white space before the first character does not count.
-    pub(crate) fn content_bytes_max(&self, beginning: &[u8]) -> usize {
+    pub(crate) fn of_bodies(&self, take_batches: bool) -> ContentMax {
+        let one = self.body_bytes_max;
+        ContentMax { one, batch: if take_batches { self.batch_bytes_max } else { one } }
+    }
+
+    pub(crate) fn of_messages(&self) -> ContentMax {
+        self.of_bodies(true)
+    }
+}
+
+impl ContentMax {
+    /// For content that begins like this; white space before the first character does not count.
+    pub(crate) fn beginning_with(self, beginning: &[u8]) -> usize {
         let first = beginning.iter().find(|byte| !byte.is_ascii_whitespace());
-        if first == Some(&b'[') { self.batch_bytes_max } else { self.body_bytes_max }
+        if first == Some(&b'[') { self.batch } else { self.one }
     }
 }

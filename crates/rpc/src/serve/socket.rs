@@ -210,7 +210,7 @@ fn accepted(next: Option<Result<Message, WsError>>, limits: &ListenerLimits) -> 
         Some(Err(WsError::Protocol(_))) => return Err(End::Told(CloseCode::Protocol, "protocol error")),
         Some(Err(_)) => return Err(End::Gone),
     };
-    if text.len() > limits.content_bytes_max(text.as_bytes()) {
+    if text.len() > limits.of_messages().beginning_with(text.as_bytes()) {
         return Err(End::Told(CloseCode::Size, "message too large"));
     }
     Ok(Some(text))

@@ -22,7 +22,8 @@ use tokio::sync::mpsc;
 /// No test waits longer for anything; reaching it is a failure.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
-/// `/echo` answers the body, `/drop` drops the reply, `/panic` panics, `/hold` hands the reply to the test. A socket echoes, and on
+/// `/echo` answers the body, `/drop` drops the reply, `/panic` panics, `/hold` hands the reply to the test. `/single` takes no
+/// batches. A socket echoes, and on
 /// `flood` sends until it may no more.
 pub struct Obedient {
     held: mpsc::UnboundedSender<Reply>,
@@ -38,6 +39,10 @@ impl Obedient {
 impl Service for Obedient {
     fn mount(&self) -> Mount {
         Mount::Listener("test")
+    }
+
+    fn takes_batches(&self, path: &str) -> bool {
+        path != "/single"
     }
 
     fn call(&self, _caller: Caller, request: Request<Bytes>, reply: Reply) {

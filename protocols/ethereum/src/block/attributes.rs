@@ -25,6 +25,8 @@ pub struct BlockAttributes {
     pub withdrawals: Withdrawals,
     /// Made here and not imported or simulated: it must be possible to seal it once its transactions are executed.
     pub is_own: bool,
+    /// What it writes enters the ledger a second time, in clear.
+    pub is_published: bool,
     /// On a development network: what contracts write to the console is told.
     pub is_developers: bool,
     /// Rows that changed since the parent, outside of any block; they become part of this one.
@@ -55,6 +57,7 @@ impl BlockAttributes {
             extra_data: header.extra_data.clone(),
             withdrawals: withdrawals.cloned().unwrap_or_default(),
             is_own: false,
+            is_published: false,
             is_developers: false,
             patched: Undo::default(),
             proof_of_work: (!header.difficulty.is_zero()).then(work),

@@ -20,6 +20,8 @@ use crate::trie::StateTrie;
 
 /// Transactions of a block, bytes: EIP-7934 without the margin for the header.
 const TRANSACTION_BYTES_MAX: usize = 8 << 20;
+/// Written to the state by one transaction, bytes; the ledger transaction may hold what its client asked to be remembered besides.
+const WRITTEN_BYTES_MAX: usize = limits::WRITE_SET_BYTES_MAX - (1 << 20);
 /// Transactions, logs and replaced rows of a block, bytes: its record has to fit into one ledger transaction, with what encoding adds.
 const RECORD_BYTES_MAX: usize = limits::WRITE_SET_BYTES_MAX - (4 << 20);
 /// What a record says of each transaction besides its bytes and logs.
@@ -139,7 +141,7 @@ impl OpenBlock {
         let written = state.written_bytes();
         let log_bytes = |log: &Log| log.data.data.len() + 32 * (log.data.topics().len() + 2);
         let record_bytes = transaction.raw.len() + INCLUDED_BYTES + logs.iter().map(log_bytes).sum::<usize>();
-        if written > limits::WRITE_SET_BYTES_MAX || !self.fits(written - before, record_bytes + undo.bytes()) {
+        if self.in_ledger(written) > WRITTEN_BYTES_MAX || !self.fits(written - before, record_bytes + undo.bytes()) {
             return Err(TransactionError::WritesTooMuch);
         }
         self.written_bytes += written - before;
@@ -231,8 +233,13 @@ impl OpenBlock {
     /// Whether the block stays within its limits with so much more.
     fn fits(&self, written_bytes: usize, record_bytes: usize) -> bool {
         let record = record_bytes.saturating_add(self.record_bytes + self.undo.bytes());
-        record <= RECORD_BYTES_MAX
-            && record.saturating_add(self.written_bytes).saturating_add(written_bytes) <= limits::BLOCK_BYTES_MAX
+        let all = record.saturating_add(self.written_bytes).saturating_add(written_bytes);
+        self.in_ledger(record) <= RECORD_BYTES_MAX && self.in_ledger(all) <= limits::BLOCK_BYTES_MAX
+    }
+
+    /// What so many bytes take in the ledger. Which of the maps are published is not looked at closely: all count as if they were.
+    fn in_ledger(&self, bytes: usize) -> usize {
+        bytes.saturating_mul(1 + usize::from(self.attributes.is_published))
     }
 
     fn status(&mut self, state: &mut dyn State, success: bool) -> Eip658Value {

@@ -13,7 +13,7 @@ use super::settings::Settings;
 use crate::chain::{Chain, Tip};
 use crate::network::NetworkConfig;
 use crate::protocol::import_blocks;
-use crate::state::{Account, META, META_CONFIG, OPERATION, STORAGE, State};
+use crate::state::{Account, META, META_CONFIG, OF_BLOCKS, OPERATION, STORAGE, State};
 
 /// Not what was asked for, with the reason.
 pub(super) fn refused(why: &str) -> Rejection {
@@ -45,7 +45,8 @@ impl Chain {
         let record = serde_json::to_vec(operation).map_err(|error| refused(&error.to_string()))?;
         let place = [context.txid.view.0.to_be_bytes(), context.txid.seqno.0.to_be_bytes()].concat();
         tx.put(&OPERATION, place, record);
-        if tx.write_bytes() > limits::WRITE_SET_BYTES_MAX {
+        let copies = 1 + usize::from(OF_BLOCKS.iter().any(|map| context.is_published(map)));
+        if tx.write_bytes().saturating_mul(copies) > limits::WRITE_SET_BYTES_MAX {
             return Err(refused("that changes more than a ledger transaction holds"));
         }
         self.operated(Settings::in_force(tx).mining(), done.tip);

@@ -29,6 +29,10 @@ impl Service for RpcService {
         Mount::Listener("ethereum")
     }
 
+    fn takes_batches(&self, path: &str) -> bool {
+        !path.starts_with(sourcify::PREFIX)
+    }
+
     fn call(&self, caller: Caller, request: Request<Bytes>, reply: Reply) {
         let origin = allowed_origin(&request, &self.server.options);
         match refuse(&request, &self.server.options) {

@@ -37,7 +37,7 @@ pub use tables::{
     TRANSACTION_BY_HASH, UNDO,
 };
 pub(crate) use tables::{
-    META_CONFIG, META_DEVELOPER, META_HEAD, META_REVERTED, META_SEALED_MS, META_SNAPSHOTS, storage_key,
+    META_CONFIG, META_DEVELOPER, META_HEAD, META_REVERTED, META_SEALED_MS, META_SNAPSHOTS, OF_BLOCKS, storage_key,
 };
 pub(crate) use undo::Undo;
 

@@ -28,6 +28,10 @@ pub const BLOCK_BY_HASH: MapName = MapName::from_static("history:ethereum.block_
 /// Transaction hash to block number (8 bytes) and index (4 bytes).
 pub const TRANSACTION_BY_HASH: MapName = MapName::from_static("history:ethereum.tx");
 
+/// Those that blocks and their transactions write.
+pub const OF_BLOCKS: [MapName; 9] =
+    [ACCOUNT, STORAGE, CODE, RECENT, META, BLOCK, UNDO, BLOCK_BY_HASH, TRANSACTION_BY_HASH];
+
 /// In [`META`]: the network's configuration, JSON.
 pub const META_CONFIG: &[u8] = b"config";
 /// In [`META`]: the newest header, RLP.
