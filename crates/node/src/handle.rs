@@ -13,9 +13,10 @@ use coco_protocol::{
     Rejection, RejectionReason, Submitted, TransactionStatus, Until,
 };
 use coco_rpc::channel::{Answer, NoAnswer};
+use coco_rpc::{Aside, Job};
 use coco_types::{ReplicaId, Seqno, TxId, View};
 use crossbeam_channel::{Sender, TrySendError};
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 
 use crate::comeback::Plan;
 use crate::events::{ExecutorEvent, ReplicaEvent};
@@ -83,6 +84,8 @@ pub struct Shared {
 pub struct Handle {
     pub shared: Arc<Shared>,
     pub ledger: usize,
+    /// Where what follows from an answer is computed.
+    pub aside: Aside,
 }
 
 impl Shared {
@@ -94,6 +97,11 @@ impl Shared {
 
     pub fn is_primary(&self) -> bool {
         self.standing.read().is_primary
+    }
+
+    /// What this caller may read of this node's committed state.
+    pub fn reader(&self, caller: &Caller) -> Reader {
+        Reader::new(caller.clone(), self.visible.state(), self.history.clone(), self.gate.clone())
     }
 
     /// Where a transaction stands, as far as this node knows.
@@ -165,8 +173,15 @@ impl LedgerHandle for Handle {
         submit_here(&self.shared, ExecutorEvent::Submit { ledger: self.ledger, admitted, until, reply });
     }
 
+    fn aside(&self, job: Job) {
+        if let Err(job) = self.aside.run(job) {
+            job();
+        }
+    }
+
     fn ask_primary(&self, _caller: &Caller, question: Bytes, reply: Box<dyn FnOnce(Result<Bytes, Rejection>) + Send>) {
         let question = Question { ledger: self.ledger, question };
+        let reply = replying_aside(self.aside.clone(), reply);
         if let Some(primary) = self.shared.remote_primary() {
             let answer = move |body: Result<Bytes, NoAnswer>| {
                 let result = body.ok().and_then(|body| wire::decode_result(body).ok());
@@ -207,8 +222,7 @@ impl LedgerHandle for Handle {
     }
 
     fn reader(&self, caller: &Caller) -> Reader {
-        let shared = &self.shared;
-        Reader::new(caller.clone(), shared.visible.state(), shared.history.clone(), shared.gate.clone())
+        self.shared.reader(caller)
     }
 
     fn linearizable(&self, reply: Box<dyn FnOnce(bool) + Send>) {
@@ -240,6 +254,29 @@ impl LedgerHandle for Handle {
     fn now_ms(&self) -> u64 {
         (self.shared.clock)()
     }
+}
+
+/// Has an answer's consequences computed by the workers: neither the executor nor the channel to another node, on whose threads answers
+/// arrive, waits for them.
+fn replying_aside(
+    aside: Aside,
+    reply: Box<dyn FnOnce(Result<Bytes, Rejection>) + Send>,
+) -> Box<dyn FnOnce(Result<Bytes, Rejection>) + Send> {
+    Box::new(move |answer| {
+        let waiting = Arc::new(Mutex::new(Some(reply)));
+        let there = waiting.clone();
+        let job = move || {
+            let reply = there.lock().take();
+            if let Some(reply) = reply {
+                reply(answer);
+            }
+        };
+        if aside.run(Box::new(job)).is_err() {
+            let reply = waiting.lock().take();
+            let busy = "this node has too much to compute just now: try again";
+            reply.into_iter().for_each(|reply| reply(Err(Rejection::new(RejectionReason::Busy, -32005, busy))));
+        }
+    })
 }
 
 /// Has the last of these nodes remember submissions or, if it does not answer, the one before it.
@@ -340,7 +377,7 @@ mod tests {
         let raw = Bytes::from_static(b"a write");
         let decoded = Arc::new(());
         let write = Admitted { id: raw.clone(), raw, finding: Bytes::new(), caller: Caller::Anonymous, decoded };
-        let handle = Handle { shared: backup.shared.clone(), ledger: 0 };
+        let handle = Handle { shared: backup.shared.clone(), ledger: 0, aside: Aside::default() };
         handle.submit(vec![write], Until::Committed, Box::new(move |answers| tell.send(answers).unwrap()));
         (told, backup)
     }

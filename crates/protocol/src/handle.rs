@@ -13,7 +13,13 @@ pub trait LedgerHandle: Send + Sync {
     /// Hands admitted submissions to the primary, here or elsewhere. The answers are in the order of the submissions.
     fn submit(&self, admitted: Vec<Admitted>, until: Until, reply: Box<dyn FnOnce(Vec<Submitted>) + Send>);
 
-    /// Puts a question to the primary's pool ([`crate::Pool::answer`]).
+    /// Runs a job soon where services compute. Answers arrive on threads that others wait for, such as the executor's: whatever takes long
+    /// goes aside. Where too many jobs wait it runs at once.
+    fn aside(&self, job: Box<dyn FnOnce() + Send>) {
+        job();
+    }
+
+    /// Puts a question to the primary's pool ([`crate::Pool::answer`]). The answer arrives aside.
     fn ask_primary(&self, caller: &Caller, question: Bytes, reply: Box<dyn FnOnce(Result<Bytes, Rejection>) + Send>);
 
     /// Takes a message to the same protocol on the primary ([`crate::Protocol::relayed`]), where that is another node. Nothing comes back

@@ -18,4 +18,4 @@ mod serve;
 pub mod tls;
 
 pub use error::Error;
-pub use serve::{ClientCertificate, Listener, ListenerLimits, Server};
+pub use serve::{Aside, ClientCertificate, Job, Listener, ListenerLimits, Server};

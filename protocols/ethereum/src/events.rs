@@ -83,6 +83,15 @@ impl Events {
         self.publish(Channel::Pending, &Event::Pending(transaction.clone()));
     }
 
+    pub fn has_listeners(&self, channel: Channel) -> bool {
+        self.listeners.read().range((channel, 0)..=(channel, u64::MAX)).next().is_some()
+    }
+
+    /// How many listen to anything.
+    pub fn listeners(&self) -> usize {
+        self.listeners.read().len()
+    }
+
     pub fn listen(&self, channel: Channel, listener: Listener) -> ListenerId {
         let id = (channel, self.next.fetch_add(1, Ordering::Relaxed));
         self.listeners.write().insert(id, listener);

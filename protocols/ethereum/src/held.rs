@@ -37,6 +37,9 @@ const BYTES_EACH: usize = 512;
 const LIFETIME_MS: u64 = PoolLimits::DEFAULT.queued_lifetime_ms;
 /// Ledgers that take no writes, by decision of the members; `*` stands for all.
 const CLOSURES: MapName = MapName::from_static("public:ccf.gov.coco.ledger.closed");
+/// How often the same primary may refuse what an earlier one took: what it rests on, such as money that another transaction brings, may have been
+/// executed there and not committed, and comes again first.
+const REFUSALS_MAX: u8 = 20;
 /// Handed in again in one piece.
 const GROUP: usize = 1_000;
 
@@ -61,6 +64,8 @@ struct Inner {
     lead: Option<(u64, u32)>,
     /// To be handed in again.
     again: VecDeque<B256>,
+    /// How often this lead has refused one.
+    refusals: HashMap<B256, u8>,
     /// A group is on its way.
     handing_in: bool,
 }
@@ -138,6 +143,7 @@ impl Held {
         let mut inner = self.inner.lock();
         if inner.lead.replace(lead).is_some_and(|before| before != lead) {
             inner.again = inner.order.values().map(|(_, hash)| *hash).collect();
+            inner.refusals.clear();
         }
         if inner.handing_in {
             return Vec::new();
@@ -162,9 +168,8 @@ impl Held {
                 Submitted::Rejected(rejection) => match rejection.reason {
                     RejectionReason::Duplicate => {}
                     RejectionReason::Busy => later.push(hash),
-                    RejectionReason::Invalid | RejectionReason::Refused | RejectionReason::Closed => {
-                        inner.forget(&hash)
-                    }
+                    RejectionReason::Refused => inner.refused(hash),
+                    RejectionReason::Invalid | RejectionReason::Closed => inner.forget(&hash),
                 },
                 Submitted::Unknown(_) | Submitted::Unavailable => later.push(hash),
             }
@@ -194,7 +199,18 @@ impl Inner {
         }
     }
 
+    /// It goes behind all others, which may be what it waits for.
+    fn refused(&mut self, hash: B256) {
+        let refusals = self.refusals.entry(hash).or_default();
+        *refusals += 1;
+        match *refusals < REFUSALS_MAX {
+            true => self.again.push_back(hash),
+            false => self.forget(&hash),
+        }
+    }
+
     fn forget(&mut self, hash: &B256) {
+        self.refusals.remove(hash);
         if let Some((place, transaction)) = self.transactions.remove(hash) {
             self.order.remove(&place);
             self.bytes -= transaction.bytes();
@@ -313,8 +329,25 @@ mod tests {
             refused(RejectionReason::Busy),
         ];
         held.handed_in(group.into_iter().zip(answers));
-        assert!(held.contains(&hash(1)) && !held.contains(&hash(2)));
-        assert_eq!(hashes(&held.next_group((3, 0))), [hash(0), hash(3)]);
+        assert!(held.contains(&hash(1)));
+        let group = held.next_group((3, 0));
+        assert_eq!(hashes(&group), [hash(0), hash(3), hash(2)], "what it refuses may rest on what is behind");
+        let invalid = |hash| (hash, refused(RejectionReason::Invalid));
+        held.handed_in(hashes(&group).into_iter().map(invalid));
+        assert!([0, 2, 3].iter().all(|number| !held.contains(&hash(*number))));
+    }
+
+    #[test]
+    fn what_a_new_primary_refuses_again_and_again_is_forgotten() {
+        let held = holding(1);
+        held.next_group((2, 0));
+        for _ in 0..REFUSALS_MAX {
+            assert!(held.contains(&hash(0)));
+            let group = held.next_group((3, 0));
+            held.handed_in(hashes(&group).into_iter().map(|hash| (hash, refused(RejectionReason::Refused))));
+        }
+        assert!(!held.contains(&hash(0)));
+        assert!(held.inner.lock().refusals.is_empty());
     }
 
     #[test]

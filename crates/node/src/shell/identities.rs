@@ -8,8 +8,8 @@ use coco_crypto::{decode_pem, sha256};
 use coco_governance::{Network, ServiceInfo};
 use coco_protocol::bindings::{self, Binding, SUBJECT_KIND, Statement};
 use coco_protocol::{
-    ApiError, Caller, Context, Earlier, Idempotent, Identity, LedgerHandle, Outcome, Protocol, Rejection,
-    RejectionReason, Reply, Subject, Submitted, answer_to,
+    ApiError, Caller, Context, Earlier, Idempotent, Identity, Outcome, Protocol, Rejection, RejectionReason, Reply,
+    Subject, Submitted, answer_to,
 };
 use coco_rpc::channel::NoAnswer;
 use coco_rpc::endpoints::{IdentityApi, Proof, Wanted};
@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::events::ExecutorEvent;
 use crate::executor::SystemCommand;
-use crate::handle::{Handle, Shared, newest_committed, submit_here};
+use crate::handle::{Shared, newest_committed, submit_here};
 use crate::wire;
 
 const FORWARD_TIMEOUT: Duration = Duration::from_secs(15);
@@ -142,7 +142,7 @@ fn change_here(shared: &Shared, change: Change, key: Option<Idempotent>, reply: 
 impl IdentityApi for Identities {
     fn bindings(&self, caller: &Caller) -> (TxId, Vec<Binding>) {
         let (txid, state) = self.shared.visible.current();
-        let reader = Handle { shared: self.shared.clone(), ledger: 0 }.reader(caller);
+        let reader = self.shared.reader(caller);
         let mut shown = Vec::new();
         for principal in caller.identities() {
             let party: Digest = bindings::principal_digest(principal);

@@ -640,7 +640,7 @@ fn serve(serving: Serving<'_>) -> Result<Vec<Listener>, NodeError> {
     let connections_max = descriptors::connections_max(config.listen.ledgers.len() + 2);
     let limits = ListenerLimits { connections_max, ..ListenerLimits::default() };
     for (ledger, protocol) in protocols.iter().enumerate() {
-        let handle = Arc::new(Handle { shared: shared.clone(), ledger });
+        let handle = Arc::new(Handle { shared: shared.clone(), ledger, aside: server.aside() });
         let service = protocol.clone().serve(handle);
         runtime.spawn(tick(Arc::downgrade(&service)));
         match service.mount() {
@@ -654,7 +654,7 @@ fn serve(serving: Serving<'_>) -> Result<Vec<Listener>, NodeError> {
                 }
             }
         }
-        let handle = Arc::new(Handle { shared: shared.clone(), ledger });
+        let handle = Arc::new(Handle { shared: shared.clone(), ledger, aside: server.aside() });
         for service in protocol.clone().serve_streams(handle) {
             // For as long as this life lasts, whether or not it is reached from outside.
             server.keep_time(service.clone());

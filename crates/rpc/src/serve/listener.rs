@@ -18,7 +18,7 @@ use super::connections::{Connection, Connections, Order, Phase};
 use super::http;
 use super::routes::Routes;
 use super::stream;
-use super::workers::{OWN, Workers};
+use super::workers::{Aside, OWN, Workers};
 use crate::Error;
 use crate::authentication::{Authenticator, Presented};
 use crate::metrics::{Counter, Gauge, Histogram, Metrics, Scale};
@@ -76,6 +76,11 @@ impl Server {
     pub fn new(runtime: Handle, threads: usize, queued_max: usize, metrics: Arc<Metrics>) -> Self {
         let at_home_max = runtime.metrics().num_workers().saturating_sub(1);
         Self { workers: Arc::new(Workers::start(threads, queued_max, at_home_max)), runtime, metrics }
+    }
+
+    /// The way to the workers for what others than clients have to have computed.
+    pub fn aside(&self) -> Aside {
+        Aside::of(&self.workers)
     }
 
     /// Serves one service over plain HTTP and WebSocket, on every path.

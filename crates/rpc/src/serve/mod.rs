@@ -14,6 +14,7 @@ mod workers;
 
 pub use limits::ListenerLimits;
 pub use listener::{ClientCertificate, Listener, Server};
+pub use workers::{Aside, Job};
 
 pub(crate) use listener::bind;
 pub(crate) use workers::{OWN, Workers};

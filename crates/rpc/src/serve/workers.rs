@@ -9,14 +9,15 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, Ipv6Addr};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
 use std::thread;
 
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-type Job = Box<dyn FnOnce() + Send>;
+/// A piece of work.
+pub type Job = Box<dyn FnOnce() + Send>;
 
 /// Whose jobs are done in turn with those of others.
 pub(crate) type Asker = IpAddr;
@@ -35,6 +36,27 @@ pub(crate) struct Workers {
     /// Callers that compute themselves now, and how many may.
     at_home: AtomicUsize,
     at_home_max: usize,
+}
+
+/// The way to a server's workers for what the node itself has to have computed.
+#[derive(Clone, Default)]
+pub struct Aside(Weak<Workers>);
+
+impl Aside {
+    pub(crate) fn of(workers: &Arc<Workers>) -> Self {
+        Self(Arc::downgrade(workers))
+    }
+
+    /// Gives the job back if too many wait, or the server has ended.
+    pub fn run(&self, job: Job) -> Result<(), Job> {
+        let Some(workers) = self.0.upgrade() else { return Err(job) };
+        let Ok(place) = Arc::clone(&workers.room).try_acquire_owned() else { return Err(job) };
+        if workers.queue.count(OWN) >= workers.of_one_max {
+            return Err(job);
+        }
+        workers.queue.push(OWN, place, job);
+        Ok(())
+    }
 }
 
 /// What waits: each asker's jobs in order, the askers in turn.
@@ -212,6 +234,25 @@ mod tests {
         assert_eq!(workers.try_run(ONE, || ()), Err(Busy));
         release.send(()).expect("the job waits");
         finished.recv().expect("the queued job runs after the panic");
+    }
+
+    #[test]
+    fn a_job_that_finds_no_room_aside_comes_back() {
+        let workers = Arc::new(Workers::start(1, 1, 0));
+        let aside = Aside::of(&workers);
+        let (release, blocked) = mpsc::channel::<()>();
+        let (started, running) = mpsc::channel::<()>();
+        let block = move || {
+            started.send(()).expect("the test waits");
+            blocked.recv().expect("the test releases it");
+        };
+        assert!(aside.run(Box::new(block)).is_ok());
+        running.recv().expect("the only thread is busy now");
+        assert!(aside.run(Box::new(|| ())).is_ok());
+        assert!(aside.run(Box::new(|| ())).is_err(), "the queue is full");
+        release.send(()).expect("the job waits");
+        drop(workers);
+        assert!(aside.run(Box::new(|| ())).is_err(), "the server has ended");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::EthereumPool;
 use super::queue::{Pooled, SenderQueue};
-use crate::rpc::{POOL_CONTENT_MAX, PoolContent, PoolCounts, PoolQuestion, PooledTransaction};
+use crate::rpc::{POOL_CONTENT_BYTES_MAX, POOL_CONTENT_MAX, PoolContent, PoolCounts, PoolQuestion, PooledTransaction};
 
 impl EthereumPool {
     pub(super) fn answer_question(&mut self, question: &[u8], state: &Snapshot) -> Result<Bytes, Rejection> {
@@ -37,7 +37,12 @@ impl EthereumPool {
 
 fn content<'a>(all: impl Iterator<Item = &'a Pooled>) -> PoolContent {
     let mut content = PoolContent::default();
+    let mut bytes = 0;
     for pooled in all.take(POOL_CONTENT_MAX) {
+        bytes += pooled.admitted.raw.len();
+        if bytes > POOL_CONTENT_BYTES_MAX {
+            break;
+        }
         let list = if pooled.is_pending { &mut content.pending } else { &mut content.queued };
         list.push(told(pooled));
     }

@@ -99,6 +99,8 @@ pub struct EthereumPool {
     next_order: u64,
     /// When the block timer was started.
     timer_ms: Option<u64>,
+    /// When something was last asked for to be executed.
+    now_ms: u64,
     run: Option<Run>,
     /// What developers asked for, and where the present run stands with it.
     operations: Operations,
@@ -128,6 +130,7 @@ impl EthereumPool {
             bytes: 0,
             next_order: 0,
             timer_ms: None,
+            now_ms: 0,
             run: None,
             operations: Operations::default(),
             dropped: Vec::new(),
@@ -181,6 +184,7 @@ impl Pool for EthereumPool {
     }
 
     fn next(&mut self, now_ms: u64) -> Option<Admitted> {
+        self.now_ms = now_ms;
         if !self.can_build() {
             return None;
         }

@@ -83,6 +83,10 @@ impl EthereumPool {
             | Operation::MineEmpty { .. }
             | Operation::Snapshot => {}
         }
+        // What an operation made executable waits for its block like what comes.
+        if self.heads.len() > 0 {
+            self.timer_ms.get_or_insert(self.now_ms);
+        }
     }
 
     /// Whether there was anything to drop.

@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 
 use super::error::RpcError;
 use super::json::push_object;
-use super::limits::{NOTIFICATIONS_HELD_MAX, SUBSCRIPTIONS_PER_CONNECTION_MAX};
+use super::limits::{NOTIFICATIONS_HELD_MAX, SUBSCRIPTIONS_MAX, SUBSCRIPTIONS_PER_CONNECTION_MAX};
 use crate::events::{Channel, Events, Keep, Listener, ListenerId};
 
 /// A connection that can be told things.
@@ -38,6 +38,9 @@ impl Connection {
         let mut subscriptions = self.subscriptions.lock();
         if subscriptions.len() >= SUBSCRIPTIONS_PER_CONNECTION_MAX {
             return Err(RpcError::limit(format!("{SUBSCRIPTIONS_PER_CONNECTION_MAX} subscriptions of one connection")));
+        }
+        if self.events.listeners() >= SUBSCRIPTIONS_MAX {
+            return Err(RpcError::limit(format!("{SUBSCRIPTIONS_MAX} subscriptions of one node")));
         }
         subscriptions.insert(id.to_owned(), self.events.listen(channel, listener));
         Ok(())

@@ -8,7 +8,9 @@ use coco_protocol::Caller;
 use parking_lot::Mutex;
 
 use super::error::RpcError;
-use super::limits::{FILTER_IDLE_MS, FILTER_PENDING_MAX, FILTERS_MAX, FILTERS_PER_CALLER_MAX};
+use super::limits::{
+    FILTER_IDLE_MS, FILTER_PENDING_BYTES_MAX, FILTER_PENDING_MAX, FILTERS_MAX, FILTERS_PER_CALLER_MAX,
+};
 use super::logs::LogQuery;
 use crate::events::{Channel, Event, Events, Keep, ListenerId};
 use crate::transaction::Transaction;
@@ -36,8 +38,25 @@ pub enum FilterKind {
 /// Remembers pending transactions between two polls.
 pub struct PendingFilter {
     pub full: bool,
-    seen: Mutex<VecDeque<Arc<Transaction>>>,
+    seen: Mutex<Seen>,
     listener: Mutex<Option<ListenerId>>,
+}
+
+#[derive(Default)]
+struct Seen {
+    transactions: VecDeque<Arc<Transaction>>,
+    bytes: usize,
+}
+
+impl Seen {
+    fn push(&mut self, transaction: Arc<Transaction>) {
+        self.bytes += transaction.raw.len();
+        self.transactions.push_back(transaction);
+        while self.transactions.len() > FILTER_PENDING_MAX || self.bytes > FILTER_PENDING_BYTES_MAX {
+            let Some(oldest) = self.transactions.pop_front() else { return };
+            self.bytes -= oldest.raw.len();
+        }
+    }
 }
 
 impl Filters {
@@ -47,7 +66,7 @@ impl Filters {
 
     pub fn add(&self, id: String, caller: &Caller, kind: FilterKind, now_ms: u64) -> Result<(), RpcError> {
         let mut filters = self.filters.lock();
-        self.expire(&mut filters, now_ms);
+        self.drop_idle(&mut filters, now_ms);
         // Callers without an identity share what one has room for, so that they push out each other's oldest, not new ones.
         let own = filters.values().filter(|filter| filter.caller == *caller).count();
         if *caller != Caller::Anonymous && own >= FILTERS_PER_CALLER_MAX {
@@ -73,7 +92,7 @@ impl Filters {
     /// The filter as it was before this poll; `advance` says which block it has told up to.
     pub fn poll(&self, id: &str, caller: &Caller, now_ms: u64) -> Result<FilterKind, RpcError> {
         let mut filters = self.filters.lock();
-        self.expire(&mut filters, now_ms);
+        self.drop_idle(&mut filters, now_ms);
         let filter =
             filters.get_mut(id).filter(|filter| filter.caller == *caller).ok_or_else(RpcError::filter_not_found)?;
         filter.polled_ms = now_ms;
@@ -99,7 +118,12 @@ impl Filters {
         own
     }
 
-    fn expire(&self, filters: &mut BTreeMap<String, Filter>, now_ms: u64) {
+    /// Drops what nobody polls any more.
+    pub fn expire(&self, now_ms: u64) {
+        self.drop_idle(&mut self.filters.lock(), now_ms);
+    }
+
+    fn drop_idle(&self, filters: &mut BTreeMap<String, Filter>, now_ms: u64) {
         let idle = |filter: &Filter| now_ms.saturating_sub(filter.polled_ms) > FILTER_IDLE_MS;
         let expired: Vec<String> =
             filters.iter().filter(|(_, filter)| idle(filter)).map(|(id, _)| id.clone()).collect();
@@ -124,7 +148,7 @@ impl PendingFilter {
 
     /// What came since the last call.
     pub fn take(&self) -> Vec<Arc<Transaction>> {
-        self.seen.lock().drain(..).collect()
+        std::mem::take(&mut *self.seen.lock()).transactions.into()
     }
 
     fn listen(self: &Arc<Self>, events: &Events) {
@@ -134,11 +158,7 @@ impl PendingFilter {
             Arc::new(move |event| {
                 let Some(pending) = weak.upgrade() else { return Keep::No };
                 if let Event::Pending(transaction) = event {
-                    let mut seen = pending.seen.lock();
-                    if seen.len() >= FILTER_PENDING_MAX {
-                        seen.pop_front();
-                    }
-                    seen.push_back(transaction.clone());
+                    pending.seen.lock().push(transaction.clone());
                 }
                 Keep::Yes
             }),

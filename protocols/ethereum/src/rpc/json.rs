@@ -71,6 +71,11 @@ impl Object<'_> {
         self.out
     }
 
+    /// Where the next field begins.
+    pub fn written(&self) -> usize {
+        self.out.len()
+    }
+
     pub fn quantity(&mut self, name: &str, value: impl LowerHex) {
         push_quantity(self.field(name), value);
     }

@@ -46,12 +46,16 @@ pub const TOPICS_MAX: usize = 4;
 pub const FILTERS_PER_CALLER_MAX: usize = 100;
 /// Filters of all callers together.
 pub const FILTERS_MAX: usize = 2_000;
-/// A filter that nobody polls is dropped after this.
+/// A filter that nobody polls is dropped after this, within a second.
 pub const FILTER_IDLE_MS: u64 = 5 * 60 * 1_000;
 /// Pending transactions that a filter remembers between two polls; the oldest are dropped.
 pub const FILTER_PENDING_MAX: usize = 10_000;
+/// Their bytes.
+pub const FILTER_PENDING_BYTES_MAX: usize = 8 << 20;
 /// Subscriptions of one connection.
 pub const SUBSCRIPTIONS_PER_CONNECTION_MAX: usize = 100;
+/// Subscriptions and filters for pending transactions of one node.
+pub const SUBSCRIPTIONS_MAX: usize = 10_000;
 /// Notifications kept while the answer that announces their subscription is on its way.
 pub const NOTIFICATIONS_HELD_MAX: usize = 1_000;
 /// Callers that wait for a receipt at once.

@@ -48,6 +48,7 @@ mod testing;
 mod trace;
 mod traces;
 mod transfers;
+mod turns;
 mod txpool;
 pub(crate) mod typed_data;
 mod values;
@@ -61,7 +62,9 @@ mod tests;
 pub use committed::{BlockHead, CommittedBlock};
 pub use ledger::Ledger;
 pub use options::{Options, Random};
-pub use pool_questions::{Dropped, POOL_CONTENT_MAX, PoolContent, PoolCounts, PoolQuestion, PooledTransaction};
+pub use pool_questions::{
+    Dropped, POOL_CONTENT_BYTES_MAX, POOL_CONTENT_MAX, PoolContent, PoolCounts, PoolQuestion, PooledTransaction,
+};
 pub use service::RpcService;
 
 use namespaces::methods;

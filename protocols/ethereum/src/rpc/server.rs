@@ -25,9 +25,11 @@ use super::pool::ask;
 use super::pool_questions::PoolQuestion;
 use super::reply::{Finish, Replies, Responder};
 use super::request::{Message, Request};
+use super::turns::Turns;
 use super::values::decode_hex;
 use super::waiters::{Waiter, Waiters, Wants};
 use super::{Ledger, Options, methods};
+use crate::events::Channel;
 use crate::held::HeldTransaction;
 use crate::sources::SourceUpload;
 use crate::transaction::Transaction;
@@ -40,6 +42,7 @@ pub struct Server {
     pub filters: Filters,
     pub waiters: Waiters,
     pub(super) entrusting: Entrusting,
+    pub(super) turns: Arc<Turns>,
     /// What simulations are told comes of it, and nothing else does.
     pub simulation_secret: [u8; 32],
     pub simulations: AtomicU64,
@@ -63,6 +66,7 @@ impl Server {
             filters: Filters::new(ledger.events.clone()),
             waiters: Waiters::default(),
             entrusting: Entrusting::default(),
+            turns: Arc::default(),
             ledger,
             options,
             methods: methods().map(|method| (method.name, method)).collect(),
@@ -243,7 +247,6 @@ impl Server {
                     (Ok(()), Ok(transaction)) => {
                         let (held, events) = (&server.ledger.held, &server.ledger.events);
                         held.hold_admitted(std::slice::from_ref(&admitted), server.handle.now_ms(), events);
-                        events.pending(&transaction);
                         taken.push(admitted);
                         told.push((transaction, responder));
                     }
@@ -252,15 +255,28 @@ impl Server {
                     (Err(error), _) => responder.send(Err(error)),
                 }
             }
+            server.announce(&told);
             let then = move || told.into_iter().for_each(|(transaction, responder)| then(transaction, responder));
             server.entrust(taken, Box::new(then));
         };
         self.handle.submit(admitted, Until::Accepted, Box::new(reply));
     }
 
+    /// Tells of what the pool took. Everybody who listens has it written for himself, which the executor must not wait for.
+    fn announce(&self, taken: &[(Arc<Transaction>, Responder)]) {
+        let events = self.ledger.events.clone();
+        if taken.is_empty() || !events.has_listeners(Channel::Pending) {
+            return;
+        }
+        let taken: Vec<_> = taken.iter().map(|(transaction, _)| transaction.clone()).collect();
+        self.handle.aside(Box::new(move || taken.iter().for_each(|transaction| events.pending(transaction))));
+    }
+
     /// Called several times a second: who waited too long is told, and what a primary took with it is handed in again.
     pub fn tick(self: &Arc<Self>) {
-        self.waiters.expire(self.handle.now_ms());
+        let now_ms = self.handle.now_ms();
+        self.waiters.expire(now_ms);
+        self.filters.expire(now_ms);
         let status = self.handle.status();
         let Some(primary) = status.primary else { return };
         let group = self.ledger.held.next_group((status.view.0, primary));
@@ -279,7 +295,10 @@ impl Server {
         }
         let server = self.clone();
         let reply = move |answers: Vec<Submitted>| {
-            tracing::info!(transactions = hashes.len(), "handed in to a new primary what waited at the one before");
+            let taken = answers.iter().filter(|answer| **answer == Submitted::Accepted).count();
+            if taken > 0 {
+                tracing::info!(transactions = taken, "handed in to a new primary what waited at the one before");
+            }
             server.ledger.held.handed_in(hashes.into_iter().zip(answers));
         };
         self.handle.submit(admitted, Until::Accepted, Box::new(reply));
@@ -310,7 +329,7 @@ fn releasing(connection: Option<&Arc<Connection>>, holds: &Arc<AtomicUsize>, fin
 }
 
 fn is_developers_name(name: &str) -> bool {
-    ["evm_", "hardhat_", "anvil_"].iter().any(|prefix| name.starts_with(prefix))
+    ["evm_", "hardhat_", "anvil_", "testing_"].iter().any(|prefix| name.starts_with(prefix))
 }
 
 fn needs_developer(name: &str) -> RpcError {

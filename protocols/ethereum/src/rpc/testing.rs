@@ -1,4 +1,4 @@
-//! `testing_`: blocks that could come next, in the form in which a consensus layer would get them. Nothing is kept.
+//! `testing_`: blocks that could come next, in the form in which a consensus layer would get them, for developers. Nothing is kept.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use super::error::RpcError;
 use super::eth::trie_at;
 use super::json::{Json, Object, push_data, push_object};
 use super::params::Params;
-use super::pool::ask;
+use super::pool::{ask, pooled};
 use super::pool_questions::{PoolContent, PoolQuestion};
 use super::reply::{Answer, Responder};
 use super::server::Server;
@@ -23,7 +23,7 @@ use crate::block::{BlockAttributes, OpenBlock, SealedBlock};
 use crate::state::Overlay;
 use crate::transaction::Transaction;
 
-pub const METHODS: &[Method] = &[Method::later("testing_buildBlockV1", build)];
+pub const METHODS: &[Method] = &[Method::later("testing_buildBlockV1", build).for_developers()];
 
 /// Where the gas limit of built blocks moves to, whatever the network's own is: other clients' target.
 const GAS_LIMIT_TARGET: u64 = 30_000_000;
@@ -77,9 +77,8 @@ fn build(call: &Call<'_>, params: &Params<'_>, responder: Responder) {
     let (server, caller) = (call.server.clone(), call.caller.clone());
     ask(call.server, call.caller, &PoolQuestion::Content(None), move |content: Result<PoolContent, _>| {
         responder.send(content.and_then(|content| {
-            let readmit =
-                |known: &super::PooledTransaction| Transaction::readmit(known.raw.0.clone(), &known.finding).ok();
-            let mut pending: Vec<_> = content.pending.iter().filter_map(readmit).collect();
+            let mut pending: Vec<_> =
+                content.pending.iter().filter_map(|known| pooled(&server, &caller, known)).collect();
             pending.sort_by_key(|transaction| (transaction.sender, transaction.nonce()));
             built(&server, &caller, wanted, &pending, false)
         }));

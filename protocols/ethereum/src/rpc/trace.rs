@@ -14,7 +14,7 @@ use super::call_request::{BlockOverrides, CallRequest, StateOverrides};
 use super::committed::SharedBlock;
 use super::error::RpcError;
 use super::json::Json;
-use super::limits::{LOGS_MAX, TRACE_FILTER_BLOCKS_MAX};
+use super::limits::{LOGS_MAX, RESPONSE_BYTES_MAX, TRACE_FILTER_BLOCKS_MAX};
 use super::params::Params;
 use super::replay;
 use super::reply::Answer;
@@ -62,19 +62,43 @@ fn named(call: &Call<'_>, params: &Params<'_>) -> Result<Option<SharedBlock>, Rp
     }
 }
 
-/// Block 0 executes nothing.
-fn of_block(call: &Call<'_>, block: SharedBlock) -> Result<Vec<LocalizedTransactionTrace>, RpcError> {
-    if block.number() == 0 {
-        return Ok(Vec::new());
+/// Traces for one answer: never more of them than it may hold.
+#[derive(Default)]
+struct Found {
+    traces: Vec<LocalizedTransactionTrace>,
+    bytes: usize,
+}
+
+impl Found {
+    /// Those of a block's traces that are wanted. Block 0 executes nothing.
+    fn add_block(
+        &mut self,
+        call: &Call<'_>,
+        block: SharedBlock,
+        wanted: impl Fn(&LocalizedTransactionTrace) -> bool,
+    ) -> Result<(), RpcError> {
+        if block.number() == 0 {
+            return Ok(());
+        }
+        replay::block(call, block, |subject| {
+            for trace in flat(subject)?.into_iter().filter(&wanted) {
+                self.bytes += recorded::json(&trace)?.0.len();
+                if self.bytes > RESPONSE_BYTES_MAX {
+                    return Err(RpcError::response_too_large());
+                }
+                self.traces.push(trace);
+            }
+            Ok(())
+        })?;
+        Ok(())
     }
-    Ok(replay::block(call, block, flat)?.into_iter().flat_map(|(_, traces)| traces).collect())
 }
 
 fn block(call: &Call<'_>, params: &Params<'_>) -> Answer {
-    match named(call, params)? {
-        Some(block) => recorded::json(&of_block(call, block)?),
-        None => Ok(Json::null()),
-    }
+    let Some(block) = named(call, params)? else { return Ok(Json::null()) };
+    let mut found = Found::default();
+    found.add_block(call, block, |_| true)?;
+    recorded::json(&found.traces)
 }
 
 #[derive(Default, Deserialize)]
@@ -115,18 +139,18 @@ fn filter(call: &Call<'_>, params: &Params<'_>) -> Answer {
     };
     let matcher: TraceFilterMatcher = matcher.matcher();
     let deadline = call.trace_deadline();
-    let mut found = Vec::new();
+    let mut found = Found::default();
     for number in first..=last {
         deadline.check()?;
         let Some(block) = chain.block(number)? else { continue };
-        found.extend(of_block(call, block)?.into_iter().filter(|trace| matcher.matches(&trace.trace)));
-        if found.len() > LOGS_MAX {
+        found.add_block(call, block, |trace| matcher.matches(&trace.trace))?;
+        if found.traces.len() > LOGS_MAX {
             return Err(RpcError::limit(format!("{LOGS_MAX} traces")));
         }
     }
     let after = usize::try_from(filter.after).unwrap_or(usize::MAX);
     let count = filter.count.map_or(usize::MAX, |count| usize::try_from(count).unwrap_or(usize::MAX));
-    let page: Vec<_> = found.into_iter().skip(after).take(count).collect();
+    let page: Vec<_> = found.traces.into_iter().skip(after).take(count).collect();
     recorded::json(&page)
 }
 
@@ -163,7 +187,7 @@ fn replay_block(call: &Call<'_>, params: &Params<'_>) -> Answer {
     let told = replay::block(call, block, |subject| {
         let results: TraceResults = recorded::results(subject, &kinds)?;
         bytes += recorded::json(&results)?.0.len();
-        if bytes > super::limits::RESPONSE_BYTES_MAX { Err(RpcError::response_too_large()) } else { Ok(results) }
+        if bytes > RESPONSE_BYTES_MAX { Err(RpcError::response_too_large()) } else { Ok(results) }
     })?;
     let with_hash = |(transaction_hash, full_trace)| TraceResultsWithTransactionHash { full_trace, transaction_hash };
     recorded::json(&told.into_iter().map(with_hash).collect::<Vec<_>>())

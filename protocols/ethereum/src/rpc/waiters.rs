@@ -21,7 +21,24 @@ use crate::events::{Channel, Event, Keep};
 /// Everybody who waits, by transaction.
 #[derive(Default)]
 pub struct Waiters {
-    waiting: Mutex<BTreeMap<B256, Vec<Waiter>>>,
+    waiting: Mutex<Waiting>,
+}
+
+#[derive(Default)]
+struct Waiting {
+    by_hash: BTreeMap<B256, Vec<Waiter>>,
+    /// All of them.
+    count: usize,
+    /// Nobody's time is over before.
+    soonest_ms: u64,
+}
+
+impl Waiting {
+    fn take(&mut self, hash: &B256) -> Vec<Waiter> {
+        let waiters = self.by_hash.remove(hash).unwrap_or_default();
+        self.count -= waiters.len();
+        waiters
+    }
 }
 
 /// One caller.
@@ -62,20 +79,22 @@ impl Waiters {
 
     pub fn add(&self, hash: B256, waiter: Waiter) {
         let mut waiting = self.waiting.lock();
-        if waiting.len() >= RECEIPT_WAITERS_MAX {
+        if waiting.count >= RECEIPT_WAITERS_MAX {
             drop(waiting);
             if waiter.wants == Wants::ReceiptIfAny {
                 return waiter.responder.send(Ok(Json::null()));
             }
             return waiter.responder.send(Err(RpcError::limit(format!("{RECEIPT_WAITERS_MAX} waiting callers"))));
         }
-        waiting.entry(hash).or_default().push(waiter);
+        waiting.soonest_ms = if waiting.count == 0 { waiter.ends_ms } else { waiting.soonest_ms.min(waiter.ends_ms) };
+        waiting.count += 1;
+        waiting.by_hash.entry(hash).or_default().push(waiter);
     }
 
     /// Ends the waiting of everybody who waits for a transaction, with the same answer.
     pub fn answer(&self, hash: &B256, answer: &Result<Json, RpcError>) {
-        let waiters = self.waiting.lock().remove(hash);
-        for waiter in waiters.into_iter().flatten() {
+        let waiters = self.waiting.lock().take(hash);
+        for waiter in waiters {
             waiter.responder.send(answer.clone());
         }
     }
@@ -83,10 +102,19 @@ impl Waiters {
     /// Answers who waited too long.
     pub fn expire(&self, now_ms: u64) {
         let mut expired = Vec::new();
-        self.waiting.lock().retain(|hash, waiters| {
+        let mut waiting = self.waiting.lock();
+        if waiting.count == 0 || now_ms <= waiting.soonest_ms {
+            return;
+        }
+        let mut soonest_ms = u64::MAX;
+        waiting.by_hash.retain(|hash, waiters| {
             expired.extend(waiters.extract_if(.., |waiter| waiter.ends_ms < now_ms).map(|waiter| (*hash, waiter)));
+            soonest_ms = waiters.iter().map(|waiter| waiter.ends_ms).fold(soonest_ms, u64::min);
             !waiters.is_empty()
         });
+        waiting.soonest_ms = soonest_ms;
+        waiting.count -= expired.len();
+        drop(waiting);
         for (hash, waiter) in expired {
             waiter.responder.send(match waiter.wants {
                 Wants::Hash => Ok(Json::data(hash.as_slice())),
@@ -98,12 +126,12 @@ impl Waiters {
 
     /// Answers everybody who waits for a transaction of this block.
     pub fn included(&self, server: &Arc<Server>, block: &CommittedBlock) {
-        if self.waiting.lock().is_empty() {
+        if self.waiting.lock().count == 0 {
             return;
         }
         for (index, hash) in block.hashes().iter().enumerate() {
-            let waiters = self.waiting.lock().remove(hash);
-            for waiter in waiters.into_iter().flatten() {
+            let waiters = self.waiting.lock().take(hash);
+            for waiter in waiters {
                 let Some(included) = block.transaction(index) else { continue };
                 let transaction = &included.transaction;
                 let answer = match waiter.wants {
@@ -158,6 +186,18 @@ mod tests {
         assert_eq!(*hash.lock(), None);
         waiters.expire(201);
         assert!(hash.lock().clone().unwrap().contains("\"result\":\"0x0707"));
-        assert!(waiters.waiting.lock().is_empty());
+        let waiting = waiters.waiting.lock();
+        assert_eq!((waiting.count, waiting.by_hash.len()), (0, 0));
+    }
+
+    #[test]
+    fn so_many_callers_wait_and_no_more_be_it_for_one_transaction() {
+        let waiters = Waiters::default();
+        let all: Vec<_> = (0..=RECEIPT_WAITERS_MAX).map(|_| wait(&waiters, Wants::Hash, 100)).collect();
+        let refused = all.last().and_then(|answer| answer.lock().clone()).unwrap();
+        assert!(refused.contains("-32005"), "{refused}");
+        assert_eq!(waiters.waiting.lock().count, RECEIPT_WAITERS_MAX);
+        waiters.expire(101);
+        assert!(all.iter().all(|answer| answer.lock().is_some()));
     }
 }

@@ -86,7 +86,7 @@ fn send(
     then: impl FnOnce(&Arc<Server>, Submission) + Send + 'static,
 ) {
     let caller = call.caller.clone();
-    let find = |sender: &Address| signer(call, sender);
+    let find = |request: &CallRequest| signer(call, &request.sender());
     signed(call, params, responder, find, move |server, signer, raw, responder| {
         let admitted = match signer {
             Signer::Key(_) => server.admit(raw, &caller),
@@ -101,7 +101,7 @@ fn send(
 }
 
 fn sign_transaction(call: &Call<'_>, params: &Params<'_>, responder: Responder) {
-    let find = |sender: &Address| key(call.server, sender).map(Signer::Key);
+    let find = |request: &CallRequest| key(call.server, &request.sender()).map(Signer::Key);
     signed(call, params, responder, find, |_, _, raw, responder| {
         let answer = Transaction::recover(raw).map_err(RpcError::internal).map(|transaction| {
             Json::object(|object| {
@@ -115,21 +115,21 @@ fn sign_transaction(call: &Call<'_>, params: &Params<'_>, responder: Responder) 
 
 /// What the transaction would be, for somebody else to sign: an answer like that of `eth_signTransaction`, with an empty signature.
 fn fill_transaction(call: &Call<'_>, params: &Params<'_>, responder: Responder) {
-    signed(
-        call,
-        params,
-        responder,
-        |_| Ok(Signer::Nobody),
-        |_, _, raw, responder| {
-            let answer = Transaction::unsigned(raw).map_err(RpcError::internal).map(|transaction| {
-                Json::object(|object| {
-                    object.data("raw", &transaction.raw);
-                    crate::rpc::committed::push_transaction(object.field("tx"), &transaction, None);
-                })
-            });
-            responder.send(answer);
-        },
-    );
+    let disclosed = |request: &CallRequest| {
+        let (chain, sender) = (call.chain(), request.sender());
+        let seen =
+            chain.discloses_call(&sender, request.to.as_ref().map(|Hex(to)| to)) && chain.discloses_account(&sender);
+        if seen { Ok(Signer::Nobody) } else { Err(RpcError::new(4100, "unauthorized")) }
+    };
+    signed(call, params, responder, disclosed, |_, _, raw, responder| {
+        let answer = Transaction::unsigned(raw).map_err(RpcError::internal).map(|transaction| {
+            Json::object(|object| {
+                object.data("raw", &transaction.raw);
+                crate::rpc::committed::push_transaction(object.field("tx"), &transaction, None);
+            })
+        });
+        responder.send(answer);
+    });
 }
 
 /// Fills in what the request leaves open, signs it, and hands the bytes on.
@@ -137,12 +137,12 @@ fn signed(
     call: &Call<'_>,
     params: &Params<'_>,
     responder: Responder,
-    find: impl FnOnce(&Address) -> Result<Signer, RpcError>,
+    find: impl FnOnce(&CallRequest) -> Result<Signer, RpcError>,
     then: impl FnOnce(&Arc<Server>, Signer, bytes::Bytes, Responder) + Send + 'static,
 ) {
     let read = || {
         let request: CallRequest = params.required(0)?;
-        let signer = find(&request.sender())?;
+        let signer = find(&request)?;
         let filled = fill(call, &request)?;
         Ok((request, signer, filled))
     };
@@ -161,7 +161,13 @@ fn signed(
         Some(Hex(nonce)) => sign(Ok(nonce), &server),
         None => {
             let caller: &Caller = call.caller;
-            ask(call.server, caller, &PoolQuestion::NextNonce(sender), move |next| sign(next, &server));
+            let (asking, caller) = (server.clone(), caller.clone());
+            call.server.turns.take(sender, move |turn| {
+                ask(&asking, &caller, &PoolQuestion::NextNonce(sender), move |next| {
+                    sign(next, &server);
+                    drop(turn);
+                });
+            });
         }
     }
 }

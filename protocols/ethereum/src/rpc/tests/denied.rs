@@ -76,6 +76,9 @@ fn denied_reads_equal_reads_of_what_is_absent() {
     assert_eq!(client.ask("eth_getFilterChanges", json!([filter])), json!([]));
     assert_eq!(client.ask("eth_getFilterChanges", json!([blocks])), json!([]));
     assert_eq!(client.fail("eth_call", json!([{"to": keeper}])), (4100, "unauthorized".to_owned()));
+    assert_eq!(client.fail("eth_fillTransaction", json!([{"from": from, "to": keeper}])).0, 4100);
+    let attributes = json!({"timestamp": "0x7fffffff", "prevRandao": word(1), "suggestedFeeRecipient": from});
+    assert_eq!(client.fail("testing_buildBlockV1", json!([block, attributes, null])).0, 4100);
     assert_eq!(client.fail("eth_getProof", json!([keeper, []])), (-32001, "resource not found".to_owned()));
 }
 

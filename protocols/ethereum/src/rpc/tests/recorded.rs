@@ -23,6 +23,7 @@ use serde_json::{Value, json};
 use super::{Options, counting};
 use crate::Ethereum;
 use crate::network::NetworkConfig;
+use crate::testing::dev_key;
 use crate::testing::{context, genesis_of_vectors, vector};
 
 /// How many of the 171 exchanges pass. It may only rise.
@@ -116,7 +117,7 @@ impl LedgerHandle for Recorded {
 /// A node that serves the recorded chain; `None` if the vectors are absent.
 fn recorded() -> Option<Arc<dyn Service>> {
     let (genesis, chain) = (genesis_of_vectors()?, vector("chain.rlp")?);
-    let protocol = Arc::new(Ethereum::new(|| Options::new(counting())));
+    let protocol = Arc::new(Ethereum::new(|| Options { unlocked: vec![dev_key(0)], ..Options::new(counting()) }));
     let store = Store::new();
     let node = Recorded { history: Arc::default(), pool: Mutex::new(protocol.pool()), store };
     let config = NetworkConfig { genesis, chain: chain.into(), frozen: true, ..NetworkConfig::default() };

@@ -11,8 +11,13 @@ fn account(index: usize) -> Value {
 
 /// Code that calls `to` with what it was called with, and reverts with what comes back.
 fn forwarder(to: &Value) -> String {
+    forwarding(to, "fd")
+}
+
+/// The same, but the last instruction is `end`.
+fn forwarding(to: &Value, end: &str) -> String {
     let to = to.as_str().unwrap().trim_start_matches("0x");
-    format!("0x36600060003760006000366000600073{to}5af13d6000803e3d6000fd")
+    format!("0x36600060003760006000366000600073{to}5af13d6000803e3d6000{end}")
 }
 
 /// A client whose keeper stored a word; gives the keeper and the transaction.
@@ -56,7 +61,12 @@ fn calls_are_told_inside_one_another() {
     assert_eq!((&trace["gas"], &trace["error"]), (&json!("0x30000"), &json!("execution reverted")));
     let inner = &trace["calls"][0];
     assert_eq!((&inner["from"], &inner["to"], &inner["input"]), (&outer, &keeper, &json!(word(9))));
-    assert_eq!(inner["logs"][0], json!({"address": keeper, "topics": [word(0xaa)], "data": word(9)}));
+    assert!(inner.get("logs").is_none(), "the call around it was undone, and the log with it");
+    let returning = json!({(outer.as_str().unwrap()): {"code": forwarding(&keeper, "f3")}});
+    let config = json!({"tracer": "callTracer", "tracerConfig": {"withLog": true}, "stateOverrides": returning});
+    let trace = client.ask("debug_traceCall", json!([call, "latest", config]));
+    let log = json!({"address": keeper, "topics": [word(0xaa)], "data": word(9), "position": "0x0"});
+    assert_eq!(trace["calls"][0]["logs"], json!([log]));
     let top = json!({"tracer": "callTracer", "tracerConfig": {"onlyTopCall": true}, "stateOverrides": overrides});
     assert!(client.ask("debug_traceCall", json!([call, "latest", top])).get("calls").is_none());
 }

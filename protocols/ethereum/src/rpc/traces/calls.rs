@@ -1,4 +1,6 @@
-//! `callTracer`: calls inside one another.
+//! `callTracer`: calls inside one another. What a call logged is not told if it, or one around it, was undone.
+
+use std::ops::Range;
 
 use alloy_primitives::{Address, Log, U256};
 use revm::context::TxEnv;
@@ -27,8 +29,10 @@ struct Frame {
     value: Option<U256>,
     gas: u64,
     input: alloy_primitives::Bytes,
-    /// Finished calls inside, as JSON with commas between.
+    /// Finished calls inside, as JSON with commas between; how many, and where in it they tell of logs.
     calls: String,
+    calls_count: usize,
+    told_logs: Vec<Range<usize>>,
     logs: String,
     end: Option<InterpreterResult>,
 }
@@ -81,8 +85,11 @@ impl Calls {
         self.bytes += result.output.len() * 2;
         frame.to = frame.to.or(created);
         frame.end = Some(result.clone());
+        if !result.result.is_ok() {
+            frame.forget_logs();
+        }
         match self.open.last_mut() {
-            Some(parent) => parent.tell_inside(|out| push_object(out, |object| frame.fill(object, None))),
+            Some(parent) => parent.tell_call(&frame),
             None => self.done = Some(frame),
         }
     }
@@ -96,6 +103,7 @@ impl Calls {
             object.address("address", &log.address);
             object.list("topics", log.topics(), |out, topic| push_data(out, topic.as_slice()));
             object.data("data", &log.data.data);
+            object.quantity("position", frame.calls_count);
         });
         self.bytes += log.data.data.len() * 2 + 400;
     }
@@ -119,7 +127,7 @@ impl Calls {
     pub fn finish(self, result: &ExecutionResult, tx: &TxEnv) -> Json {
         let gas = (tx.gas_limit, result.tx_gas_used());
         match self.done {
-            Some(frame) => Json::object(|object| frame.fill(object, Some(gas))),
+            Some(frame) => Json::object(|object| drop(frame.fill(object, Some(gas)))),
             None => Json::null(),
         }
     }
@@ -134,7 +142,19 @@ impl Frame {
         gas: u64,
         input: alloy_primitives::Bytes,
     ) -> Self {
-        Self { kind, from, to, value, gas, input, calls: String::new(), logs: String::new(), end: None }
+        Self {
+            kind,
+            from,
+            to,
+            value,
+            gas,
+            input,
+            calls: String::new(),
+            calls_count: 0,
+            told_logs: Vec::new(),
+            logs: String::new(),
+            end: None,
+        }
     }
 
     fn tell_inside(&mut self, push: impl FnOnce(&mut String)) {
@@ -142,10 +162,26 @@ impl Frame {
             self.calls.push(',');
         }
         push(&mut self.calls);
+        self.calls_count += 1;
     }
 
-    /// `whole`: limit and use of gas by the transaction, instead of the frame's own.
-    fn fill(&self, object: &mut Object<'_>, whole: Option<(u64, u64)>) {
+    /// A call inside ended.
+    fn tell_call(&mut self, call: &Frame) {
+        let mut told_logs = Vec::new();
+        self.tell_inside(|out| push_object(out, |object| told_logs = call.fill(object, None)));
+        self.told_logs.append(&mut told_logs);
+    }
+
+    /// This call was undone, with all that those inside did.
+    fn forget_logs(&mut self) {
+        self.logs.clear();
+        for told in self.told_logs.drain(..).rev() {
+            self.calls.replace_range(told, "");
+        }
+    }
+
+    /// `whole`: limit and use of gas by the transaction, instead of the frame's own. Gives where it tells of logs, its own and those inside.
+    fn fill(&self, object: &mut Object<'_>, whole: Option<(u64, u64)>) -> Vec<Range<usize>> {
         let used = self.end.as_ref().map_or(0, |end| end.gas.total_gas_spent());
         let (gas, used) = whole.unwrap_or((self.gas, used));
         object.address("from", &self.from);
@@ -158,15 +194,23 @@ impl Frame {
         if let Some(end) = &self.end {
             self.fill_end(object, end);
         }
-        for (name, items) in [("calls", &self.calls), ("logs", &self.logs)] {
-            if !items.is_empty() {
-                object.json(name, &format!("[{items}]"));
-            }
+        let mut told_logs = Vec::new();
+        if !self.calls.is_empty() {
+            object.json("calls", &format!("[{}]", self.calls));
+            // The calls end before the bracket.
+            let begin = object.written() - 1 - self.calls.len();
+            told_logs.extend(self.told_logs.iter().map(|told| begin + told.start..begin + told.end));
+        }
+        if !self.logs.is_empty() {
+            let begin = object.written();
+            object.json("logs", &format!("[{}]", self.logs));
+            told_logs.push(begin..object.written());
         }
         if let Some(value) = self.value {
             object.quantity("value", value);
         }
         object.string("type", self.kind);
+        told_logs
     }
 
     fn fill_end(&self, object: &mut Object<'_>, end: &InterpreterResult) {
