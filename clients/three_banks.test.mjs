@@ -51,10 +51,13 @@ says('a node joins only under an approved constitution', 'A fourth node does not
 says('a node is added', 'Under the one that it has approved', /service_status: "Open"/);
 says('code is upgraded while clients write', 'New code', /writes that were answered meanwhile: [1-9]/, /Accepted\b[^]*Accepted\b/);
 says('the ledger is rekeyed', 'The ledger gets a new secret', /Accepted/);
+says('a node is removed for cause and the service rotates its identity', 'Somebody else may have', /Accepted/);
+says('clients, nodes and receipts follow a rotated identity', 'Who trusts the certificate of before', /sealed anew/, /identity: rotated since/, /node 2 is of the service again/, /error: [^]*valid: [^]*trusted in its view[^]*valid: [^]*trusted in its view/);
+says('certificates are renewed by vote', 'Certificates are renewed', /Accepted[^]*Accepted/, /identity: renewed since/, /Certificate will expire/);
 says('without a majority nothing is answered', 'The nodes of banks b and c are lost', /no answer|PrimaryNotFound/);
 says('a new service says up to where it was recovered', 'A new service takes over', /Recovering, recovered to \d+\.\d+ - recovery 1/);
 says('members see what they vote for', 'The members vote for it', /Recover the service .* with its ledger up to \d+\.\d+/, /Accepted/);
-says('wrong shares are refused and enough of them open the ledger', 'A share that is not', /1 of 2 recovery shares/, /the service is open/, /sealed anew/);
+says('wrong shares are refused and enough of them open the ledger', 'A share that is not', /1 of 2 recovery shares/, /the service is open/, /signed anew/);
 says('receipts of the old service are good under the new one', 'A receipt of the old service', /error: /, /valid: \d+\.\d+ is committed/, /signed by node [0-9a-f]{64}, trusted in its view/);
 says('others join the recovered service', 'Other nodes join', /recovered/, /recovery_count: 1/);
 says('an auditor confirms all of it', 'An auditor', /all confirmed/, /recovered by a new service/, /handed in a recovery share/, /enough recovery shares/);

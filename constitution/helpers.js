@@ -141,6 +141,8 @@ const is = {
     (typeof value === "string" && /^[0-9a-f]{8}$/.test(value)) || fail(`${field} must be 8 lower-case hexadecimal digits`),
   id: (value, field) =>
     (typeof value === "string" && /^[0-9a-fA-F]{64}$/.test(value)) || fail(`${field} must be 64 hexadecimal digits`),
+  time: (value, field) =>
+    Number.isInteger(unixSeconds(value)) || fail(`${field} must be a time, such as 20261231235959Z or 2026-12-31T23:59:59Z`),
   encryptionKey: (value, field) =>
     ccf.gov.isEncryptionKey(value) || fail(`${field} must be an RSA public key of 2048 bits or more in PEM`),
   texts: (value, field) =>
@@ -154,6 +156,19 @@ const is = {
   certificate: (value, field) =>
     ccf.crypto.isValidX509CertBundle(value) || fail(`${field} must be an X.509 certificate in PEM`),
 };
+
+// Of a time in UTC, in the forms that CCF takes; NaN for anything else.
+function unixSeconds(text) {
+  const forms = [/^(\d{2}|\d{4})(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)Z$/, /^(\d{4})-(\d\d)-(\d\d)[T ](\d\d):(\d\d):(\d\d)(?:\.\d+)?Z?$/];
+  const found = typeof text === "string" ? forms.map((form) => form.exec(text)).find((match) => match) : undefined;
+  if (!found) return NaN;
+  const [year, month, day, hour, minute, second] = found.slice(1).map(Number);
+  const full = found[1].length === 2 ? 2000 + year : year;
+  const date = new Date(Date.UTC(full, month - 1, day, hour, minute, second));
+  // A month of 13 or a day of 32 would be another time than it says.
+  const same = date.getUTCMonth() === month - 1 && date.getUTCDate() === day && date.getUTCHours() === hour && date.getUTCMinutes() === minute;
+  return same && full >= 1970 ? date.getTime() / 1000 : NaN;
+}
 
 function hexDigest(text) {
   const bytes = new Uint8Array(ccf.crypto.digest("SHA-256", ccf.strToBuf(text)));

@@ -41,6 +41,8 @@ const NODES_OWN: &[MapName] = &[
     tables::RECOVERY,
     tables::PREVIOUS_SERVICE_IDENTITY,
     tables::ENDORSEMENTS,
+    tables::ROTATION_DUE,
+    tables::ROTATIONS,
     tables::VIEW,
     tables::COMMITTED,
     attestation::COLLATERAL,
@@ -69,6 +71,10 @@ pub enum Event {
         txid: TxId,
         /// Everything up to here is the old service's.
         recovered_to: TxId,
+    },
+    /// The service got another identity, as members had voted before.
+    Rotated {
+        txid: TxId,
     },
     /// A member handed in its recovery share.
     ShareSubmitted {
@@ -120,6 +126,8 @@ pub struct Auditor {
     /// Roots that were signed, with the transaction that signed them.
     roots: BTreeMap<Digest, TxId>,
     newest_root: Option<Digest>,
+    /// Members have asked for another identity of the service, and it is not there yet.
+    rotation_due: bool,
 }
 
 #[derive(Deserialize)]
@@ -135,7 +143,12 @@ impl Auditor {
             let members = public.map(&tables::MEMBER_CERTS).map_or(0, |rows| rows.len());
             Some(Event::Founded { txid, members })
         } else if let Some((member, request)) = request(public) {
-            Some(Event::Decision(self.decision(txid, &before, &member, &request, public)))
+            let decision = self.decision(txid, &before, &member, &request, public);
+            self.rotation_due &= !rotates(public);
+            Some(Event::Decision(decision))
+        } else if self.rotation_due && rotates(public) && only_rotates(&before, public) {
+            self.rotation_due = false;
+            Some(Event::Rotated { txid })
         } else {
             recovering(txid, &before, public).or_else(|| {
                 unexplained(public).map(|maps| match maps.as_slice() {
@@ -152,7 +165,7 @@ impl Auditor {
         Ok(event)
     }
 
-    fn decision(&self, txid: TxId, before: &Snapshot, member: &str, request: &[u8], public: &WriteSet) -> Decision {
+    fn decision(&mut self, txid: TxId, before: &Snapshot, member: &str, request: &[u8], public: &WriteSet) -> Decision {
         let info = MemberInfo::read(&mut before.clone(), member).ok().flatten();
         let name = info.and_then(|info| info.member_data["name"].as_str().map(str::to_owned));
         let mut decision = Decision {
@@ -181,12 +194,24 @@ impl Auditor {
                 decision.final_votes = info.final_votes.unwrap_or_default();
             }
         }
-        decision.differs = self.replay(before, &message, request, public).err();
+        decision.differs = match self.replay(before, &message, request, public) {
+            Ok(orders) => {
+                self.rotation_due |= orders.contains(&Order::Rotate);
+                None
+            }
+            Err(why) => Some(why),
+        };
         decision
     }
 
     /// Handles the request again on the state before it. An error says what is not as it was.
-    fn replay(&self, before: &Snapshot, message: &Message, request: &[u8], public: &WriteSet) -> Result<(), String> {
+    fn replay(
+        &self,
+        before: &Snapshot,
+        message: &Message,
+        request: &[u8],
+        public: &WriteSet,
+    ) -> Result<Vec<Order>, String> {
         let root = self.root_of(message, public);
         let signature_json = root.and_then(|root| {
             let txid = self.roots.get(&root)?;
@@ -206,8 +231,25 @@ impl Auditor {
         if public.map(&tables::AUDIT_GRANTS).is_some() && !granted {
             return Err("an epoch was disclosed, and nobody asked for it".to_owned());
         }
-        match difference(tx.writes(), public) {
-            None => Ok(()),
+        let asked = |what: fn(&Order) -> bool| orders.iter().any(what);
+        let rotated = rotates(public);
+        if rotated && !asked(|order| *order == Order::Rotate) {
+            return Err("the service's identity was changed, and nobody asked for it".to_owned());
+        }
+        let mut made = secrets::MADE_BY_NODES.to_vec();
+        if rotated || asked(|order| matches!(order, Order::RenewNodes { .. })) {
+            made.push(tables::NODE_CERTS);
+        }
+        if rotated || asked(|order| matches!(order, Order::RenewService(_))) {
+            made.push(tables::SERVICE_INFO);
+            let asked_for = tx.writes().get(&tables::SERVICE_INFO, &tables::SINGLETON).flatten().cloned();
+            let asked_for = asked_for.or_else(|| before.get(&tables::SERVICE_INFO, &tables::SINGLETON));
+            if !only_identity_differs(asked_for, public, rotated) {
+                return Err("the service changed in more than its certificate".to_owned());
+            }
+        }
+        match difference(tx.writes(), public, &made) {
+            None => Ok(orders),
             Some(map) => Err(format!("the replay writes other rows to {map}")),
         }
     }
@@ -318,9 +360,35 @@ fn recovering(txid: TxId, before: &Snapshot, public: &WriteSet) -> Option<Event>
     }
 }
 
+/// Whether this transaction gave the service another identity.
+fn rotates(public: &WriteSet) -> bool {
+    public.map(&tables::ROTATIONS).is_some_and(|rows| rows.iter().any(|(_, row)| row.is_some()))
+}
+
+/// A rotation that waited for a node to leave is part of the transaction that records that it has gone.
+fn only_rotates(before: &Snapshot, public: &WriteSet) -> bool {
+    unexplained(public).is_some_and(|maps| maps == [tables::SERVICE_INFO.as_str()])
+        && only_identity_differs(before.get(&tables::SERVICE_INFO, &tables::SINGLETON), public, true)
+}
+
+/// Of the service's row: its certificate; the transaction that created it too, where it is another identity, and else the key stays.
+fn only_identity_differs(before: Option<Bytes>, public: &WriteSet, rotated: bool) -> bool {
+    let info = |row: Option<&Bytes>| row.and_then(|row| serde_json::from_slice::<ServiceInfo>(row).ok());
+    let after = info(public.get(&tables::SERVICE_INFO, &tables::SINGLETON).flatten());
+    let was = info(before.as_ref());
+    let (Some(mut after), Some(was)) = (after, was) else { return false };
+    let keys = [&after, &was].map(|info| secrets::service_certificate(info).map(|cert| cert.public_key().clone()).ok());
+    let same_key = keys[0].is_some() && keys[0] == keys[1];
+    if rotated {
+        after.current_service_create_txid = was.current_service_create_txid;
+    }
+    after.cert.clone_from(&was.cert);
+    after == was && same_key != rotated
+}
+
 /// The first map in which the two differ. What nodes make differs each time; that it was asked for is checked elsewhere.
-fn difference(a: &WriteSet, b: &WriteSet) -> Option<String> {
-    let maps = a.iter().chain(b).map(|(map, _)| map).filter(|map| !secrets::MADE_BY_NODES.contains(map));
+fn difference(a: &WriteSet, b: &WriteSet, made: &[MapName]) -> Option<String> {
+    let maps = a.iter().chain(b).map(|(map, _)| map).filter(|map| !made.contains(map));
     maps.into_iter().find(|map| a.map(map) != b.map(map)).map(ToString::to_string)
 }
 

@@ -9,7 +9,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use coco_crypto::cose::{self, Sign1};
-use coco_crypto::{Certificate, PublicKey};
+use coco_crypto::{Certificate, PublicKey, SigningKey};
 use coco_kv::Tx;
 use coco_types::{Digest, Seqno, TxId};
 use minicbor::{Decoder, Encoder, decode};
@@ -58,7 +58,6 @@ pub struct Endorsement {
 pub(crate) fn write(tx: &mut Tx, vault: &Vault, txid: TxId, now_ms: u64) -> Result<(), Error> {
     let Some(service) = ServiceInfo::read(tx as &mut dyn Read)? else { return Ok(()) };
     let own = secrets::service_certificate(&service)?;
-    let before = EndorsementRow::read(tx)?;
     let says = match RecoveryRow::read(tx)? {
         Some(recovery) => Endorsement {
             endorsed: recovery.previous_certificate()?.public_key().clone(),
@@ -71,16 +70,30 @@ pub(crate) fn write(tx: &mut Tx, vault: &Vault, txid: TxId, now_ms: u64) -> Resu
             Endorsement { endorsed: own.public_key().clone(), begin, end: None, end_root: None }
         }
     };
+    append(tx, vault, (&vault.service_key, &says), txid, now_ms / 1_000)
+}
+
+/// What this key of the service says, behind what was said before.
+pub(crate) fn append(
+    tx: &mut Tx,
+    vault: &Vault,
+    (key, says): (&SigningKey, &Endorsement),
+    txid: TxId,
+    now_s: u64,
+) -> Result<(), Error> {
     let row = EndorsementRow {
-        endorsement: BASE64.encode(says.sign(vault, now_ms / 1_000)),
-        endorsing_key: BASE64.encode(own.public_key().spki_der()),
+        endorsement: BASE64.encode(says.sign(vault, key, now_s)),
+        endorsing_key: BASE64.encode(key.public_key().spki_der()),
         endorsement_epoch_begin: says.begin,
         endorsement_epoch_end: says.end,
-        previous_version: before.map(|before| before.version),
+        previous_version: EndorsementRow::read(tx)?.map(|before| before.version),
         version: txid.seqno,
     };
+    let last = tx.rows(&tables::ENDORSEMENTS).pop();
+    let last = last.and_then(|(key, _)| String::from_utf8_lossy(&key).parse::<u64>().ok());
+    let number = last.map_or(0, |last| last + 1);
     tables::write(tx, &tables::ENDORSEMENT, &tables::SINGLETON, &row);
-    tables::write(tx, &tables::ENDORSEMENTS, format!("{:020}", service.recovery_count).as_bytes(), &row);
+    tables::write(tx, &tables::ENDORSEMENTS, format!("{number:020}").as_bytes(), &row);
     Ok(())
 }
 
@@ -115,10 +128,10 @@ impl EndorsementRow {
 }
 
 impl Endorsement {
-    fn sign(&self, vault: &Vault, issued_at: u64) -> Vec<u8> {
-        let protected = self.protected(cose::algorithm(vault.service_key.curve()), issued_at);
+    fn sign(&self, vault: &Vault, key: &SigningKey, issued_at: u64) -> Vec<u8> {
+        let protected = self.protected(cose::algorithm(key.curve()), issued_at);
         let payload = self.endorsed.spki_der();
-        let signature = cose::sign(vault.crypto.as_ref(), &vault.service_key, &protected, &payload);
+        let signature = cose::sign(vault.crypto.as_ref(), key, &protected, &payload);
         Sign1 { protected: &protected, unprotected: &[0xa0], payload: Some(&payload), signature: &signature }.encode()
     }
 

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::Error;
 use crate::attestation;
 use crate::endorsement;
+use crate::rotation;
 use crate::rows::{NodeRow, NodeStatus, ServiceInfo, ServiceStatus};
 use crate::tables::{self, Read};
 
@@ -88,6 +89,7 @@ pub fn recover(tx: &mut Tx, recovery: &Recovery, at: u64) -> Result<(), Error> {
         previous_created: before.current_service_create_txid,
     };
     tables::write(tx, &tables::RECOVERY, &tables::SINGLETON, &row);
+    rotation::forget(tx);
     // Submitted to a recovery that came to nothing.
     for (member, _) in tx.rows(&tables::SUBMITTED_SHARES) {
         tx.remove(&tables::SUBMITTED_SHARES, &member);

@@ -26,8 +26,10 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use crate::Error;
+use crate::certificates::{self, Period};
 use crate::endorsement;
 use crate::grant::{Disclosable, GrantOrder};
+use crate::rotation;
 use crate::rows::{NodeRow, NodeStatus, ServiceInfo, ServiceStatus};
 use crate::shares;
 use crate::tables::{self, Read};
@@ -36,7 +38,7 @@ const NODE_CONTEXT: &[u8] = b"coco.ledger_secret.v1";
 const PREVIOUS_DOMAIN: Domain = Domain::new("coco previous ledger secret");
 
 /// Maps that a node fills with what it made: a replay cannot make the same.
-pub const MADE_BY_NODES: [coco_types::MapName; 8] = [
+pub const MADE_BY_NODES: [coco_types::MapName; 11] = [
     tables::AUDIT_GRANTS,
     tables::ENCRYPTED_LEDGER_SECRETS,
     tables::HISTORICAL_LEDGER_SECRET,
@@ -44,6 +46,9 @@ pub const MADE_BY_NODES: [coco_types::MapName; 8] = [
     tables::EPOCHS,
     tables::ENDORSEMENT,
     tables::ENDORSEMENTS,
+    tables::ROTATIONS,
+    tables::ROTATION_DUE,
+    tables::SERVICE_KEYS,
     tables::SUBMITTED_SHARES,
 ];
 
@@ -73,6 +78,12 @@ pub enum Order {
     Reshare,
     /// The service has opened: new shares, and its endorsement.
     Opened,
+    /// Another identity of the service.
+    Rotate,
+    /// A new certificate of the service.
+    RenewService(Period),
+    /// New certificates of a node, or of all.
+    RenewNodes { node: Option<String>, period: Period },
     /// The ledger's chunk ends with the next signature.
     EndChunk,
     /// The same, and the state is written down there.
@@ -151,7 +162,7 @@ pub fn wrap_for_joiner(tx: &mut Tx, vault: &Vault, node: NodeId, exchange_key: &
         tables::read(tx, &tables::ENCRYPTED_LEDGER_SECRETS, &tables::SINGLETON)?.unwrap_or_default();
     row.insert(node.to_string(), vec![wrap(vault, version, &secret, exchange_key)?]);
     tables::write(tx, &tables::ENCRYPTED_LEDGER_SECRETS, &tables::SINGLETON, &row);
-    Ok(())
+    rotation::wrap_for_joiner(tx, vault, node, exchange_key)
 }
 
 /// A node's copy of the secret that a transaction wrote, and from which transaction on it is in force.
@@ -171,6 +182,9 @@ pub fn carry_out(tx: &mut Tx, vault: &Vault, order: &Order, txid: TxId, now_ms: 
             shares::reshare(tx, vault)?;
             endorsement::write(tx, vault, txid, now_ms)
         }
+        Order::Rotate => rotation::ask(tx, vault, txid, now_ms),
+        Order::RenewService(period) => certificates::renew_service(tx, vault, *period),
+        Order::RenewNodes { node, period } => certificates::renew_nodes(tx, vault, node.as_deref(), *period),
         // Of the node's files, not of its rows.
         Order::EndChunk | Order::Snapshot => Ok(()),
         Order::Grant(grant) => {

@@ -70,8 +70,14 @@ pub const PREVIOUS_LAST_SIGNED_ROOT: MapName =
     MapName::from_static("public:ccf.internal.previous_service_last_signed_root");
 /// One row: the newest [`crate::EndorsementRow`].
 pub const ENDORSEMENT: MapName = MapName::from_static("public:ccf.internal.previous_service_identity_endorsement");
-/// Number of recoveries → [`crate::EndorsementRow`].
+/// Number, counted from 0 → [`crate::EndorsementRow`].
 pub const ENDORSEMENTS: MapName = MapName::from_static("public:ccf.gov.coco.service_endorsements");
+/// One row: the service's key for each trusted node, once it was rotated: [`crate::rotation`].
+pub const SERVICE_KEYS: MapName = MapName::from_static("public:ccf.internal.coco.service_keys");
+/// One row: the transaction that asked for another identity of the service, until it is carried out.
+pub const ROTATION_DUE: MapName = MapName::from_static("public:ccf.gov.coco.service_rotation_due");
+/// Seqno → [`crate::rotation::RotationRow`].
+pub const ROTATIONS: MapName = MapName::from_static("public:ccf.gov.coco.service_rotations");
 /// A ledger's name, or `*` for all → [`crate::Closure`].
 pub const CLOSURES: MapName = MapName::from_static("public:ccf.gov.coco.ledger.closed");
 /// One row: [`crate::ResumePolicy`], in place of what the network was founded with.

@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use coco_crypto::{Certificate, PublicKey};
+use coco_crypto::Certificate;
 use coco_disk::Disk;
 use coco_types::{Digest, NodeId, Seqno, TxId, WriteSet, limits};
 use serde::Deserialize;
@@ -17,15 +17,16 @@ use crate::error::disk_error;
 use crate::files::{Base, ChunkFrame, EntryScanner, check_follows};
 use crate::signature::verify_service_signature;
 use crate::tables::{K0, NODES_ENDORSED_CERTIFICATES, NODES_INFO, SERVICE_INFO};
-use crate::{Entry, EntryKeys, Error, Frontier, Primary, SignatureTransaction, SignatureVerifier};
+use crate::{Entry, EntryKeys, Error, Frontier, Primary, ServiceKeys, SignatureTransaction, SignatureVerifier};
 
 /// Entries between two calls of the progress function.
 const PROGRESS_ENTRIES: u64 = 1_000;
 
 #[derive(Clone, Default)]
 pub struct VerifyOptions {
-    /// The service identity that the ledger must end with; without it, whatever the ledger itself says.
-    pub service: Option<PublicKey>,
+    /// The service identity that the ledger must end with; without it, whatever the ledger itself says. Those before it are asked for
+    /// only where the folder begins later than they do.
+    pub service: Option<ServiceKeys>,
     /// Opens the sealed parts of the epochs whose secrets are held.
     pub keys: EntryKeys,
     /// A crash may have torn the end of the last chunk: report it instead of failing.
@@ -63,6 +64,17 @@ pub struct FolderReport {
     pub torn: Option<(String, u64, String)>,
 }
 
+impl FolderReport {
+    /// Whose signatures count where, by the ledger itself; a batch that names another service is signed by that one.
+    pub fn service_keys(&self) -> Option<ServiceKeys> {
+        let (_, present) = self.services.last()?;
+        let changes = self.services.iter().zip(self.services.iter().skip(1));
+        let rotated = changes.filter(|((_, before), (_, after))| before.public_key() != after.public_key());
+        let earlier = rotated.map(|((_, before), (at, _))| (Seqno(at.seqno.0 - 1), before.public_key().clone()));
+        Some(ServiceKeys::new(present.public_key().clone(), earlier.collect()))
+    }
+}
+
 /// The first thing found wrong, and where.
 #[derive(Debug, thiserror::Error)]
 #[error("{file}, byte {offset}, after {after}: {source}")]
@@ -94,7 +106,7 @@ pub fn verify_folder(
         return Err(audit.damage("", 0, Error::NotSigned { txid: audit.last }));
     }
     if let Some(pinned) = &options.service
-        && audit.service().map_or(!audit.late, |certificate| certificate.public_key() != pinned)
+        && audit.service().map_or(!audit.late, |certificate| certificate.public_key() != pinned.present())
     {
         let source = Error::ServiceSignature { txid: audit.report.signed, why: "not the expected service" };
         return Err(audit.damage("", 0, source));
@@ -330,7 +342,7 @@ impl<'a> Audit<'a> {
 
     fn signature(&mut self, signature: &SignatureTransaction, root: &Digest) -> Result<(), Error> {
         let txid = signature.txid;
-        let pinned = self.options.service.as_ref().filter(|_| self.late);
+        let pinned = self.options.service.as_ref().filter(|_| self.late).map(|keys| keys.at(txid.seqno));
         let service = self.service().map(Certificate::public_key).or(pinned);
         let service = service.ok_or(Error::ServiceSignature {
             txid,

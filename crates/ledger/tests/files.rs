@@ -396,7 +396,7 @@ fn earlier_chunks_are_checked_as_they_come_and_make_the_ledger_whole() {
     let (origin, disk) = begun_behind_a_snapshot();
     let (mut files, tree, _) = LedgerFiles::open(Arc::new(disk.clone()), Seqno::ZERO).unwrap();
     let service = || origin.service_certificate.public_key().clone();
-    let mut earlier = Earlier::open(Arc::new(disk.clone()), service()).unwrap().unwrap();
+    let mut earlier = Earlier::open(Arc::new(disk.clone()), (&service()).into()).unwrap().unwrap();
     assert!(files.adopt(&earlier).is_err());
     while earlier.next().is_some() {
         let names = origin.disk.names().unwrap();
@@ -418,7 +418,7 @@ fn earlier_chunks_are_checked_as_they_come_and_make_the_ledger_whole() {
     for seqno in 1..end.0 {
         assert_eq!(tree.reader().path(seqno, end.0).unwrap(), origin.tree.reader().path(seqno, end.0).unwrap());
     }
-    assert!(Earlier::open(Arc::new(disk.clone()), service()).unwrap().is_none());
+    assert!(Earlier::open(Arc::new(disk.clone()), (&service()).into()).unwrap().is_none());
     let (files, ..) = LedgerFiles::open(Arc::new(disk.clone()), end).unwrap();
     assert_eq!(files.reader().first_seqno(), Some(Seqno(1)));
 }

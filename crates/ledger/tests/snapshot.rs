@@ -73,8 +73,8 @@ fn a_snapshot_gives_back_what_was_written_and_continues_the_signed_tree() {
         let (head, found) = read(&disk, &name, &service.keys).unwrap();
         assert_eq!((&head, found), (&self::head(&service), records));
         assert_eq!(head.frontier().unwrap(), *service.tree.frontier());
-        head.verify(service.service_certificate.public_key()).unwrap();
-        assert!(head.verify(Service::new(2).service_certificate.public_key()).is_err());
+        head.verify(&service.service_certificate.public_key().into()).unwrap();
+        assert!(head.verify(&Service::new(2).service_certificate.public_key().into()).is_err());
         let disk: Arc<dyn Disk> = Arc::new(disk);
         assert_eq!(check_snapshot(&disk, &name).unwrap(), head.place);
     }

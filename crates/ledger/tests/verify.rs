@@ -36,7 +36,8 @@ fn a_whole_folder_verifies_with_and_without_secrets() {
     assert_eq!(without.opened, 0);
     assert_eq!(without.services, [("2.1".parse().unwrap(), service.service_certificate.clone())]);
     let service_key = service.service_certificate.public_key().clone();
-    let options = VerifyOptions { service: Some(service_key), keys: service.keys.clone(), ..VerifyOptions::default() };
+    let options =
+        VerifyOptions { service: Some((&service_key).into()), keys: service.keys.clone(), ..VerifyOptions::default() };
     assert_eq!(verify(&service.disk, &options).unwrap().opened, 12);
 }
 
@@ -46,11 +47,17 @@ fn a_folder_that_begins_later_is_verified_from_its_first_signature_or_its_snapsh
     let late = service.disk.image();
     late.remove("ledger_1-6.committed").unwrap();
     let pinned = Some(service.service_certificate.public_key().clone());
-    let options = VerifyOptions { service: pinned, keys: service.keys.clone(), ..VerifyOptions::default() };
+    let options = VerifyOptions {
+        service: pinned.as_ref().map(Into::into),
+        keys: service.keys.clone(),
+        ..VerifyOptions::default()
+    };
     let unnamed = verify(&late, &VerifyOptions::default()).unwrap_err();
     assert!(matches!(*unnamed.source, Error::ServiceSignature { .. }));
     let other = Some(Service::new(2).service_certificate.public_key().clone());
-    assert!(verify(&late, &VerifyOptions { service: other, ..VerifyOptions::default() }).is_err());
+    assert!(
+        verify(&late, &VerifyOptions { service: other.as_ref().map(Into::into), ..VerifyOptions::default() }).is_err()
+    );
     let report = verify(&late, &options).unwrap();
     assert_eq!((report.from, report.transactions), (Some("3.7".parse().unwrap()), 6));
     let signature = service.files.reader().read(Seqno(6), Seqno(6)).unwrap();
@@ -71,7 +78,8 @@ fn a_folder_that_begins_later_is_verified_from_its_first_signature_or_its_snapsh
 fn another_service_or_secret_than_expected_is_refused() {
     let (service, other) = (service(), Service::new(2));
     let pinned = Some(other.service_certificate.public_key().clone());
-    let refused = verify(&service.disk, &VerifyOptions { service: pinned, ..VerifyOptions::default() });
+    let refused =
+        verify(&service.disk, &VerifyOptions { service: pinned.as_ref().map(Into::into), ..VerifyOptions::default() });
     assert!(matches!(*refused.unwrap_err().source, Error::ServiceSignature { .. }));
     let refused = verify(&service.disk, &VerifyOptions { keys: other.keys, ..VerifyOptions::default() });
     assert!(matches!(*refused.unwrap_err().source, Error::NotAuthentic { .. }));

@@ -80,6 +80,11 @@ pub enum ExecutorEvent {
         command: SystemCommand,
         reply: Box<dyn FnOnce(Vec<Submitted>) + Send>,
     },
+    /// The same, as the first transaction of a batch.
+    First {
+        command: SystemCommand,
+        reply: Box<dyn FnOnce(Vec<Submitted>) + Send>,
+    },
     Ask {
         question: Question,
         reply: Box<dyn FnOnce(Result<Bytes, Rejection>) + Send>,
@@ -97,7 +102,7 @@ impl ExecutorEvent {
                 let busy = || Submitted::Rejected(Rejection { message: BUSY.to_owned(), ..unavailable() });
                 reply(admitted.iter().map(|_| busy()).collect());
             }
-            Self::System { reply, .. } => reply(vec![Submitted::Unavailable]),
+            Self::System { reply, .. } | Self::First { reply, .. } => reply(vec![Submitted::Unavailable]),
             Self::Ask { reply, .. } => reply(Err(unavailable())),
             Self::Lead { .. } | Self::Stop | Self::Visible(_) | Self::Wake | Self::Shutdown => {}
         }

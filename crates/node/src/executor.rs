@@ -70,13 +70,21 @@ pub struct Executor {
     random: Random,
     limits: BatchLimits,
     reign: Option<Reign>,
-    system: Vec<(SystemCommand, Ticket)>,
+    system: Vec<System>,
     submissions: Submissions,
     once: Once,
     preparation: Preparation,
     will: MembersWill,
     visible: Seqno,
     now_ms: u64,
+}
+
+/// A transaction of the framework that waits for its turn.
+struct System {
+    command: SystemCommand,
+    ticket: Ticket,
+    /// What was executed before it is of another batch.
+    begins_batch: bool,
 }
 
 struct Hosted {
@@ -200,11 +208,20 @@ impl Executor {
 
     /// Queues a transaction of the framework itself.
     pub fn submit_system(&mut self, command: SystemCommand, reply: Reply) {
+        self.queue_system(command, false, reply);
+    }
+
+    /// The same, as the first transaction of a batch: the batch may be the first that another key of the service signs.
+    pub fn submit_first(&mut self, command: SystemCommand, reply: Reply) {
+        self.queue_system(command, true, reply);
+    }
+
+    fn queue_system(&mut self, command: SystemCommand, begins_batch: bool, reply: Reply) {
         if self.reign.is_none() || self.system.len() >= limits::SUBMISSIONS_QUEUED_MAX {
             return reply(vec![Submitted::Unavailable]);
         }
         let group = self.submissions.open(1, reply);
-        self.system.push((command, Ticket { group, position: 0 }));
+        self.system.push(System { command, ticket: Ticket { group, position: 0 }, begins_batch });
     }
 
     /// Puts a question to a ledger's pool.
@@ -230,7 +247,7 @@ impl Executor {
         if self.reign.is_none() {
             return batches;
         }
-        self.run_system();
+        self.run_system(&mut batches);
         self.collect_prepared();
         for ledger in 0..self.ledgers.len() {
             while self.has_room() && self.is_ready(ledger) {
@@ -319,12 +336,15 @@ impl Executor {
         }
     }
 
-    fn run_system(&mut self) {
+    fn run_system(&mut self, batches: &mut Vec<ExecutedBatch>) {
         let commands = std::mem::take(&mut self.system);
         if commands.is_empty() {
             return;
         }
-        for (command, ticket) in commands {
+        for System { command, ticket, begins_batch } in commands {
+            if begins_batch {
+                batches.extend(self.cut());
+            }
             let mut tx = self.store.begin();
             let txid = self.next_txid();
             let random = self.random.clone();
@@ -557,6 +577,19 @@ mod tests {
         let reply = Box::new(move |answers: Vec<Submitted>| tell.send(answers[0].clone()).unwrap());
         executor.submit(0, vec![admitted], Until::Once(key), reply);
         told
+    }
+
+    #[test]
+    fn a_transaction_that_begins_a_batch_leaves_what_was_executed_before_it_to_another() {
+        let mut executor = Executor::new(Store::new(), &[], Arc::new(|_: &mut [u8]| ()), BatchLimits::default());
+        executor.lead(View(1));
+        let command = || -> SystemCommand { Box::new(|_, _| Ok(Outcome::default())) };
+        executor.submit_system(command(), Box::new(drop));
+        executor.submit_system(command(), Box::new(drop));
+        executor.submit_first(command(), Box::new(drop));
+        let batches = [executor.turn(0), executor.turn(1_000)].concat();
+        let spans: Vec<_> = batches.iter().map(|batch| (batch.first, batch.transactions.len())).collect();
+        assert_eq!(spans, [(Seqno(1), 2), (Seqno(4), 1)]);
     }
 
     #[test]

@@ -89,7 +89,7 @@ pub fn identity(crypto: &SeededCrypto) -> Identity {
     let certificate = self_signed_service_certificate(crypto, &key, "test", validity, &[]).unwrap();
     let mut epochs = EntryKeys::new();
     epochs.add_epoch(Seqno(1), &SymmetricKey::generate(crypto));
-    let service = ServiceSecrets { key, certificate: certificate.clone(), epochs };
+    let service = ServiceSecrets::new(key, certificate.clone(), epochs);
     let exchange = ExchangeKey::generate(crypto);
     Identity { replica: OWN, node_key, node_certificate: certificate, exchange, service, begun: false }
 }

@@ -150,7 +150,13 @@ impl Effect {
                 match order {
                     Order::EndChunk => ledger.end_chunk(),
                     Order::Snapshot => ledger.end_chunk_with_snapshot(),
-                    Order::Rekey | Order::Reshare | Order::Opened | Order::Grant(_) => {}
+                    Order::Rekey
+                    | Order::Reshare
+                    | Order::Opened
+                    | Order::Grant(_)
+                    | Order::Rotate
+                    | Order::RenewService(_)
+                    | Order::RenewNodes { .. } => {}
                 }
                 secrets::carry_out(tx, &vault, &order, context.txid, context.now_ms)
                     .map_err(|error| Rejection::new(RejectionReason::Invalid, 0, error.to_string()))?;

@@ -6,10 +6,12 @@
 use std::io;
 use std::sync::Arc;
 
-use coco_crypto::{AeadKey, Certificate, Crypto, ExchangeKey, Nonce, SigningKey, SymmetricKey, SystemCrypto};
+use coco_crypto::{
+    AeadKey, Certificate, Crypto, ExchangeKey, Nonce, PublicKey, SigningKey, SymmetricKey, SystemCrypto,
+};
 use coco_disk::Disk;
 use coco_governance::secrets::Vault;
-use coco_ledger::EntryKeys;
+use coco_ledger::{EntryKeys, ServiceKeys};
 use coco_types::{ReplicaId, Seqno};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
@@ -31,6 +33,10 @@ pub struct Identity {
 pub struct ServiceSecrets {
     pub key: SigningKey,
     pub certificate: Certificate,
+    /// The keys that the ledger's service signed with before, each with its last transaction.
+    pub earlier: Vec<(Seqno, PublicKey)>,
+    /// What the key before signed, for those who trust that one: the present certificate, and how earlier ones lead to it. Newest first.
+    pub bridges: Vec<Certificate>,
     /// Of every epoch. During a recovery, of those since its beginning.
     pub epochs: EntryKeys,
 }
@@ -65,6 +71,11 @@ struct Stored {
 struct StoredService {
     key: String,
     certificate: String,
+    /// Last transactions, and keys in PEM.
+    #[serde(default)]
+    earlier: Vec<(Seqno, String)>,
+    #[serde(default)]
+    bridges: Vec<String>,
     epochs: Vec<StoredEpoch>,
 }
 
@@ -74,7 +85,33 @@ struct StoredEpoch {
     secret: String,
 }
 
+/// Certificates that a node sends beside its own: more rotations ago, whoever trusts that service must be told.
+const BRIDGES_SENT_MAX: usize = 4;
+
 impl Identity {
+    /// What the node shows to others: its certificate, and what leads from there to the service that they trust.
+    pub fn chain(&self) -> Vec<Certificate> {
+        let mut chain = vec![self.node_certificate.clone()];
+        chain.extend(self.service.bridges.iter().take(BRIDGES_SENT_MAX).cloned());
+        if self.service.bridges.is_empty() {
+            chain.push(self.service.certificate.clone());
+        }
+        chain
+    }
+
+    /// For another holder in this process.
+    pub fn copy(&self) -> Self {
+        let node_key = SigningKey::from_pkcs8_der(&self.node_key.to_pkcs8_der());
+        Self {
+            replica: self.replica,
+            node_key: node_key.expect("a key survives its own encoding"),
+            node_certificate: self.node_certificate.clone(),
+            exchange: ExchangeKey::from_scalar(self.exchange.scalar().clone()),
+            service: self.service.copy(),
+            begun: self.begun,
+        }
+    }
+
     /// What this node makes and opens ledger secrets with.
     pub fn vault(&self) -> Vault {
         Vault {
@@ -138,6 +175,15 @@ impl ServiceSecrets {
         Self::from_stored(&serde_json::from_slice(bytes).map_err(unreadable)?)
     }
 
+    pub fn new(key: SigningKey, certificate: Certificate, epochs: EntryKeys) -> Self {
+        Self { key, certificate, earlier: Vec::new(), bridges: Vec::new(), epochs }
+    }
+
+    /// Whose signatures count where.
+    pub fn keys(&self) -> ServiceKeys {
+        ServiceKeys::new(self.certificate.public_key().clone(), self.earlier.clone())
+    }
+
     /// For another holder in this process.
     pub fn copy(&self) -> Self {
         Self::from_stored(&self.to_stored()).expect("secrets survive their own encoding")
@@ -147,6 +193,8 @@ impl ServiceSecrets {
         StoredService {
             key: hex::encode(&*self.key.to_pkcs8_der()),
             certificate: self.certificate.to_pem(),
+            earlier: self.earlier.iter().map(|(until, key)| (*until, key.to_pem())).collect(),
+            bridges: self.bridges.iter().map(Certificate::to_pem).collect(),
             epochs: to_stored_epochs(&self.epochs),
         }
     }
@@ -155,9 +203,19 @@ impl ServiceSecrets {
         Ok(Self {
             key: signing_key(&stored.key)?,
             certificate: Certificate::from_pem(&stored.certificate).map_err(unreadable)?,
+            earlier: stored.earlier.iter().map(earlier_key).collect::<Result<_, _>>()?,
+            bridges: stored.bridges.iter().map(|pem| bridge(pem)).collect::<Result<_, _>>()?,
             epochs: from_stored_epochs(&stored.epochs)?,
         })
     }
+}
+
+fn earlier_key((until, pem): &(Seqno, String)) -> Result<(Seqno, PublicKey), IdentityError> {
+    Ok((*until, PublicKey::from_pem(pem).map_err(unreadable)?))
+}
+
+fn bridge(pem: &str) -> Result<Certificate, IdentityError> {
+    Certificate::from_pem(pem).map_err(unreadable)
 }
 
 impl Drop for Stored {
@@ -250,7 +308,7 @@ mod tests {
             node_certificate: certificate.clone(),
             node_key,
             exchange: ExchangeKey::generate(crypto),
-            service: ServiceSecrets { key: service_key, certificate, epochs },
+            service: ServiceSecrets::new(service_key, certificate, epochs),
             begun: false,
         }
     }

@@ -23,6 +23,7 @@ use parking_lot::{Mutex, RwLock};
 use crate::epochs::Epochs;
 use crate::executor::{ExecutedBatch, ExecutedTransaction};
 use crate::identity::Identity;
+use crate::service_signing::ServiceSigning;
 
 #[derive(Debug, thiserror::Error)]
 pub enum LedgerError {
@@ -68,8 +69,10 @@ pub struct NodeLedger {
     public_only: bool,
     exchange: ExchangeKey,
     primaries: RwLock<BTreeMap<View, ReplicaId>>,
+    /// With the service's key that the node began with.
     signer: Signer,
-    certificate: Certificate,
+    service: RwLock<ServiceSigning>,
+    certificate: RwLock<Certificate>,
     chunk_bytes: AtomicU64,
     /// The next batch ends its chunk.
     chunk_ends: AtomicBool,
@@ -125,8 +128,9 @@ impl NodeLedger {
             keys: RwLock::new(Epochs::new(keys)),
             exchange: ExchangeKey::from_scalar(identity.exchange.scalar().clone()),
             primaries: RwLock::new(base_primary.into_iter().map(|one| (one.view, one.replica)).collect()),
+            service: RwLock::new(ServiceSigning::new(signer.service_key.clone())),
             signer,
-            certificate: identity.node_certificate.clone(),
+            certificate: RwLock::new(identity.node_certificate.clone()),
             chunk_bytes: AtomicU64::new(chunk_bytes),
             chunk_ends: AtomicBool::new(false),
             snapshot_wanted: AtomicBool::new(false),
@@ -166,7 +170,7 @@ impl NodeLedger {
         if first_of_view {
             self.forget_sealed(&mut self.state.lock())?;
         }
-        let (mut keys, mut fresh) = (self.keys(), Vec::new());
+        let (mut keys, mut fresh, mut rotated) = (self.keys(), Vec::new(), None);
         let mut sealer = BatchSealer::new(keys.clone(), primary, batch.first);
         for transaction in &batch.transactions {
             let claims = claims_digest(&keys, transaction, sealer.next_txid())?;
@@ -176,14 +180,19 @@ impl NodeLedger {
                 fresh.push((first, secret));
                 sealer.set_keys(keys.clone());
             }
+            rotated = self.own_service_key(&transaction.writes)?.or(rotated);
         }
+        let last = Seqno(batch.first.0 + batch.transactions.len() as u64);
+        let service_key = rotated.as_ref().map_or_else(|| self.service.read().at(last), |(_, key)| key.clone());
+        let signer = Signer { service_key, ..self.signer.clone() };
         let mut state = self.state.lock();
+        let certificate = self.certificate.read().clone();
         let certificate_is_known = state.certificate_signed_at.is_some_and(|at| at < batch.first);
         let closing = Closing {
-            signer: &self.signer,
+            signer: &signer,
             issued_at: (self.clock)() / 1000,
             committed,
-            node_certificate: (!certificate_is_known).then_some(&self.certificate),
+            node_certificate: (!certificate_is_known).then_some(&certificate),
             new_view,
             chunk_ends: self.chunk_ends.swap(false, Ordering::Relaxed)
                 || state.files.open_chunk_bytes() + sealer.sealed_bytes() as u64
@@ -196,6 +205,7 @@ impl NodeLedger {
         state.sealed.push_back(sealed.last);
         let mut epochs = self.keys.write();
         fresh.iter().for_each(|(first, secret)| epochs.sealed_with(*first, secret));
+        rotated.into_iter().for_each(|(first, key)| self.know_service_key(first, key));
         Ok(sealed)
     }
 
@@ -206,7 +216,9 @@ impl NodeLedger {
 
     fn forget_sealed(&self, state: &mut State) -> Result<(), coco_ledger::Error> {
         state.forget_sealed()?;
-        self.keys.write().drop_from(state.files.last_txid().seqno.next());
+        let next = state.files.last_txid().seqno.next();
+        self.service.write().drop_from(next);
+        self.keys.write().drop_from(next);
         Ok(())
     }
 
@@ -216,7 +228,19 @@ impl NodeLedger {
         if state.certificate_signed_at.is_some_and(|at| at >= first) {
             state.certificate_signed_at = None;
         }
+        self.service.write().drop_from(first);
         self.keys.write().drop_from(first);
+    }
+
+    /// What signs in the service's name from this transaction on.
+    pub fn know_service_key(&self, first: Seqno, key: Arc<SigningKey>) {
+        self.service.write().add(first, key);
+    }
+
+    /// This node's certificate was renewed: the next signature shows it.
+    pub fn renew_certificate(&self, certificate: Certificate) {
+        *self.certificate.write() = certificate;
+        self.state.lock().certificate_signed_at = None;
     }
 
     /// The transactions of a committed batch, private parts opened. The signature transaction's rows are the ledger's own, and are
@@ -251,6 +275,9 @@ impl NodeLedger {
                 keys.add_epoch(first, &secret);
                 self.keys.write().committed(first, &secret);
             }
+            if let Some((first, key)) = self.own_service_key(&writes)? {
+                self.know_service_key(first, key);
+            }
             let writes = if txid == signature { WriteSet::new() } else { writes };
             transactions.push(CommittedTransaction { txid, writes: Arc::new(writes) });
         }
@@ -260,6 +287,12 @@ impl NodeLedger {
     /// A new ledger secret in a transaction, if it has a copy for this node.
     fn own_secret(&self, writes: &WriteSet) -> Result<Option<(Seqno, SymmetricKey)>, LedgerError> {
         Ok(coco_governance::secrets::unwrap(writes, self.signer.node_id, &self.exchange)?)
+    }
+
+    /// Another key of the service in a transaction, if it has a copy for this node.
+    fn own_service_key(&self, writes: &WriteSet) -> Result<Option<(Seqno, Arc<SigningKey>)>, LedgerError> {
+        let found = coco_governance::rotation::unwrap(writes, self.signer.node_id, &self.exchange)?;
+        Ok(found.map(|(first, key)| (first, Arc::new(key))))
     }
 
     /// Everything up to here is committed: chunks that lie wholly below become final.
@@ -376,7 +409,7 @@ impl NodeLedger {
         }
         let Some(signature) = self.reader.signature_from(txid.seqno.next())? else { return Ok(None) };
         let receipt = coco_ledger::receipt::Receipt::collect(&self.reader, &self.tree, &self.keys(), txid, signature)?;
-        let json = serde_json::to_value(receipt.to_json(&self.certificate, &[])).unwrap_or_default();
+        let json = serde_json::to_value(receipt.to_json(&self.certificate.read(), &[])).unwrap_or_default();
         Ok(Some(ReceiptForms { cose: receipt.to_cose()?.into(), json }))
     }
 

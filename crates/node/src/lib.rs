@@ -25,6 +25,7 @@ mod reconciler;
 pub mod recovering;
 pub mod replica;
 pub mod reuse;
+mod service_signing;
 pub mod shell;
 pub mod signatures;
 mod submissions;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use coco_consensus::{Config, Consensus, StartPoint};
 use coco_crypto::{Crypto, Domain, SymmetricKey, hkdf_sha256};
 use coco_disk::Disk;
+use coco_governance::rotation;
 use coco_kv::Store;
 use coco_ledger::{HistoryKeys, HistoryStore};
 use coco_protocol::{CommittedBatch, CommittedTransaction, Protocol};
@@ -70,6 +71,8 @@ pub enum OpenError {
     History(#[from] coco_protocol::HistoryError),
     #[error("derived data: {0}")]
     Derived(#[from] coco_protocol::Integrity),
+    #[error(transparent)]
+    Governance(#[from] coco_governance::Error),
     #[error("archive: {0}")]
     Archive(String),
     #[error(
@@ -91,7 +94,7 @@ const RANDOM_DOMAIN: Domain = Domain::new("coco.executor.random.v1");
 impl Machines {
     /// Opens a node's folder. A folder without a log is a new replica: the first of its network, or a joiner.
     pub fn open(parts: Parts<'_>) -> Result<Self, OpenError> {
-        let service = parts.identity.service.certificate.public_key();
+        let service = &parts.identity.service.keys();
         install_received(&parts.snapshot_disk, &parts.ledger_disk, &parts.log_disk, parts.identity)?;
         let ledger_disk = parts.ledger_disk.clone();
         let durable = coco_consensus::durable_seqno(parts.log_disk.as_ref())?.unwrap_or(Seqno::ZERO);
@@ -130,6 +133,10 @@ impl Machines {
         for protocol in &parts.protocols {
             protocol.rebuild(&state)?;
         }
+        let node = parts.identity.node_key.public_key().node_id();
+        if let Some((first, key)) = rotation::own(&mut store.snapshot(), node, &parts.identity.exchange)? {
+            ledger.know_service_key(first, Arc::new(key));
+        }
         let visible = Arc::new(Visible::new(last, &store));
         let random = executor_random(&parts.crypto);
         let executor = Executor::new(store.clone(), &parts.protocols, random, parts.batches);
@@ -149,8 +156,7 @@ pub fn install_received(
     log: &Arc<dyn Disk>,
     identity: &Identity,
 ) -> Result<(), OpenError> {
-    let service = identity.service.certificate.public_key();
-    archive::install(snapshots, ledger, log, &identity.service.epochs, service, identity.replica)
+    archive::install(snapshots, ledger, log, &identity.service.epochs, &identity.service.keys(), identity.replica)
 }
 
 fn open_consensus(

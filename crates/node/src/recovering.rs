@@ -67,7 +67,7 @@ pub enum RecoveryError {
 
 /// Verifies a folder, whose last service must be the one named, and reads its public governance.
 pub fn look(disk: &Arc<dyn Disk>, service: &PublicKey) -> Result<Recoverable, RecoveryError> {
-    let options = VerifyOptions { service: Some(service.clone()), keys: EntryKeys::new(), torn_tail_allowed: true };
+    let options = VerifyOptions { service: Some(service.into()), keys: EntryKeys::new(), torn_tail_allowed: true };
     let report = coco_ledger::verify_folder(disk, &options, &mut |_| {})?;
     if let Some(from) = report.from {
         return Err(RecoveryError::BeginsLate(from));

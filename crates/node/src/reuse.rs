@@ -5,15 +5,14 @@
 
 use std::sync::Arc;
 
-use coco_crypto::PublicKey;
-use coco_ledger::{Batch, Error, Frontier};
+use coco_ledger::{Batch, Error, Frontier, ServiceKeys};
 use coco_types::Seqno;
 
 use crate::ledger::NodeLedger;
 use crate::machines::OpenError;
 
 /// See the module's text. An error names the chunk.
-pub fn check_signed_roots(ledger: &Arc<NodeLedger>, service: &PublicKey) -> Result<(), OpenError> {
+pub fn check_signed_roots(ledger: &Arc<NodeLedger>, service: &ServiceKeys) -> Result<(), OpenError> {
     let store = ledger.batch_store();
     let last = ledger.last_seqno();
     // A ledger that just began at a snapshot holds nothing: the snapshot is checked when the state is read from it.
@@ -48,7 +47,7 @@ pub fn check_signed_roots(ledger: &Arc<NodeLedger>, service: &PublicKey) -> Resu
             }
         });
         if span.last == last {
-            signature.verify_service(service, &signature.node.root).map_err(damaged)?;
+            signature.verify_service(service.at(last), &signature.node.root).map_err(damaged)?;
         }
         next = span.last.next();
     }

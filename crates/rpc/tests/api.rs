@@ -30,6 +30,7 @@ struct Node;
 impl NodeApi for Node {
     fn network(&self, _: &Caller) -> NetworkInfo {
         NetworkInfo {
+            service_bridges: Vec::new(),
             service_status: "Open".to_owned(),
             service_certificate: "pem".to_owned(),
             current_view: Some(View(2)),

@@ -8,9 +8,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use coco_crypto::{
     Certificate, Curve, NodeCertificateRequest, SigningKey, SubjectAltName, SystemCrypto, Validity,
-    issue_node_certificate, self_signed_service_certificate,
+    endorse_service_certificate, issue_node_certificate, self_signed_service_certificate,
 };
-use coco_rpc::channel::{Channels, Frame, Hello, Inbound, Lane, Link, NoAnswer, Respond};
+use coco_rpc::channel::{Channels, Frame, Hello, Inbound, Lane, Link, NoAnswer, Respond, Trusted};
 use coco_rpc::tls::Identity;
 use coco_types::{NodeId, ReplicaId, limits};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
@@ -99,11 +99,21 @@ fn start(replica: u64, node: &Node, trusted: &Service) -> Running {
 
 fn start_at(address: SocketAddr, replica: u64, node: &Node, trusted: &Service, refused: Option<NodeId>) -> Running {
     let identity = Identity::new(std::slice::from_ref(&node.certificate), &node.key).expect("they match");
+    start_with(address, replica, identity, trusted, refused)
+}
+
+fn start_with(
+    address: SocketAddr,
+    replica: u64,
+    identity: Arc<Identity>,
+    trusted: &Service,
+    refused: Option<NodeId>,
+) -> Running {
     let ((raft, raft_received), (held, held_received)) = (mpsc::unbounded_channel(), mpsc::unbounded_channel());
     let own = Hello { replica: ReplicaId(replica), node: 0 };
     let inbound = Arc::new(Owner { raft, held, refused });
-    let service = trusted.certificate.clone();
-    let channels = Channels::start(&Handle::current(), address, identity, service, own, inbound).expect("a free port");
+    let trusted = Trusted::only(trusted.certificate.clone());
+    let channels = Channels::start(&Handle::current(), address, identity, trusted, own, inbound).expect("a free port");
     Running { channels, raft: raft_received, held: held_received }
 }
 
@@ -259,8 +269,45 @@ async fn a_rotated_service_is_trusted_once_the_owner_says_so() {
     let (a, b) = (start(1, &old.issue(VALIDITY), &old), start(2, &new.issue(VALIDITY), &old));
     a.dial(&[(2, b.channels.address())]);
     assert!(a.until_down(2).await.contains("NotIssuedByService"));
-    a.channels.trust(new.certificate.clone());
+    a.channels.trust(Trusted::only(new.certificate.clone()));
     a.until_up(2).await;
+}
+
+#[tokio::test]
+async fn a_node_that_has_not_heard_of_a_rotation_trusts_who_shows_that_its_service_led_there() {
+    let (old, new) = (Service::new(), Service::new());
+    let bridge = endorse_service_certificate(&SystemCrypto, &old.certificate, &old.key, &new.certificate).unwrap();
+    let stranger = Service::new();
+    let astray = endorse_service_certificate(&SystemCrypto, &stranger.certificate, &stranger.key, &new.certificate);
+    let late = start(1, &old.issue(VALIDITY), &old);
+    let node = new.issue(VALIDITY);
+    for (replica, between, trusts) in [(2, bridge, true), (3, astray.unwrap(), false)] {
+        let identity = Identity::new(&[node.certificate.clone(), between], &node.key).expect("they match");
+        let ahead = start_with(any_port(), replica, identity, &old, None);
+        late.dial(&[(replica, ahead.channels.address())]);
+        match trusts {
+            true => late.until_up(replica).await,
+            false => drop(late.until_down(replica).await),
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_a_service_issued_before_its_rotation_counts_for_the_nodes_that_it_still_has() {
+    let (old, new) = (Service::new(), Service::new());
+    let (stays, removed) = (old.issue(VALIDITY), old.issue(VALIDITY));
+    let ahead = start(1, &new.issue(VALIDITY), &new);
+    let earlier = vec![old.certificate.clone()];
+    let nodes = [stays.certificate.node_id()].into();
+    ahead.channels.trust(Trusted { service: new.certificate.clone(), earlier, nodes });
+    for (replica, node, admitted) in [(2, &stays, true), (3, &removed, false)] {
+        let late = start(replica, node, &new);
+        late.dial(&[(1, ahead.channels.address())]);
+        match admitted {
+            true => late.until_up(1).await,
+            false => drop(late.until_down(1).await),
+        }
+    }
 }
 
 #[tokio::test]

@@ -96,7 +96,7 @@ impl World {
             return Ok(());
         };
         let service = self.setting.service_key.public_key();
-        let checked = self.nodes[&old].resting_ledger().and_then(|ledger| check_signed_roots(&ledger, service));
+        let checked = self.nodes[&old].resting_ledger().and_then(|ledger| check_signed_roots(&ledger, &service.into()));
         if let Err(error) = checked {
             self.stop(old, &error.to_string());
             return Ok(());

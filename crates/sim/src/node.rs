@@ -204,7 +204,7 @@ impl Setting {
         let mut epochs = EntryKeys::new();
         epochs.add_epoch(Seqno(1), &self.ledger_secret);
         let exchange = ExchangeKey::generate(crypto.as_ref());
-        let service = ServiceSecrets { key: copy, certificate: self.service_certificate.clone(), epochs };
+        let service = ServiceSecrets::new(copy, self.service_certificate.clone(), epochs);
         let now_ms = self.now_ms.clone();
         let clock_offset_ms = Arc::new(Mutex::new(0));
         let offset_ms = clock_offset_ms.clone();

@@ -156,6 +156,7 @@ impl World {
                     executor.submit(ledger, admitted, until, reply);
                 }
                 ExecutorEvent::System { command, reply } => executor.submit_system(command, reply),
+                ExecutorEvent::First { command, reply } => executor.submit_first(command, reply),
                 ExecutorEvent::Ask { question, reply } => reply(executor.answer(question.ledger, &question.question)),
                 // A turn follows every event.
                 ExecutorEvent::Wake => {}

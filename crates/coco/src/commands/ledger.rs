@@ -97,7 +97,7 @@ fn verify(options: &Verify, output: Output) -> anyhow::Result<()> {
     let disk = open(&options.folder)?;
     let service = options.service.as_deref().map(tls::read_certificate).transpose()?;
     let verify = VerifyOptions {
-        service: service.map(|certificate| certificate.public_key().clone()),
+        service: service.map(|certificate| certificate.public_key().into()),
         keys: keys(&disk, options.secrets.as_deref(), options.auditor_key.as_deref())?,
         torn_tail_allowed: options.torn_tail,
     };
@@ -109,7 +109,9 @@ fn verify(options: &Verify, output: Output) -> anyhow::Result<()> {
     });
     bar.finish_and_clear();
     let report = report.with_context(|| options.folder.display().to_string())?;
-    let snapshots = snapshots(&disk, &verify).with_context(|| options.folder.display().to_string())?;
+    let of_ledger = verify.service.as_ref().map(|named| report.service_keys().unwrap_or_else(|| named.clone()));
+    let snapshots = snapshots(&disk, &VerifyOptions { service: of_ledger, ..verify })
+        .with_context(|| options.folder.display().to_string())?;
     if report.transactions == 0 && !snapshots.is_empty() {
         return output.print(&Verified { snapshots, ..Verified::from(report) });
     }

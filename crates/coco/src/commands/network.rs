@@ -4,11 +4,12 @@ use std::fmt;
 use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, bail, ensure};
 use clap::{Args, Subcommand};
-use coco_crypto::SigningKey;
+use coco_crypto::{Certificate, SigningKey};
+use coco_governance::rotation::follow_bridges;
 use rustls::ClientConfig;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -55,6 +56,9 @@ pub struct Status {
     /// The service's certificate
     #[arg(long, value_name = "CERT")]
     service: PathBuf,
+    /// Where to write the service's present certificate, if it was renewed or its identity rotated, and the one that is named leads to it
+    #[arg(long, value_name = "FILE")]
+    save: Option<PathBuf>,
 }
 
 pub fn run(command: &Command, output: Output) -> anyhow::Result<()> {
@@ -110,7 +114,8 @@ impl fmt::Display for Stopped {
 }
 
 fn status(options: &Status, output: Output) -> anyhow::Result<()> {
-    let tls = tls::trusting(&tls::read_certificate(&options.service)?)?;
+    let trusted = tls::read_certificate(&options.service)?;
+    let tls = tls::trusting(&trusted)?;
     let ask = |api: &Url| -> anyhow::Result<Value> {
         let answer =
             Connection::open(api, Some(&tls), TIMEOUT)?.call("GET", &api.at("/node/network").path, &[], b"")?;
@@ -118,16 +123,47 @@ fn status(options: &Status, output: Output) -> anyhow::Result<()> {
         serde_json::from_slice(&answer.body).context("malformed answer")
     };
     let answers = options.api.iter().map(|api| match ask(api) {
-        Ok(network) => NodeAnswer { api: api.to_string(), network: Some(network), error: None },
-        Err(error) => NodeAnswer { api: api.to_string(), network: None, error: Some(format!("{error:#}")) },
+        Ok(network) => NodeAnswer {
+            api: api.to_string(),
+            identity: identity(&trusted, &network).map(|(identity, _)| identity),
+            network: Some(network),
+            error: None,
+        },
+        Err(error) => {
+            NodeAnswer { api: api.to_string(), network: None, identity: None, error: Some(format!("{error:#}")) }
+        }
     });
     let report = Report { nodes: answers.collect() };
+    if let Some(path) = &options.save {
+        let networks = report.nodes.iter().filter_map(|node| node.network.as_ref());
+        let present = networks.filter_map(|network| identity(&trusted, network)?.1).next_back();
+        fs::write(path, present.unwrap_or(trusted).to_pem()).with_context(|| path.display().to_string())?;
+    }
     output.print(&report)?;
     let silent = report.nodes.iter().filter(|node| node.error.is_some()).count();
     if silent > 0 {
         bail!("{silent} of {} nodes gave no answer", report.nodes.len());
     }
     Ok(())
+}
+
+/// How the service's present certificate follows from the one that is trusted, and that certificate if it does.
+fn identity(trusted: &Certificate, network: &Value) -> Option<(&'static str, Option<Certificate>)> {
+    let present = Certificate::from_pem(network["service_certificate"].as_str()?).ok()?;
+    if present == *trusted {
+        return Some(("the certificate that was named", Some(present)));
+    }
+    if present.public_key() == trusted.public_key() {
+        return Some(("renewed since the certificate that was named: the same key", Some(present)));
+    }
+    let bridges = network["service_bridges"].as_array().into_iter().flatten();
+    let bridges: Vec<Certificate> = bridges.filter_map(|pem| Certificate::from_pem(pem.as_str()?).ok()).collect();
+    let now_s = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    if follow_bridges(trusted, &bridges, now_s).public_key() == present.public_key() {
+        let words = "rotated since the certificate that was named, which vouches for the present one";
+        return Some((words, Some(present)));
+    }
+    Some(("another service, which the certificate that was named does not vouch for", None))
 }
 
 #[derive(Debug, Serialize)]
@@ -140,6 +176,9 @@ struct NodeAnswer {
     api: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     network: Option<Value>,
+    /// Of the service, as against the certificate that was named.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    identity: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
 }
@@ -152,9 +191,11 @@ impl fmt::Display for Report {
             match (&node.network, &node.error) {
                 (Some(Value::Object(facts)), _) => {
                     // A certificate in PEM has many lines and is known to whoever asks.
-                    let mut short =
-                        facts.iter().filter(|(_, fact)| !fact.as_str().is_some_and(|text| text.contains('\n')));
+                    let mut short = facts
+                        .iter()
+                        .filter(|(name, _)| !["service_certificate", "service_bridges"].contains(&name.as_str()));
                     short.try_for_each(|(name, fact)| write!(f, "\n  {name}: {fact}"))?;
+                    write!(f, "\n  identity: {}", node.identity.unwrap_or("unknown"))?;
                 }
                 (Some(network), _) => write!(f, "\n  {network}")?,
                 (None, error) => write!(f, "\n  no answer: {}", error.as_deref().unwrap_or_default())?,

@@ -19,7 +19,7 @@ use crate::read_only_disk::ReadOnlyDisk;
 /// a node that runs.
 pub fn of(receipt: &[u8], signed_at: TxId, folder: &Path, service: &PublicKey) -> anyhow::Result<NodeId> {
     let disk: Arc<dyn Disk> = Arc::new(ReadOnlyDisk::open(folder.to_owned())?);
-    let options = VerifyOptions { service: Some(service.clone()), keys: EntryKeys::new(), torn_tail_allowed: true };
+    let options = VerifyOptions { service: Some(service.into()), keys: EntryKeys::new(), torn_tail_allowed: true };
     coco_ledger::verify_folder(&disk, &options, &mut |_| {}).with_context(|| folder.display().to_string())?;
     let (mut view, mut trusted, mut of_view) = (View(0), BTreeSet::new(), BTreeSet::new());
     for transaction in coco_ledger::transactions(disk, EntryKeys::new())? {

@@ -24,6 +24,8 @@ const KEPT_BY_NODES: &[&str] = &[
     "public:ccf.gov.coco.epochs",
     "public:ccf.gov.coco.recovery",
     "public:ccf.gov.coco.service_endorsements",
+    "public:ccf.gov.coco.service_rotation_due",
+    "public:ccf.gov.coco.service_rotations",
     "public:ccf.gov.service.previous_service_identity",
 ];
 

@@ -12,8 +12,10 @@ use rquickjs::{ArrayBuffer, Ctx, Exception, Object, Result};
 use super::host::{Binary, add};
 use super::throw;
 use super::world::World;
+use crate::certificates::Period;
 use crate::grant::GrantOrder;
 use crate::jwt;
+use crate::rotation;
 use crate::secrets::{self, Order};
 use crate::service;
 
@@ -77,6 +79,19 @@ pub(crate) fn service_natives<'js>(ctx: &Ctx<'js>, to: &Object<'js>, world: &Rc<
         Ok(())
     })?;
     let w = world.clone();
+    add(ctx, to, "rotateService", move |ctx: Ctx<'js>| -> Result<()> {
+        let allowed = rotation::check(&mut *w.tx.borrow_mut());
+        allowed.map_err(|error| throw(&ctx, &error.to_string()))?;
+        w.order(Order::Rotate);
+        Ok(())
+    })?;
+    let w = world.clone();
+    add(ctx, to, "renewService", move |from: f64, days: f64| w.order(Order::RenewService(period(from, days))))?;
+    let w = world.clone();
+    add(ctx, to, "renewNodes", move |node: Option<String>, from: f64, days: f64| {
+        w.order(Order::RenewNodes { node, period: period(from, days) });
+    })?;
+    let w = world.clone();
     add(ctx, to, "endChunk", move || w.order(Order::EndChunk))?;
     let w = world.clone();
     add(ctx, to, "snapshot", move || w.order(Order::Snapshot))?;
@@ -95,6 +110,12 @@ pub(crate) fn service_natives<'js>(ctx: &Ctx<'js>, to: &Object<'js>, world: &Rc<
         #[allow(clippy::cast_precision_loss)]
         version.map(|version| version.0 as f64).map_err(|error| throw(&ctx, &error.to_string()))
     })
+}
+
+/// Whole and in range: the constitution has checked both.
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+fn period(from_s: f64, days: f64) -> Period {
+    Period { from_s: from_s as u64, days: days as u64 }
 }
 
 fn verify_signature(

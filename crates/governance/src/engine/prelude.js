@@ -235,7 +235,12 @@
       getLatestLedgerSecretSeqno: () => native.secretSeqno(),
     };
     // Coco's own.
-    ccf.coco = { grantEpoch: (at, key) => native.grantEpoch(Number(at), String(key)) };
+    ccf.coco = {
+      grantEpoch: (at, key) => native.grantEpoch(Number(at), String(key)),
+      rotateServiceIdentity: () => native.rotateService(),
+      renewServiceCertificate: (from, days) => native.renewService(Number(from), Number(days)),
+      renewNodeCertificates: (node, from, days) => native.renewNodes(node === undefined ? undefined : String(node), Number(from), Number(days)),
+    };
     // The second argument, CCF's metadata of the issuer, has a part in key policies of old only.
     ccf.setJwtPublicSigningKeys = (...args) => {
       arity("setJwtPublicSigningKeys", args, 3);

@@ -528,3 +528,143 @@ fn an_epoch_is_disclosed_to_one_auditor_once_it_has_ended() {
     assert_eq!(granted.open(&auditor).unwrap().unwrap().as_slice(), format!("1 to {next}").as_bytes());
     assert!(granted.open(&other).unwrap().is_none());
 }
+
+/// What the newest transaction says of the service's key for this node.
+fn rotated_key(network: &Network) -> Option<(Seqno, coco_crypto::SigningKey)> {
+    let Vault { node, exchange, .. } = &network.vault;
+    crate::rotation::unwrap(network.ledger.last().unwrap(), *node, exchange).unwrap()
+}
+
+/// What an auditor says of it, requests of members aside.
+fn audited(network: &Network) -> (Vec<crate::Event>, Vec<String>) {
+    let mut auditor = crate::Auditor::default();
+    let (mut events, mut differs) = (Vec::new(), Vec::new());
+    for (at, writes) in network.ledger.iter().enumerate() {
+        match auditor.transaction(TxId::new(View(2), Seqno(at as u64 + 1)), writes).unwrap() {
+            // What is as of a root cannot be replayed here: the fixture signs none.
+            Some(crate::Event::Decision(decision)) if decision.kind == "ballot" => differs.extend(decision.differs),
+            Some(crate::Event::Decision(_)) | None => {}
+            Some(event) => events.push(event),
+        }
+    }
+    (events, differs)
+}
+
+#[test]
+fn a_rotation_gives_the_service_a_key_that_the_old_one_vouches_for_and_that_vouches_for_the_old_one() {
+    let mut network = Network::open(2, 1);
+    let first = network.service();
+    network.carry(json!([{"name": "rotate_service_identity", "args": null}]));
+    let at = network.store.newest();
+    let (since, key) = rotated_key(&network).expect("the node has a copy");
+    assert_eq!((since, key.public_key()), (at, &key_of(&network.service().cert)));
+    assert_ne!(key_of(&first.cert), key_of(&network.service().cert));
+    assert_eq!(network.service().current_service_create_txid, Some(TxId::new(View(2), at)));
+    network.carry(json!([{"name": "rotate_service_identity", "args": null}]));
+    let mut state = network.store.snapshot();
+    let chain = crate::endorsements(&mut state).unwrap();
+    let newest = key_of(&network.service().cert);
+    for (seqno, key) in [(at.0 - 1, key_of(&first.cert)), (at.0, key.public_key().clone()), (at.0 + 9, newest.clone())]
+    {
+        assert_eq!(crate::key_at(&newest, &chain, TxId::new(View(2), Seqno(seqno))).unwrap(), key, "{seqno}");
+    }
+    let earlier = crate::rotation::earlier_keys(&mut state).unwrap();
+    assert!(earlier.contains(&(Seqno(at.0 - 1), key_of(&first.cert))));
+    let certificate = |pem: &str| coco_crypto::Certificate::from_pem(pem).unwrap();
+    let bridges = crate::rotation::rotations(&mut state).unwrap();
+    let bridges: Vec<_> = bridges.iter().map(|row| certificate(&row.bridge)).collect();
+    let led = |trusted: &str, bridges: &[coco_crypto::Certificate]| {
+        crate::rotation::follow_bridges(&certificate(trusted), bridges, 1).public_key().clone()
+    };
+    assert_eq!(led(&first.cert, &bridges), newest);
+    assert_ne!(led(&first.cert, &bridges[1..]), newest);
+    assert_eq!(
+        audited(&network),
+        (vec![crate::Event::Founded { txid: TxId::new(View(2), Seqno(1)), members: 2 }], vec![])
+    );
+}
+
+#[test]
+fn a_node_that_is_being_removed_never_learns_the_new_key_and_the_rotation_waits_until_it_is_gone() {
+    let mut network = Network::open(1, 1);
+    let before = network.service().cert;
+    let crypto = network.crypto.clone();
+    let exchange = ExchangeKey::generate(crypto.as_ref());
+    let leaving = SigningKey::generate(crypto.as_ref(), Curve::P256);
+    let id = leaving.public_key().node_id();
+    network.transaction(|tx, _| {
+        let mut node = NodeRow::all(tx).unwrap().remove(0);
+        node.id = id;
+        (node.info.public_key, node.info.index) = (leaving.public_key().to_pem(), 1);
+        node.info.encryption_pub_key = hex::encode(exchange.public());
+        node.write(tx);
+    });
+    let remove = json!({"name": "remove_node", "args": {"node_id": id.to_string()}});
+    network.carry(json!([remove, {"name": "rotate_service_identity", "args": null}]));
+    assert!(crate::rotation::is_due(&mut network.store.snapshot()).unwrap());
+    assert_eq!(network.service().cert, before);
+    let vault = network.vault.clone();
+    network.transaction(|tx, txid| {
+        crate::mark_gone(tx, id).unwrap();
+        crate::rotation::carry_out_due(tx, &vault, txid, 1_000).unwrap();
+    });
+    assert_ne!(network.service().cert, before);
+    assert!(!crate::rotation::is_due(&mut network.store.snapshot()).unwrap());
+    assert!(rotated_key(&network).is_some());
+    assert!(crate::rotation::unwrap(network.ledger.last().unwrap(), id, &exchange).unwrap().is_none());
+    let (events, differs) = audited(&network);
+    assert!(matches!(events.last(), Some(crate::Event::Rotated { .. })), "{events:?}");
+    assert_eq!(differs, Vec::<String>::new());
+}
+
+#[test]
+fn an_identity_that_nobody_asked_for_is_noticed_by_the_auditor() {
+    let mut network = Network::open(1, 1);
+    let vault = network.vault.clone();
+    network.transaction(|tx, txid| crate::rotation::ask(tx, &vault, txid, 1_000).unwrap());
+    let (events, _) = audited(&network);
+    assert!(matches!(events.last(), Some(crate::Event::Unexplained { .. })), "{events:?}");
+}
+
+#[test]
+fn a_recovery_after_a_rotation_begins_with_a_key_of_its_own() {
+    let mut network = Network::open(1, 1);
+    let first = network.service().cert;
+    network.carry(json!([{"name": "rotate_service_identity", "args": null}]));
+    let share = network.share(0).unwrap();
+    network.lose_and_recover();
+    network.vote_to_recover();
+    network.submit(0, &share).unwrap();
+    let mut state = network.store.snapshot();
+    let key = crate::rotation::key(&mut state, &network.vault).unwrap();
+    assert_eq!(key.public_key(), &key_of(&network.service().cert));
+    let chain = crate::endorsements(&mut state).unwrap();
+    let of_first = crate::key_at(key.public_key(), &chain, TxId::new(View(2), Seqno(2))).unwrap();
+    assert_eq!(of_first, key_of(&first));
+}
+
+#[test]
+fn certificates_are_renewed_for_the_time_that_members_voted_for_and_keys_stay() {
+    let mut network = Network::open(2, 1);
+    let before = network.service();
+    let from = json!("2026-11-21T00:00:00Z");
+    network.carry(json!([
+        {"name": "set_service_certificate_validity", "args": {"valid_from": from, "validity_period_days": 90}},
+        {"name": "set_all_nodes_certificate_validity", "args": {"valid_from": from, "validity_period_days": 30}},
+    ]));
+    let after = network.service();
+    assert_eq!(key_of(&after.cert), key_of(&before.cert));
+    assert_eq!(after.current_service_create_txid, before.current_service_create_txid);
+    let service = coco_crypto::Certificate::from_pem(&after.cert).unwrap();
+    let days = |validity: coco_crypto::Validity| (validity.not_after - validity.not_before) / 86_400;
+    assert_eq!((service.validity().not_before, days(service.validity())), (1_795_219_200, 90));
+    let node = network.vault.node.to_string();
+    let pem = network.store.snapshot().get(&tables::NODE_CERTS, node.as_bytes()).unwrap();
+    let certificate = coco_crypto::Certificate::from_pem(&String::from_utf8_lossy(&pem)).unwrap();
+    assert_eq!((days(certificate.validity()), certificate.node_id()), (30, network.vault.node));
+    certificate.verify_signed_by(&service).unwrap();
+    network.carry(json!([
+        {"name": "set_node_certificate_validity", "args": {"node_id": node, "valid_from": from, "validity_period_days": 7}},
+    ]));
+    assert_eq!(audited(&network).1, Vec::<String>::new());
+}

@@ -10,7 +10,6 @@
 
 use std::sync::Arc;
 
-use coco_crypto::PublicKey;
 use coco_disk::Disk;
 use coco_types::{Seqno, TxId};
 
@@ -19,12 +18,12 @@ use super::{ChunkFrame, ChunkName, EntryScanner, check_follows};
 use crate::error::disk_error;
 use crate::merkle::{self, Frontier};
 use crate::signature::verify_service_signature;
-use crate::{Batch, Error, SignatureTransaction};
+use crate::{Batch, Error, ServiceKeys, SignatureTransaction};
 
 /// See the module's text.
 pub struct Earlier {
     disk: Arc<dyn Disk>,
-    service: PublicKey,
+    service: ServiceKeys,
     base: Base,
     frontier: Frontier,
     last: TxId,
@@ -42,7 +41,7 @@ pub struct CheckedChunk {
 
 impl Earlier {
     /// `None` if the ledger of this folder begins with its first transaction.
-    pub fn open(disk: Arc<dyn Disk>, service: PublicKey) -> Result<Option<Self>, Error> {
+    pub fn open(disk: Arc<dyn Disk>, service: ServiceKeys) -> Result<Option<Self>, Error> {
         let base = Base::read(disk.as_ref())?;
         let begin = |base| Self { disk, service, base, frontier: Frontier::new(), last: TxId::default() };
         Ok(base.map(begin))
@@ -128,7 +127,7 @@ impl Earlier {
             last = txid;
             if scanner.offset() == frame.end {
                 let signed = signed.ok_or_else(|| damaged(offset, "a chunk that ends without a signature"))?;
-                verify_service_signature(&signed.cose, &self.service, txid, &root)?;
+                verify_service_signature(&signed.cose, self.service.at(txid.seqno), txid, &root)?;
             }
         }
         let len =

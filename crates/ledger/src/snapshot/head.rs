@@ -3,12 +3,11 @@
 use std::collections::BTreeSet;
 
 use bytes::{Buf, BufMut};
-use coco_crypto::PublicKey;
 use coco_types::{ReplicaId, limits};
 
 use super::{SnapshotPlace, malformed};
 use crate::signature::verify_service_signature;
-use crate::{Entry, Error, Frontier, Primary, SignatureTransaction};
+use crate::{Entry, Error, Frontier, Primary, ServiceKeys, SignatureTransaction};
 
 /// Replicas in one set: far beyond any network.
 const REPLICAS_MAX: usize = 1 << 16;
@@ -41,8 +40,9 @@ impl SnapshotHead {
     }
 
     /// Checks that the service signed the ledger up to here.
-    pub fn verify(&self, service: &PublicKey) -> Result<(), Error> {
+    pub fn verify(&self, service: &ServiceKeys) -> Result<(), Error> {
         let (_, signature) = self.signature()?;
+        let service = service.at(signature.txid.seqno);
         verify_service_signature(&signature.cose, service, signature.txid, &signature.frontier.root())
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::{Buf, Bytes};
-use coco_crypto::{AeadKey, PublicKey, Sha256, TAG_BYTES};
+use coco_crypto::{AeadKey, Sha256, TAG_BYTES};
 use coco_disk::Disk;
 use coco_types::{Digest, MapName, Retention, limits};
 
@@ -12,7 +12,7 @@ use super::{
     TAG_RECORD, additional_data, malformed, nonce,
 };
 use crate::error::disk_error;
-use crate::{EntryKeys, Error};
+use crate::{EntryKeys, Error, ServiceKeys};
 
 /// Hands out a snapshot's records. Nothing that it gave may be used before it has given `None`: only then is the file whole.
 pub struct SnapshotReader {
@@ -60,7 +60,7 @@ impl SnapshotReader {
     }
 
     /// Reads all of it and says whether it is whole, in order, and of a ledger that this service signed.
-    pub fn verify(mut self, service: &PublicKey) -> Result<SnapshotHead, Error> {
+    pub fn verify(mut self, service: &ServiceKeys) -> Result<SnapshotHead, Error> {
         self.head.verify(service)?;
         while self.next_record()?.is_some() {}
         Ok(self.head)

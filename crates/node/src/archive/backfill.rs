@@ -2,9 +2,8 @@
 
 use std::sync::Arc;
 
-use coco_crypto::PublicKey;
 use coco_disk::Disk;
-use coco_ledger::{Batch, ChunkName, Earlier};
+use coco_ledger::{Batch, ChunkName, Earlier, ServiceKeys};
 use coco_protocol::CommittedBatch;
 use coco_types::{ReplicaId, Seqno, TxId};
 
@@ -39,7 +38,7 @@ impl Backfill {
         disk: Arc<dyn Disk>,
         ledger: Arc<NodeLedger>,
         history: Arc<NodeHistory>,
-        service: &PublicKey,
+        service: &ServiceKeys,
         piece_bytes: u32,
     ) -> Result<Option<Self>, String> {
         let Some(earlier) = Earlier::open(disk.clone(), service.clone()).map_err(text)? else { return Ok(None) };

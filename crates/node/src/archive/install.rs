@@ -9,9 +9,8 @@
 use std::sync::Arc;
 
 use coco_consensus::{BatchError, BatchSpan, BatchStore, Consensus, Membership, StartPoint};
-use coco_crypto::PublicKey;
 use coco_disk::Disk;
-use coco_ledger::{EntryKeys, LedgerFiles, SnapshotHead, SnapshotName, SnapshotReader};
+use coco_ledger::{EntryKeys, LedgerFiles, ServiceKeys, SnapshotHead, SnapshotName, SnapshotReader};
 use coco_types::{ReplicaId, Seqno};
 
 use crate::machines::OpenError;
@@ -29,7 +28,7 @@ pub fn install(
     ledger: &Arc<dyn Disk>,
     log: &Arc<dyn Disk>,
     keys: &EntryKeys,
-    service: &PublicKey,
+    service: &ServiceKeys,
     id: ReplicaId,
 ) -> Result<(), OpenError> {
     let Some(name) = snapshots.names()?.iter().filter_map(|name| SnapshotName::parse(name)).max() else {

@@ -20,10 +20,10 @@ mod transfer;
 use std::sync::Arc;
 
 use coco_consensus::SnapshotOffered;
-use coco_crypto::{Crypto, PublicKey};
+use coco_crypto::Crypto;
 use coco_disk::Disk;
 use coco_kv::Snapshot;
-use coco_ledger::{SnapshotHead, SnapshotName, SnapshotReader};
+use coco_ledger::{ServiceKeys, SnapshotHead, SnapshotName, SnapshotReader};
 use coco_types::{ReplicaId, limits};
 
 use crate::history::NodeHistory;
@@ -96,7 +96,7 @@ pub struct ArchiveParts {
     pub ledger: Arc<NodeLedger>,
     pub history: Arc<NodeHistory>,
     pub crypto: Arc<dyn Crypto>,
-    pub service: PublicKey,
+    pub service: ServiceKeys,
     pub piece_bytes: u32,
 }
 

@@ -3,9 +3,8 @@
 use std::sync::Arc;
 
 use coco_consensus::SnapshotOffered;
-use coco_crypto::PublicKey;
 use coco_disk::Disk;
-use coco_ledger::{SnapshotHead, SnapshotName, SnapshotReader};
+use coco_ledger::{ServiceKeys, SnapshotHead, SnapshotName, SnapshotReader};
 use coco_types::{ReplicaId, Seqno};
 
 use super::Kept;
@@ -48,7 +47,7 @@ impl Receiving {
     }
 
     /// Checks all of the file and gives it its name. If it is not what was offered, nothing of it stays.
-    pub fn finish(mut self, disk: &Arc<dyn Disk>, ledger: &NodeLedger, service: &PublicKey) -> Result<Kept, String> {
+    pub fn finish(mut self, disk: &Arc<dyn Disk>, ledger: &NodeLedger, service: &ServiceKeys) -> Result<Kept, String> {
         match self.check(disk, ledger, service) {
             Ok(head) => {
                 let (file, name) = (self.name.receiving(), self.name.to_string());
@@ -65,7 +64,7 @@ impl Receiving {
         }
     }
 
-    fn check(&self, disk: &Arc<dyn Disk>, ledger: &NodeLedger, service: &PublicKey) -> Result<SnapshotHead, String> {
+    fn check(&self, disk: &Arc<dyn Disk>, ledger: &NodeLedger, service: &ServiceKeys) -> Result<SnapshotHead, String> {
         let reader = SnapshotReader::open(disk.clone(), self.transfer.file(), &ledger.keys()).map_err(text)?;
         if reader.bytes() != self.note.bytes {
             return Err("it is not as long as was said".to_owned());

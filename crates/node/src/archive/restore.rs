@@ -2,10 +2,9 @@
 
 use std::sync::Arc;
 
-use coco_crypto::PublicKey;
 use coco_disk::Disk;
 use coco_kv::Store;
-use coco_ledger::{Error, SnapshotName, SnapshotReader};
+use coco_ledger::{Error, ServiceKeys, SnapshotName, SnapshotReader};
 use coco_types::{Seqno, TxId};
 
 use crate::ledger::NodeLedger;
@@ -21,7 +20,7 @@ pub struct Restored {
 pub fn restore(
     disk: &Arc<dyn Disk>,
     ledger: &NodeLedger,
-    service: &PublicKey,
+    service: &ServiceKeys,
     applied: Seqno,
 ) -> std::io::Result<Restored> {
     let mut names: Vec<_> = disk.names()?.iter().filter_map(|name| SnapshotName::parse(name)).collect();
@@ -38,7 +37,12 @@ pub fn restore(
     Ok(Restored { store: Store::new(), at: TxId::default() })
 }
 
-fn read(disk: &Arc<dyn Disk>, name: SnapshotName, ledger: &NodeLedger, service: &PublicKey) -> Result<Restored, Error> {
+fn read(
+    disk: &Arc<dyn Disk>,
+    name: SnapshotName,
+    ledger: &NodeLedger,
+    service: &ServiceKeys,
+) -> Result<Restored, Error> {
     let mut reader = SnapshotReader::open(disk.clone(), &name.to_string(), &ledger.keys())?;
     let head = reader.head().clone();
     head.verify(service)?;

@@ -8,7 +8,8 @@ use coco_attestation::node_extension;
 use coco_crypto::{Certificate, SystemCrypto, sha256};
 use coco_governance::attestation::{self, VerifiedApplicant};
 use coco_governance::secrets::{self, Vault};
-use coco_governance::{AWAITS_VOTE, Applicant, NodeRow, Standing};
+use coco_governance::{AWAITS_VOTE, Applicant, NodeRow, ServiceInfo, Standing};
+use coco_kv::Tx;
 use coco_protocol::{Outcome, Rejection, RejectionReason, Submitted};
 use coco_rpc::channel::NoAnswer;
 
@@ -17,13 +18,14 @@ use crate::executor::SystemCommand;
 use crate::handle::{Shared, submit_here};
 use crate::identity::ServiceSecrets;
 use crate::join::{self, Challenge, JoinAnswer};
-use crate::shell::entrance;
+use crate::shell::{credentials, entrance};
 use crate::wire;
 
 /// Issues challenges and admits nodes whose evidence the policy accepts.
 pub struct Admission {
     shared: Arc<Shared>,
-    service: ServiceSecrets,
+    /// The network may have given itself others since.
+    began_with: ServiceSecrets,
     vault: Vault,
 }
 
@@ -33,16 +35,17 @@ pub type JoinReply = Box<dyn FnOnce(Result<Bytes, String>) + Send>;
 const FORWARD_TIMEOUT: Duration = Duration::from_secs(15);
 
 impl Admission {
-    pub fn new(shared: Arc<Shared>, service: ServiceSecrets, vault: Vault) -> Self {
-        Self { shared, service, vault }
+    pub fn new(shared: Arc<Shared>, began_with: ServiceSecrets, vault: Vault) -> Self {
+        Self { shared, began_with, vault }
     }
 
-    pub fn service(&self) -> &Certificate {
-        &self.service.certificate
+    /// As of the newest committed state.
+    pub fn service(&self) -> Result<ServiceSecrets, String> {
+        credentials::service(&mut self.shared.visible.state(), &self.vault, &self.began_with)
     }
 
-    pub fn challenge(&self) -> Challenge {
-        Challenge { nonce: join::challenge(&SystemCrypto, &self.service.key, (self.shared.clock)()) }
+    pub fn challenge(&self) -> Result<Challenge, String> {
+        Ok(Challenge { nonce: join::challenge(&SystemCrypto, &self.service()?.key, (self.shared.clock)()) })
     }
 
     /// Admits here if this is the primary, else asks the primary.
@@ -79,15 +82,16 @@ impl Admission {
 
     /// The primary's part.
     pub fn join_here(self: &Arc<Self>, body: &[u8], reply: JoinReply) {
-        let judged = self.judge(body);
-        let (applicant, verified, certificate) = match judged {
+        let judged = self.service().and_then(|service| Ok((self.judge(body, &service)?, service)));
+        let ((applicant, verified, certificate), service) = match judged {
             Ok(judged) => judged,
             Err(error) => return reply(Err(error)),
         };
         let this = self.clone();
         let exchange_key = applicant.exchange_key.clone();
         let pem = certificate.to_pem();
-        let command = admit_command(applicant, verified, pem.clone(), self.vault.clone());
+        let issuer = service.certificate.to_pem();
+        let command = admit_command(applicant, verified, (pem.clone(), issuer), self.vault.clone());
         let done = move |answers: Vec<Submitted>| {
             reply(match answers.into_iter().next() {
                 Some(Submitted::Committed { response, .. }) => this.answer(&response, &exchange_key, pem),
@@ -101,18 +105,21 @@ impl Admission {
     /// The primary's part.
     pub fn renew_here(&self, body: &[u8], reply: JoinReply) {
         let now_ms = (self.shared.clock)();
-        let judged = join::applicant(body, &self.service.key, now_ms).map_err(|error| error.to_string());
-        let judged = judged.and_then(|applicant| {
-            let service_key = self.service.certificate.public_key();
+        let judged = self.service().and_then(|service| {
+            let applicant = join::applicant(body, &service.key, now_ms).map_err(|error| error.to_string())?;
+            let service_key = service.certificate.public_key();
             let state = &mut self.shared.visible.state();
             let verified = attestation::verify_applicant(state, &applicant, service_key, now_ms / 1000);
-            verified.map(|verified| (applicant, verified)).map_err(|error| error.to_string())
+            verified
+                .map(|verified| (applicant, verified, service.certificate.to_pem()))
+                .map_err(|error| error.to_string())
         });
-        let (applicant, verified) = match judged {
+        let (applicant, verified, issuer) = match judged {
             Ok(judged) => judged,
             Err(error) => return reply(Err(error)),
         };
         let command: SystemCommand = Box::new(move |tx, _| {
+            check_service(tx, &issuer)?;
             attestation::renew(tx, &applicant, &verified)
                 .map_err(|error| Rejection::new(RejectionReason::Refused, 0, error.to_string()))?;
             let response = serde_json::json!({ "renewed": applicant.public_key.node_id() }).to_string();
@@ -129,17 +136,21 @@ impl Admission {
     }
 
     /// Everything that needs no ledger transaction: the challenge, the evidence, whether the place is free.
-    fn judge(&self, body: &[u8]) -> Result<(Applicant, VerifiedApplicant, Certificate), String> {
+    fn judge(
+        &self,
+        body: &[u8],
+        service: &ServiceSecrets,
+    ) -> Result<(Applicant, VerifiedApplicant, Certificate), String> {
         let now_ms = (self.shared.clock)();
-        let applicant = join::applicant(body, &self.service.key, now_ms).map_err(|error| error.to_string())?;
-        let service_key = self.service.certificate.public_key();
+        let applicant = join::applicant(body, &service.key, now_ms).map_err(|error| error.to_string())?;
+        let service_key = service.certificate.public_key();
         let state = &mut self.shared.visible.state();
         let verified = attestation::verify_applicant(state, &applicant, service_key, now_ms / 1000)
             .map_err(|error| error.to_string())?;
         self.check_place(&applicant)?;
         let bound = attestation::bound_facts(&applicant, sha256(&service_key.spki_der()));
         let certificate = entrance::certify(
-            &self.service,
+            service,
             &applicant.public_key,
             applicant.index,
             &applicant.addresses,
@@ -171,7 +182,7 @@ impl Admission {
         // What is sealed and not committed may still be dropped.
         let mut epochs = self.shared.ledger.keys();
         epochs.truncate_after(self.shared.visible.txid().seqno.next());
-        let service = ServiceSecrets { epochs, ..self.service.copy() };
+        let service = ServiceSecrets { epochs, ..self.service()? };
         let peer = |node: &NodeRow| (node.info.replica, node.info.addresses);
         let answer = JoinAnswer {
             replica: standing.replica,
@@ -187,10 +198,11 @@ impl Admission {
 fn admit_command(
     applicant: Applicant,
     verified: VerifiedApplicant,
-    certificate_pem: String,
+    (certificate_pem, issuer_pem): (String, String),
     vault: Vault,
 ) -> SystemCommand {
     Box::new(move |tx, context| {
+        check_service(tx, &issuer_pem)?;
         let refused = |error: String| Rejection::new(RejectionReason::Refused, 0, error);
         let standing = coco_governance::admit(tx, &applicant, &verified, &certificate_pem, context.now_ms)
             .map_err(|error| refused(error.to_string()))?;
@@ -201,4 +213,13 @@ fn admit_command(
         let response = serde_json::to_vec(&standing).map_err(|error| refused(error.to_string()))?;
         Ok(Outcome { claims: None, response: response.into() })
     })
+}
+
+/// What was issued or checked under a certificate counts only while it is still the service's.
+fn check_service(tx: &mut Tx, certificate_pem: &str) -> Result<(), Rejection> {
+    let service = ServiceInfo::read(tx).ok().flatten();
+    if service.is_some_and(|service| service.cert.trim() == certificate_pem.trim()) {
+        return Ok(());
+    }
+    Err(Rejection::new(RejectionReason::Refused, 0, "the service's certificate has just changed: try again"))
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use coco_attestation::{Evidence, EvidenceSource, fresh_report_data};
 use coco_governance::attestation;
-use coco_governance::{NodeRow, NodeStatus, ServiceInfo, tables};
+use coco_governance::{NodeRow, NodeStatus, ServiceInfo, rotation, tables};
 use coco_protocol::{ApiError, Caller, Idempotent, TransactionStatus};
 use coco_rpc::admin::{Component, Health};
 use coco_rpc::endpoints::{
@@ -26,8 +26,6 @@ pub struct Api {
     pub shared: Arc<Shared>,
     pub admission: Arc<Admission>,
     pub node_id: NodeId,
-    /// In PEM.
-    pub certificate: String,
     pub evidence: Arc<dyn EvidenceSource>,
     pub runtime: Handle,
 }
@@ -84,11 +82,13 @@ fn receipt_answer(shared: &Shared, txid: TxId) -> Option<ReceiptAnswer> {
 
 impl NodeApi for Api {
     fn network(&self, _caller: &Caller) -> NetworkInfo {
+        let rotations = rotation::rotations(&mut self.shared.visible.state()).unwrap_or_default();
         let service = ServiceInfo::read(&mut self.shared.visible.state()).ok().flatten();
         let standing = self.shared.standing.read().clone();
         NetworkInfo {
             service_status: service.as_ref().map_or("Opening".to_owned(), |info| format!("{:?}", info.status)),
             service_certificate: service.as_ref().map(|info| info.cert.clone()).unwrap_or_default(),
+            service_bridges: rotations.into_iter().map(|row| row.bridge).collect(),
             current_view: standing.primary.map(|_| standing.view),
             primary_id: self.primary(&self.rows()),
             recovery_count: service.map_or(0, |info| info.recovery_count),
@@ -230,16 +230,18 @@ impl NodeApi for Api {
 
     /// Binds the node's certificate and the caller's nonce: SHA-512 of a domain, the certificate's hash and the nonce.
     fn attest(&self, _caller: &Caller, nonce: &[u8]) -> Result<Attestation, ApiError> {
-        let evidence = self.evidence.evidence(&fresh_report_data(&self.certificate, nonce));
+        let certificate = self.shared.visible.state().get(&tables::NODE_CERTS, self.node_id.to_string().as_bytes());
+        let certificate = String::from_utf8_lossy(&certificate.unwrap_or_default()).into_owned();
+        let evidence = self.evidence.evidence(&fresh_report_data(&certificate, nonce));
         let evidence = evidence
             .map_err(|error| ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "AttestationFailed", error.to_string()))?;
-        Ok(self.attestation(self.node_id, self.certificate.clone(), &evidence))
+        Ok(self.attestation(self.node_id, certificate, &evidence))
     }
 
     fn join_challenge(&self, _caller: &Caller) -> Result<Bytes, ApiError> {
-        serde_json::to_vec(&self.admission.challenge())
-            .map(Bytes::from)
-            .map_err(|error| ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "InternalError", error.to_string()))
+        let challenge = self.admission.challenge();
+        let body = challenge.and_then(|challenge| serde_json::to_vec(&challenge).map_err(|error| error.to_string()));
+        body.map(Bytes::from).map_err(|error| ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "InternalError", error))
     }
 
     fn join(

@@ -13,7 +13,7 @@ use coco_consensus::Resume;
 use coco_crypto::{Crypto, SystemCrypto};
 use coco_disk::Disk;
 use coco_governance::Addresses;
-use coco_rpc::channel::{Channels, Hello, Inbound, NoAnswer, Respond};
+use coco_rpc::channel::{Channels, Hello, Inbound, NoAnswer, Respond, Trusted};
 use coco_rpc::tls;
 use coco_types::{Digest, NodeId, ReplicaId, limits};
 use parking_lot::Mutex;
@@ -149,12 +149,11 @@ impl Asking {
         let identity = &entrance.identity;
         let returning = Arc::new(Mutex::new(Some(returning)));
         let began = Instant::now();
-        let chain = [identity.node_certificate.clone(), identity.service.certificate.clone()];
         let channels = Channels::start(
             runtime.handle(),
             config.listen.peers,
-            tls::Identity::new(&chain, &identity.node_key)?,
-            identity.service.certificate.clone(),
+            tls::Identity::new(&identity.chain(), &identity.node_key)?,
+            Trusted::only(identity.service.certificate.clone()),
             Hello { replica: identity.replica, node: config.index },
             Arc::new(Door { returning: returning.clone(), began }),
         )?;
@@ -246,7 +245,7 @@ impl Swap<'_> {
     /// `None` if it was refused for now.
     fn attempt(&mut self, asking: &Asking) -> Result<Option<Entrance>, NodeError> {
         if let Some(ledger) = self.ledger.as_ref().filter(|_| !self.checked) {
-            reuse::check_signed_roots(ledger, self.entrance.identity.service.certificate.public_key())?;
+            reuse::check_signed_roots(ledger, &self.entrance.identity.service.keys())?;
             self.checked = true;
         }
         match entrance::swap(self.config, self.platform, self.entrance, &self.targets(asking.primary())) {

@@ -6,15 +6,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use coco_attestation::cmw::EXTENSION_OID;
 use coco_attestation::platforms::virtual_tee::VirtualTee;
 use coco_attestation::{BoundFacts, Evidence, EvidenceSource, node_extension, service_extension, sources};
 use coco_crypto::{
-    Certificate, Crypto, Curve, ExchangeKey, Extension, NodeCertificateRequest, PublicKey, Sha256, SigningKey,
-    SubjectAltName, SymmetricKey, SystemCrypto, Validity, issue_node_certificate, self_signed_service_certificate,
-    sha256,
+    Certificate, Crypto, Curve, ExchangeKey, Extension, PublicKey, Sha256, SigningKey, SymmetricKey, SystemCrypto,
+    self_signed_service_certificate, sha256,
 };
 use coco_disk::Disk;
+use coco_governance::certificates::{self, Subject};
+use coco_governance::rotation::follow_bridges;
 use coco_governance::{
     AWAITS_VOTE, Addresses, Founding, JOINED_BEFORE, NodeInfo, NodeRole, NodeRow, NodeStatus, Recovery, ResumePolicy,
     ServiceInfo,
@@ -55,8 +55,6 @@ impl Entrance {
     }
 }
 
-/// A node's certificate, and a service's, hold for this long.
-const VALIDITY_S: u64 = 365 * 24 * 3600;
 const JOIN_ATTEMPTS: u32 = 120;
 const JOIN_PAUSE: Duration = Duration::from_millis(250);
 /// Between two questions whether the members have voted.
@@ -145,12 +143,12 @@ pub fn swap(
     before: &Entrance,
     targets: &[std::net::SocketAddr],
 ) -> Result<Entrance, NodeError> {
-    let service = &before.identity.service.certificate;
-    let client = HttpsClient::new(service).map_err(|error| NodeError::Join(error.to_string()))?;
+    let trusted = &before.identity.service.certificate;
+    let client = HttpsClient::new(trusted).map_err(|error| NodeError::Join(error.to_string()))?;
     let mut last_error = "no other node is known".to_owned();
     for target in targets {
         let keys = NodeKeys::generate();
-        match try_join(config, &client, *target, service, platform, Some(&before.identity.node_key), &keys) {
+        match try_join(config, &client, *target, trusted, platform, Some(&before.identity.node_key), &keys) {
             Ok(answer) => {
                 let secrets = Secrets { sealing: before.sealing.clone(), history: before.history_secret.clone() };
                 return joined(config, keys, answer, secrets, before.known.resume);
@@ -167,8 +165,7 @@ pub fn rename_if_moved(config: &NodeConfig, entrance: &mut Entrance, now_s: u64)
     let own = entrance.known.nodes.iter().find(|node| node.replica == identity.replica);
     if own.is_some_and(|node| node.addresses != addresses(config)) {
         let public_key = identity.node_key.public_key().clone();
-        let evidence = identity.node_certificate.extension(&EXTENSION_OID);
-        let evidence = evidence.map(|content| Extension { oid: EXTENSION_OID.to_vec(), content });
+        let evidence = certificates::evidence_of(&identity.node_certificate);
         identity.node_certificate =
             certify(&identity.service, &public_key, config.index, &addresses(config), now_s, evidence)?;
     }
@@ -197,15 +194,14 @@ pub fn certify(
     now_s: u64,
     evidence: Option<Extension>,
 ) -> Result<Certificate, NodeError> {
-    let request = NodeCertificateRequest {
-        public_key: public_key.clone(),
-        common_name: format!("coco node {index}"),
-        subject_alt_names: names(addresses),
-        validity: validity(now_s),
-        extensions: evidence.into_iter().collect(),
-    };
-    issue_node_certificate(&SystemCrypto, &service.certificate, &service.key, &request)
-        .map_err(|error| NodeError::Join(error.to_string()))
+    let subject = Subject { public_key, index, addresses, evidence };
+    let issued = certificates::issue(
+        &SystemCrypto,
+        (&service.certificate, &service.key),
+        subject,
+        certificates::validity_from(now_s),
+    );
+    issued.map_err(|error| NodeError::Join(error.to_string()))
 }
 
 /// The configuration that evidence covers: what would change who a node trusts.
@@ -272,11 +268,17 @@ fn found(
     let crypto = SystemCrypto;
     let service_key = SigningKey::generate(&crypto, Curve::P384);
     let anchors = [service_extension(&genesis.attestation.anchors)];
-    let certificate = self_signed_service_certificate(&crypto, &service_key, &genesis.name, validity(now_s), &anchors)
-        .map_err(|error| NodeError::Genesis(error.to_string()))?;
+    let certificate = self_signed_service_certificate(
+        &crypto,
+        &service_key,
+        &genesis.name,
+        certificates::validity_from(now_s),
+        &anchors,
+    )
+    .map_err(|error| NodeError::Genesis(error.to_string()))?;
     let mut epochs = EntryKeys::new();
     epochs.add_epoch(Seqno(1), &SymmetricKey::generate(&crypto));
-    let service = ServiceSecrets { key: service_key, certificate, epochs };
+    let service = ServiceSecrets::new(service_key, certificate, epochs);
     let exchange = ExchangeKey::generate(&crypto);
     let node_key = SigningKey::generate(&crypto, Curve::P256);
     let own = own_evidence(config, platform, node_key.public_key(), &exchange)?;
@@ -382,11 +384,20 @@ fn recover(
     let anchors =
         coco_governance::attestation::trust(&mut found.state.snapshot()).map_err(RecoveryError::from)?.anchors;
     let anchors = [service_extension(&anchors)];
-    let certificate = self_signed_service_certificate(&crypto, &service_key, &network.name, validity(now_s), &anchors)
-        .map_err(|error| NodeError::Genesis(error.to_string()))?;
+    let certificate = self_signed_service_certificate(
+        &crypto,
+        &service_key,
+        &network.name,
+        certificates::validity_from(now_s),
+        &anchors,
+    )
+    .map_err(|error| NodeError::Genesis(error.to_string()))?;
     let mut epochs = EntryKeys::new();
     epochs.add_epoch(found.signed.seqno.next(), &SymmetricKey::generate(&crypto));
-    let service = ServiceSecrets { key: service_key, certificate, epochs };
+    let mut service = ServiceSecrets::new(service_key, certificate, epochs);
+    service.earlier =
+        coco_governance::rotation::earlier_keys(&mut found.state.snapshot()).map_err(RecoveryError::from)?;
+    service.earlier.push((found.signed.seqno, previous.public_key().clone()));
     let node_key = SigningKey::generate(&crypto, Curve::P256);
     let exchange = ExchangeKey::generate(&crypto);
     let (evidence, bound) = own_evidence(config, platform, node_key.public_key(), &exchange)?;
@@ -527,11 +538,12 @@ fn try_join(
     config: &NodeConfig,
     client: &HttpsClient,
     target: std::net::SocketAddr,
-    service: &Certificate,
+    trusted: &Certificate,
     source: &dyn EvidenceSource,
     before: Option<&SigningKey>,
     NodeKeys { node_key, exchange }: &NodeKeys,
 ) -> Result<JoinAnswer, Refused> {
+    let service = present_service(client, target, trusted)?;
     let challenge = client.post(target, "/node/join:challenge", b"{}")?;
     let nonce = serde_json::from_slice::<join::Challenge>(&challenge).map_err(Refused::for_now)?.nonce;
     let place = join::Place { index: config.index, addresses: addresses(config), role: config.role };
@@ -549,6 +561,25 @@ fn try_join(
     let body = serde_json::to_vec(&request).map_err(Refused::for_now)?;
     let answer = client.post(target, "/node/join", &body)?;
     join::open_answer(exchange, &answer).map_err(Refused::for_now)
+}
+
+/// The service that the one which is trusted has become: members may have rotated its identity since.
+fn present_service(
+    client: &HttpsClient,
+    target: std::net::SocketAddr,
+    trusted: &Certificate,
+) -> Result<Certificate, Refused> {
+    #[derive(serde::Deserialize)]
+    struct Bridges {
+        #[serde(default)]
+        service_bridges: Vec<String>,
+    }
+    let network = client.get(target, "/node/network")?;
+    let Bridges { service_bridges } = serde_json::from_slice(&network).map_err(Refused::for_now)?;
+    let bridges = service_bridges.iter().map(|pem| Certificate::from_pem(pem)).collect::<Result<Vec<_>, _>>();
+    let bridges = bridges.map_err(Refused::for_now)?;
+    let now_s = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default().as_secs();
+    Ok(follow_bridges(trusted, &bridges, now_s))
 }
 
 /// Of a node that joins.
@@ -632,21 +663,6 @@ fn history_secret(disk: &dyn Disk, sealing: &SymmetricKey, crypto: &dyn Crypto) 
     crypto.fill(&mut nonce.0);
     disk.replace(HISTORY_SECRET_FILE, &seal.seal_to_vec(nonce, context, secret.expose()))?;
     Ok(secret)
-}
-
-fn names(addresses: &Addresses) -> Vec<SubjectAltName> {
-    let mut hosts = vec![addresses.api.ip().to_string(), addresses.peers.ip().to_string()];
-    if addresses.api.ip().is_loopback() || addresses.api.ip().is_unspecified() {
-        hosts.extend(["localhost".to_owned(), "127.0.0.1".to_owned()]);
-    }
-    hosts.sort();
-    hosts.dedup();
-    hosts.iter().map(|host| SubjectAltName::from_host(host)).collect()
-}
-
-/// A little into the past: clocks of other machines may be behind.
-fn validity(now_s: u64) -> Validity {
-    Validity { not_before: now_s.saturating_sub(3600), not_after: now_s + VALIDITY_S }
 }
 
 fn read(path: &Path) -> Result<String, NodeError> {

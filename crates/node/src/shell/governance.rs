@@ -173,7 +173,7 @@ fn execute(
         Some(Submitted::Rejected(_)) => {}
         _ => answer(&waiting, Governed::Unavailable),
     };
-    submit_here(shared, ExecutorEvent::System { command, reply: Box::new(done) });
+    submit_here(shared, ExecutorEvent::First { command, reply: Box::new(done) });
     // A command that is dropped unexecuted is answered by whoever dropped it.
     !matches!(checked.recv(), Ok(Err(_)))
 }

@@ -15,6 +15,7 @@ mod authentication;
 mod clock;
 mod collateral;
 mod comeback;
+mod credentials;
 mod descriptors;
 mod disk;
 mod dumps;
@@ -47,6 +48,9 @@ pub use run::{run, run_on};
 use crate::identity::IdentityError;
 use crate::machines::OpenError;
 use crate::recovering::RecoveryError;
+
+/// Written to the data folder: what clients trust.
+const SERVICE_CERTIFICATE_FILE: &str = "service_certificate.pem";
 
 /// Why a node did not start, or stopped by itself.
 #[derive(Debug, thiserror::Error)]

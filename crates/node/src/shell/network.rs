@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use coco_governance::NodeRow;
 use coco_protocol::{Protocol, Rejection, RejectionReason, Submitted};
-use coco_rpc::channel::{Answer, Channels, Hello, Inbound, Lane, NoAnswer, Respond};
+use coco_rpc::channel::{Answer, Channels, Hello, Inbound, Lane, NoAnswer, Respond, Trusted};
 use coco_types::{NodeId, ReplicaId};
 
 use crate::archive::Files;
@@ -42,6 +42,13 @@ impl Network {
     pub fn open(&self, channels: Channels) {
         // Opened once, at start.
         drop(self.channels.set(channels));
+    }
+
+    /// For connections made from now on.
+    pub fn trust(&self, trusted: Trusted) {
+        if let Some(channels) = self.channels.get() {
+            channels.trust(trusted);
+        }
     }
 }
 

@@ -53,23 +53,24 @@ impl Renewal {
             Ok(_) => tracing::info!("renewed this node's evidence"),
             Err(error) => tracing::warn!(%error, "this node's fresh evidence was not accepted"),
         });
-        let nonce = self.admission.challenge().nonce;
-        let service = self.admission.service().public_key();
+        match self.request() {
+            Ok(body) => self.admission.renew(body.into(), reply),
+            Err(error) => tracing::error!(%error, "this machine gives no fresh evidence"),
+        }
+    }
+
+    fn request(&self) -> Result<Vec<u8>, String> {
+        let nonce = self.admission.challenge()?.nonce;
+        let service = self.admission.service()?;
         let request = join::request(
             self.source.as_ref(),
             &self.node_key,
             &self.exchange_key,
-            service,
+            service.certificate.public_key(),
             self.place,
             self.config,
             nonce,
         );
-        match request
-            .map_err(|error| error.to_string())
-            .and_then(|request| serde_json::to_vec(&request).map_err(|error| error.to_string()))
-        {
-            Ok(body) => self.admission.renew(body.into(), reply),
-            Err(error) => tracing::error!(%error, "this machine gives no fresh evidence"),
-        }
+        serde_json::to_vec(&request.map_err(|error| error.to_string())?).map_err(|error| error.to_string())
     }
 }

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use coco_consensus::{Consensus, Persist, ReadOutcome, Role};
 use coco_crypto::{Certificate, SymmetricKey, SystemCrypto};
 use coco_disk::Disk;
+use coco_governance::rotation;
 use coco_governance::secrets::{self, Vault};
 use coco_governance::{Network, NodeRole, NodeRow, NodeStatus, ServiceInfo, ServiceStatus};
 use coco_ledger::EntryKeys;
@@ -25,6 +26,7 @@ use crate::handle::{Shared, Standing, ask_replica};
 use crate::identity::{self, IdentityError};
 use crate::known::Known;
 use crate::replica::{Delivery, Effect, Fault, Replica};
+use crate::shell::credentials::Credentials;
 use crate::shell::mailbox::Mailbox;
 use crate::shell::outside::Outside;
 use crate::shell::reads::{ReadReply, Reads};
@@ -67,6 +69,8 @@ pub struct ReplicaThread {
     pub moved: BTreeMap<ReplicaId, SocketAddr>,
     /// What this node knows of the others, for its next start.
     pub memory: Memory,
+    /// What this node shows, kept as the ledger has it.
+    pub credentials: Credentials,
     /// What new ledger secrets are made with.
     pub vault: Vault,
     /// Others that come back asked for this replica's log lately: until then.
@@ -382,10 +386,11 @@ impl ReplicaThread {
             if !replaced && secrets::check_may_rekey(tx).is_ok() {
                 secrets::rekey(tx, &vault, context.txid, context.now_ms).map_err(refused)?;
             }
+            rotation::carry_out_due(tx, &vault, context.txid, context.now_ms).map_err(refused)?;
             Ok(coco_protocol::Outcome::default())
         });
         let reply = Box::new(move |answers: Vec<Submitted>| tracing::info!(%node, ?answers, "retired"));
-        let _ = self.executor.send(ExecutorEvent::System { command, reply });
+        let _ = self.executor.send(ExecutorEvent::First { command, reply });
     }
 
     fn record_alarm(&self, alarm: &Alarm) {
@@ -406,6 +411,7 @@ impl ReplicaThread {
         let mut state = self.shared.visible.state();
         let nodes = NodeRow::all(&mut state)?;
         self.memory.keep(Known::of(Network::read(&mut state)?.as_ref(), &nodes));
+        self.credentials.follow(&self.shared, &nodes);
         let consensus = self.replica.consensus();
         let index_of: BTreeMap<_, _> = nodes.iter().map(|node| (node.info.replica, node.info.index)).collect();
         let mut peers = self.first_peers.clone();

@@ -14,10 +14,11 @@ use coco_consensus::{Config, Persist};
 use coco_crypto::{Crypto, SystemCrypto};
 use coco_disk::Disk;
 use coco_governance::secrets::Vault;
+use coco_governance::{ServiceInfo, tables};
 use coco_ledger::{HistoryStore, MemoryHistory};
 use coco_protocol::{Mount, OpenGate, Protocol, Service};
 use coco_rpc::admin::AdminService;
-use coco_rpc::channel::{Channels, Hello};
+use coco_rpc::channel::{Channels, Hello, Trusted};
 use coco_rpc::endpoints::{GovEndpoints, IdentityEndpoints, LedgerEndpoints, NodeEndpoints};
 use coco_rpc::metrics::Metrics;
 use coco_rpc::{Listener, ListenerLimits, Server, tls};
@@ -30,7 +31,7 @@ use crate::comeback::Plan;
 use crate::config::{NodeConfig, Start};
 use crate::events::{ExecutorEvent, ReplicaEvent};
 use crate::executor::{BatchLimits, Executor, SystemCommand};
-use crate::front::Front;
+use crate::front::{Front, Visible};
 use crate::governor::Governor;
 use crate::handle::{Handle, Shared, Standing};
 use crate::identity::Identity;
@@ -43,6 +44,7 @@ use crate::shell::api::Api;
 use crate::shell::archive_thread::ArchiveThread;
 use crate::shell::clock::Clock;
 use crate::shell::comeback::{self, CameBack};
+use crate::shell::credentials::Credentials;
 use crate::shell::entrance::{self, Entrance};
 use crate::shell::governance::{self, Governance, GovernorEvent};
 use crate::shell::history_store::FolderHistory;
@@ -52,7 +54,9 @@ use crate::shell::metrics::{self, NodeMetrics};
 use crate::shell::network::{Arrivals, Network};
 use crate::shell::renewal::Renewal;
 use crate::shell::replica_thread::{Ended, Memory, ReplicaThread};
-use crate::shell::{FolderDisk, NodeError, authentication, descriptors, dumps, outlook, reappraisal, threads};
+use crate::shell::{
+    FolderDisk, NodeError, SERVICE_CERTIFICATE_FILE, authentication, descriptors, dumps, outlook, reappraisal, threads,
+};
 
 /// Messages of other replicas that may wait for the replica; beyond it they are dropped, which consensus tolerates.
 const REPLICA_QUEUE_MAX: usize = 8_192;
@@ -62,8 +66,6 @@ const REQUESTS_QUEUED_MAX: usize = 4_096;
 /// Between two ticks of a service.
 const SERVICE_TICK: Duration = Duration::from_millis(100);
 const DRAIN_PATIENCE: Duration = Duration::from_secs(2);
-/// Written to the data folder: what clients trust.
-const SERVICE_CERTIFICATE_FILE: &str = "service_certificate.pem";
 
 /// Runs a node on the platform that this machine offers, until `stop` says so or it must stop by itself.
 pub fn run(config: NodeConfig, protocols: Vec<Arc<dyn Protocol>>, stop: &mpsc::Receiver<()>) -> Result<(), NodeError> {
@@ -231,8 +233,7 @@ impl Running {
         let (deliveries_to, deliveries) = unbounded();
         let (archive_to, archive_events) = unbounded();
         let admission = Arc::new(Admission::new(shared.clone(), entrance.identity.service.copy(), vault.clone()));
-        let chain = [identity.node_certificate.clone(), identity.service.certificate.clone()];
-        let tls_identity = tls::Identity::new(&chain, &identity.node_key)?;
+        let tls_identity = tls::Identity::new(&identity.chain(), &identity.node_key)?;
         let (to_governor, governor_events) = Mailbox::new(governance::QUEUE_MAX);
         let governance = Arc::new(Governance {
             shared: shared.clone(),
@@ -258,7 +259,7 @@ impl Running {
             runtime.handle(),
             config.listen.peers,
             tls_identity.clone(),
-            identity.service.certificate.clone(),
+            Trusted::only(identity.service.certificate.clone()),
             Hello { replica: identity.replica, node: config.index },
             Arc::new(arrivals),
         )?);
@@ -277,6 +278,17 @@ impl Running {
             first_peers,
             moved: moved(&shared),
             memory: Memory::new(place.root.clone(), entrance.sealing.clone(), entrance.known.clone()),
+            credentials: Credentials {
+                identity: entrance.identity.copy(),
+                vault: vault.clone(),
+                index: config.index,
+                addresses: entrance::addresses(config),
+                tls: tls_identity.clone(),
+                network: network.clone(),
+                root: place.root.clone(),
+                sealing: entrance.sealing.clone(),
+                followed: followed(&entrance.identity, &shared.visible),
+            },
             vault,
             asked_until: None,
             stop_at: None,
@@ -368,6 +380,17 @@ impl Running {
         }
         ended
     }
+}
+
+/// Which certificates this node begins with: those of the ledger, unless the service was given another one while the node was away.
+fn followed(identity: &Identity, visible: &Visible) -> (String, Option<String>) {
+    let mut state = visible.state();
+    let own = state.get(&tables::NODE_CERTS, identity.node_key.public_key().node_id().to_string().as_bytes());
+    let service = ServiceInfo::read(&mut state).ok().flatten().map(|service| service.cert).unwrap_or_default();
+    if service.trim() == identity.service.certificate.to_pem().trim() {
+        return (service, own.map(|pem| String::from_utf8_lossy(&pem).into_owned()));
+    }
+    (String::new(), None)
 }
 
 fn moved(shared: &Shared) -> BTreeMap<ReplicaId, SocketAddr> {
@@ -627,7 +650,6 @@ fn serve(serving: Serving<'_>) -> Result<Vec<Listener>, NodeError> {
         shared: shared.clone(),
         admission,
         node_id: identity.node_key.public_key().node_id(),
-        certificate: identity.node_certificate.to_pem(),
         evidence,
         runtime: runtime.handle().clone(),
     });

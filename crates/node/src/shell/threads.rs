@@ -74,6 +74,7 @@ fn handle(executor: &mut Executor, event: ExecutorEvent, replica: &Sender<Replic
         ExecutorEvent::Visible(seqno) => executor.visible(seqno),
         ExecutorEvent::Submit { ledger, admitted, until, reply } => executor.submit(ledger, admitted, until, reply),
         ExecutorEvent::System { command, reply } => executor.submit_system(command, reply),
+        ExecutorEvent::First { command, reply } => executor.submit_first(command, reply),
         ExecutorEvent::Ask { question, reply } => reply(executor.answer(question.ledger, &question.question)),
         // The turn that follows looks.
         ExecutorEvent::Wake => {}

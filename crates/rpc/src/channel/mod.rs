@@ -24,7 +24,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use coco_crypto::Certificate;
 use coco_types::{NodeId, ReplicaId};
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
@@ -40,6 +39,7 @@ use trust::ServiceTrust;
 
 pub use frame::{Frame, FrameError, Hello};
 pub use lanes::Lane;
+pub use trust::Trusted;
 
 /// What a node does with what its peers send. Called on threads of the channels; must not block.
 pub trait Inbound: Send + Sync {
@@ -96,18 +96,18 @@ pub(crate) struct Shared {
 }
 
 impl Channels {
-    /// Listens for other nodes. `service` is the only trust anchor.
+    /// Listens for other nodes.
     pub fn start(
         runtime: &Handle,
         address: SocketAddr,
         identity: Arc<Identity>,
-        service: Certificate,
+        trusted: Trusted,
         own: Hello,
         inbound: Arc<dyn Inbound>,
     ) -> Result<Self, Error> {
         let _in_runtime = runtime.enter();
         let (socket, address) = bind(address).map_err(|source| Error::Listen { address, source })?;
-        let trust = ServiceTrust::new(service);
+        let trust = ServiceTrust::new(trusted);
         let acceptor = TlsAcceptor::from(trust.server_config(Arc::clone(&identity))?);
         let connector = TlsConnector::from(trust.client_config(identity)?);
         let shared =
@@ -148,8 +148,8 @@ impl Channels {
 
     /// Trusts another certificate of the service from now on, for new connections: it was renewed, or its key rotated. The node's
     /// own certificate is replaced in its [`Identity`].
-    pub fn trust(&self, service: Certificate) {
-        self.trust.replace(service);
+    pub fn trust(&self, trusted: Trusted) {
+        self.trust.replace(trusted);
     }
 
     /// Never blocks. Lost if the peer is away; if its queue is full, the oldest message of the lane is.

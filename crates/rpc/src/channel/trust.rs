@@ -1,9 +1,10 @@
 //! Who is a node: whoever proves a key whose certificate the service issued. Names are not compared, since addresses change.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use coco_crypto::Certificate;
-use coco_types::NodeId;
+use coco_types::{NodeId, limits};
 use parking_lot::RwLock;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls13_signature};
@@ -16,20 +17,56 @@ use rustls::{
 use crate::Error;
 use crate::tls::{Identity, provider};
 
+/// Whose certificates count.
+#[derive(Clone, Debug)]
+pub struct Trusted {
+    /// Issues the nodes' certificates. Of a service that has rotated its identity since, a peer shows certificates that lead there.
+    pub service: Certificate,
+    /// What it was before its identity was rotated: a node may not have heard yet.
+    pub earlier: Vec<Certificate>,
+    /// For these nodes only, what the service issued before still counts.
+    pub nodes: BTreeSet<NodeId>,
+}
+
+impl Trusted {
+    /// This service, which has always been the same.
+    pub fn only(service: Certificate) -> Self {
+        Self { service, earlier: Vec::new(), nodes: BTreeSet::new() }
+    }
+
+    fn check(&self, leaf: &Certificate, between: &[CertificateDer<'_>], at: u64) -> Result<(), coco_crypto::Error> {
+        let issued = leaf.verify_issued_by(&self.service, at);
+        if issued.is_ok() {
+            return issued;
+        }
+        let early = self.nodes.contains(&leaf.node_id())
+            && self.earlier.iter().any(|service| leaf.verify_issued_by(service, at).is_ok());
+        let mut present = self.service.clone();
+        // Oldest first; the newest follows the leaf.
+        for bridge in between.iter().take(limits::CERTIFICATE_CHAIN_MAX).rev() {
+            let bridge = Certificate::from_der(bridge)?;
+            if bridge.verify_issued_by(&present, at).is_ok() {
+                present = bridge;
+            }
+        }
+        if early || leaf.verify_issued_by(&present, at).is_ok() { Ok(()) } else { issued }
+    }
+}
+
 /// The service's certificate as the only trust anchor.
 #[derive(Debug)]
 pub(crate) struct ServiceTrust {
-    service: RwLock<Certificate>,
+    trusted: RwLock<Trusted>,
     algorithms: WebPkiSupportedAlgorithms,
 }
 
 impl ServiceTrust {
-    pub(crate) fn new(service: Certificate) -> Arc<Self> {
-        Arc::new(Self { service: RwLock::new(service), algorithms: provider().signature_verification_algorithms })
+    pub(crate) fn new(trusted: Trusted) -> Arc<Self> {
+        Arc::new(Self { trusted: RwLock::new(trusted), algorithms: provider().signature_verification_algorithms })
     }
 
-    pub(crate) fn replace(&self, service: Certificate) {
-        *self.service.write() = service;
+    pub(crate) fn replace(&self, trusted: Trusted) {
+        *self.trusted.write() = trusted;
     }
 
     pub(crate) fn server_config(self: &Arc<Self>, identity: Arc<Identity>) -> Result<Arc<ServerConfig>, Error> {
@@ -52,10 +89,15 @@ impl ServiceTrust {
         Ok(Arc::new(config))
     }
 
-    fn check(&self, leaf: &CertificateDer<'_>, now: UnixTime) -> Result<(), rustls::Error> {
+    fn check(
+        &self,
+        leaf: &CertificateDer<'_>,
+        between: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<(), rustls::Error> {
         let refused = |error| rustls::Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(error))));
         let leaf = Certificate::from_der(leaf).map_err(refused)?;
-        leaf.verify_issued_by(&self.service.read(), now.as_secs()).map_err(refused)
+        self.trusted.read().check(&leaf, between, now.as_secs()).map_err(refused)
     }
 }
 
@@ -68,12 +110,12 @@ impl ServerCertVerifier for ServiceTrust {
     fn verify_server_cert(
         &self,
         leaf: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
+        intermediates: &[CertificateDer<'_>],
         _name: &ServerName<'_>,
         _ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        self.check(leaf, now).map(|()| ServerCertVerified::assertion())
+        self.check(leaf, intermediates, now).map(|()| ServerCertVerified::assertion())
     }
 
     fn verify_tls12_signature(
@@ -107,10 +149,10 @@ impl ClientCertVerifier for ServiceTrust {
     fn verify_client_cert(
         &self,
         leaf: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
+        intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, rustls::Error> {
-        self.check(leaf, now).map(|()| ClientCertVerified::assertion())
+        self.check(leaf, intermediates, now).map(|()| ClientCertVerified::assertion())
     }
 
     fn verify_tls12_signature(

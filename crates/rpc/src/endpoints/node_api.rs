@@ -85,6 +85,9 @@ pub struct NetworkInfo {
     pub service_status: String,
     /// PEM.
     pub service_certificate: String,
+    /// Certificates that lead from earlier identities of the service to the present one, oldest first, in PEM.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub service_bridges: Vec<String>,
     /// Absent when this node follows no primary.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub current_view: Option<View>,

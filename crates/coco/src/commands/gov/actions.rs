@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, ensure};
-use clap::{Subcommand, ValueEnum};
+use clap::{Args, Subcommand, ValueEnum};
 use coco_crypto::ForeignCertificate;
 use serde_json::{Value, json};
 
@@ -101,9 +101,28 @@ pub enum Action {
     /// Let no more virtual nodes join that run this code
     RemoveVirtualMeasurement { measurement: Id },
     /// Remove a node
-    RemoveNode { node: Id },
+    RemoveNode {
+        node: Id,
+        /// For a node that somebody may control who should not: the service gets another identity too, which that node never learns
+        #[arg(long)]
+        for_cause: bool,
+    },
     /// Seal the ledger with a new secret from here on, and give the members new recovery shares
     RekeyLedger,
+    /// Give the service another key and certificate, vouched for by those before: for a key that somebody may know who is not to
+    RotateServiceIdentity,
+    /// Renew the service's certificate; its key stays
+    RenewServiceCertificate {
+        #[command(flatten)]
+        validity: Validity,
+    },
+    /// Renew the certificate of a node, or of all
+    RenewNodeCertificates {
+        /// Without it, all trusted nodes
+        node: Option<Id>,
+        #[command(flatten)]
+        validity: Validity,
+    },
     /// Give the members new recovery shares
     RefreshShares,
     /// How long a ledger secret is used at most
@@ -243,6 +262,27 @@ impl std::str::FromStr for RoleCount {
     }
 }
 
+/// When a certificate holds.
+#[derive(Args, Clone, Debug)]
+pub struct Validity {
+    /// From when on, in UTC: 20261231235959Z or 2026-12-31T23:59:59Z
+    #[arg(long, value_name = "TIME")]
+    from: String,
+    /// For so many days; without it, for as many as the members allow
+    #[arg(long, value_name = "N")]
+    days: Option<u64>,
+}
+
+impl Validity {
+    fn args(&self) -> Value {
+        let mut args = json!({ "valid_from": self.from });
+        if let Some(days) = self.days {
+            args["validity_period_days"] = days.into();
+        }
+        args
+    }
+}
+
 impl Action {
     /// The proposal's text.
     pub fn proposal(&self) -> anyhow::Result<String> {
@@ -253,7 +293,11 @@ impl Action {
             return Ok(text);
         }
         let (name, args) = self.action()?;
-        Ok(json!({ "actions": [{ "name": name, "args": args }] }).to_string())
+        let mut actions = vec![json!({ "name": name, "args": args })];
+        if matches!(self, Self::RemoveNode { for_cause: true, .. }) {
+            actions.push(json!({ "name": "rotate_service_identity", "args": {} }));
+        }
+        Ok(json!({ "actions": actions }).to_string())
     }
 
     fn action(&self) -> anyhow::Result<(&'static str, Value)> {
@@ -267,6 +311,16 @@ impl Action {
                 ("transition_service_to_open", args)
             }
             Self::RekeyLedger => ("trigger_ledger_rekey", json!({})),
+            Self::RotateServiceIdentity => ("rotate_service_identity", json!({})),
+            Self::RenewServiceCertificate { validity } => ("set_service_certificate_validity", validity.args()),
+            Self::RenewNodeCertificates { node: None, validity } => {
+                ("set_all_nodes_certificate_validity", validity.args())
+            }
+            Self::RenewNodeCertificates { node: Some(node), validity } => {
+                let mut args = validity.args();
+                args["node_id"] = node.0.clone().into();
+                ("set_node_certificate_validity", args)
+            }
             Self::RefreshShares => ("trigger_recovery_shares_refresh", json!({})),
             Self::SetEpochPolicy { max_age: Some(max_age) } => ("set_epoch_policy", json!({ "max_age_s": max_age })),
             Self::SetEpochPolicy { max_age: None } => ("set_epoch_policy", json!({})),
@@ -319,7 +373,7 @@ impl Action {
             Self::RemoveVirtualMeasurement { measurement } => {
                 ("remove_virtual_measurement", json!({ "measurement": measurement.0 }))
             }
-            Self::RemoveNode { node } => ("remove_node", json!({ "node_id": node.0 })),
+            Self::RemoveNode { node, .. } => ("remove_node", json!({ "node_id": node.0 })),
             Self::SetRecoveryThreshold { threshold } => {
                 ("set_recovery_threshold", json!({ "recovery_threshold": threshold }))
             }

@@ -125,6 +125,7 @@ pub fn replay(disk: Arc<dyn Disk>, tell: &mut dyn FnMut(&Event) -> anyhow::Resul
             | Event::OpenedByFounder { .. }
             | Event::Recovered { .. }
             | Event::ShareSubmitted { .. }
+            | Event::Rotated { .. }
             | Event::OpenedByShares { .. } => {}
         }
         tell(&event)?;
@@ -148,6 +149,7 @@ impl fmt::Display for Told<'_> {
                 let ids: Vec<String> = member_ids.iter().map(|id| id.chars().take(8).collect()).collect();
                 write!(f, "{txid}  {} handed in a recovery share", ids.join(", "))
             }
+            Event::Rotated { txid } => write!(f, "{txid}  the service got another identity, as was voted before"),
             Event::OpenedByShares { txid } => write!(f, "{txid}  opened: enough recovery shares were there"),
             Event::Unexplained { txid, maps } => {
                 write!(f, "{txid}  CHANGED WITHOUT A MEMBER'S REQUEST: {}", maps.join(", "))

@@ -1,0 +1,157 @@
+//! Certificates that the service issues: its nodes' and its own, for as long as the members allow.
+//!
+//! A certificate differs each time that it is made. It is made by the node that carries an order out, never by a script: what a replay checks is
+//! that somebody asked for it.
+
+use coco_attestation::cmw::EXTENSION_OID;
+use coco_attestation::service_extension;
+use coco_crypto::{
+    Certificate, Crypto, Extension, NodeCertificateRequest, PublicKey, SigningKey, SubjectAltName, Validity,
+    issue_node_certificate, self_signed_service_certificate,
+};
+use coco_kv::Tx;
+
+use crate::Error;
+use crate::attestation;
+use crate::rotation;
+use crate::rows::{Addresses, NodeRow, NodeStatus, ServiceInfo};
+use crate::secrets::{self, Vault};
+use crate::service::CERTIFICATE_DAYS_MAX;
+use crate::tables::{self, Read};
+
+const DAY_S: u64 = 24 * 3600;
+
+/// How long a certificate holds, as members vote.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Period {
+    /// Unix seconds.
+    pub from_s: u64,
+    pub days: u64,
+}
+
+impl Period {
+    fn validity(self) -> Validity {
+        Validity { not_before: self.from_s, not_after: self.from_s.saturating_add(self.days.saturating_mul(DAY_S)) }
+    }
+}
+
+/// Who a node's certificate is for.
+pub struct Subject<'a> {
+    pub public_key: &'a PublicKey,
+    pub index: u32,
+    pub addresses: &'a Addresses,
+    /// The evidence that it carries.
+    pub evidence: Option<Extension>,
+}
+
+/// A little into the past: clocks of other machines may be behind.
+pub fn validity_from(now_s: u64) -> Validity {
+    Validity { not_before: now_s.saturating_sub(3600), not_after: now_s + CERTIFICATE_DAYS_MAX * DAY_S }
+}
+
+/// A node's certificate, issued by this service.
+pub fn issue(
+    crypto: &dyn Crypto,
+    (service, key): (&Certificate, &SigningKey),
+    subject: Subject<'_>,
+    validity: Validity,
+) -> Result<Certificate, coco_crypto::Error> {
+    let request = NodeCertificateRequest {
+        public_key: subject.public_key.clone(),
+        common_name: format!("coco node {}", subject.index),
+        subject_alt_names: names(subject.addresses),
+        validity,
+        extensions: subject.evidence.into_iter().collect(),
+    };
+    issue_node_certificate(crypto, service, key, &request)
+}
+
+/// What a node at these addresses is called in its certificate.
+pub fn names(addresses: &Addresses) -> Vec<SubjectAltName> {
+    let mut hosts = vec![addresses.api.ip().to_string(), addresses.peers.ip().to_string()];
+    if addresses.api.ip().is_loopback() || addresses.api.ip().is_unspecified() {
+        hosts.extend(["localhost".to_owned(), "127.0.0.1".to_owned()]);
+    }
+    hosts.sort();
+    hosts.dedup();
+    hosts.iter().map(|host| SubjectAltName::from_host(host)).collect()
+}
+
+/// The evidence that a certificate carries, for the next one.
+pub fn evidence_of(certificate: &Certificate) -> Option<Extension> {
+    let content = certificate.extension(&EXTENSION_OID)?;
+    Some(Extension { oid: EXTENSION_OID.to_vec(), content })
+}
+
+/// New certificates for a trusted node, or for all of them.
+pub(crate) fn renew_nodes(tx: &mut Tx, vault: &Vault, node: Option<&str>, period: Period) -> Result<(), Error> {
+    let (service, key) = present(tx, vault)?;
+    write_nodes(tx, vault, (&service, &key), node, period.validity())
+}
+
+/// A new certificate of the service, for the key that it has.
+pub(crate) fn renew_service(tx: &mut Tx, vault: &Vault, period: Period) -> Result<(), Error> {
+    let (service, key) = present(tx, vault)?;
+    let renewed = of_service(tx, vault, &service, &key, period.validity())?;
+    write_service(tx, |info| info.cert = renewed.to_pem())
+}
+
+/// The certificate of a service that goes by the same name under this key.
+pub(crate) fn of_service(
+    state: &mut dyn Read,
+    vault: &Vault,
+    before: &Certificate,
+    key: &SigningKey,
+    validity: Validity,
+) -> Result<Certificate, Error> {
+    let name = before.common_name().unwrap_or_default();
+    let anchors = [service_extension(&attestation::anchors(state)?)];
+    self_signed_service_certificate(vault.crypto.as_ref(), key, &name, validity, &anchors).map_err(refused)
+}
+
+/// Certificates under this service for the trusted nodes, or for one.
+pub(crate) fn write_nodes(
+    tx: &mut Tx,
+    vault: &Vault,
+    service: (&Certificate, &SigningKey),
+    only: Option<&str>,
+    validity: Validity,
+) -> Result<(), Error> {
+    for NodeRow { id, info } in NodeRow::all(tx)? {
+        let id = id.to_string();
+        if info.status != NodeStatus::Trusted || only.is_some_and(|only| only != id) {
+            continue;
+        }
+        let before = tx.get(&tables::NODE_CERTS, id.as_bytes());
+        let before = before.and_then(|pem| Certificate::from_pem(&String::from_utf8_lossy(&pem)).ok());
+        let key = PublicKey::from_pem(&info.public_key).map_err(refused)?;
+        let subject = Subject {
+            public_key: &key,
+            index: info.index,
+            addresses: &info.addresses,
+            evidence: before.as_ref().and_then(evidence_of),
+        };
+        let certificate = issue(vault.crypto.as_ref(), service, subject, validity).map_err(refused)?;
+        tx.put(&tables::NODE_CERTS, id.into_bytes(), certificate.to_pem().into_bytes());
+    }
+    Ok(())
+}
+
+pub(crate) fn write_service(tx: &mut Tx, change: impl FnOnce(&mut ServiceInfo)) -> Result<(), Error> {
+    let info = ServiceInfo::read(tx as &mut dyn Read)?;
+    let mut info = info.ok_or_else(|| Error::NotOpened("there is no service".to_owned()))?;
+    change(&mut info);
+    tables::write(tx, &tables::SERVICE_INFO, &tables::SINGLETON, &info);
+    Ok(())
+}
+
+/// The service's certificate and key, as of this transaction.
+pub(crate) fn present(tx: &mut Tx, vault: &Vault) -> Result<(Certificate, std::sync::Arc<SigningKey>), Error> {
+    let info = ServiceInfo::read(tx as &mut dyn Read)?;
+    let info = info.ok_or_else(|| Error::NotOpened("there is no service".to_owned()))?;
+    Ok((secrets::service_certificate(&info)?, rotation::key(tx, vault)?))
+}
+
+fn refused(error: coco_crypto::Error) -> Error {
+    Error::Secrets(format!("a certificate: {error}"))
+}
