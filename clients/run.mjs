@@ -41,6 +41,12 @@ const HELPERS = {
   command: ['node_modules/.bin/hardhat', '--config', 'developer/hardhat.config.cjs', 'test'],
   node: '--instant',
 };
+const VIEM_TEST_CLIENT = {
+  name: 'viem test client',
+  version: npm('viem'),
+  command: tap('developer/viem.test.mjs'),
+  node: '--instant',
+};
 const HARDHAT_3 = {
   name: 'hardhat 3',
   version: npm('hardhat', 'hardhat3/package.json'),
@@ -57,7 +63,7 @@ const CONFORMANCE = {
   node: `--genesis '${join(VECTORS, 'genesis.json')}' --import '${join(VECTORS, 'chain.rlp')}'`,
   missing: existsSync(VECTORS) ? undefined : `${VECTORS} is absent`,
 };
-const ALONE = [HELPERS, HARDHAT_3, CONFORMANCE];
+const ALONE = [HELPERS, VIEM_TEST_CLIENT, HARDHAT_3, CONFORMANCE];
 // Checks that start, kill and stop networks of their own, on ports of their own.
 const PROCESSES = [
   { name: 'faults', version: '', command: tap('faults/faults.test.mjs') },

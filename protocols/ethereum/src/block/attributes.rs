@@ -1,11 +1,14 @@
 //! What whoever makes a block decides about it.
 
+use std::sync::Arc;
+
 use alloy_consensus::Header;
 use alloy_eips::eip1559::{BaseFeeParams, INITIAL_BASE_FEE};
 use alloy_eips::eip4895::Withdrawals;
 use alloy_primitives::{Address, B64, B256, Bytes, U256};
 use revm::primitives::hardfork::SpecId;
 
+use crate::execute::Forged;
 use crate::fork::ForkSchedule;
 use crate::state::Undo;
 
@@ -29,6 +32,8 @@ pub struct BlockAttributes {
     pub is_published: bool,
     /// On a development network: what contracts write to the console is told.
     pub is_developers: bool,
+    /// On a development network: signatures that are somebody's because a developer says so.
+    pub forged: Option<Arc<Forged>>,
     /// Rows that changed since the parent, outside of any block; they become part of this one.
     pub(crate) patched: Undo,
     /// Of imported blocks from before the merge, which also pay rewards.
@@ -59,6 +64,7 @@ impl BlockAttributes {
             is_own: false,
             is_published: false,
             is_developers: false,
+            forged: None,
             patched: Undo::default(),
             proof_of_work: (!header.difficulty.is_zero()).then(work),
         }

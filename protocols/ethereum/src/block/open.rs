@@ -91,6 +91,7 @@ impl OpenBlock {
             attributes,
         };
         block.environment.console = block.attributes.is_developers;
+        block.environment.forged = block.attributes.forged.take();
         let spec = block.environment.spec();
         if spec.is_enabled_in(SpecId::PRAGUE) {
             block.system_call(state, codes, HISTORY_STORAGE_ADDRESS, parent_hash.into())?;

@@ -29,6 +29,9 @@ struct Done {
     answer: String,
 }
 
+/// Impersonated signatures.
+const FORGED_MAX: usize = 1_024;
+
 impl Chain {
     /// Executes an operation in a ledger transaction of its own; gives the answer to its caller, JSON.
     pub fn operate(&self, tx: &mut Tx, operation: &Operation, context: &Context<'_>) -> Result<String, Rejection> {
@@ -158,6 +161,10 @@ fn set(
         Setting::IntervalMs(interval_ms) => settings.interval_ms = interval_ms,
         Setting::Impersonate(address) => drop(settings.impersonated.insert(address)),
         Setting::StopImpersonating(address) => drop(settings.impersonated.remove(&address)),
+        Setting::ImpersonateSignature { .. } if settings.forged.len() >= FORGED_MAX => {
+            return Err(refused(&format!("{FORGED_MAX} signatures are impersonated")));
+        }
+        Setting::ImpersonateSignature { signature, account } => drop(settings.forged.insert(signature, account)),
         Setting::ImpersonateAll(on) => settings.impersonates_all = on,
         Setting::ChainId(chain_id) => set_chain_id(tx, chain_id)?,
     }

@@ -1,7 +1,7 @@
 //! The operations, as data. They never arrive as bytes: only this node's own API makes them.
 
 use alloy_consensus::Header;
-use alloy_primitives::{Address, B256, Bytes, U256};
+use alloy_primitives::{Address, B256, Bytes, FixedBytes, U256};
 use bytes::Bytes as RawBytes;
 use coco_protocol::{Admitted, Caller};
 use serde::Serialize;
@@ -53,6 +53,10 @@ pub enum Setting {
     Impersonate(Address),
     StopImpersonating(Address),
     ImpersonateAll(bool),
+    ImpersonateSignature {
+        signature: FixedBytes<65>,
+        account: Address,
+    },
     ChainId(u64),
 }
 

@@ -1,13 +1,15 @@
 //! What a developer has set, as one row of live state.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use alloy_primitives::{Address, B256};
+use alloy_primitives::{Address, B256, FixedBytes};
 use bytes::Bytes;
 use coco_protocol::Context;
 use serde::{Deserialize, Serialize};
 
 use crate::block::BlockAttributes;
+use crate::execute::Forged;
 use crate::state::{META, META_DEVELOPER, ReadState, State};
 
 /// See the module's text. Everything that is named `next` holds for one block.
@@ -29,6 +31,8 @@ pub struct Settings {
     pub interval_ms: u64,
     pub impersonated: BTreeSet<Address>,
     pub impersonates_all: bool,
+    /// Signatures (r, s, v) that contracts recover these accounts from, whoever made them and of whatever.
+    pub forged: BTreeMap<FixedBytes<65>, Address>,
 }
 
 /// What the pool has to know of the settings.
@@ -53,6 +57,7 @@ impl Default for Settings {
             interval_ms: 0,
             impersonated: BTreeSet::new(),
             impersonates_all: false,
+            forged: BTreeMap::new(),
         }
     }
 }
@@ -83,6 +88,11 @@ impl Settings {
 
     pub fn mining(&self) -> Mining {
         Mining { automine: self.automine, interval_ms: self.interval_ms, gas_limit: self.gas_limit }
+    }
+
+    /// As the EVM wants them; `None` if there are none.
+    pub fn forged(&self) -> Option<Arc<Forged>> {
+        (!self.forged.is_empty()).then(|| Arc::new(self.forged.clone()))
     }
 
     /// The developer's clock, seconds.
@@ -121,6 +131,7 @@ impl Settings {
         attributes.gas_limit = self.gas_limit.unwrap_or(attributes.gas_limit);
         attributes.beneficiary = self.coinbase.unwrap_or(attributes.beneficiary);
         attributes.base_fee = self.next_base_fee.take().or(attributes.base_fee);
+        attributes.forged = self.forged();
         attributes.mix_hash = self.next_prevrandao.take().unwrap_or(attributes.mix_hash);
         if self != before {
             self.store(state);

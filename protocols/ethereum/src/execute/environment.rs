@@ -1,12 +1,14 @@
 //! The rules and the block that a transaction executes under.
 
+use std::sync::Arc;
+
 use alloy_consensus::Header;
 use alloy_primitives::U256;
 use revm::context::{BlockEnv, CfgEnv};
 use revm::context_interface::block::BlobExcessGasAndPrice;
 use revm::primitives::hardfork::SpecId;
 
-use super::Told;
+use super::{Forged, Told};
 use crate::fork::ForkSchedule;
 
 /// Memory that one transaction may address, bytes. Gas bounds it far below in blocks; simulation with much gas needs it.
@@ -21,6 +23,8 @@ pub struct Environment {
     pub console: bool,
     /// What the Coco precompile tells the transaction; `None` where there is no such precompile.
     pub coco: Option<Told>,
+    /// For developers.
+    pub forged: Option<Arc<Forged>>,
 }
 
 impl Environment {
@@ -46,7 +50,7 @@ impl Environment {
             let blob_gasprice = params.calc_blob_fee(excess_blob_gas);
             block.blob_excess_gas_and_price = Some(BlobExcessGasAndPrice { excess_blob_gas, blob_gasprice });
         }
-        Self { cfg, block, console: false, coco: None }
+        Self { cfg, block, console: false, coco: None, forged: None }
     }
 
     pub fn spec(&self) -> SpecId {

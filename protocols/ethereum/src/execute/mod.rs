@@ -32,7 +32,7 @@ pub use coco::{COCO, Coco, Told};
 pub use code_cache::CodeCache;
 pub use database::Database;
 pub use environment::Environment;
-pub use precompiles::NetworkPrecompiles;
+pub use precompiles::{Forged, NetworkPrecompiles};
 pub(crate) use refusal::refusal;
 
 /// A result, and the changes that lead to it.
@@ -117,7 +117,8 @@ fn assembled<'a, I>(database: Database<'a>, environment: &Environment, inspector
         ctx,
         inspector,
         instruction: EthInstructions::new_mainnet_with_spec(environment.spec()),
-        precompiles: NetworkPrecompiles::new(environment.spec(), environment.coco),
+        precompiles: NetworkPrecompiles::new(environment.spec(), environment.coco)
+            .with_forged(environment.forged.clone()),
         frame_stack: FrameStack::new(),
     }
 }

@@ -1,6 +1,6 @@
 //! `debug_getRaw…`: the encodings that the hashes of the chain are made of.
 
-use alloy_primitives::B256;
+use alloy_primitives::{B256, Bytes};
 
 use super::call::{Call, Method};
 use super::committed::SharedBlock;
@@ -19,6 +19,7 @@ pub const METHODS: &[Method] = &[
     Method::read("debug_getRawTransaction", raw_transaction),
     Method::read("debug_getBadBlocks", bad_blocks),
     Method::read("debug_codeByHash", code_by_hash),
+    Method::read("debug_dbGet", database_value),
 ];
 
 fn block(call: &Call<'_>, params: &Params<'_>) -> Result<SharedBlock, RpcError> {
@@ -54,8 +55,19 @@ fn whole_block(call: &Call<'_>, params: &Params<'_>) -> Result<SharedBlock, RpcE
 /// Contracts with the same code share it, so that the gate is asked about the code and not about an account.
 fn code_by_hash(call: &Call<'_>, params: &Params<'_>) -> Answer {
     let Hex(hash): Hex<B256> = params.required(0)?;
-    let code = call.reader().state().get(&CODE, hash.as_slice()).filter(|_| call.chain().discloses_code(&hash));
-    Ok(code.map_or_else(Json::null, |code| Json::data(&code)))
+    Ok(code(call, &hash).map_or_else(Json::null, |code| Json::data(&code)))
+}
+
+fn code(call: &Call<'_>, hash: &B256) -> Option<bytes::Bytes> {
+    call.reader().state().get(&CODE, hash.as_slice()).filter(|_| call.chain().discloses_code(hash))
+}
+
+/// Of what geth keeps by key, there is a contract's code: `c` and the hash, or as geth kept it earlier, the hash.
+fn database_value(call: &Call<'_>, params: &Params<'_>) -> Answer {
+    let Hex(key): Hex<Bytes> = params.required(0)?;
+    let hash = key.strip_prefix(b"c").filter(|hash| hash.len() == 32).unwrap_or(&key);
+    let code = B256::try_from(hash).ok().and_then(|hash| code(call, &hash));
+    code.map(|code| Json::data(&code)).ok_or_else(|| RpcError::server("not found"))
 }
 
 /// A node refuses bad blocks before it has them.

@@ -7,6 +7,7 @@ use super::reply::Answer;
 
 pub const METHODS: &[Method] = &[
     Method::read("net_version", version),
+    Method::read("eth_networkId", version),
     Method::read("net_listening", listening),
     Method::read("net_peerCount", peer_count),
 ];

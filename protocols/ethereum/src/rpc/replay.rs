@@ -5,6 +5,7 @@ use alloy_primitives::B256;
 use super::call::Call;
 use super::committed::SharedBlock;
 use super::error::RpcError;
+use super::simulation::forged;
 use super::traces::{Subject, recorded};
 use crate::block::{BlockAttributes, OpenBlock};
 use crate::developer::put_back;
@@ -41,7 +42,9 @@ impl<'a> Replay<'a> {
             StateTrie::default(),
             BlockAttributes::of(&block.head.header, &block.ommers, block.withdrawals.as_ref()),
         );
-        Ok(Self { call, open: open.map_err(RpcError::internal)?, block, overlay })
+        let mut open = open.map_err(RpcError::internal)?;
+        open.environment_mut().forged = forged(call);
+        Ok(Self { call, open, block, overlay })
     }
 
     /// Executes up to transaction `last`, and has those that are `wanted` watched; gives what that tells, each with its hash.

@@ -15,7 +15,7 @@ use super::error::RpcError;
 use super::limits::{CALL_GAS_MAX, CODE_OVERRIDE_BYTES_MAX, READ_MS_MAX, SLOTS_MAX};
 use super::values::{BlockParam, Hex};
 use crate::developer::Settings;
-use crate::execute::{CodeCache, Environment, ExecuteError, Told, call as execute_call, refusal};
+use crate::execute::{CodeCache, Environment, ExecuteError, Forged, Told, call as execute_call, refusal};
 use crate::state::{ACCOUNT, Account, Overlay, ReadState, STORAGE, State, Undo, set_account, set_code, set_slot};
 
 /// A block's state and rules, ready to try transactions on.
@@ -49,6 +49,7 @@ impl Simulation {
             make_next(call, &mut environment, &header);
         }
         environment.coco = simulated(call);
+        environment.forged = forged(call);
         let cfg = &mut environment.cfg;
         cfg.disable_nonce_check = true;
         cfg.disable_eip3607 = true;
@@ -225,6 +226,12 @@ pub fn override_account(
         set_slot(state_of, address, slot.into(), value.into(), undo);
     }
     Ok(())
+}
+
+/// Signatures that a developer has taken for somebody's.
+pub fn forged(call: &Call<'_>) -> Option<Arc<Forged>> {
+    let is_developers = call.server.ledger.chain.is_developers();
+    is_developers.then(|| Settings::committed(call.reader().state()).forged()).flatten()
 }
 
 /// What the Coco precompile tells a simulation: randomness that nothing else comes of.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use alloy_primitives::{Address, B256, Bytes, U256};
+use alloy_primitives::{Address, B256, Bytes, FixedBytes, U256};
 use serde::de::{Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
@@ -96,6 +96,14 @@ impl FromHex for Address {
 
 impl FromHex for B256 {
     const WHAT: &'static str = "32 bytes";
+
+    fn from_digits(digits: &str) -> Result<Self, String> {
+        fixed(digits).map(Self::new)
+    }
+}
+
+impl FromHex for FixedBytes<65> {
+    const WHAT: &'static str = "a signature of 65 bytes";
 
     fn from_digits(digits: &str) -> Result<Self, String> {
         fixed(digits).map(Self::new)

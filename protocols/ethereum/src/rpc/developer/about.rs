@@ -1,6 +1,6 @@
 //! What tools ask to find out what they speak to.
 
-use alloy_primitives::hex;
+use alloy_primitives::{B256, hex};
 
 use crate::rpc::call::{Call, Method};
 use crate::rpc::error::RpcError;
@@ -8,6 +8,7 @@ use crate::rpc::eth::{suggested_tip, upcoming_base_fee};
 use crate::rpc::json::Json;
 use crate::rpc::params::Params;
 use crate::rpc::reply::Answer;
+use crate::rpc::values::Hex;
 use crate::state::{META, META_HEAD};
 
 pub const METHODS: &[Method] = &[
@@ -18,12 +19,20 @@ pub const METHODS: &[Method] = &[
     Method::read("anvil_setLoggingEnabled", accept).for_developers(),
     Method::read("anvil_enableTraces", accept).for_developers(),
     Method::read("hardhat_addCompilationResult", accept).for_developers(),
+    Method::read("anvil_getBlobByHash", blob).for_developers(),
+    Method::read("anvil_getBlobsByTransactionHash", blob).for_developers(),
     Method::read("anvil_getGenesisTime", genesis_time).for_developers(),
 ];
 
 /// Nothing here depends on it; the answer is hardhat's.
 fn accept(_: &Call<'_>, _: &Params<'_>) -> Answer {
     Ok(Json::bool(true))
+}
+
+/// Blobs come without sidecars, so that there are none.
+fn blob(_: &Call<'_>, params: &Params<'_>) -> Answer {
+    let Hex(_): Hex<B256> = params.required(0)?;
+    Ok(Json::null())
 }
 
 fn genesis_time(call: &Call<'_>, _: &Params<'_>) -> Answer {

@@ -1,6 +1,6 @@
 //! Accounts, and who may send in their names.
 
-use alloy_primitives::{Address, B256, Bytes, U256};
+use alloy_primitives::{Address, B256, Bytes, FixedBytes, U256};
 
 use super::operate;
 use crate::developer::{AccountEdit, Operation, Setting};
@@ -14,6 +14,9 @@ use crate::rpc::values::{Hex, Loose};
 pub const METHODS: &[Method] = &[
     Method::later("hardhat_setBalance", set_balance).for_developers(),
     Method::later("anvil_setBalance", set_balance).for_developers(),
+    Method::later("tenderly_setBalance", set_balance).for_developers(),
+    Method::later("evm_setAccountBalance", set_balance).for_developers(),
+    Method::later("tenderly_addBalance", add_balance).for_developers(),
     Method::later("hardhat_addBalance", add_balance).for_developers(),
     Method::later("anvil_addBalance", add_balance).for_developers(),
     Method::later("hardhat_setNonce", set_nonce).for_developers(),
@@ -21,10 +24,15 @@ pub const METHODS: &[Method] = &[
     Method::later("evm_setAccountNonce", set_nonce).for_developers(),
     Method::later("hardhat_setCode", set_code).for_developers(),
     Method::later("anvil_setCode", set_code).for_developers(),
+    Method::later("evm_setAccountCode", set_code).for_developers(),
+    Method::later("evm_setAccountStorageAt", set_storage).for_developers(),
     Method::later("hardhat_setStorageAt", set_storage).for_developers(),
     Method::later("anvil_setStorageAt", set_storage).for_developers(),
     Method::later("hardhat_impersonateAccount", impersonate).for_developers(),
     Method::later("anvil_impersonateAccount", impersonate).for_developers(),
+    Method::later("evm_addAccount", impersonate).for_developers(),
+    Method::later("evm_removeAccount", stop_impersonating).for_developers(),
+    Method::later("anvil_impersonateSignature", impersonate_signature).for_developers(),
     Method::later("hardhat_stopImpersonatingAccount", stop_impersonating).for_developers(),
     Method::later("anvil_stopImpersonatingAccount", stop_impersonating).for_developers(),
     Method::later("anvil_autoImpersonateAccount", impersonate_all).for_developers(),
@@ -80,6 +88,16 @@ fn impersonate(call: &Call<'_>, params: &Params<'_>, responder: Responder) {
 
 fn stop_impersonating(call: &Call<'_>, params: &Params<'_>, responder: Responder) {
     operate(call, address(params).map(|address| vec![Operation::Set(Setting::StopImpersonating(address))]), responder);
+}
+
+/// Contracts recover this account from the signature (r, s, v) from now on.
+fn impersonate_signature(call: &Call<'_>, params: &Params<'_>, responder: Responder) {
+    let operation = || {
+        let (Hex(signature), Hex(account)): (Hex<FixedBytes<65>>, Hex<Address>) =
+            (params.required(0)?, params.required(1)?);
+        Ok(vec![Operation::Set(Setting::ImpersonateSignature { signature, account })])
+    };
+    operate(call, operation(), responder);
 }
 
 fn impersonate_all(call: &Call<'_>, params: &Params<'_>, responder: Responder) {

@@ -1,10 +1,14 @@
 //! Going back, and carrying a state from one chain to another.
 
 use std::collections::BTreeMap;
+use std::io::Read;
 use std::sync::Arc;
 
 use alloy_primitives::{Address, B256, Bytes, U256, hex};
 use coco_protocol::{Caller, Submitted, Until};
+use flate2::Compression;
+use flate2::read::GzDecoder;
+use flate2::write::GzEncoder;
 use serde::{Deserialize, Serialize};
 
 use super::operate;
@@ -34,6 +38,9 @@ pub const METHODS: &[Method] = &[
     Method::later("anvil_loadState", load).for_developers(),
 ];
 
+/// A dumped state without its packing, bytes: more than a ledger transaction can hold of it.
+const DUMP_BYTES_MAX: u64 = 64 << 20;
+
 /// How often the way back is looked up while blocks are being made.
 const ATTEMPTS_MAX: u32 = 20;
 
@@ -57,10 +64,15 @@ fn reset(call: &Call<'_>, params: &Params<'_>, responder: Responder) {
     #[derive(Default, Deserialize)]
     #[serde(default)]
     struct Options {
-        forking: Option<serde_json::Value>,
+        forking: Option<Forking>,
+    }
+    #[derive(Default, Deserialize)]
+    #[serde(default, rename_all = "camelCase")]
+    struct Forking {
+        json_rpc_url: Option<String>,
     }
     match params.optional::<Options>(0) {
-        Ok(options) if options.as_ref().is_some_and(|options| options.forking.is_some()) => {
+        Ok(Some(Options { forking: Some(Forking { json_rpc_url: Some(_) }) })) => {
             responder.send(Err(RpcError::invalid_params("forking of other chains is not offered")));
         }
         Ok(_) => go_back(call, 0, AfterRevert::Fresh, responder),
@@ -141,10 +153,15 @@ fn way_back(call: &Call<'_>, to: u64, then: AfterRevert) -> Result<Revert, RpcEr
     })
 }
 
-/// The accounts of a state, in the form that anvil writes.
+/// The accounts of a state, in the form that anvil writes: JSON, compressed by gzip.
 #[derive(Serialize, Deserialize)]
 struct Dump {
     accounts: BTreeMap<Address, DumpedAccount>,
+    /// Blocks are not dumped, and not loaded; anvil wants it said.
+    #[serde(skip_deserializing)]
+    block: Option<u64>,
+    #[serde(skip_deserializing)]
+    best_block_number: Option<u64>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -156,7 +173,7 @@ struct DumpedAccount {
     storage: BTreeMap<B256, B256>,
 }
 
-/// The whole state as hex of JSON.
+/// The whole state, hex.
 fn dump(call: &Call<'_>, _: &Params<'_>) -> Answer {
     let state = call.reader().state();
     let read: &dyn ReadState = state;
@@ -178,19 +195,31 @@ fn dump(call: &Call<'_>, _: &Params<'_>) -> Answer {
         let dumped = DumpedAccount { nonce: account.nonce, balance: account.balance, code: code.into(), storage };
         accounts.insert(Address::from_slice(&key), dumped);
     }
-    let json = serde_json::to_vec(&Dump { accounts }).map_err(RpcError::internal)?;
-    Ok(Json::string(&hex::encode_prefixed(json)))
+    let mut packed = GzEncoder::new(Vec::new(), Compression::default());
+    serde_json::to_writer(&mut packed, &Dump { accounts, block: None, best_block_number: None })
+        .map_err(RpcError::internal)?;
+    Ok(Json::string(&hex::encode_prefixed(packed.finish().map_err(RpcError::internal)?)))
+}
+
+/// What was dumped, packed or not.
+fn unpacked(bytes: &[u8]) -> Result<Dump, String> {
+    if bytes.first() == Some(&b'{') {
+        return serde_json::from_slice(bytes).map_err(|error| error.to_string());
+    }
+    let mut json = Vec::new();
+    let read = GzDecoder::new(bytes).take(DUMP_BYTES_MAX + 1).read_to_end(&mut json);
+    read.map_err(|error| error.to_string())?;
+    if json.len() as u64 > DUMP_BYTES_MAX {
+        return Err(format!("more than {DUMP_BYTES_MAX} bytes"));
+    }
+    serde_json::from_slice(&json).map_err(|error| error.to_string())
 }
 
 fn load(call: &Call<'_>, params: &Params<'_>, responder: Responder) {
     let operation = || {
         let Hex(bytes): Hex<Bytes> = params.required(0)?;
-        let dump: Dump = serde_json::from_slice(&bytes).map_err(|error| {
-            RpcError::invalid_argument(
-                0,
-                format!("not the JSON of a dumped state (compressed ones are not read): {error}"),
-            )
-        })?;
+        let dump =
+            unpacked(&bytes).map_err(|error| RpcError::invalid_argument(0, format!("not a dumped state: {error}")))?;
         let account = |dumped: DumpedAccount| LoadedAccount {
             balance: dumped.balance,
             nonce: dumped.nonce,

@@ -30,7 +30,7 @@ pub const METHODS: &[Method] = &[
     Method::read("eth_accounts", accounts),
     Method::read("eth_requestAccounts", accounts),
     Method::later("eth_sendTransaction", send_transaction).for_developers(),
-    Method::later("eth_sendUnsignedTransaction", send_transaction).for_developers(),
+    Method::later("eth_sendUnsignedTransaction", send_unsigned).for_developers(),
     Method::later("eth_sendTransactionSync", send_and_wait).for_developers(),
     Method::later("eth_signTransaction", sign_transaction).for_developers(),
     Method::later("eth_fillTransaction", fill_transaction),
@@ -64,13 +64,22 @@ fn signer(call: &Call<'_>, wanted: &Address) -> Result<Signer, RpcError> {
 
 fn send_transaction(call: &Call<'_>, params: &Params<'_>, responder: Responder) {
     let caller = call.caller.clone();
-    send(call, params, responder, move |server, submission| server.submit(&caller, vec![submission]));
+    let find = |request: &CallRequest| signer(call, &request.sender());
+    send(call, params, responder, find, move |server, submission| server.submit(&caller, vec![submission]));
+}
+
+/// In anybody's name.
+fn send_unsigned(call: &Call<'_>, params: &Params<'_>, responder: Responder) {
+    let caller = call.caller.clone();
+    let find = |request: &CallRequest| Ok(Signer::Impersonated(request.sender()));
+    send(call, params, responder, find, move |server, submission| server.submit(&caller, vec![submission]));
 }
 
 /// Answers with the receipt once the transaction is in a block.
 fn send_and_wait(call: &Call<'_>, params: &Params<'_>, responder: Responder) {
     let caller = call.caller.clone();
-    send(call, params, responder, move |server, submission| {
+    let find = |request: &CallRequest| signer(call, &request.sender());
+    send(call, params, responder, find, move |server, submission| {
         let again = server.clone();
         server.hand_in(vec![submission], move |transaction, responder| {
             let wants = Wants::Receipt { timeout_ms: RECEIPT_WAIT_MS };
@@ -83,10 +92,10 @@ fn send(
     call: &Call<'_>,
     params: &Params<'_>,
     responder: Responder,
+    find: impl FnOnce(&CallRequest) -> Result<Signer, RpcError>,
     then: impl FnOnce(&Arc<Server>, Submission) + Send + 'static,
 ) {
     let caller = call.caller.clone();
-    let find = |request: &CallRequest| signer(call, &request.sender());
     signed(call, params, responder, find, move |server, signer, raw, responder| {
         let admitted = match signer {
             Signer::Key(_) => server.admit(raw, &caller),

@@ -45,24 +45,33 @@ pub(super) struct Known {
 /// Why an upload came to nothing.
 pub(super) struct Refusal {
     pub status: StatusCode,
+    /// Sourcify's own word for it.
+    pub code: &'static str,
     pub why: String,
 }
 
 impl Refusal {
     fn new(status: StatusCode, why: impl Into<String>) -> Self {
-        Self { status, why: why.into() }
+        let code = if status.is_server_error() { "internal_error" } else { "invalid_parameter" };
+        Self { status, code, why: why.into() }
+    }
+
+    fn called(self, code: &'static str) -> Self {
+        Self { code, ..self }
     }
 }
 
 impl From<Unfit> for Refusal {
     fn from(unfit: Unfit) -> Self {
-        let status = match unfit {
-            Unfit::NoContract => StatusCode::NOT_FOUND,
-            Unfit::Known => StatusCode::CONFLICT,
-            Unfit::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
-            _ => StatusCode::BAD_REQUEST,
+        let (status, code) = match unfit {
+            Unfit::NoContract => (StatusCode::NOT_FOUND, "contract_not_deployed"),
+            Unfit::Known => (StatusCode::CONFLICT, "already_verified"),
+            Unfit::TooLarge(_) | Unfit::MetadataTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "invalid_parameter"),
+            Unfit::Missing(_) => (StatusCode::BAD_REQUEST, "missing_or_invalid_source"),
+            Unfit::OtherMetadata { .. } | Unfit::NoHash => (StatusCode::BAD_REQUEST, "no_match"),
+            Unfit::NoMetadata | Unfit::Malformed(_) => (StatusCode::BAD_REQUEST, "invalid_parameter"),
         };
-        Self::new(status, unfit.to_string())
+        Self { status, code, why: unfit.to_string() }
     }
 }
 
@@ -119,7 +128,9 @@ impl Asking<'_> {
     /// The address, if the chain is this one.
     pub fn place(&self, (chain, address): (&str, &str)) -> Result<Address, Refusal> {
         if chain != self.chain_id() {
-            return Err(Refusal::new(StatusCode::BAD_REQUEST, format!("chain {chain} is not served here")));
+            let elsewhere =
+                Refusal::new(StatusCode::BAD_REQUEST, format!("The chain with chainId {chain} is not supported"));
+            return Err(elsewhere.called("unsupported_chain"));
         }
         let address: Result<Address, _> = address.parse();
         address.map_err(|_| Refusal::new(StatusCode::BAD_REQUEST, "not an address"))

@@ -40,12 +40,14 @@ pub fn verify(asking: &Asking<'_>, place: (&str, &str), body: &[u8], finish: Fin
     });
 }
 
-/// Compiler input alone does not lead to the hash in the bytecode: for that it has to be compiled.
+/// Compiler input alone does not lead to the hash in the bytecode: for that it has to be compiled. A compiler would be a program
+/// of somebody else's, of each version that there ever was, in the enclave of every node.
 pub fn needs_compiler() -> Response<Bytes> {
-    refused(&Refusal::new(
+    let refusal = Refusal::new(
         StatusCode::NOT_IMPLEMENTED,
-        "this node has no compiler: upload the compiler's metadata.json with the sources to /v2/verify/metadata/{chainId}/{address}",
-    ))
+        "Compiler error. This node has no compiler: upload the compiler's metadata.json with the sources to /v2/verify/metadata/{chainId}/{address}",
+    );
+    refused(&refusal.called("compiler_error"))
 }
 
 pub fn job(asking: &Asking<'_>, id: &str) -> Response<Bytes> {
@@ -60,7 +62,9 @@ pub fn job(asking: &Asking<'_>, id: &str) -> Response<Bytes> {
             job.insert("contract".to_owned(), Value::Object(matched(asking, &known)));
             answer(StatusCode::OK, Value::Object(job))
         }
-        None => refused(&Refusal::new(StatusCode::NOT_FOUND, "no such verification")),
+        None => {
+            refused(&Refusal::new(StatusCode::NOT_FOUND, format!("No job found for id {id}")).called("job_not_found"))
+        }
     }
 }
 
@@ -124,12 +128,5 @@ fn job_id(known: &Known) -> String {
 }
 
 fn refused(refusal: &Refusal) -> Response<Bytes> {
-    let code = match refusal.status {
-        StatusCode::CONFLICT => "already_verified",
-        StatusCode::NOT_FOUND => "contract_not_deployed",
-        StatusCode::NOT_IMPLEMENTED => "compiler_not_available",
-        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => "try_again",
-        _ => "invalid_parameter",
-    };
-    answer(refusal.status, json!({"customCode": code, "message": refusal.why, "errorId": code}))
+    answer(refusal.status, json!({"customCode": refusal.code, "message": refusal.why, "errorId": refusal.code}))
 }

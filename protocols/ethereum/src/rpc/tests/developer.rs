@@ -266,6 +266,75 @@ fn a_dumped_state_can_be_loaded_into_another_chain() {
     other.ask("evm_mine", json!([]));
     assert_eq!(other.ask("eth_getCode", json!([SOMEBODY, "latest"])), json!("0x6001"));
     assert_eq!(other.fail("anvil_loadState", json!(["0x1f8b"])).0, -32602);
+    let plain =
+        hex::encode_prefixed(format!(r#"{{"accounts":{{{SOMEBODY:?}:{{"nonce":3,"balance":"0x5","code":"0x"}}}}}}"#));
+    assert_eq!(other.ask("anvil_loadState", json!([plain])), json!(true));
+    assert_eq!(other.balance(SOMEBODY), 5);
+}
+
+#[test]
+fn a_state_that_is_much_larger_than_its_packing_is_not_loaded() {
+    let client = Client::new();
+    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    for _ in 0..65 {
+        std::io::Write::write_all(&mut packed, &vec![b' '; 1 << 20]).unwrap();
+    }
+    let packed = hex::encode_prefixed(packed.finish().unwrap());
+    let (code, message) = client.fail("anvil_loadState", json!([packed]));
+    assert!(code == -32602 && message.contains("more than 67108864 bytes"), "{message}");
+}
+
+#[test]
+fn contracts_take_an_impersonated_signature_for_the_accounts_it_is_said_to_be_of() {
+    let client = Client::new();
+    let signature = format!("0x{}{}1b", "01".repeat(32), "02".repeat(32));
+    const PRECOMPILE: &str = "0x0000000000000000000000000000000000000001";
+    // Hash, v, r and s, as contracts ask it.
+    let input = format!("0x{}{:064x}{}{}", "03".repeat(32), 27, "01".repeat(32), "02".repeat(32));
+    let signer = || client.ask("eth_call", json!([{"to": PRECOMPILE, "data": input}, "latest"]));
+    let somebody = json!(format!("0x{}{}", "00".repeat(12), &SOMEBODY[2..]));
+    assert_ne!(signer(), somebody);
+    let before = client.ask("evm_snapshot", json!([]));
+    assert_eq!(client.ask("anvil_impersonateSignature", json!([signature, SOMEBODY])), json!(true));
+    assert_eq!(signer(), somebody);
+    // The same in a transaction: code that asks the precompile and keeps the answer in slot 0.
+    client.ask("hardhat_setCode", json!([address(9), "0x60805f5f3760205f60805f60015afa505f515f5500"]));
+    let from = client.ask("eth_accounts", json!([]))[0].clone();
+    let sent =
+        client.ask("eth_sendTransaction", json!([{"from": from, "to": address(9), "data": input, "gas": "0x30d40"}]));
+    client.ask("eth_getTransactionReceipt", json!([sent]));
+    assert_eq!(client.ask("eth_getStorageAt", json!([address(9), "0x0", "latest"])), somebody);
+    client.ask("evm_revert", json!([before]));
+    assert_ne!(signer(), somebody, "it was set after the snapshot");
+    assert_eq!(client.fail("anvil_impersonateSignature", json!(["0x01", SOMEBODY])).0, -32602);
+}
+
+#[test]
+fn names_of_other_tools_mean_the_same() {
+    let client = Client::new();
+    client.ask("tenderly_setBalance", json!([SOMEBODY, "0x5"]));
+    client.ask("tenderly_addBalance", json!([SOMEBODY, "0x2"]));
+    assert_eq!(client.balance(SOMEBODY), 7);
+    client.ask("evm_setAccountBalance", json!([SOMEBODY, "0x8"]));
+    client.ask("evm_setAccountCode", json!([SOMEBODY, "0x6001"]));
+    client.ask("evm_setAccountStorageAt", json!([SOMEBODY, "0x1", word(7)]));
+    assert_eq!(client.balance(SOMEBODY), 8);
+    let code_hash = alloy_primitives::keccak256([0x60, 0x01]);
+    for key in [format!("{code_hash}"), format!("0x63{}", hex::encode(code_hash))] {
+        assert_eq!(client.ask("debug_dbGet", json!([key])), json!("0x6001"));
+    }
+    assert_eq!(client.fail("debug_dbGet", json!(["0x6300"])), (-32000, "not found".to_owned()));
+    client.ask("evm_addAccount", json!([SOMEBODY, "password"]));
+    client.ask("evm_setAccountBalance", json!([SOMEBODY, "0xde0b6b3a7640000"]));
+    client.ask("eth_sendTransaction", json!([{"from": SOMEBODY, "to": address(1)}]));
+    client.ask("evm_removeAccount", json!([SOMEBODY, "password"]));
+    client.fail("eth_sendTransaction", json!([{"from": SOMEBODY, "to": address(1)}]));
+    let sent = client.ask("eth_sendUnsignedTransaction", json!([{"from": SOMEBODY, "to": address(1)}]));
+    assert_eq!(client.ask("eth_getTransactionReceipt", json!([sent]))["from"], json!(SOMEBODY));
+    assert_eq!(client.ask("eth_networkId", json!([])), client.ask("net_version", json!([])));
+    for method in ["anvil_getBlobByHash", "anvil_getBlobsByTransactionHash"] {
+        assert_eq!(client.ask(method, json!([word(7)])), json!(null));
+    }
 }
 
 #[test]

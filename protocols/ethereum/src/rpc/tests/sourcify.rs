@@ -71,7 +71,7 @@ fn version_2_takes_metadata_with_sources_and_says_why_it_takes_nothing_else() {
         )
     };
     let (status, refused) = upload(json!({"Greeter.sol": GREETER}));
-    assert_eq!(status, StatusCode::BAD_REQUEST);
+    assert_eq!((status, &refused["customCode"]), (StatusCode::BAD_REQUEST, &json!("missing_or_invalid_source")));
     assert!(refused["message"].as_str().unwrap().contains("contracts/lib/Named.sol"), "{refused}");
     let (status, job) = upload(json!({"Greeter.sol": GREETER, "Named.sol": NAMED}));
     assert_eq!(status, StatusCode::ACCEPTED, "{job}");
@@ -81,12 +81,10 @@ fn version_2_takes_metadata_with_sources_and_says_why_it_takes_nothing_else() {
     assert_eq!(shown["sources"]["contracts/Greeter.sol"]["content"], GREETER);
     assert_eq!((&shown["compilation"]["name"], shown.get("metadata")), (&json!("Greeter"), None));
     let standard = client.sourcify(Method::POST, &format!("/v2/verify/{place}"), &json!({"stdJsonInput": {}}));
-    assert_eq!(
-        (standard.0, &standard.1["customCode"]),
-        (StatusCode::NOT_IMPLEMENTED, &json!("compiler_not_available"))
-    );
+    assert_eq!((standard.0, &standard.1["customCode"]), (StatusCode::NOT_IMPLEMENTED, &json!("compiler_error")));
     let elsewhere = client.shown(&format!("/v2/contract/1/{contract}"));
-    assert_eq!(elsewhere.0, StatusCode::BAD_REQUEST);
+    assert_eq!((elsewhere.0, &elsewhere.1["customCode"]), (StatusCode::BAD_REQUEST, &json!("unsupported_chain")));
+    assert_eq!(client.shown("/v2/verify/none").1["customCode"], json!("job_not_found"));
 }
 
 #[test]
