@@ -182,6 +182,38 @@ impl Index {
         page
     }
 
+    /// The same from the interval's end on: the page's cells go down, and `next` is where the rest of the interval ends, not included.
+    pub fn page_back(&self, interval: &Interval, version: Seqno, limit: usize) -> Page {
+        let mut page = Page { cells: Vec::with_capacity(limit), next: None };
+        let mut last: Option<&Entry> = None;
+        for (examined, entry) in self.entries_back(interval).enumerate() {
+            if page.cells.len() == limit || examined == PAGE_EXAMINED_MAX {
+                page.next = last.map(|last| last.newest().cell.clone());
+                break;
+            }
+            let record = entry.at(version).filter(|record| record.cell.has_value());
+            page.cells.extend(record.map(|record| record.cell.clone()));
+            last = Some(entry);
+        }
+        page
+    }
+
+    fn entries_back<'a>(&'a self, interval: &'a Interval) -> impl Iterator<Item = &'a Entry> {
+        let end = interval.end.as_deref();
+        let branches = match end {
+            Some(end) => self.branches.range::<[u8], _>((Unbounded, Included(end))),
+            None => self.branches.range::<[u8], _>(..),
+        };
+        let leaves = branches.rev().enumerate().flat_map(move |(at, (_, branch))| {
+            // The end is in the last branch, or behind it.
+            let upto = end.filter(|_| at == 0).map_or(branch.leaves().len(), |end| branch.position(end) + 1);
+            branch.leaves()[..upto].iter().rev()
+        });
+        let entries = leaves.flat_map(|leaf| leaf.entries().iter().rev());
+        let within = entries.skip_while(|entry| !interval.ends_after(entry.key()));
+        within.take_while(|entry| entry.key() >= &interval.start[..])
+    }
+
     pub fn entries<'a>(&'a self, interval: &'a Interval) -> impl Iterator<Item = &'a Entry> {
         let (bound, branch) = self.branch(&interval.start);
         let at = branch.position(&interval.start);

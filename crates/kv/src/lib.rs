@@ -38,7 +38,7 @@ mod tx_scan;
 
 pub use error::{Conflict, Error};
 pub use read_set::ReadSet;
-pub use scan::Scan;
+pub use scan::{Scan, ScanBack};
 pub use snapshot::Snapshot;
 pub use store::Store;
 pub use tx::{Savepoint, Tx};

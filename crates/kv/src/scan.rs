@@ -26,6 +26,15 @@ pub struct Scan {
     page_records: usize,
 }
 
+/// The same from the greatest key down.
+pub struct ScanBack(Scan);
+
+impl ScanBack {
+    pub(crate) fn new(snapshot: Snapshot, map: Option<Arc<Map>>, interval: Interval) -> Self {
+        Self(Scan::new(snapshot, map, interval))
+    }
+}
+
 impl Scan {
     pub(crate) fn new(snapshot: Snapshot, map: Option<Arc<Map>>, interval: Interval) -> Self {
         let rest = Some(interval).filter(|interval| !interval.is_empty());
@@ -39,8 +48,7 @@ impl Iterator for Scan {
     fn next(&mut self) -> Option<(Bytes, Bytes)> {
         loop {
             if let Some(cell) = self.page.next() {
-                let value = cell.value_bytes().expect("a page has no removals");
-                return Some((cell.key_bytes(), value));
+                return Some(row(&cell));
             }
             let interval = self.rest.take()?;
             let page = self.map.as_ref()?.index.read().page(&interval, self.snapshot.version(), self.page_records);
@@ -49,4 +57,26 @@ impl Iterator for Scan {
             self.page = page.cells.into_iter();
         }
     }
+}
+
+impl Iterator for ScanBack {
+    type Item = (Bytes, Bytes);
+
+    fn next(&mut self) -> Option<(Bytes, Bytes)> {
+        let scan = &mut self.0;
+        loop {
+            if let Some(cell) = scan.page.next() {
+                return Some(row(&cell));
+            }
+            let interval = scan.rest.take()?;
+            let page = scan.map.as_ref()?.index.read().page_back(&interval, scan.snapshot.version(), scan.page_records);
+            scan.page_records = (scan.page_records * 4).min(PAGE_RECORDS_MAX);
+            scan.rest = page.next.map(|next| Interval { start: interval.start, end: Some(next.key_bytes()) });
+            scan.page = page.cells.into_iter();
+        }
+    }
+}
+
+fn row(cell: &Cell) -> (Bytes, Bytes) {
+    (cell.key_bytes(), cell.value_bytes().expect("a page has no removals"))
 }

@@ -8,7 +8,7 @@ use coco_types::{MapName, Seqno};
 
 use crate::interval::Interval;
 use crate::map::Maps;
-use crate::scan::Scan;
+use crate::scan::{Scan, ScanBack};
 use crate::store::Shared;
 
 /// The store as it is at one version, whatever is written later. Cheap to clone; keeps its version alive until dropped.
@@ -57,6 +57,11 @@ impl Snapshot {
     /// The keys and values within these bounds, in key order. Bounds in the wrong order hold nothing.
     pub fn range<'a>(&self, map: &MapName, bounds: impl RangeBounds<&'a [u8]>) -> Scan {
         self.scan(map, Interval::new(bounds))
+    }
+
+    /// The same, from the greatest key down.
+    pub fn range_back<'a>(&self, map: &MapName, bounds: impl RangeBounds<&'a [u8]>) -> ScanBack {
+        ScanBack::new(self.clone(), self.pin.maps.find(map).cloned(), Interval::new(bounds))
     }
 
     /// The keys that start with `prefix` and their values, in key order.

@@ -187,7 +187,9 @@ impl World {
             Step::Range(at, map, range) => {
                 let Some(taken) = self.readable(*at) else { return };
                 let found: Vec<_> = taken.snapshot.range(&MAPS[*map], borrowed(range)).collect();
-                assert_eq!(found, in_range(&taken.state, *map, range));
+                let expected = in_range(&taken.state, *map, range);
+                assert_eq!(found, expected);
+                assert!(taken.snapshot.range_back(&MAPS[*map], borrowed(range)).eq(expected.into_iter().rev()));
             }
             Step::Prefix(at, map, prefix) => {
                 let Some(taken) = self.readable(*at) else { return };
