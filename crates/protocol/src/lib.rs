@@ -42,4 +42,6 @@ pub use prepare::{Job, Prepared};
 pub use protocol::{GenesisError, Integrity, Protocol};
 pub use reader::{DerivedHistory, Gate, History, HistoryError, OpenGate, Reader, Subject};
 pub use service::{Mount, Reply, Service, Socket, SocketClosed, SocketSession};
-pub use stream::{Attested, CHANNEL_BINDING_LABEL, ChannelBinding, Stream, StreamEnded, StreamService, StreamSession};
+pub use stream::{
+    Attested, CHANNEL_BINDING_LABEL, ChannelBinding, Standing, Stream, StreamEnded, StreamService, StreamSession,
+};

@@ -49,6 +49,26 @@ pub trait Stream: Send + Sync {
 pub trait StreamSession: Send {
     /// Bytes as they arrived, in pieces of any size. The next ones are delivered when this returns.
     fn received(&mut self, bytes: &[u8]) -> Result<(), StreamEnded>;
+
+    /// Bytes that it keeps until the rest of what they begin has arrived.
+    fn held_bytes(&self) -> usize {
+        0
+    }
+
+    /// Asked after each [`StreamSession::received`], and from time to time while nothing arrives.
+    fn standing(&self) -> Standing {
+        Standing::Serving
+    }
+}
+
+/// What a connection is to its session.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Standing {
+    /// It has not said yet what has to be said first, and has little time for that.
+    Greeting,
+    /// Nobody relies on it just now: where others need its place, it goes.
+    Idle,
+    Serving,
 }
 
 /// The client said what cannot be understood: the connection is closed.

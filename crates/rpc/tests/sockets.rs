@@ -110,3 +110,13 @@ async fn an_upgrade_to_another_version_is_refused() {
         .await;
     assert_eq!(client.answer().await.map(|(status, _)| status), Some(426));
 }
+
+#[tokio::test]
+async fn what_is_to_be_sent_counts_for_all_clients_together() {
+    let limits = ListenerLimits { client_bytes_max: 1 << 20, ..ListenerLimits::default() };
+    let listener = listen(&server(1, 16), Obedient::new().0, limits);
+    let mut socket = connect(listener.address()).await;
+    // Each message is so small that it is not counted by itself.
+    socket.send(Message::text("flood")).await.expect("open");
+    assert_eq!(close_code(&mut socket).await, Some(CloseCode::Again));
+}

@@ -57,6 +57,19 @@ impl Charge {
     }
 }
 
+impl Charge {
+    /// The same, and gives back what is counted no more.
+    pub(crate) fn set_to(&mut self, total: usize) -> bool {
+        let counted = if total <= UNCOUNTED_BYTES_MAX { 0 } else { total };
+        if counted > self.bytes {
+            return self.grow_to(counted);
+        }
+        self.budget.held.fetch_sub(self.bytes - counted, Ordering::Relaxed);
+        self.bytes = counted;
+        true
+    }
+}
+
 impl Drop for Charge {
     fn drop(&mut self) {
         if self.bytes > 0 {
@@ -100,6 +113,10 @@ mod tests {
         assert!(charge.grow_to(70 << 10));
         assert!(!charge.grow_to(101 << 10));
         assert!(charge.grow_to(100 << 10));
+        assert!(charge.set_to(80 << 10) && !charge.set_to(101 << 10));
+        assert_eq!(budget.held.load(Ordering::Relaxed), 80 << 10);
+        assert!(charge.set_to(1) && budget.held.load(Ordering::Relaxed) == 0);
+        assert!(charge.set_to(70 << 10));
         drop(charge);
         assert_eq!(budget.held.load(Ordering::Relaxed), 0);
     }

@@ -27,6 +27,8 @@ pub(crate) enum Phase {
     Working = 3,
     /// It became a WebSocket, which looks after itself.
     Socket = 4,
+    /// It carries bytes, and nobody relies on it just now.
+    Unused = 5,
 }
 
 /// What a connection is told to do.
@@ -112,7 +114,7 @@ impl Connections {
                 Phase::Idle => self.limits.idle_timeout,
                 Phase::Head => self.limits.head_timeout,
                 Phase::Body => self.limits.body_timeout,
-                Phase::Working | Phase::Socket => continue,
+                Phase::Working | Phase::Socket | Phase::Unused => continue,
             };
             if Duration::from_millis(now.saturating_sub(since)) > allowed {
                 note.order(Order::Close);
@@ -160,9 +162,10 @@ impl Connections {
 }
 
 impl Table {
-    /// Closes up to `count` of those idle longest; if none is idle, of those slowest to send a head. `false` if there is none.
+    /// Closes up to `count` of those idle longest; if none is idle, of those slowest to send a head, then of those unused longest. `false` if
+    /// there is none.
     fn evict(&mut self, count: usize) -> bool {
-        for victim in [Phase::Idle, Phase::Head] {
+        for victim in [Phase::Idle, Phase::Head, Phase::Unused] {
             let mut candidates: Vec<(u64, u64)> = self
                 .notes
                 .iter()
@@ -283,7 +286,8 @@ impl Note {
             1 => Phase::Head,
             2 => Phase::Body,
             3 => Phase::Working,
-            _ => Phase::Socket,
+            4 => Phase::Socket,
+            _ => Phase::Unused,
         };
         (phase, state >> PHASE_BITS)
     }

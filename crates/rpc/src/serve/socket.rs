@@ -238,9 +238,9 @@ async fn write(sink: &mut SplitSink<Stream, Message>, outgoing: &Outgoing, ping:
     }
 }
 
-async fn send_all(sink: &mut SplitSink<Stream, Message>, batch: Vec<Queued>) -> Result<(), WsError> {
-    for queued in batch {
-        sink.feed(Message::Text(Utf8Bytes::from(queued.text))).await?;
+async fn send_all(sink: &mut SplitSink<Stream, Message>, batch: Vec<String>) -> Result<(), WsError> {
+    for text in batch {
+        sink.feed(Message::Text(Utf8Bytes::from(text))).await?;
     }
     sink.flush().await
 }
@@ -252,44 +252,44 @@ struct Outgoing {
     full: Notify,
     messages_max: usize,
     bytes_max: usize,
-    budget: Arc<Budget>,
 }
 
-#[derive(Default)]
 struct Queue {
-    messages: VecDeque<Queued>,
+    messages: VecDeque<String>,
     bytes: usize,
+    /// Taken out, and perhaps not sent yet.
+    sending: usize,
+    /// For both: many small messages take as much as a large one.
+    charge: Charge,
     closed: bool,
     overflowed: bool,
 }
 
-struct Queued {
-    text: String,
-    _charge: Charge,
-}
-
 impl Outgoing {
     fn new(limits: &ListenerLimits, budget: &Arc<Budget>) -> Self {
+        let (messages, charge) = (VecDeque::new(), budget.nothing());
+        let queue = Queue { messages, bytes: 0, sending: 0, charge, closed: false, overflowed: false };
         Self {
-            queue: Mutex::default(),
+            queue: Mutex::new(queue),
             ready: Notify::new(),
             full: Notify::new(),
             messages_max: limits.socket_queue_messages_max,
             bytes_max: limits.socket_queue_bytes_max,
-            budget: Arc::clone(budget),
         }
     }
 
     /// Waits for messages and takes some. They count as queued no longer; the socket itself holds them now.
-    async fn next(&self) -> Vec<Queued> {
+    async fn next(&self) -> Vec<String> {
         loop {
             let ready = self.ready.notified();
             {
                 let mut queue = self.queue.lock();
                 let count = queue.messages.len().min(FLUSHED_MAX);
-                if count > 0 {
-                    let batch: Vec<Queued> = queue.messages.drain(..count).collect();
-                    queue.bytes -= batch.iter().map(|queued| queued.text.len()).sum::<usize>();
+                let batch: Vec<String> = queue.messages.drain(..count).collect();
+                queue.sending = batch.iter().map(String::len).sum();
+                queue.bytes -= queue.sending;
+                queue.recharge();
+                if !batch.is_empty() {
                     return batch;
                 }
             }
@@ -310,30 +310,40 @@ impl Outgoing {
     fn close(&self) {
         let mut queue = self.queue.lock();
         queue.closed = true;
-        queue.messages.clear();
-        queue.bytes = 0;
+        queue.clear();
+    }
+}
+
+impl Queue {
+    /// `false` if the budget is spent.
+    fn recharge(&mut self) -> bool {
+        self.charge.set_to(self.bytes.saturating_add(self.sending))
+    }
+
+    fn clear(&mut self) {
+        self.messages.clear();
+        self.bytes = 0;
+        self.recharge();
     }
 }
 
 impl Socket for Outgoing {
     fn send(&self, text: String) -> Result<(), SocketClosed> {
-        let mut charge = self.budget.nothing();
         let mut queue = self.queue.lock();
         if queue.closed || queue.overflowed {
             return Err(SocketClosed);
         }
         let fits = queue.messages.len() < self.messages_max && queue.bytes.saturating_add(text.len()) <= self.bytes_max;
-        if !fits || !charge.grow_to(text.len()) {
+        queue.bytes = queue.bytes.saturating_add(text.len());
+        if !fits || !queue.recharge() {
             queue.overflowed = true;
-            queue.messages.clear();
-            queue.bytes = 0;
+            queue.clear();
             drop(queue);
             self.full.notify_one();
             return Err(SocketClosed);
         }
-        queue.bytes += text.len();
         let first = queue.messages.is_empty();
-        queue.messages.push_back(Queued { text, _charge: charge });
+        queue.messages.push_back(text);
         drop(queue);
         if first {
             self.ready.notify_one();

@@ -1,20 +1,22 @@
 //! Connections of services that speak no HTTP: pieces of bytes in, in order, to a session on a worker; bytes out through
 //! a bounded queue.
 //!
-//! A client that sends faster than its session computes is slowed down by TCP; one that reads too slowly is cut off.
+//! A client that sends faster than its session computes is slowed down by TCP; one that reads too slowly is cut off. What a session keeps of what
+//! has arrived, and what is to be sent, counts into the listener's budget: whoever is over it is cut off too.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use coco_protocol::{ChannelBinding, SocketClosed, Stream, StreamService, StreamSession};
+use coco_protocol::{ChannelBinding, SocketClosed, Standing, Stream, StreamService, StreamSession};
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{Notify, oneshot};
+use tokio::time::timeout;
 
+use super::budget::{Budget, Charge};
 use super::connections::{Connection, Order, Phase};
 use super::listener::Shared;
-use super::workers::{Asker, Workers};
 
 const READ_BYTES: usize = 64 << 10;
 /// Small pieces are joined up to this size before they are written.
@@ -28,11 +30,12 @@ pub(crate) async fn serve<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
     shared: Arc<Shared>,
     connection: Connection,
 ) {
-    connection.enter(Phase::Socket);
-    let outgoing = Arc::new(Outgoing::new(shared.limits.socket_queue_bytes_max));
+    // Until it has said what it has to say first.
+    connection.enter(Phase::Head);
+    let outgoing = Arc::new(Outgoing::new(shared.limits.socket_queue_bytes_max, &shared.budget));
     let session = service.open(Arc::clone(&outgoing) as Arc<dyn Stream>, binding);
     tokio::select! {
-        () = read(reader, session, &shared.workers, connection.address()) => {}
+        () = read(reader, session, &shared, &connection) => {}
         () = write(writer, &outgoing) => {}
         () = outgoing.overflowed() => {
             shared.metrics.refused.increment();
@@ -46,30 +49,56 @@ pub(crate) async fn serve<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
 async fn read(
     mut reader: impl AsyncRead + Unpin,
     mut session: Box<dyn StreamSession>,
-    workers: &Workers,
-    asker: Asker,
+    shared: &Shared,
+    connection: &Connection,
 ) {
     let mut buffer = vec![0; READ_BYTES];
+    let mut held = shared.budget.nothing();
+    let mut phase = Phase::Head;
     loop {
-        let count = match reader.read(&mut buffer).await {
-            Ok(0) | Err(_) => return,
-            Ok(count) => count,
+        let count = match timeout(shared.limits.idle_timeout, reader.read(&mut buffer)).await {
+            Ok(Ok(0) | Err(_)) => return,
+            Ok(Ok(count)) => count,
+            // Nothing came, but what it is to the session may have changed.
+            Err(_) => 0,
         };
         let (back, returned) = oneshot::channel();
         let piece = buffer;
-        workers
-            .run(asker, move || {
-                let received = session.received(piece.get(..count).unwrap_or_default());
-                drop(back.send((received, session, piece)));
-            })
-            .await;
+        let ask = move || {
+            let arrived = piece.get(..count).unwrap_or_default();
+            let received = if arrived.is_empty() { Ok(()) } else { session.received(arrived) };
+            let found = received.map(|()| (session.held_bytes(), session.standing()));
+            drop(back.send((found, session, piece)));
+        };
+        shared.workers.run(connection.address(), ask).await;
         // A session that panicked does not come back.
-        let Ok((received, unharmed, piece)) = returned.await else { return };
-        if let Err(end) = received {
-            tracing::debug!(%end, "a client was not understood");
+        let Ok((found, unharmed, piece)) = returned.await else { return };
+        let (held_bytes, standing) = match found {
+            Ok(found) => found,
+            Err(end) => {
+                tracing::debug!(%end, "a client was not understood");
+                return;
+            }
+        };
+        if !held.set_to(held_bytes) {
+            shared.metrics.refused.increment();
+            tracing::debug!("clients have sent more of what is not whole than there is memory for: one is cut off");
             return;
         }
+        let next = phase_of(standing);
+        if next != phase || (next == Phase::Unused && count > 0) {
+            connection.enter(next);
+            phase = next;
+        }
         (session, buffer) = (unharmed, piece);
+    }
+}
+
+fn phase_of(standing: Standing) -> Phase {
+    match standing {
+        Standing::Greeting => Phase::Head,
+        Standing::Idle => Phase::Unused,
+        Standing::Serving => Phase::Socket,
     }
 }
 
@@ -91,17 +120,22 @@ struct Outgoing {
     bytes_max: usize,
 }
 
-#[derive(Default)]
 struct Queue {
     pieces: VecDeque<Bytes>,
     bytes: usize,
+    /// Taken out, and not written yet.
+    writing: usize,
+    /// For both.
+    charge: Charge,
     closed: bool,
     overflowed: bool,
 }
 
 impl Outgoing {
-    fn new(bytes_max: usize) -> Self {
-        Self { queue: Mutex::default(), ready: Notify::new(), full: Notify::new(), bytes_max }
+    fn new(bytes_max: usize, budget: &Arc<Budget>) -> Self {
+        let (pieces, charge) = (VecDeque::new(), budget.nothing());
+        let queue = Queue { pieces, bytes: 0, writing: 0, charge, closed: false, overflowed: false };
+        Self { queue: Mutex::new(queue), ready: Notify::new(), full: Notify::new(), bytes_max }
     }
 
     async fn next(&self) -> Vec<u8> {
@@ -128,7 +162,7 @@ impl Outgoing {
     fn close(&self) {
         let mut queue = self.queue.lock();
         queue.closed = true;
-        queue.pieces.clear();
+        queue.clear();
     }
 }
 
@@ -141,7 +175,15 @@ impl Queue {
             self.bytes -= piece.len();
             joined.extend_from_slice(&piece);
         }
+        self.writing = joined.len();
+        self.charge.set_to(self.bytes + self.writing);
         joined
+    }
+
+    fn clear(&mut self) {
+        self.pieces.clear();
+        self.bytes = 0;
+        self.charge.set_to(self.writing);
     }
 }
 
@@ -154,9 +196,11 @@ impl Stream for Outgoing {
         if queue.closed || queue.overflowed {
             return Err(SocketClosed);
         }
-        if queue.bytes.saturating_add(bytes.len()) > self.bytes_max {
+        let total = queue.bytes.saturating_add(bytes.len());
+        let held = total.saturating_add(queue.writing);
+        if total > self.bytes_max || !queue.charge.set_to(held) {
             queue.overflowed = true;
-            queue.pieces.clear();
+            queue.clear();
             drop(queue);
             self.full.notify_one();
             return Err(SocketClosed);
