@@ -35,6 +35,14 @@ pub fn prefix_from_hex(text: &str) -> Option<Vec<u8>> {
     (is_lower_hex(text) && text.len() <= 2 * ADDRESS_BYTES).then(|| hex::decode(text).ok()).flatten()
 }
 
+/// The least text of bytes behind all that begin with a prefix; nothing if there is none.
+pub fn behind_prefix(prefix: &[u8]) -> Option<Vec<u8>> {
+    let last = prefix.iter().rposition(|byte| *byte < u8::MAX)?;
+    let mut behind = prefix.get(..=last)?.to_vec();
+    *behind.last_mut()? += 1;
+    Some(behind)
+}
+
 /// The id of a transaction, batch or block: its signature, 128 lower-case hex digits.
 pub fn is_id(text: &str) -> bool {
     text.len() == 128 && is_lower_hex(text)
@@ -52,6 +60,13 @@ fn is_lower_hex(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn behind_a_prefix_is_the_first_that_does_not_begin_with_it() {
+        assert_eq!(behind_prefix(&[1, 2]).unwrap(), [1, 3]);
+        assert_eq!(behind_prefix(&[1, 255]).unwrap(), [2]);
+        assert_eq!((behind_prefix(&[255]), behind_prefix(&[])), (None, None));
+    }
 
     #[test]
     fn only_lower_case_of_the_right_length_names_something() {

@@ -1,12 +1,12 @@
 //! A batch that was handed in: decoded, and everything checked that needs no state.
 
-use crate::limits::{BATCH_BYTES_MAX, BATCH_TRANSACTIONS_MAX};
+use crate::limits::{BATCH_ADDRESSES_MAX, BATCH_BYTES_MAX, BATCH_DEPENDENCIES_MAX, BATCH_TRANSACTIONS_MAX};
 use bytes::Bytes;
 use coco_crypto::sha512;
 use coco_protocol::{Rejection, RejectionReason};
 use prost::Message as _;
 
-use crate::address::is_id;
+use crate::address::{is_id, prefix_from_hex};
 use crate::messages::client::submit_status;
 use crate::messages::ledger::{Batch, BatchHeader, Transaction, TransactionHeader};
 use crate::signing;
@@ -19,6 +19,8 @@ pub struct SignedBatch {
     pub header_bytes: Bytes,
     pub raw: Bytes,
     pub transactions: Vec<SignedTransaction>,
+    /// About what it takes in memory, decoded and while it waits, bytes.
+    pub weight: usize,
 }
 
 /// One transaction of it.
@@ -64,8 +66,10 @@ impl SignedBatch {
         if ids.windows(2).any(|pair| pair[0] == pair[1]) {
             return Err(invalid("the batch holds a transaction twice"));
         }
+        check_declared(&transactions)?;
+        let weight = raw.len() + transactions.iter().map(weight).sum::<usize>();
         let signer = header.signer_public_key;
-        Ok(Self { id: batch.header_signature, signer, header_bytes: batch.header, raw, transactions })
+        Ok(Self { id: batch.header_signature, signer, header_bytes: batch.header, raw, transactions, weight })
     }
 
     fn check_signatures(&self) -> Result<(), Rejection> {
@@ -95,10 +99,36 @@ fn read(transaction: Transaction, batcher: &str) -> Result<SignedTransaction, Re
     if header.batcher_public_key != batcher {
         return Err(invalid(format!("transaction {id} was made for a batch of another signer")));
     }
-    if header.dependencies.iter().any(String::is_empty) {
-        return Err(invalid(format!("transaction {id} has an empty dependency")));
+    if !header.dependencies.iter().all(|dependency| is_id(dependency)) {
+        return Err(invalid(format!("a dependency of transaction {id} is no transaction's id")));
+    }
+    let mut declared = header.inputs.iter().chain(&header.outputs);
+    if declared.any(|text| prefix_from_hex(text).is_none()) {
+        return Err(invalid(format!("an input or output of transaction {id} is no prefix of an address")));
     }
     Ok(SignedTransaction { id, header, header_bytes: transaction.header, payload: transaction.payload })
+}
+
+/// How much its transactions declare together: all of it is decoded, compared and waited for.
+fn check_declared(transactions: &[SignedTransaction]) -> Result<(), Rejection> {
+    let headers = || transactions.iter().map(|transaction| &transaction.header);
+    if headers().map(|header| header.inputs.len() + header.outputs.len()).sum::<usize>() > BATCH_ADDRESSES_MAX {
+        return Err(invalid(format!("a batch declares at most {BATCH_ADDRESSES_MAX} inputs and outputs")));
+    }
+    if headers().map(|header| header.dependencies.len()).sum::<usize>() > BATCH_DEPENDENCIES_MAX {
+        return Err(invalid(format!("a batch declares at most {BATCH_DEPENDENCIES_MAX} dependencies")));
+    }
+    Ok(())
+}
+
+/// Besides its bytes: what was decoded, and what a dependency takes that is waited for.
+fn weight(transaction: &SignedTransaction) -> usize {
+    const TRANSACTION: usize = 1_000;
+    const TEXT: usize = 40;
+    const WAITED: usize = 2 * (128 + 100);
+    let TransactionHeader { inputs, outputs, dependencies, .. } = &transaction.header;
+    let addresses: usize = inputs.iter().chain(outputs).map(|text| TEXT + text.len()).sum();
+    TRANSACTION + transaction.header_bytes.len() + addresses + dependencies.len() * (TEXT + 128 + WAITED)
 }
 
 /// A batch that can never be accepted; the code is that of the answer to its submission.
@@ -109,7 +139,7 @@ pub fn invalid(message: impl Into<String>) -> Rejection {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{Signer, intkey};
+    use crate::testing::{Draft, Signer, intkey};
 
     #[test]
     fn a_batch_has_the_ids_that_the_original_gives() {
@@ -135,9 +165,35 @@ mod tests {
         let upper = Transaction { header_signature: good.header_signature.to_uppercase(), ..good.clone() };
         refused(vec![upper], "lower-case");
         refused(vec![Signer::new(2).transaction(&intkey("set", "foo", 1))], "another signer");
+        let declaring = |inputs: &[&str], dependencies: &[&str]| {
+            let texts = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
+            let (inputs, dependencies) = (texts(inputs), texts(dependencies));
+            vec![signer.transaction(&Draft { inputs, dependencies, ..intkey("set", "foo", 42) })]
+        };
+        for no_address in ["1cf", "1CF126", "x", &"00".repeat(36)] {
+            refused(declaring(&["1cf126", no_address], &[]), "no prefix of an address");
+        }
+        refused(declaring(&[], &["abcd"]), "no transaction's id");
         let mut other = Batch::decode(signer.batch(vec![good])).unwrap();
         other.transactions.clear();
         let rejection = SignedBatch::admit(other.encode_to_vec().into()).unwrap_err();
         assert!(rejection.message.contains("other transactions"), "{rejection}");
+    }
+
+    #[test]
+    fn what_a_batch_declares_is_bounded_and_weighs_what_it_takes_in_memory() {
+        let signer = Signer::new(1);
+        let declaring = |inputs: usize, dependencies: usize| {
+            let (inputs, dependencies) = (vec![String::new(); inputs], vec!["0".repeat(128); dependencies]);
+            SignedBatch::admit(signer.single(&Draft { inputs, dependencies, ..intkey("set", "foo", 42) }))
+        };
+        let plain = declaring(1, 0).unwrap();
+        let many = declaring(BATCH_ADDRESSES_MAX - 1, 0).unwrap();
+        assert!(many.weight - plain.weight > 20 * BATCH_ADDRESSES_MAX, "an empty text takes a place too");
+        assert!(
+            declaring(BATCH_ADDRESSES_MAX, 0).unwrap_err().message.contains("inputs and outputs"),
+            "with its output"
+        );
+        assert!(declaring(0, BATCH_DEPENDENCIES_MAX + 1).unwrap_err().message.contains("dependencies"));
     }
 }

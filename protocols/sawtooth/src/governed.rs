@@ -5,6 +5,7 @@
 //! what is committed: a decision holds from the next block on.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 
 use bytes::Bytes;
 use coco_kv::Snapshot;
@@ -13,7 +14,7 @@ use coco_types::{MapName, WriteSet};
 use serde::Deserialize;
 
 use crate::NAME;
-use crate::address::prefix_from_hex;
+use crate::address::{behind_prefix, prefix_from_hex};
 use crate::families::{self, Native};
 use crate::messages::ledger::TransactionHeader;
 use crate::network::settings_of::Processor;
@@ -230,8 +231,30 @@ impl Governed {
 
     /// Whether somebody may read what is at an address: the longest prefix that was decided about decides.
     pub fn may_read(&self, caller: &Caller, address: &[u8]) -> bool {
-        let about = (0..=address.len()).rev().filter_map(|length| self.readers.get(address.get(..length)?));
-        about.into_iter().next().is_none_or(|readers| is_among(caller, readers))
+        let readers = self.about(address).and_then(|prefix| self.readers.get(prefix));
+        readers.is_none_or(|readers| is_among(caller, readers))
+    }
+
+    /// Of addresses that are decided about like this one and follow it, the end, not included; nothing if all that follow are.
+    pub fn decided_alike_up_to(&self, address: &[u8]) -> Option<Vec<u8>> {
+        let end = self.about(address).and_then(behind_prefix);
+        let next = self.readers.range::<[u8], _>((Bound::Excluded(address), Bound::Unbounded)).next();
+        let next = next.map(|(prefix, _)| prefix.clone());
+        end.into_iter().chain(next).min()
+    }
+
+    /// Of those that come before it, the first.
+    pub fn decided_alike_from(&self, address: &[u8]) -> Vec<u8> {
+        let begin = self.about(address).unwrap_or_default().to_vec();
+        let inside = self.readers.range::<[u8], _>((Bound::Included(&begin[..]), Bound::Excluded(address)));
+        let before = inside.filter_map(|(prefix, _)| behind_prefix(prefix)).filter(|behind| behind[..] <= *address);
+        before.max().unwrap_or_default().max(begin)
+    }
+
+    /// The prefix that decides about an address.
+    fn about<'a>(&self, address: &'a [u8]) -> Option<&'a [u8]> {
+        let beginnings = (0..=address.len()).rev().filter_map(|length| address.get(..length));
+        beginnings.into_iter().find(|beginning| self.readers.contains_key(*beginning))
     }
 
     /// Whether somebody may read everything that a transaction could touch: what it says is about that.
@@ -319,6 +342,20 @@ mod tests {
             governed.readers_decided(key.as_bytes(), Some(&Bytes::copy_from_slice(row.as_bytes())));
         }
         governed
+    }
+
+    #[test]
+    fn addresses_that_are_decided_about_alike_lie_together() {
+        let closed = r#"{"readers":[]}"#;
+        let governed =
+            governed(&[], &[("sawtooth:aa", closed), ("sawtooth:aa55", closed), ("sawtooth:aa5577", closed)]);
+        let alike = |address: &[u8]| (governed.decided_alike_from(address), governed.decided_alike_up_to(address));
+        assert_eq!(alike(&[0xaa, 0x10]), (vec![0xaa], Some(vec![0xaa, 0x55])));
+        assert_eq!(alike(&[0xaa, 0x55, 0x01]), (vec![0xaa, 0x55], Some(vec![0xaa, 0x55, 0x77])));
+        assert_eq!(alike(&[0xaa, 0x55, 0x77, 0]), (vec![0xaa, 0x55, 0x77], Some(vec![0xaa, 0x55, 0x78])));
+        assert_eq!(alike(&[0xaa, 0x55, 0x80]), (vec![0xaa, 0x55, 0x78], Some(vec![0xaa, 0x56])));
+        assert_eq!(alike(&[0xaa, 0x60]), (vec![0xaa, 0x56], Some(vec![0xab])));
+        assert_eq!(alike(&[0xbb]), (vec![0xab], None));
     }
 
     fn place(governed: &Governed, family: &str, served: bool) -> &'static str {

@@ -38,8 +38,38 @@ pub const INVALID_EXTENDED_DATA_BYTES_MAX: usize = 64 << 10;
 /// Batches of one family that are prepared, or wait for an earlier one of them, at a time.
 pub const PREPARED_PER_FAMILY_MAX: usize = 128;
 
-/// Clients waiting for batches' statuses; beyond it a wait ends at once.
+/// Input and output addresses, and dependencies, that the transactions of a batch declare together.
+pub const BATCH_ADDRESSES_MAX: usize = 100_000;
+pub const BATCH_DEPENDENCIES_MAX: usize = 20_000;
+
+/// Prefixes of addresses by which a batch that is prepared is told from others; one that declares more waits for all others, and they for it.
+pub const CLAIMED_PREFIXES_MAX: usize = 1_000;
+
+/// The same of all batches that are being prepared: further ones wait.
+pub const CLAIMED_PREFIXES_ALL_MAX: usize = 500_000;
+
+/// Clients waiting for batches' statuses, and ids that their questions name together, some 500 bytes each; beyond either a wait ends at once.
 pub const STATUS_WAITS_MAX: usize = 20_000;
+pub const WAITED_IDS_MAX: usize = 200_000;
+
+/// Threads that finish answers about statuses.
+pub const ANSWERING_THREADS: usize = 2;
+
+/// Bytes that one answer about statuses says of invalid transactions; of further batches it says only that they are invalid.
+pub const STATUSES_BYTES_MAX: usize = 8 << 20;
+
+/// Subscribers of a node, on the component endpoint and over WebSockets, and patterns in the filters of all of them.
+pub const SUBSCRIBERS_MAX: usize = 1_000;
+pub const SUBSCRIBED_PATTERNS_MAX: usize = 500;
+
+/// Threads that filter events and tell them.
+pub const TELLING_THREADS: usize = 2;
+
+/// Blocks that a subscriber who missed some is told in a row, before it is others' turn.
+pub const TOLD_BLOCKS_MAX: usize = 16;
+
+/// Bytes of the newest blocks that are kept for subscribers; what is older is read again.
+pub const RECENT_BLOCKS_BYTES_MAX: usize = 32 << 20;
 
 /// Event subscriptions of one request, and filters in them.
 pub const SUBSCRIPTIONS_MAX: usize = 100;
@@ -48,11 +78,13 @@ pub const FILTERS_MAX: usize = 100;
 /// Bytes of a pattern in an event filter.
 pub const PATTERN_BYTES_MAX: usize = 1_000;
 
-/// Bytes that a compiled pattern may take.
-pub const PATTERN_COMPILED_BYTES_MAX: usize = 1 << 20;
+/// Bytes that a compiled pattern may take, and what it remembers while it is matched.
+pub const PATTERN_COMPILED_BYTES_MAX: usize = 128 << 10;
 
-/// Bytes of batches that a node keeps until they are decided; those beyond it are not handed in again to a new primary.
-pub const OUTSTANDING_BYTES_MAX: usize = 64 << 20;
+/// Memory for batches that were admitted, as they are when decoded: in the primary's pool, and kept by the node that took them in until they
+/// are decided. Beyond either a submission is answered "full".
+pub const POOL_BYTES_MAX: usize = 256 << 20;
+pub const OUTSTANDING_BYTES_MAX: usize = POOL_BYTES_MAX;
 
 /// How long such a batch is kept, milliseconds: longer than it may wait for its dependencies.
 pub const OUTSTANDING_KEPT_MS: u64 = 600_000;
@@ -60,11 +92,21 @@ pub const OUTSTANDING_KEPT_MS: u64 = 600_000;
 /// Between two questions to the primary whether it still knows such a batch, milliseconds.
 pub const OUTSTANDING_ASK_AFTER_MS: u64 = 2_000;
 
+/// Bytes of the items on one page, unless its first takes more: then the page ends with that.
+pub const PAGE_BYTES_MAX: usize = 8 << 20;
+
+/// Bytes of records that one request reads. A list ends with the block, or the item, at which that is reached, and says where it goes on; a
+/// question about receipts or events that takes more is refused.
+pub const READ_BYTES_MAX: usize = 64 << 20;
+
+/// Bytes of the receipts, or events, in one answer.
+pub const ANSWER_BYTES_MAX: usize = 12 << 20;
+
 /// Items on a page, unless asked otherwise; and at most.
 pub const PAGE_ITEMS: usize = 100;
 pub const PAGE_ITEMS_MAX: usize = 1_000;
 
-/// Blocks that one page looks at: a caller who may see little gets shorter pages.
+/// Blocks that one page looks at: a caller who may see little gets shorter pages, which say where the list goes on.
 pub const LIST_BLOCKS_MAX: usize = 10_000;
 
 /// Ids that one list may ask for.
@@ -84,6 +126,9 @@ pub const REST_BODY_BYTES_MAX: usize = 10_485_760;
 
 /// Address prefixes that one WebSocket subscription may name.
 pub const PREFIXES_MAX: usize = 1_000;
+
+/// Addresses of the state that a processor asks for at once.
+pub const PROCESSOR_ADDRESSES_MAX: usize = 10_000;
 
 /// Bytes of a message on the component endpoint.
 pub const MESSAGE_BYTES_MAX: usize = 16 << 20;
@@ -144,6 +189,13 @@ pub const BATCH_FUEL: u64 = 200_000_000;
 /// Steps that a contract's request of the node takes, besides one for each byte that it moves.
 pub const CONTRACT_REQUEST_FUEL: u64 = 20;
 pub const CONTRACT_REQUEST_BYTE_FUEL: u64 = 1;
+
+/// Steps that an execution takes before it begins, besides one for each byte of the contract; and a byte's when it has to be translated first.
+pub const CONTRACT_ENTRY_FUEL: u64 = 50_000;
+pub const CONTRACT_TRANSLATED_BYTE_FUEL: u64 = 20;
+
+/// Prefixes that a transaction lists for a contract to read, and to write.
+pub const CONTRACT_PREFIXES_MAX: usize = 1_000;
 
 /// Bytes of a contract's own memory.
 pub const CONTRACT_MEMORY_BYTES_MAX: usize = 32 << 20;

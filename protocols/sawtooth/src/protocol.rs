@@ -45,8 +45,9 @@ pub struct Sawtooth {
 impl Sawtooth {
     pub fn new(random: Random, workers: Workers) -> Self {
         let chain: Arc<Chain> = Arc::default();
+        let hub = Arc::new(Hub::beside(&workers));
         let processors = Processors::new(Arc::clone(&chain), random, workers);
-        let (guests, hub) = (Arc::new(Guests::new(Arc::clone(&processors))), Arc::default());
+        let guests = Arc::new(Guests::new(Arc::clone(&processors)));
         Self { guests, processors, hub, chain, local_roles: Arc::default() }
     }
 
@@ -62,11 +63,16 @@ impl Sawtooth {
     }
 
     #[cfg(test)]
+    pub(crate) fn hub(&self) -> Arc<Hub> {
+        Arc::clone(&self.hub)
+    }
+
+    #[cfg(test)]
     pub(crate) fn guests(&self) -> Arc<Guests> {
         Arc::clone(&self.guests)
     }
 
-    fn node(&self, handle: Arc<dyn LedgerHandle>) -> Arc<Node> {
+    pub(crate) fn node(&self, handle: Arc<dyn LedgerHandle>) -> Arc<Node> {
         let (hub, chain, roles) = (Arc::clone(&self.hub), Arc::clone(&self.chain), Arc::clone(&self.local_roles));
         Arc::new(Node::new(handle, hub, chain, roles))
     }

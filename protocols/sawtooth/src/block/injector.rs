@@ -55,5 +55,7 @@ pub fn block_info(key: &SignerKey, parent: &Tip, now_ms: u64) -> Arc<SignedBatch
         raw: batch.encode_to_vec().into(),
         header_bytes: batch_header,
         transactions: vec![SignedTransaction { id, header, header_bytes, payload }],
+        // It never waits.
+        weight: 0,
     })
 }

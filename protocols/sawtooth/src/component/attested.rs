@@ -16,7 +16,7 @@
 use std::sync::Arc;
 
 use bytes::{Buf, Bytes, BytesMut};
-use coco_protocol::{ChannelBinding, LedgerHandle, Stream, StreamEnded, StreamService, StreamSession};
+use coco_protocol::{ChannelBinding, LedgerHandle, Standing, Stream, StreamEnded, StreamService, StreamSession};
 
 use super::processors::{Processors, Proof};
 use super::relay::Relay;
@@ -78,6 +78,20 @@ impl StreamSession for AttestedSession {
         session.received(&rest)?;
         *self = Self::Known(session);
         Ok(())
+    }
+
+    fn held_bytes(&self) -> usize {
+        match self {
+            Self::Unknown(unknown) => unknown.arrived.capacity(),
+            Self::Known(session) => session.held_bytes(),
+        }
+    }
+
+    fn standing(&self) -> Standing {
+        match self {
+            Self::Unknown(_) => Standing::Greeting,
+            Self::Known(session) => session.standing(),
+        }
     }
 }
 

@@ -178,6 +178,12 @@ impl Processors {
         }
     }
 
+    /// Whether it has registered for anything, or something is being executed there.
+    pub fn is_serving(&self, id: ConnectionId) -> bool {
+        let inner = self.inner.lock();
+        inner.connections.get(&id).is_some_and(|one| !one.families.is_empty() || !one.contexts.is_empty())
+    }
+
     /// The connection ended: what it was working on goes to others.
     pub fn disconnect(&self, id: ConnectionId) {
         let mut inner = self.inner.lock();

@@ -6,6 +6,8 @@ use prost::Message as _;
 
 use super::dispatch::{Answered, Outbox};
 use super::processors::{ConnectionId, Processors};
+use crate::execute::AccessError;
+use crate::limits::{ANSWER_BYTES_MAX, PROCESSOR_ADDRESSES_MAX};
 use crate::messages::processor::{
     StatusOnly, StatusSecond, TpAddressesRequest, TpAddressesResponse, TpEventAddRequest, TpProcessResponse,
     TpReceiptAddDataRequest, TpRegisterRequest, TpRegisterResponse, TpStateEntry, TpStateGetResponse,
@@ -96,14 +98,22 @@ impl Serving {
         });
     }
 
-    /// Each address has an entry, also where there is nothing.
+    /// Each address has an entry, also where there is nothing. What is too much at once is refused like what is not declared.
     fn state_get(&self, request: &TpAddressesRequest) -> TpStateGetResponse {
         let read = self.processors.with_context(self.id, &request.context_id, |access, below| {
-            let read = request.addresses.iter().map(|address| {
+            let (mut entries, mut bytes) = (Vec::new(), 0);
+            if request.addresses.len() > PROCESSOR_ADDRESSES_MAX {
+                return Err(AccessError::TooMuch);
+            }
+            for address in &request.addresses {
                 let data = access.get(below, address)?.unwrap_or_default();
-                Ok(TpStateEntry { address: address.clone(), data })
-            });
-            read.collect::<Result<Vec<_>, crate::execute::AccessError>>()
+                bytes += address.len() + data.len();
+                if bytes > ANSWER_BYTES_MAX {
+                    return Err(AccessError::TooMuch);
+                }
+                entries.push(TpStateEntry { address: address.clone(), data });
+            }
+            Ok(entries)
         });
         match read {
             // The context has ended; whatever comes of it does not count.

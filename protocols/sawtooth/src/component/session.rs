@@ -1,10 +1,10 @@
 //! One connection: its messages, answered by type.
 
-use crate::limits::EVENT_BLOCKS_MAX;
+use crate::limits::{ANSWER_BYTES_MAX, EVENT_BLOCKS_MAX};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use coco_protocol::{Caller, Stream, StreamEnded, StreamSession};
+use coco_protocol::{Caller, Standing, Stream, StreamEnded, StreamSession};
 use prost::Message as _;
 
 use super::dispatch::{Connected, Outbox as _};
@@ -12,7 +12,7 @@ use super::processors::{Processors, Proof};
 use super::relay::Relay;
 use super::serving::Serving;
 use super::zmtp::{Heard, Incoming, Outgoing};
-use crate::events::{BlockEvents, Subscriber, Subscriptions};
+use crate::events::{Subscriber, Subscriptions, WholeBlock};
 use crate::messages::client::{
     BatchStatusRequest, BatchStatusResponse, BatchSubmitRequest, BlockGetByNumRequest, EventsGetRequest,
     EventsGetResponse, EventsSubscribeRequest, EventsSubscribeResponse, GetRequest, GetResponse, ListRequest,
@@ -23,7 +23,7 @@ use crate::messages::ledger::EventList;
 use crate::messages::processor::{Empty, StatusOnly};
 use crate::messages::{Envelope, kind};
 use crate::network::NO_BLOCK;
-use crate::query::{Kind, Node};
+use crate::query::{Kind, Node, distinct};
 
 /// See the module's text.
 pub struct Session {
@@ -186,17 +186,20 @@ impl Session {
 
     /// The answer comes before the first events.
     fn subscribe(&mut self, envelope: &Envelope) {
-        let (response, subscriber) = match self.subscriber_of(envelope.content.clone()) {
-            Ok(subscriber) => {
-                let response = EventsSubscribeResponse { status: events_subscribe_status::OK, ..Default::default() };
-                (response, Some(subscriber))
-            }
-            Err((status, response_message)) => (EventsSubscribeResponse { status, response_message }, None),
+        let answer = |status, response_message| {
+            let response = EventsSubscribeResponse { status, response_message };
+            self.answer(envelope, kind::CLIENT_EVENTS_SUBSCRIBE_RESPONSE, &response);
         };
-        self.answer(envelope, kind::CLIENT_EVENTS_SUBSCRIBE_RESPONSE, &response);
-        if let Some(subscriber) = subscriber {
-            self.node.subscribe(&subscriber);
-            self.subscriber = Some(subscriber);
+        match self.subscriber_of(envelope.content.clone()) {
+            Err((status, why)) => answer(status, why),
+            Ok(subscriber) => {
+                let begin = || answer(events_subscribe_status::OK, String::new());
+                if !self.node.subscribe(&subscriber, begin) {
+                    let why = "This node has as many subscribers, or patterns, as it can serve";
+                    return answer(events_subscribe_status::INVALID_FILTER, why.to_owned());
+                }
+                self.subscriber = Some(subscriber);
+            }
         }
     }
 
@@ -207,14 +210,16 @@ impl Session {
         let next = self
             .first_block(&request.last_known_block_ids)
             .ok_or_else(|| (events_subscribe_status::UNKNOWN_BLOCK, "Unable to find a known block".to_owned()))?;
-        let (node, outbox) = (Arc::clone(&self.node), Arc::clone(&self.outbox));
-        let sink = move |block: &BlockEvents| {
-            let mut events = node.view(&Caller::Anonymous).shown(block.clone()).events();
+        let (node, reading, outbox) = (Arc::clone(&self.node), Arc::clone(&self.node), Arc::clone(&self.outbox));
+        let patterns = wanted.patterns();
+        let sink = move |block: &WholeBlock| {
+            let Some(shown) = node.view(&Caller::Anonymous).shown(block) else { return true };
+            let mut events = shown.events();
             events.retain(|event| wanted.want(event));
             // No empty lists.
             events.is_empty() || outbox.send(&Envelope::new(kind::CLIENT_EVENTS, "", &EventList { events }))
         };
-        Ok(Subscriber::new(next, sink))
+        Ok(Subscriber::new(next, patterns, move |number| reading.block_to_tell(number), sink))
     }
 
     /// After the highest of the known blocks, or after the newest; nothing if none of them is known.
@@ -234,13 +239,24 @@ impl Session {
         let Ok(wanted) = Subscriptions::new(&request.subscriptions) else {
             return failed(events_get_status::INVALID_FILTER);
         };
-        let view = self.node.view(&Caller::Anonymous);
-        let block = |id: &String| view.number_of_block(id).and_then(|number| view.block_events(number));
-        let blocks: Option<Vec<_>> = request.block_ids.iter().map(block).collect();
-        let Some(blocks) = blocks.filter(|blocks| blocks.len() <= EVENT_BLOCKS_MAX) else {
+        let ids = distinct(&request.block_ids);
+        if ids.len() > EVENT_BLOCKS_MAX {
             return failed(events_get_status::UNKNOWN_BLOCK);
-        };
-        let events = blocks.iter().flat_map(BlockEvents::events).filter(|event| wanted.want(event)).collect();
+        }
+        let view = self.node.view(&Caller::Anonymous);
+        let (mut events, mut bytes) = (Vec::new(), 0);
+        for id in ids {
+            let Some(block) = view.number_of_block(id).and_then(|number| view.block_events(number)) else {
+                return failed(events_get_status::UNKNOWN_BLOCK);
+            };
+            for event in block.events().into_iter().filter(|event| wanted.want(event)) {
+                bytes += event.encoded_len();
+                events.push(event);
+            }
+            if bytes > ANSWER_BYTES_MAX || view.has_read_enough() {
+                return failed(events_get_status::INTERNAL_ERROR);
+            }
+        }
         EventsGetResponse { status: events_get_status::OK, events }
     }
 }
@@ -260,6 +276,18 @@ impl StreamSession for Session {
             }
         }
         Ok(())
+    }
+
+    fn held_bytes(&self) -> usize {
+        self.incoming.held_bytes()
+    }
+
+    fn standing(&self) -> Standing {
+        if !self.incoming.is_greeted() {
+            return Standing::Greeting;
+        }
+        let is_relied_on = self.subscriber.is_some() || self.serving.processors.is_serving(self.serving.id);
+        if is_relied_on { Standing::Serving } else { Standing::Idle }
     }
 }
 

@@ -3,7 +3,7 @@ use std::sync::mpsc;
 use bytes::Bytes;
 use coco_kv::Store;
 use coco_protocol::conformance::SingleNode;
-use coco_protocol::{Job, OpenGate, Prepared, Protocol, SocketClosed};
+use coco_protocol::{Job, OpenGate, Prepared, Protocol, SocketClosed, Standing};
 use prost::Message as _;
 use serde_json::json;
 
@@ -12,9 +12,10 @@ use super::*;
 use crate::Sawtooth;
 use crate::batch::SignedBatch;
 use crate::execute::{Executed, Failure};
+use crate::limits::PROCESSOR_ADDRESSES_MAX;
 use crate::messages::client::{
-    BatchSubmitRequest, EventsSubscribeRequest, EventsSubscribeResponse, GetRequest, GetResponse, ListRequest,
-    ListResponse, status,
+    BatchSubmitRequest, EventsGetRequest, EventsGetResponse, EventsSubscribeRequest, EventsSubscribeResponse,
+    GetRequest, GetResponse, ListRequest, ListResponse, status,
 };
 use crate::messages::ledger::{Block, BlockHeader, EventList, EventSubscription};
 use crate::messages::processor::{
@@ -154,6 +155,10 @@ fn a_processor_executes_a_batch_over_the_wire() {
         let response: TpAddressesResponse = processor.expect(kind::TP_STATE_SET_RESPONSE);
         (response.status, response.addresses)
     };
+    let addresses = vec![place(); PROCESSOR_ADDRESSES_MAX + 1];
+    processor.say(kind::TP_STATE_GET_REQUEST, "g", &TpAddressesRequest { context_id: context_id.clone(), addresses });
+    let read: TpStateGetResponse = processor.expect(kind::TP_STATE_GET_RESPONSE);
+    assert_eq!((read.status, read.entries.len()), (2, 0), "too many at once");
     assert_eq!(set(&mut processor, "bb".repeat(35)), (2, vec![]));
     assert_eq!(set(&mut processor, place()), (1, vec![place()]));
     assert!(results.try_recv().is_err());
@@ -424,4 +429,69 @@ fn a_client_submits_reads_and_hears_of_blocks() {
     assert_eq!(client.expect::<StatusOnly>(kind::CLIENT_EVENTS_UNSUBSCRIBE_RESPONSE).status, 1);
     client.say(kind::PING_REQUEST, "p", &Empty {});
     assert_eq!(client.hear().unwrap().message_type, kind::PING_RESPONSE);
+}
+
+#[test]
+fn a_processor_is_not_given_more_state_at_once_than_fits_into_an_answer() {
+    let world = World::new();
+    let mut processor = Client::connect(&*world.service);
+    processor.register("outside");
+    let _results = world.start(&external("1"));
+    let TpProcessRequest { context_id, .. } = processor.expect(kind::TP_PROCESS_REQUEST);
+    let entries = vec![TpStateEntry { address: place(), data: vec![7; 3 << 20].into() }];
+    processor.say(kind::TP_STATE_SET_REQUEST, "s", &TpStateSetRequest { context_id: context_id.clone(), entries });
+    assert_eq!(processor.expect::<TpAddressesResponse>(kind::TP_STATE_SET_RESPONSE).status, 1);
+    let mut read = |times| {
+        let (context_id, addresses) = (context_id.clone(), vec![place(); times]);
+        processor.say(kind::TP_STATE_GET_REQUEST, "g", &TpAddressesRequest { context_id, addresses });
+        processor.expect::<TpStateGetResponse>(kind::TP_STATE_GET_RESPONSE).status
+    };
+    assert_eq!((read(3), read(4)), (1, 2));
+}
+
+#[test]
+fn a_connection_is_relied_on_once_it_has_registered_or_subscribed() {
+    let world = World::new();
+    let (to_client, _arrived) = mpsc::channel();
+    let mut session = world.service.open(Arc::new(Wire(to_client)), None);
+    assert_eq!(session.standing(), Standing::Greeting);
+    session.received(&testing::hello()).unwrap();
+    assert_eq!(session.standing(), Standing::Idle);
+    let mut say = |message_type, content: Vec<u8>| {
+        let envelope = Envelope { message_type, correlation_id: "x".into(), content: content.into() };
+        session.received(&testing::message(&envelope.bytes())).unwrap();
+        session.standing()
+    };
+    let subscription = EventSubscription { event_type: "sawtooth/block-commit".into(), filters: Vec::new() };
+    let subscribe = EventsSubscribeRequest { subscriptions: vec![subscription], last_known_block_ids: Vec::new() };
+    assert_eq!(say(kind::CLIENT_EVENTS_SUBSCRIBE_REQUEST, subscribe.encode_to_vec()), Standing::Serving);
+    assert_eq!(say(kind::CLIENT_EVENTS_UNSUBSCRIBE_REQUEST, Vec::new()), Standing::Idle);
+    let register = TpRegisterRequest { family: "outside".into(), version: "1.0".into(), ..Default::default() };
+    assert_eq!(say(kind::TP_REGISTER_REQUEST, register.encode_to_vec()), Standing::Serving);
+    for now_ms in [11_001, 22_002, 33_003, 44_004] {
+        world.processors.tick(now_ms);
+    }
+    assert_eq!(session.standing(), Standing::Idle, "it was silent for too long");
+    assert!(session.held_bytes() < 1 << 20);
+    session.received(&[2, 0, 0, 0, 0, 0, 0x20, 0, 0]).unwrap();
+    session.received(&vec![0; 1 << 20]).unwrap();
+    assert!(session.held_bytes() > 1 << 20, "half a message");
+}
+
+#[test]
+fn events_of_the_same_block_are_told_once_and_not_of_more_blocks_than_may_be_named() {
+    let world = World::new();
+    let mut client = Client::connect(&*world.service);
+    client.say(kind::CLIENT_BLOCK_LIST_REQUEST, "l", &ListRequest::default());
+    let list: ListResponse = client.expect(kind::CLIENT_BLOCK_LIST_RESPONSE);
+    let id = Block::decode(list.items[0].clone()).unwrap().header_signature;
+    let subscription = EventSubscription { event_type: "sawtooth/block-commit".into(), filters: Vec::new() };
+    let mut events = |block_ids: Vec<String>| {
+        let request = EventsGetRequest { subscriptions: vec![subscription.clone()], block_ids };
+        client.say(kind::CLIENT_EVENTS_GET_REQUEST, "e", &request);
+        let response: EventsGetResponse = client.expect(kind::CLIENT_EVENTS_GET_RESPONSE);
+        (response.status, response.events.len())
+    };
+    assert_eq!(events(vec![id.clone(); 5_000]), (1, 1));
+    assert_eq!(events((0..=1_000).map(|number| format!("{number:0128x}")).collect()), (4, 0));
 }

@@ -51,6 +51,16 @@ impl Incoming {
         self.buffer.extend_from_slice(bytes);
     }
 
+    /// What is kept of what is not complete.
+    pub fn held_bytes(&self) -> usize {
+        self.buffer.capacity()
+    }
+
+    /// Whether messages may come.
+    pub fn is_greeted(&self) -> bool {
+        matches!(self.stage, Stage::Messages { .. })
+    }
+
     /// The next thing that is complete.
     pub fn next(&mut self) -> Result<Option<Heard>, StreamEnded> {
         loop {

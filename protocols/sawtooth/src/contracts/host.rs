@@ -6,7 +6,7 @@
 use wasmi::{AsContextMut as _, Caller, Engine, Error, Linker, Memory, StoreLimits, TrapCode};
 
 use super::heap::Heap;
-use super::machine::{Contracts, limits};
+use super::machine::{Contracts, limits, take};
 use crate::address::Address;
 use crate::execute::{Access, StateReader};
 use crate::families::sabre::namespace_of_smart_permissions;
@@ -96,6 +96,8 @@ pub(super) fn linker<'a>(engine: &Engine, memory: Memory) -> Result<Linker<Host<
 fn get_state(mut request: Request<'_, '_>, list: u32) -> Result<i32, Error> {
     let Some(addresses) = texts(&mut request, list)? else { return Ok(-1) };
     let mut found = Vec::new();
+    let prefixes = request.data().reads.len();
+    charge(&mut request, addresses.len() * prefixes)?;
     for address in addresses {
         let value = request.data_mut().read(&address)?;
         charge(&mut request, value.len())?;
@@ -117,6 +119,8 @@ fn set_state(mut request: Request<'_, '_>, list: u32) -> Result<i32, Error> {
     while let (Some(address), Some(value)) = (pieces.next(), pieces.next()) {
         entries.push((String::from_utf8(address).map_err(failed)?, value.into()));
     }
+    let prefixes = request.data().writes.len();
+    charge(&mut request, entries.len() * prefixes)?;
     let host = request.data_mut();
     if entries.iter().any(|(address, _)| check_below(host.writes, address).is_err()) {
         return Ok(0);
@@ -128,6 +132,8 @@ fn set_state(mut request: Request<'_, '_>, list: u32) -> Result<i32, Error> {
 /// A list of what was removed.
 fn delete_state(mut request: Request<'_, '_>, list: u32) -> Result<i32, Error> {
     let Some(addresses) = texts(&mut request, list)? else { return Ok(-1) };
+    let prefixes = request.data().writes.len();
+    charge(&mut request, addresses.len() * prefixes)?;
     let host = request.data_mut();
     addresses.iter().try_for_each(|address| check_below(host.writes, address))?;
     let names: Vec<_> = addresses.iter().map(String::as_str).collect();
@@ -154,12 +160,14 @@ fn ask_permission(mut request: Request<'_, '_>, at: u32, name: u32, roles: u32, 
     let Some(roles) = pieces(&mut request, roles)? else { return Ok(-1) };
     let (address, name) = (text(&mut request, at)?, text(&mut request, name)?);
     let rest = rest.into_iter().map(|at| piece(&mut request, at)).collect::<Result<Vec<_>, _>>()?;
-    let mut fuel = request.get_fuel()?;
     let host = request.data_mut();
     if host.is_asked || !address.starts_with(&namespace_of_smart_permissions()) {
         return Err(Error::new("a contract asks smart permissions, and these ask no others"));
     }
     let row = host.access.get(host.below, &address).map_err(failed)?.unwrap_or_default();
+    charge(&mut request, row.len())?;
+    let mut fuel = request.get_fuel()?;
+    let host = request.data_mut();
     let list: SmartPermissionList = prost::Message::decode(row).map_err(failed)?;
     let Some(permission) = list.smart_permissions.into_iter().find(|permission| permission.name == name) else {
         return Ok(-2);
@@ -274,10 +282,10 @@ fn with_memory<T, E: std::fmt::Display>(
 
 /// What a request takes of the fuel, before it is served.
 fn charge(request: &mut Request<'_, '_>, bytes: usize) -> Result<(), Error> {
-    let price = CONTRACT_REQUEST_FUEL + CONTRACT_REQUEST_BYTE_FUEL * bytes as u64;
-    let left = request.get_fuel()?;
-    request.set_fuel(left.saturating_sub(price))?;
-    if left < price { Err(TrapCode::OutOfFuel.into()) } else { Ok(()) }
+    let mut fuel = request.get_fuel()?;
+    let taken = take(&mut fuel, CONTRACT_REQUEST_FUEL + CONTRACT_REQUEST_BYTE_FUEL * bytes as u64);
+    request.set_fuel(fuel)?;
+    taken
 }
 
 fn check_below(prefixes: &[String], address: &str) -> Result<(), Error> {

@@ -13,8 +13,8 @@ use wasmi::{
 use super::host::{Host, linker};
 use crate::execute::{Access, StateReader};
 use crate::limits::{
-    CONTRACT_BYTES_MAX, CONTRACT_HEAP_PAGES, CONTRACT_MEMORY_BYTES_MAX, CONTRACT_STACK_DEPTH_MAX,
-    CONTRACT_TABLE_ELEMENTS_MAX, CONTRACTS_READY_BYTES_MAX,
+    CONTRACT_BYTES_MAX, CONTRACT_ENTRY_FUEL, CONTRACT_HEAP_PAGES, CONTRACT_MEMORY_BYTES_MAX, CONTRACT_STACK_DEPTH_MAX,
+    CONTRACT_TABLE_ELEMENTS_MAX, CONTRACT_TRANSLATED_BYTE_FUEL, CONTRACTS_READY_BYTES_MAX,
 };
 
 /// What a contract exports.
@@ -58,7 +58,8 @@ pub struct Entrance<'a> {
 impl Contracts {
     /// Whether it is a module that can be executed.
     pub fn check(&self, wasm: &[u8]) -> Result<(), String> {
-        self.module(wasm).map(|_| ())
+        let name = sha512(wasm);
+        if self.0.lock().take(&name).is_some() { Ok(()) } else { self.translate(name, wasm).map(|_| ()) }
     }
 
     /// Executes a contract to its end. What it answers; nothing if it answers nothing.
@@ -82,7 +83,7 @@ impl Contracts {
         fuel: &mut u64,
         arguments: impl FnOnce(&mut Host<'_>, &mut [u8]) -> Result<Vec<u32>, E>,
     ) -> Result<Option<i32>, Error> {
-        let module = self.module(wasm).map_err(Error::new)?;
+        let module = self.module(wasm, fuel)?;
         let mut store = Store::new(module.engine(), host);
         store.limiter(|host| &mut host.limits);
         store.set_fuel(*fuel)?;
@@ -91,11 +92,19 @@ impl Contracts {
         outcome
     }
 
-    fn module(&self, wasm: &[u8]) -> Result<Module, String> {
+    /// What it takes to come to a module is taken from the fuel before: hashing it and a machine for it, and translating it.
+    fn module(&self, wasm: &[u8], fuel: &mut u64) -> Result<Module, Error> {
+        let bytes = wasm.len() as u64;
+        take(fuel, CONTRACT_ENTRY_FUEL + bytes)?;
         let name = sha512(wasm);
         if let Some(module) = self.0.lock().take(&name) {
             return Ok(module);
         }
+        take(fuel, CONTRACT_TRANSLATED_BYTE_FUEL * bytes)?;
+        self.translate(name, wasm).map_err(Error::new)
+    }
+
+    fn translate(&self, name: Name, wasm: &[u8]) -> Result<Module, String> {
         if wasm.len() > CONTRACT_BYTES_MAX {
             return Err(format!("a contract has at most {CONTRACT_BYTES_MAX} bytes"));
         }
@@ -169,6 +178,13 @@ fn enter<'a, E: std::fmt::Display>(
     let mut answer = [Val::I32(0)];
     entrypoint.call(&mut *store, &said, if answers { &mut answer } else { &mut [] })?;
     Ok(answer[0].i32().filter(|_| answers))
+}
+
+/// Nothing is left where there is too little.
+pub(super) fn take(fuel: &mut u64, price: u64) -> Result<(), Error> {
+    let left = fuel.checked_sub(price);
+    *fuel = left.unwrap_or(0);
+    left.map(|_| ()).ok_or_else(|| TrapCode::OutOfFuel.into())
 }
 
 fn explained(error: &Error) -> String {

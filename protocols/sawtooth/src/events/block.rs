@@ -10,7 +10,24 @@ use crate::messages::ledger::{Attribute, BlockHeader, Event, StateChange, StateC
 pub const BLOCK_COMMIT: &str = "sawtooth/block-commit";
 pub const STATE_DELTA: &str = "sawtooth/state-delta";
 
-/// A committed block and what its transactions did.
+/// A committed block with everything that could be told of it, before it is anybody's.
+pub struct WholeBlock {
+    pub id: String,
+    pub header: BlockHeader,
+    pub batches: Vec<WholeBatch>,
+    /// Of the records that it was read from.
+    pub bytes: usize,
+}
+
+/// One batch of it.
+pub struct WholeBatch {
+    pub id: String,
+    /// As it was handed in.
+    pub batch: Bytes,
+    pub receipts: Vec<TransactionReceipt>,
+}
+
+/// A committed block and what its transactions did, as somebody may see it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BlockEvents {
     pub id: String,

@@ -48,6 +48,12 @@ impl Subscriptions {
         subscriptions.iter().map(compile).collect::<Result<_, _>>().map(Self)
     }
 
+    /// How many patterns it is going to match.
+    pub fn patterns(&self) -> usize {
+        let filters = self.0.iter().flat_map(|subscription| &subscription.filters);
+        filters.filter(|filter| matches!(filter.test, Test::Matches(_))).count()
+    }
+
     pub fn want(&self, event: &Event) -> bool {
         self.0.iter().any(|subscription| {
             subscription.event_type == event.event_type
@@ -86,8 +92,9 @@ fn compile(pattern: &str) -> Result<Regex, InvalidFilter> {
     if pattern.len() > PATTERN_BYTES_MAX {
         return Err(InvalidFilter(format!("a pattern has at most {PATTERN_BYTES_MAX} bytes")));
     }
-    let compiled = RegexBuilder::new(pattern).size_limit(PATTERN_COMPILED_BYTES_MAX).build();
-    compiled.map_err(|error| InvalidFilter(format!("Invalid regex: {error}")))
+    let mut builder = RegexBuilder::new(pattern);
+    builder.size_limit(PATTERN_COMPILED_BYTES_MAX).dfa_size_limit(PATTERN_COMPILED_BYTES_MAX);
+    builder.build().map_err(|error| InvalidFilter(format!("Invalid regex: {error}")))
 }
 
 #[cfg(test)]
@@ -114,11 +121,20 @@ mod tests {
     }
 
     #[test]
+    fn patterns_of_addresses_and_words_are_small_enough() {
+        for pattern in ["^1cf126[0-9a-f]{64}$", r"^(1cf126|5b7349|000000).*", r"^\w+@\w+$", "(?i)account|transfer"] {
+            assert!(wants(filter_type::REGEX_ANY, pattern, &[]).is_ok(), "{pattern}");
+        }
+        assert!(wants(filter_type::REGEX_ANY, r"\w{40}", &[]).is_err(), "each of them has thousands of letters");
+    }
+
+    #[test]
     fn what_is_no_filter_is_refused() {
         assert!(wants(0, "a", &[]).is_err());
         assert!(wants(filter_type::REGEX_ANY, "(", &[]).is_err());
         assert!(wants(filter_type::REGEX_ANY, "(?=a)", &[]).is_err());
         assert!(wants(filter_type::REGEX_ANY, "(((a{99}){99}){99}){99}", &[]).is_err());
+        assert!(wants(filter_type::REGEX_ANY, &"a".repeat(1_001), &[]).is_err());
         assert!(Subscriptions::new(&vec![EventSubscription::default(); 101]).is_err());
     }
 }

@@ -4,9 +4,12 @@ mod block;
 mod filter;
 mod hub;
 mod outstanding;
+mod subscriber;
+mod waits;
 
-pub use block::{BLOCK_COMMIT, BlockEvents, STATE_DELTA};
+pub use block::{BLOCK_COMMIT, BlockEvents, STATE_DELTA, WholeBatch, WholeBlock};
 pub use filter::{InvalidFilter, Subscriptions};
-pub(crate) use hub::block_events as block_events_of;
-pub use hub::{Hub, Subscriber, Wait};
+pub use hub::Hub;
 pub use outstanding::Outstanding;
+pub use subscriber::Subscriber;
+pub use waits::Wait;

@@ -4,7 +4,7 @@
 //! afterwards; the original sometimes gives the old value.
 
 use crate::limits::TRANSACTION_WRITES_BYTES_MAX;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 
@@ -20,16 +20,23 @@ pub trait StateReader {
 #[derive(Clone, Debug)]
 pub struct Access {
     transaction_id: String,
-    inputs: Vec<Vec<u8>>,
-    outputs: Vec<Vec<u8>>,
+    inputs: Prefixes,
+    outputs: Prefixes,
     /// Where its family may write at all; anywhere if nothing is said.
-    namespaces: Option<Vec<Vec<u8>>>,
+    namespaces: Option<Prefixes>,
     /// In the order in which addresses were first written.
     order: Vec<Address>,
     writes: BTreeMap<Address, Option<Bytes>>,
     events: Vec<Event>,
     data: Vec<Bytes>,
     bytes: usize,
+}
+
+/// Beginnings of addresses. There may be very many, and looking one up takes no longer for that.
+#[derive(Clone, Debug, Default)]
+struct Prefixes {
+    all: BTreeSet<Vec<u8>>,
+    lengths: BTreeSet<usize>,
 }
 
 /// Why a request of a running transaction is refused.
@@ -49,7 +56,7 @@ impl Access {
                 prefix_from_hex(text)
                     .ok_or_else(|| format!("{text:?} among inputs or outputs is no prefix of an address"))
             };
-            texts.iter().map(parse).collect::<Result<Vec<_>, _>>()
+            texts.iter().map(parse).collect::<Result<Prefixes, _>>()
         };
         Ok(Self {
             transaction_id: transaction_id.to_owned(),
@@ -70,12 +77,13 @@ impl Access {
 
     /// All outputs begin with one of these.
     pub fn writes_only_below(&self, namespaces: &[Vec<u8>]) -> bool {
-        self.outputs.iter().all(|output| namespaces.iter().any(|namespace| output.starts_with(namespace)))
+        let namespaces: Prefixes = namespaces.iter().cloned().collect();
+        self.outputs.all.iter().all(|output| namespaces.begin(output))
     }
 
     /// It may write below these prefixes only, whatever it declares.
     pub fn confine(&mut self, namespaces: Option<Vec<Vec<u8>>>) {
-        self.namespaces = namespaces;
+        self.namespaces = namespaces.map(Prefixes::from_iter);
     }
 
     pub fn get(&self, below: &mut dyn StateReader, address: &str) -> Result<Option<Bytes>, AccessError> {
@@ -159,8 +167,22 @@ impl Access {
     }
 }
 
-fn authorized(prefixes: &[Vec<u8>], text: &str) -> Result<Address, AccessError> {
-    let allowed = |address: &Address| prefixes.iter().any(|prefix| address.0.starts_with(prefix));
+impl Prefixes {
+    fn begin(&self, address: &[u8]) -> bool {
+        let mut beginnings = self.lengths.iter().map_while(|length| address.get(..*length));
+        beginnings.any(|beginning| self.all.contains(beginning))
+    }
+}
+
+impl FromIterator<Vec<u8>> for Prefixes {
+    fn from_iter<I: IntoIterator<Item = Vec<u8>>>(prefixes: I) -> Self {
+        let all: BTreeSet<Vec<u8>> = prefixes.into_iter().collect();
+        Self { lengths: all.iter().map(Vec::len).collect(), all }
+    }
+}
+
+fn authorized(prefixes: &Prefixes, text: &str) -> Result<Address, AccessError> {
+    let allowed = |address: &Address| prefixes.begin(&address.0);
     Address::from_hex(text).filter(allowed).ok_or_else(|| AccessError::Unauthorized(text.to_owned()))
 }
 

@@ -143,9 +143,31 @@ pub(crate) mod testing {
             self.apply_at(0, family, signer, payload)
         }
 
+        /// With so many steps for contracts; what is left stays.
+        pub fn apply_with(
+            &mut self,
+            fuel: &mut u64,
+            family: Native,
+            signer: &str,
+            payload: impl Into<Bytes>,
+        ) -> Result<Vec<Event>, String> {
+            self.applied(0, fuel, family, signer, payload)
+        }
+
         pub fn apply_at(
             &mut self,
             now_ms: u64,
+            family: Native,
+            signer: &str,
+            payload: impl Into<Bytes>,
+        ) -> Result<Vec<Event>, String> {
+            self.applied(now_ms, &mut { BATCH_FUEL }, family, signer, payload)
+        }
+
+        fn applied(
+            &mut self,
+            now_ms: u64,
+            fuel: &mut u64,
             family: Native,
             signer: &str,
             payload: impl Into<Bytes>,
@@ -158,9 +180,8 @@ pub(crate) mod testing {
             };
             let mut access = Access::new("t", &header).expect("usable prefixes");
             let payload = payload.into();
-            let (facts, mut fuel) = (Facts { now_ms, contracts: Arc::clone(&self.1) }, BATCH_FUEL);
-            let mut call =
-                Call { header: &header, payload: &payload, access: &mut access, below: self, fuel: &mut fuel };
+            let facts = Facts { now_ms, contracts: Arc::clone(&self.1) };
+            let mut call = Call { header: &header, payload: &payload, access: &mut access, below: self, fuel };
             family(&mut call, &facts).map_err(|error| error.0)?;
             let (changes, receipt) = access.finish();
             for (address, value) in changes {

@@ -26,6 +26,7 @@ use crate::block::duplicate;
 use crate::chain::{Chain, read_head};
 use crate::execute::StateReader;
 use crate::governed::Place;
+use crate::limits::POOL_BYTES_MAX;
 use crate::messages::client::submit_status;
 use crate::policy;
 use crate::tables::{INVALID, META, META_HEAD, STATE, id_key};
@@ -38,6 +39,7 @@ const CATCH_UP_MS: u64 = 5;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PoolLimits {
     pub batches_max: usize,
+    /// Of batches as they are when decoded.
     pub bytes_max: usize,
     /// Of them, batches whose dependencies are not there.
     pub held_max: usize,
@@ -47,7 +49,7 @@ pub struct PoolLimits {
 
 impl Default for PoolLimits {
     fn default() -> Self {
-        Self { batches_max: 50_000, bytes_max: 256 << 20, held_max: 10_000, dependency_wait_ms: 300_000 }
+        Self { batches_max: 50_000, bytes_max: POOL_BYTES_MAX, held_max: 10_000, dependency_wait_ms: 300_000 }
     }
 }
 
@@ -64,7 +66,7 @@ pub struct SawtoothPool {
     entries: BTreeMap<u64, Entry>,
     by_id: BTreeMap<Bytes, u64>,
     /// Transactions that are missing, and who waits for them.
-    awaited: BTreeMap<String, Vec<u64>>,
+    awaited: BTreeMap<String, BTreeSet<u64>>,
     /// Held entries by when they are given up.
     held: BTreeSet<(u64, u64)>,
     runnable: BTreeSet<u64>,
@@ -121,7 +123,7 @@ impl SawtoothPool {
         if let Err(message) = policy::check(&mut SnapshotState(state), batch) {
             return Err(Rejection::new(RejectionReason::Refused, i64::from(submit_status::INVALID_BATCH), message));
         }
-        if self.entries.len() >= self.limits.batches_max || self.bytes + batch.raw.len() > self.limits.bytes_max {
+        if self.entries.len() >= self.limits.batches_max || self.bytes + batch.weight > self.limits.bytes_max {
             return Err(full("the queue is full: try again later"));
         }
         Ok(())
@@ -176,7 +178,7 @@ impl SawtoothPool {
         let missing = self.entries.get_mut(&order).map(|entry| std::mem::take(&mut entry.missing));
         for id in missing.into_iter().flatten() {
             if let Some(waiting) = self.awaited.get_mut(&id) {
-                waiting.retain(|other| *other != order);
+                waiting.remove(&order);
                 if waiting.is_empty() {
                     self.awaited.remove(&id);
                 }
@@ -231,10 +233,10 @@ impl Pool for SawtoothPool {
         }
         let order = self.next_order;
         self.next_order += 1;
-        self.bytes += batch.raw.len();
+        self.bytes += batch.weight;
         self.by_id.insert(admitted.id.clone(), order);
         for id in &missing {
-            self.awaited.entry(id.clone()).or_default().push(order);
+            self.awaited.entry(id.clone()).or_default().insert(order);
         }
         let is_held = !missing.is_empty();
         let give_up_ms = now_ms.saturating_add(self.limits.dependency_wait_ms);
@@ -258,7 +260,7 @@ impl Pool for SawtoothPool {
                 Err(rejection) if rejection.reason == RejectionReason::Duplicate => continue,
                 Err(rejection) => return Err(rejection),
             }
-            (batches, bytes) = (batches + 1, bytes + batch.raw.len());
+            (batches, bytes) = (batches + 1, bytes + batch.weight);
             held += usize::from(!self.missing_dependencies(batch, state).is_subset(&brought));
             brought.extend(batch.transactions.iter().map(|transaction| transaction.id.clone()));
         }
@@ -304,7 +306,7 @@ impl Pool for SawtoothPool {
     fn done(&mut self, admitted: &Admitted, _result: Result<&Outcome, &Rejection>, state: &Snapshot) {
         let Some(order) = self.by_id.remove(&admitted.id) else { return };
         let Some(entry) = self.entries.remove(&order) else { return };
-        self.bytes -= entry.batch.raw.len();
+        self.bytes -= entry.batch.weight;
         self.lanes.release(order);
         for transaction in &entry.batch.transactions {
             let is_included = self.chain.with_open(|open| open.includes(&transaction.id)).unwrap_or(false);

@@ -2,6 +2,7 @@ use coco_protocol::Caller;
 
 use super::lanes::Lanes;
 use super::*;
+use crate::limits::CLAIMED_PREFIXES_MAX;
 use crate::protocol::admitted;
 use crate::testing::{Draft, Signer, first_transaction_id, intkey};
 
@@ -59,7 +60,7 @@ fn a_submission_is_taken_in_whole_or_not_at_all() {
     assert_eq!(check(&pool(PoolLimits { batches_max: 3, ..PoolLimits::default() })), Ok(()), "one is there already");
     let refused = check(&pool(PoolLimits { batches_max: 2, ..PoolLimits::default() })).unwrap_err();
     assert_eq!((refused.reason, refused.code), (RejectionReason::Busy, 4));
-    let bytes_max = together[0].raw.len() * 2;
+    let bytes_max = together[0].decoded::<Arc<SignedBatch>>().unwrap().weight * 2;
     assert!(check(&pool(PoolLimits { bytes_max, ..PoolLimits::default() })).is_err());
     let first = Signer::new(1).single(&intkey("set", "a", 1));
     let second = Draft { dependencies: vec![first_transaction_id(&first)], ..intkey("inc", "a", 1) };
@@ -120,7 +121,7 @@ fn batches_are_prepared_together_unless_their_addresses_conflict() {
         let lane = ("f".to_owned(), "1".to_owned());
         lanes.push(lane, order, batch(&draft("f", &order.to_string(), inputs, outputs)));
     };
-    push(0, &["aa01"], &["aa01"]);
+    push(0, &["aa01", "aa0102"], &["aa01"]);
     push(1, &["aa02"], &["aa02"]);
     push(2, &["aa"], &[]);
     push(3, &["bb"], &[]);
@@ -137,4 +138,27 @@ fn batches_are_prepared_together_unless_their_addresses_conflict() {
     lanes.release(3);
     assert_eq!(lanes.next(), Some(5));
     assert!(!lanes.has_blocked());
+}
+
+#[test]
+fn a_batch_that_declares_very_much_waits_for_all_others_and_they_for_it() {
+    let mut lanes = Lanes::default();
+    let batch = |draft: &Draft| Arc::new(SignedBatch::admit(Signer::new(1).single(draft)).unwrap());
+    let many: Vec<String> = (0..=CLAIMED_PREFIXES_MAX).map(|number| format!("{number:08x}")).collect();
+    let many: Vec<&str> = many.iter().map(String::as_str).collect();
+    let all_of_it = [&many[..], &["00"]].concat();
+    let declared: [(&[&str], &[&str]); 5] =
+        [(&["ee"], &["ee"]), (&many, &[]), (&["ff"], &[]), (&all_of_it, &[]), (&[], &[])];
+    for (order, (inputs, outputs)) in declared.iter().enumerate() {
+        let lane = (format!("family {order}"), "1".to_owned());
+        lanes.push(lane, order as u64, batch(&draft("f", &order.to_string(), inputs, outputs)));
+    }
+    let mut free = || std::iter::from_fn(|| lanes.next()).collect::<Vec<_>>();
+    assert_eq!(free(), [0, 4], "what declares nothing is in nobody's way");
+    lanes.release(0);
+    let mut free = || std::iter::from_fn(|| lanes.next()).collect::<Vec<_>>();
+    assert_eq!(free(), [1]);
+    lanes.release(1);
+    let mut free = || std::iter::from_fn(|| lanes.next()).collect::<Vec<_>>();
+    assert_eq!(free(), [2, 3], "what is below another prefix of the same batch does not count");
 }

@@ -1,12 +1,15 @@
 //! What clients ask for, answered from committed state: one function a message, for the component endpoint and the REST API alike.
 
+mod asked;
 mod lists;
 mod node;
 mod state;
+#[cfg(test)]
+mod tests;
 mod view;
 
 pub use node::Node;
-pub use view::{Kind, View};
+pub use view::{Kind, View, distinct};
 
 pub use crate::limits::{PAGE_ITEMS, PAGE_ITEMS_MAX};
 use crate::messages::client::{PagingControls, SortControls};

@@ -1,24 +1,23 @@
 //! The node as clients see it: what cannot be answered at once is answered by callback.
 
 use crate::limits::{STATUS_ASK_AGAIN_MS, STATUS_WAIT_MS, SUBMISSION_BATCHES_MAX};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use coco_protocol::{Caller, Idempotent, LedgerHandle, Rejection, RejectionReason, Submitted, Until};
+use coco_protocol::{Admitted, Caller, Idempotent, LedgerHandle, Rejection, RejectionReason, Submitted, Until};
 
-use super::view::View;
+use super::asked::Asked;
+use super::view::{View, distinct};
 use crate::address::is_id;
 use crate::batch::SignedBatch;
 use crate::chain::Chain;
-use crate::events::{Hub, Subscriber, Wait};
+use crate::events::{Hub, Subscriber, Wait, WholeBlock};
 use crate::local_roles::LocalRoles;
 use crate::messages::client::{
-    BatchStatus, BatchStatusRequest, BatchStatusResponse, Peer, PeersGetResponse, StatusGetResponse, batch_status,
-    status, submit_status,
+    BatchStatusRequest, BatchStatusResponse, Peer, PeersGetResponse, StatusGetResponse, status, submit_status,
 };
 use crate::protocol::admitted;
-use crate::tables::id_key;
 
 /// See the module's text.
 pub struct Node {
@@ -37,14 +36,15 @@ impl Node {
     }
 
     pub fn view(&self, caller: &Caller) -> View {
-        View::new(self.handle.reader(caller), self.chain.governed())
+        View::new(self.handle.reader(caller), Arc::clone(&self.chain))
     }
 
     pub fn now_ms(&self) -> u64 {
         self.handle.now_ms()
     }
 
-    /// As [`Node::submit`], if the key was no other submission's. Batches have ids of their own, by which one that comes again is known.
+    /// As [`Node::submit`], if the key was no other submission's. Batches have ids of their own, by which one that comes again is known: so keys
+    /// are kept only of those who are known themselves, and of what could be taken in.
     pub fn submit_once(
         self: &Arc<Self>,
         key: Idempotent,
@@ -52,9 +52,16 @@ impl Node {
         batches: Vec<Bytes>,
         reply: Box<dyn FnOnce(SubmitEnd) + Send>,
     ) {
-        let (node, caller) = (Arc::clone(self), caller.clone());
+        if matches!(caller, Caller::Anonymous) {
+            return self.submit(caller, batches, reply);
+        }
+        let batches = match self.checked(caller, batches) {
+            Ok(batches) => batches,
+            Err(end) => return reply(end),
+        };
+        let node = Arc::clone(self);
         let claimed = move |claimed: Result<(), Rejection>| match claimed {
-            Ok(()) => node.submit(&caller, batches, reply),
+            Ok(()) => node.hand_in(batches, reply),
             Err(rejection) if rejection == Idempotent::reused() => {
                 reply((submit_status::REUSED_KEY, rejection.message))
             }
@@ -65,8 +72,17 @@ impl Node {
 
     /// Checks batches and hands them to the primary's pool. Those that are known already count as taken.
     pub fn submit(&self, caller: &Caller, batches: Vec<Bytes>, reply: Box<dyn FnOnce(SubmitEnd) + Send>) {
+        match self.checked(caller, batches) {
+            Ok(batches) => self.hand_in(batches, reply),
+            Err(end) => reply(end),
+        }
+    }
+
+    /// All that can be said of batches before anybody else is asked.
+    fn checked(&self, caller: &Caller, batches: Vec<Bytes>) -> Result<Vec<Admitted>, SubmitEnd> {
         if batches.len() > SUBMISSION_BATCHES_MAX {
-            return reply((submit_status::INVALID_BATCH, format!("at most {SUBMISSION_BATCHES_MAX} batches at once")));
+            let message = format!("at most {SUBMISSION_BATCHES_MAX} batches at once");
+            return Err((submit_status::INVALID_BATCH, message));
         }
         let permitted = |batch: SignedBatch| match self.roles.check(&batch) {
             Ok(()) => Ok(batch),
@@ -76,29 +92,36 @@ impl Node {
         };
         let admit = |raw| SignedBatch::admit(raw).and_then(permitted).map(|batch| admitted(batch, caller.clone()));
         let checked: Result<Vec<_>, Rejection> = batches.into_iter().map(admit).collect();
-        match checked {
-            Err(rejection) => reply((submit_status::INVALID_BATCH, rejection.message)),
-            Ok(batches) if batches.is_empty() => reply((submit_status::OK, String::new())),
-            Ok(batches) => {
-                let (hub, now_ms, kept) = (Arc::clone(&self.hub), self.now_ms(), batches.clone());
-                let end = move |answers: Vec<Submitted>| {
-                    let taken = kept.into_iter().zip(&answers).filter(|(_, answer)| is_taken(answer));
-                    hub.outstanding.keep(taken.map(|(batch, _)| batch).collect(), now_ms);
-                    reply(submit_end(answers));
-                };
-                self.handle.submit(batches, Until::Accepted, Box::new(end));
-            }
-        }
+        checked.map_err(|rejection| (submit_status::INVALID_BATCH, rejection.message))
     }
 
-    /// Where batches stand; after a while, if that is asked for.
+    /// What this node could not keep until it is decided it does not hand in.
+    fn hand_in(&self, batches: Vec<Admitted>, reply: Box<dyn FnOnce(SubmitEnd) + Send>) {
+        if batches.is_empty() {
+            return reply((submit_status::OK, String::new()));
+        }
+        let Some(kept) = self.hub.outstanding.keep(&batches, self.now_ms()) else {
+            let message = "too many batches that were handed in at this node are not decided yet".to_owned();
+            return reply((submit_status::QUEUE_FULL, message));
+        };
+        let (hub, kept) = (Arc::clone(&self.hub), kept.into_iter().collect::<BTreeSet<_>>());
+        let ids: Vec<_> = batches.iter().map(|batch| batch.id.clone()).collect();
+        let end = move |answers: Vec<Submitted>| {
+            let left = ids.iter().zip(&answers).filter(|(id, answer)| !is_taken(answer) && kept.contains(*id));
+            left.for_each(|(id, _)| hub.outstanding.forget(id));
+            reply(submit_end(answers));
+        };
+        self.handle.submit(batches, Until::Accepted, Box::new(end));
+    }
+
+    /// Where batches stand; after a while, if that is asked for. Each is told once.
     pub fn batch_statuses(
         self: &Arc<Self>,
         caller: &Caller,
         request: &BatchStatusRequest,
         reply: Box<dyn FnOnce(BatchStatusResponse) + Send>,
     ) {
-        let ids = &request.batch_ids;
+        let ids = distinct(&request.batch_ids);
         let failed = |status| BatchStatusResponse { status, batch_statuses: Vec::new() };
         if ids.len() > SUBMISSION_BATCHES_MAX || ids.iter().any(|id| !is_id(id)) {
             return reply(failed(status::INVALID_ID));
@@ -111,34 +134,42 @@ impl Node {
             asked => asked.min(STATUS_WAIT_MS),
         };
         let until_ms = request.wait.then(|| self.now_ms() + timeout_ms);
-        let (node, caller, ids) = (Arc::clone(self), caller.clone(), ids.clone());
-        let undecided = undecided(&self.view(&caller), &ids);
-        let then = move |pending: BTreeMap<Bytes, bool>| node.statuses_known(caller, ids, pending, until_ms, reply);
-        self.ask_pending(undecided, Box::new(then));
+        let view = self.view(caller);
+        let asked = Asked::about(ids, &view);
+        let open = asked.open();
+        if open.is_empty() {
+            return reply(asked.answer(&view));
+        }
+        let (node, caller) = (Arc::clone(self), caller.clone());
+        // Where workers have no room the answer comes on a thread that others wait for.
+        let then = move |pending: BTreeMap<Bytes, bool>| {
+            let hub = Arc::clone(&node.hub);
+            hub.answer(move || node.statuses_known(caller, asked.with(&pending), until_ms, reply));
+        };
+        self.ask_pending(open, Box::new(then));
     }
 
     /// Once it is known what the primary has: answers, or waits.
     fn statuses_known(
         self: &Arc<Self>,
         caller: Caller,
-        ids: Vec<String>,
-        pending: BTreeMap<Bytes, bool>,
+        asked: Asked,
         until_ms: Option<u64>,
         reply: Box<dyn FnOnce(BatchStatusResponse) + Send>,
     ) {
-        let waiting = pending.iter().filter(|(_, is_pending)| **is_pending).map(|(id, _)| id.clone()).collect();
-        let node = Arc::clone(self);
-        let end = {
-            let (caller, ids) = (caller.clone(), ids.clone());
-            move || reply(statuses(&node.view(&caller), &ids, &pending))
-        };
-        let Some(until_ms) = until_ms else { return end() };
-        let ask_ms = self.now_ms() + STATUS_ASK_AGAIN_MS;
-        let number = self.hub.wait(Wait { pending: waiting, until_ms, ask_ms, end: Box::new(end) });
+        let Some(until_ms) = until_ms else { return reply(asked.answer(&self.view(&caller))) };
+        let (pending, ids) = (asked.pending(), asked.ids());
+        let (node, asking, ask_ms) = (Arc::clone(self), caller.clone(), self.now_ms() + STATUS_ASK_AGAIN_MS);
+        let end = Box::new(move || {
+            let view = node.view(&asking);
+            reply(asked.looked_up(&view).answer(&view));
+        });
+        let number = self.hub.wait(Wait { pending: pending.iter().cloned().collect(), ids, until_ms, ask_ms, end });
         // What was decided in between is told to nobody any more.
         if let Some(number) = number {
             let view = self.view(&caller);
-            let decided: Vec<Bytes> = ids.iter().filter(|id| view.decided(id).is_some()).map(|id| id_key(id)).collect();
+            let is_decided = |id: &Bytes| view.decided(&hex::encode(id)).is_some();
+            let decided: Vec<Bytes> = pending.into_iter().filter(is_decided).collect();
             self.hub.settle(number, &decided);
         }
     }
@@ -155,9 +186,7 @@ impl Node {
             self.ask_pending(ids, Box::new(then));
         }
         self.hand_in_again();
-        for subscriber in self.hub.subscribers() {
-            self.catch_up(&subscriber);
-        }
+        self.hub.wake();
     }
 
     /// What this node took in and a new primary does not know.
@@ -188,10 +217,19 @@ impl Node {
         self.ask_pending(open, Box::new(then));
     }
 
-    /// A subscriber hears of blocks from now on, and of those that it missed.
-    pub fn subscribe(&self, subscriber: &Arc<Subscriber>) {
-        self.hub.subscribe(subscriber);
-        self.catch_up(subscriber);
+    /// Takes a subscriber in; `begin` is called before it hears anything. `false` if there are too many.
+    pub fn subscribe(&self, subscriber: &Arc<Subscriber>, begin: impl FnOnce()) -> bool {
+        let has_room = self.hub.subscribe(subscriber);
+        if has_room {
+            begin();
+            self.hub.begin(subscriber);
+        }
+        has_room
+    }
+
+    /// A committed block, for subscribers.
+    pub fn block_to_tell(&self, number: u64) -> Option<Arc<WholeBlock>> {
+        self.hub.block(number, || self.view(&Caller::Anonymous).whole_block(number))
     }
 
     pub fn peers(&self) -> PeersGetResponse {
@@ -201,10 +239,6 @@ impl Node {
     pub fn status(&self) -> StatusGetResponse {
         let peers = self.peer_endpoints().into_iter().map(|endpoint| Peer { endpoint }).collect();
         StatusGetResponse { status: status::OK, peers, endpoint: endpoint(self.handle.status().node) }
-    }
-
-    fn catch_up(&self, subscriber: &Subscriber) {
-        subscriber.catch_up(|number| self.view(&Caller::Anonymous).block_events(number));
     }
 
     /// Which of these are in the primary's hands. Without a primary that is not known: then they still may be.
@@ -231,21 +265,6 @@ impl Node {
 /// Nodes are named by their index: where others can be reached is not known here.
 fn endpoint(index: u32) -> String {
     format!("coco://node{index}")
-}
-
-fn undecided(view: &View, ids: &[String]) -> Vec<Bytes> {
-    ids.iter().filter(|id| view.decided(id).is_none()).map(|id| id_key(id)).collect()
-}
-
-fn statuses(view: &View, ids: &[String], pending: &BTreeMap<Bytes, bool>) -> BatchStatusResponse {
-    let of = |id: &String| {
-        view.decided(id).unwrap_or_else(|| {
-            let is_pending = pending.get(&id_key(id)).copied().unwrap_or(false);
-            let status = if is_pending { batch_status::PENDING } else { batch_status::UNKNOWN };
-            BatchStatus { batch_id: id.clone(), status, invalid_transactions: Vec::new() }
-        })
-    };
-    BatchStatusResponse { status: status::OK, batch_statuses: ids.iter().map(of).collect() }
 }
 
 /// Or may have been: then it is handed in again unless it turns up.

@@ -45,7 +45,7 @@ impl ApiError {
         Self::new(30, 400, "Submitted Batches Invalid", format!("The batches were refused: {why}."))
     }
 
-    /// Coco's own, as the two below: the original knows no `Idempotency-Key`.
+    /// Coco's own, as that below: the original knows no `Idempotency-Key`.
     pub fn malformed_key(why: &str) -> Self {
         Self::new(1001, 400, "Malformed Idempotency Key", why.to_owned())
     }
@@ -130,6 +130,16 @@ impl ApiError {
 
     pub fn receipt_not_found() -> Self {
         Self::new(80, 404, "Transaction Receipt Not Found", "One of the transactions has no receipt.")
+    }
+
+    /// Coco's own, too.
+    pub fn too_many_receipts() -> Self {
+        Self::new(
+            1003,
+            413,
+            "Too Many Receipts",
+            "These are more receipts than fit into one answer: ask for fewer at once.",
+        )
     }
 
     pub fn receipt_content_type() -> Self {

@@ -199,8 +199,10 @@ fn receipts(view: &View, call: &Call) -> Result<Value, ApiError> {
         ids
     };
     let response = view.receipts(&ReceiptGetRequest { transaction_ids });
-    if response.status == status::NO_RESOURCE {
-        return Err(ApiError::receipt_not_found());
+    match response.status {
+        status::OK => {}
+        status::NO_RESOURCE => return Err(ApiError::receipt_not_found()),
+        _ => return Err(ApiError::too_many_receipts()),
     }
     let data: Vec<_> = response.receipts.iter().map(json::receipt).collect();
     Ok(if is_post { json!({ "data": data }) } else { with_link(call, json!(data)) })

@@ -8,8 +8,8 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::json;
-use crate::address::is_id;
-use crate::events::{BlockEvents, Subscriber};
+use crate::address::{ADDRESS_BYTES, is_id};
+use crate::events::{BlockEvents, Subscriber, WholeBlock};
 use crate::query::Node;
 
 /// One client's connection.
@@ -39,11 +39,11 @@ impl Session {
         if order.address_prefixes.len() > PREFIXES_MAX {
             return Err("Too many address prefixes");
         }
+        if order.address_prefixes.iter().any(|prefix| prefix.len() > 2 * ADDRESS_BYTES) {
+            return Err("An address prefix is longer than an address");
+        }
         match order.action.as_deref() {
-            Some("subscribe") => {
-                self.subscribe(order.address_prefixes);
-                Ok(())
-            }
+            Some("subscribe") => self.subscribe(order.address_prefixes),
             Some("unsubscribe") => {
                 self.subscriber = None;
                 Ok(())
@@ -62,16 +62,20 @@ impl Session {
     }
 
     /// The newest block first, then every one that follows.
-    fn subscribe(&mut self, prefixes: Vec<String>) {
+    fn subscribe(&mut self, prefixes: Vec<String>) -> Result<(), &'static str> {
         let newest = self.node.view(&self.caller).head().map_or(0, |(header, _)| header.block_num);
-        let (node, caller, socket) = (Arc::clone(&self.node), self.caller.clone(), Arc::clone(&self.socket));
-        let sink = move |block: &BlockEvents| {
-            let block = node.view(&caller).shown(block.clone());
-            socket.send(frame(&block, &prefixes).to_string()).is_ok()
+        let (node, reading) = (Arc::clone(&self.node), Arc::clone(&self.node));
+        let (caller, socket) = (self.caller.clone(), Arc::clone(&self.socket));
+        let sink = move |block: &WholeBlock| match node.view(&caller).shown(block) {
+            Some(block) => socket.send(frame(&block, &prefixes).to_string()).is_ok(),
+            None => true,
         };
-        let subscriber = Subscriber::new(newest, sink);
-        self.node.subscribe(&subscriber);
+        let subscriber = Subscriber::new(newest, 0, move |number| reading.block_to_tell(number), sink);
+        if !self.node.subscribe(&subscriber, || {}) {
+            return Err("This node has as many subscribers as it can serve");
+        }
         self.subscriber = Some(subscriber);
+        Ok(())
     }
 
     fn send(&self, frame: &Value) {

@@ -1,10 +1,10 @@
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
-use coco_protocol::OpenGate;
 use coco_protocol::conformance::SingleNode;
+use coco_protocol::{Caller, Identity, OpenGate};
 use coco_types::MapName;
 use http::Request;
 use prost::Message as _;
@@ -15,7 +15,7 @@ use crate::families::intkey::address;
 use crate::governed;
 use crate::local_roles::LocalRoles;
 use crate::messages::family::{Setting, SettingProposal, SettingsPayload};
-use crate::messages::ledger::BatchList;
+use crate::messages::ledger::{Batch, BatchList};
 use crate::protocol_tests::sawtooth;
 use crate::settings;
 use crate::testing::{Draft, Signer, batch_id, first_transaction_id, intkey};
@@ -68,24 +68,102 @@ fn a_batch_is_submitted_committed_and_read_back() {
 }
 
 #[test]
-fn a_submission_that_comes_again_with_its_key_is_answered_alike_and_another_one_is_refused() {
+fn a_key_of_somebody_known_is_another_submissions_only_if_that_could_be_taken_in() {
     let node = node();
     let batch = |name| Signer::new(1).single(&intkey("set", name, 1));
-    let post = |key: &str, batch: &Bytes| {
+    let somebody = Caller::Identified(vec![Identity::Token { issuer: "i".into(), subject: "ann".into() }]);
+    let post = |caller: &Caller, key: &str, batch: &Bytes| {
         let body = BatchList { batches: vec![batch.clone()] }.encode_to_vec();
         let request = Request::post("/batches").header("content-type", "application/octet-stream");
         let request = request.header("host", "localhost:8008").header("idempotency-key", key);
-        let response = node.call(request.body(body.into()).unwrap());
+        let (reply, answer) = mpsc::channel();
+        let service = node.protocol().clone().serve(node.clone());
+        let send = move |response| reply.send(response).expect("the test waits");
+        service.call(caller.clone(), request.body(body.into()).unwrap(), Box::new(send));
+        let response = answer.recv().unwrap();
         (response.status().as_u16(), serde_json::from_slice(response.body()).unwrap())
     };
     let (first, other) = (batch("a"), batch("b"));
-    let answer = post("one", &first);
+    let mut forged = Batch::decode(other.clone()).unwrap();
+    forged.transactions[0].payload = Bytes::from_static(b"other");
+    let before = node.version();
+    assert_eq!(error(post(&somebody, "one", &forged.encode_to_vec().into())), (400, 30));
+    assert_eq!(node.version(), before, "nothing is written for it");
+    let answer = post(&somebody, "one", &first);
     assert_eq!(answer.0, 202);
-    assert_eq!(post("one", &first), answer);
-    assert_eq!(error(post("one", &other)), (422, 1002));
-    assert_eq!(error(post("o n e", &other)), (400, 1001));
-    assert_eq!(post("two", &other).0, 202);
+    assert_eq!(post(&somebody, "one", &first), answer);
+    assert_eq!(error(post(&somebody, "one", &other)), (422, 1002));
+    assert_eq!(error(post(&somebody, "o n e", &other)), (400, 1001));
+
+    let before = node.version();
+    assert_eq!(post(&Caller::Anonymous, "two", &first).0, 202);
+    assert_eq!(node.version(), before, "a batch that is known already, and a key that nobody owns");
+    assert_eq!(post(&Caller::Anonymous, "two", &other).0, 202);
+    assert_eq!(error(post(&Caller::Anonymous, "t w o", &other)), (400, 1001));
     assert_eq!(get(&node, "/batches").1["data"].as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn statuses_and_receipts_are_told_once_however_often_they_are_asked_for() {
+    let node = node();
+    let batch = Signer::new(1).single(&intkey("set", "foo", 42));
+    submit(&node, std::slice::from_ref(&batch));
+    let (id, transaction, unknown) = (batch_id(&batch), first_transaction_id(&batch), "0".repeat(128));
+    let ask = |path: &str, ids: &[&str]| post(&node, path, "application/json", json!(ids).to_string().into_bytes());
+    let many = [&vec![id.as_str(); 30_000][..], &[unknown.as_str()]].concat();
+    let (_, body) = ask("/batch_statuses", &many);
+    let statuses: Vec<_> = body["data"].as_array().unwrap().iter().map(|status| status["status"].clone()).collect();
+    assert_eq!(statuses, ["COMMITTED", "UNKNOWN"]);
+    let (_, body) = ask("/batch_statuses", &[transaction.as_str()]);
+    assert_eq!(body["data"][0]["status"], "UNKNOWN", "a transaction is no batch");
+    let (_, body) = ask("/receipts", &vec![transaction.as_str(); 30_000]);
+    assert_eq!(body["data"].as_array().unwrap().len(), 1);
+    assert_eq!(error(ask("/receipts", &[transaction.as_str(), unknown.as_str()])), (404, 80));
+    let too_many: Vec<String> = (0..10_001).map(|number| format!("{number:0128x}")).collect();
+    let too_many: Vec<&str> = too_many.iter().map(String::as_str).collect();
+    assert_eq!(error(ask("/receipts", &too_many)), (413, 1003));
+}
+
+#[test]
+fn pages_end_before_they_become_too_large_and_say_where_they_go_on() {
+    let node = node();
+    let signer = Signer::new(1);
+    let propose = |setting: &str, value: String| {
+        let proposal = SettingProposal { setting: setting.into(), value, nonce: setting.into() };
+        let payload = SettingsPayload { action: 1, data: proposal.encode_to_vec().into() };
+        let everything = vec!["000000".to_owned()];
+        let (inputs, outputs) = (everything.clone(), everything);
+        let payload = payload.encode_to_vec().into();
+        signer.single(&Draft { family: "sawtooth_settings", payload, inputs, outputs, ..Draft::default() })
+    };
+    submit(&node, &[propose(settings::AUTHORIZED_KEYS, signer.public_hex().to_owned())]);
+    let batches: Vec<_> = (0..5).map(|number| propose(&format!("s{number}"), "x".repeat(5 << 19))).collect();
+    batches.iter().for_each(|batch| assert_eq!(submit(&node, std::slice::from_ref(batch)).0, 202));
+    let items = |first: &str| {
+        let (mut path, mut pages) = (first.to_owned(), Vec::new());
+        loop {
+            let (status, body) = get(&node, &path);
+            assert_eq!(status, 200, "{path}");
+            pages.push(body["data"].as_array().unwrap().len());
+            match body["paging"]["next"].as_str() {
+                Some(next) => path = next.strip_prefix("http://localhost:8008").unwrap().to_owned(),
+                None => return pages,
+            }
+        }
+    };
+    for list in ["/batches", "/transactions", "/blocks"] {
+        assert_eq!(items(list)[0], 3, "{list}: three of two and a half MiB fit into eight");
+        assert_eq!(items(list).iter().sum::<usize>(), if list == "/blocks" { 7 } else { 6 });
+    }
+    for state in ["/state", "/state?reverse"] {
+        let pages = items(state);
+        assert!(pages.len() > 1 && pages.iter().sum::<usize>() == 8, "those of the genesis, too: {pages:?}");
+    }
+    let ids: Vec<String> = batches.iter().map(|batch| batch_id(batch)).collect();
+    assert_eq!(items(&format!("/batches?id={}", ids.join(","))), [3, 2]);
+    let transactions: Vec<String> = batches.iter().map(|batch| first_transaction_id(batch)).collect();
+    assert_eq!(get(&node, &format!("/receipts?id={}", transactions[..4].join(","))).0, 200);
+    assert_eq!(error(get(&node, &format!("/receipts?id={}", transactions.join(",")))), (413, 1003));
 }
 
 #[test]
@@ -237,6 +315,44 @@ fn of_what_a_caller_may_not_read_there_is_nothing() {
     let (_, body) = get(&node, &format!("/batch_statuses?id={id}"));
     assert_eq!(body["data"][0]["status"], "COMMITTED", "whoever knows its id may follow it");
     assert_eq!(get(&node, &format!("/batches/{}", batch_id(&open))).0, 200);
+}
+
+#[test]
+fn state_is_listed_both_ways_around_what_a_caller_may_not_read() {
+    let node = node();
+    for number in 0..12 {
+        submit(&node, &[Signer::new(1).single(&intkey("set", &format!("n{number}"), 1))]);
+    }
+    let mut all: Vec<String> = (0..12).map(|number| address(&format!("n{number}")).to_hex()).collect();
+    all.sort();
+    let listed = |query: &str| {
+        let (mut path, mut found) = (format!("/state?address=1cf126&limit=3{query}"), Vec::new());
+        loop {
+            let (_, body) = get(&node, &path);
+            found
+                .extend(body["data"].as_array().unwrap().iter().map(|row| row["address"].as_str().unwrap().to_owned()));
+            match body["paging"]["next"].as_str() {
+                Some(next) => path = next.strip_prefix("http://localhost:8008").unwrap().to_owned(),
+                None => return found,
+            }
+        }
+    };
+    let reversed = |texts: &[String]| texts.iter().rev().cloned().collect::<Vec<_>>();
+    assert_eq!((listed(""), listed("&reverse")), (all.clone(), reversed(&all)));
+    let first = get(&node, "/blocks?reverse&limit=6").1["data"][5]["header_signature"].as_str().unwrap().to_owned();
+    let then = listed(&format!("&head={first}"));
+    assert_eq!((then.len(), listed(&format!("&reverse&head={first}"))), (5, reversed(&then)));
+
+    let close =
+        |prefix: &str| decide(&node, &governed::NAMESPACES, &format!("sawtooth:{prefix}"), r#"{"readers":["ann"]}"#);
+    close(&all[0]);
+    close(&all[4]);
+    close(&all[5]);
+    close(&all[11]);
+    let open = [&all[1..4], &all[6..11]].concat();
+    assert_eq!((listed(""), listed("&reverse")), (open.clone(), reversed(&open)));
+    close("1cf126");
+    assert_eq!((listed(""), listed("&reverse")), (Vec::new(), Vec::new()));
 }
 
 #[test]

@@ -5,6 +5,7 @@ use coco_crypto::sha512;
 use super::super::{Call, Facts, Invalid, invalid};
 use super::{check_filled, namespaces, registries, rows};
 use crate::contracts::Entrance;
+use crate::limits::CONTRACT_PREFIXES_MAX;
 use crate::messages::sabre::{
     Contract, ContractList, ContractVersion, CreateContract, ExecuteContract, NameAndVersion,
 };
@@ -61,6 +62,10 @@ pub fn execute(call: &mut Call<'_>, facts: &Facts, wanted: &ExecuteContract) -> 
     check_filled(!inputs.is_empty(), "Contract inputs cannot be an empty")?;
     check_filled(!outputs.is_empty(), "Contract outputs cannot be an empty")?;
     check_filled(!payload.is_empty(), "Contract payload cannot be an empty")?;
+    check_filled(
+        inputs.len() <= CONTRACT_PREFIXES_MAX && outputs.len() <= CONTRACT_PREFIXES_MAX,
+        &format!("A contract is executed with at most {CONTRACT_PREFIXES_MAX} inputs, and as many outputs"),
+    )?;
     let contract = existing(call, name, version)?;
     namespaces::check(call, name, inputs, false)?;
     namespaces::check(call, name, outputs, true)?;

@@ -45,9 +45,12 @@ pub fn organization(id: &str) -> Address {
     below(&ORGANIZATIONS, &[(id.as_bytes(), 31)])
 }
 
-/// What is at an address; an empty list if nothing is.
+/// What is at an address; an empty list if nothing is. Its bytes are steps of the batch's contracts: a few bytes of a payload may name many rows.
 pub fn read<M: Message + Default>(call: &mut Call<'_>, address: &Address, what: &str) -> Result<M, Invalid> {
     let row = call.get_value(address)?;
+    let bytes = row.as_ref().map_or(0, |row| row.len() as u64);
+    *call.fuel =
+        call.fuel.checked_sub(bytes).ok_or_else(|| Invalid(format!("Too many steps: reading a {what} list")))?;
     row.map_or(Ok(M::default()), |row| M::decode(row).map_err(|_| Invalid(format!("Cannot deserialize {what} list"))))
 }
 

@@ -5,6 +5,7 @@ use prost::Message as _;
 
 use super::super::testing::World;
 use super::{apply, rows};
+use crate::limits::{BATCH_FUEL, CONTRACT_ENTRY_FUEL, CONTRACT_PREFIXES_MAX, CONTRACT_TRANSLATED_BYTE_FUEL};
 use crate::messages::ledger::Event;
 use crate::messages::sabre::{
     Agent, AgentList, ContractRegistryList, CreateContract, CreatePermission, ExecuteContract, NameAndOwners,
@@ -255,6 +256,40 @@ fn requests_of_the_node_take_steps_too() {
 }
 
 #[test]
+fn what_the_node_does_to_execute_a_contract_takes_steps_like_its_instructions() {
+    let wasm = module("(i32.const 1)");
+    let mut world = world("c");
+    send(&mut world, OWNER, permit("c", true, true)).unwrap();
+    send(&mut world, OWNER, create("c", &wasm)).unwrap();
+    let run = execute("c", SPACE, SPACE, &address('1')).encode_to_vec();
+    let steps = |world: &mut World, mut fuel: u64| {
+        let given = fuel;
+        world.apply_with(&mut fuel, apply, "anybody", run.clone()).map(|_| given - fuel)
+    };
+    let ready = steps(&mut world, BATCH_FUEL).unwrap();
+    let bytes = wasm.len() as u64;
+    // Its row is read too.
+    assert!(ready > CONTRACT_ENTRY_FUEL + 2 * bytes, "{ready}");
+    world.1 = std::sync::Arc::default();
+    assert_eq!(steps(&mut world, BATCH_FUEL).unwrap(), ready + CONTRACT_TRANSLATED_BYTE_FUEL * bytes);
+    assert_eq!(steps(&mut world, ready).unwrap(), ready);
+    for too_few in [0, bytes, CONTRACT_ENTRY_FUEL, ready - 1] {
+        let error = steps(&mut world, too_few).unwrap_err();
+        assert!(error.to_lowercase().contains("steps"), "{error}");
+    }
+}
+
+#[test]
+fn a_payload_does_not_list_prefixes_without_end() {
+    let mut world = world("c");
+    send(&mut world, OWNER, create("c", &module(COUNTER))).unwrap();
+    let mut run = execute("c", SPACE, SPACE, &address('1'));
+    let many = vec![SPACE.to_owned(); CONTRACT_PREFIXES_MAX + 1];
+    run.execute_contract.as_mut().unwrap().inputs = many;
+    assert!(send(&mut world, "anybody", run).unwrap_err().contains("at most 1000 inputs"));
+}
+
+#[test]
 fn a_contract_cannot_take_all_memory() {
     // A page that cannot be had is told by -1; a contract goes on without it.
     let grown = "(drop (memory.grow (i32.const 60000))) (select (i32.const 1) (i32.const -3) (i32.eq (memory.size) (i32.const 1)))";
@@ -361,6 +396,9 @@ fn a_contract_asks_an_organisations_permission() {
     let ask = |at: &str| execute("asker", SPACE, SPACE, at);
     let at = rows::smart_permission("org", "may").to_hex();
     assert!(send(&mut world, "sixsix", ask(&at)).is_ok());
+    let mut fuel = BATCH_FUEL;
+    world.apply_with(&mut fuel, apply, "sixsix", ask(&at).encode_to_vec()).unwrap();
+    assert!(BATCH_FUEL - fuel > 2 * CONTRACT_ENTRY_FUEL, "asking is an execution of its own");
     assert!(send(&mut world, "five5", ask(&at)).unwrap_err().contains("internal error: -4"));
     assert!(send(&mut world, "sixsix", ask(&address('1'))).unwrap_err().contains("asks smart permissions"));
     send(&mut world, "ann", payload(sabre_action::DELETE_SMART_PERMISSION, &wanted)).unwrap();
