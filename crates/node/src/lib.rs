@@ -10,7 +10,7 @@ pub mod executor;
 mod fixture;
 pub mod front;
 pub mod genesis;
-mod governor;
+pub mod governor;
 pub mod handle;
 pub mod history;
 pub mod identity;

@@ -69,8 +69,9 @@ impl World {
 
     /// Damage is like an old disk: only networks that tolerate one of those promise anything, if all others live.
     fn may_rot(&mut self, id: ReplicaId) -> bool {
-        let others = self.members().into_iter().filter(|other| *other != id);
-        let all_live = others.into_iter().all(|other| self.nodes[&other].machines.is_some());
+        let mut others = self.members().into_iter().filter(|other| *other != id);
+        // One without room stops at its next write.
+        let all_live = others.all(|other| self.nodes[&other].machines.is_some() && !self.starved.contains(&other));
         let calm = self.rotten.is_empty() && self.put_back.is_empty() && self.may_crash();
         self.tolerates_old_disks() && all_live && calm && self.primary().is_some()
     }

@@ -98,6 +98,18 @@ impl Invariants {
         membership: &Membership,
         durable: &BTreeMap<ReplicaId, TxId>,
     ) -> Result<(), Violation> {
+        self.confirmed(txid, membership, durable)?;
+        let before = self.acknowledged.insert(id, txid);
+        holds(before.is_none(), || format!("submission {id} was acknowledged as {before:?} and again as {txid}"))
+    }
+
+    /// The same of whatever a client was told to be committed.
+    pub fn confirmed(
+        &mut self,
+        txid: TxId,
+        membership: &Membership,
+        durable: &BTreeMap<ReplicaId, TxId>,
+    ) -> Result<(), Violation> {
         let committed = self.committed.get(&txid.seqno).map(|(committed, _)| *committed);
         holds(committed == Some(txid), || format!("{txid} was acknowledged, but {committed:?} is committed there"))?;
         // What was committed just before a joint configuration was entered had to convince the outgoing voters only.
@@ -111,8 +123,7 @@ impl Invariants {
             format!("{txid} was acknowledged with only {holders:?} of {voters:?} having it on disk")
         })?;
         self.newest_acknowledged = self.newest_acknowledged.max(txid);
-        let before = self.acknowledged.insert(id, txid);
-        holds(before.is_none(), || format!("submission {id} was acknowledged as {before:?} and again as {txid}"))
+        Ok(())
     }
 
     /// A client was told that its submission may or may not commit under this id.

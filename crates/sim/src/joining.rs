@@ -18,6 +18,8 @@ use coco_protocol::{Outcome, Protocol, Rejection, RejectionReason, Submitted};
 use coco_types::{Digest, NodeId, ReplicaId, TxId};
 
 use crate::counter::Counter;
+use crate::ethereum;
+use crate::governing::Member;
 use crate::invariants::Violation;
 use crate::node::{MEASUREMENT, Options, SimNode, VALIDITY};
 use crate::world::{Log, Waiter, World};
@@ -274,15 +276,18 @@ impl World {
         self.primary().is_some_and(|id| self.visible(id) > TxId::default())
     }
 
-    fn genesis_commands(&self, first: &SimNode) -> Result<Vec<SystemCommand>, Violation> {
-        let crypto = self.setting.crypto.as_ref();
+    fn genesis_commands(&mut self, first: &SimNode) -> Result<Vec<SystemCommand>, Violation> {
+        let crypto = self.setting.crypto.clone();
+        let crypto = crypto.as_ref();
         let member_key = SigningKey::generate(crypto, Curve::P384);
         let member = coco_crypto::self_signed_certificate(crypto, &member_key, "member", &[], VALIDITY, &[])
             .map_err(|error| Violation(error.to_string()))?;
-        let genesis = Genesis {
+        let pem = member.to_pem();
+        self.member = Some(Member::new(member_key, member.fingerprint().to_string()));
+        let mut genesis = Genesis {
             name: "sim".to_owned(),
             members: vec![Actor {
-                certificate: member.to_pem(),
+                certificate: pem,
                 data: serde_json::Value::Null,
                 encryption_public_key: None,
                 recovery_role: None,
@@ -298,6 +303,11 @@ impl World {
             swap_interval_ms: SWAP_INTERVAL_MS,
             ledgers: [("counter".to_owned(), serde_json::Value::Null)].into(),
         };
+        let mut protocols: Vec<Arc<dyn Protocol>> = vec![Arc::new(Counter::default())];
+        if self.setting.options.ethereum {
+            genesis.ledgers.insert(coco_ethereum::NAME.to_owned(), ethereum::config());
+            protocols.push(ethereum::hosted());
+        }
         let bound = BoundFacts { exchange_key: Vec::new(), service: None, config: Digest::ZERO, nonce: None };
         let report_data = bound.binding(first.identity.node_key.public_key(), TeeKind::Virtual).report_data();
         let info = NodeInfo {
@@ -322,7 +332,6 @@ impl World {
             service_certificate: self.setting.service_certificate.to_pem(),
         };
         let founding = genesis::founding(&genesis, founder).map_err(Violation)?;
-        let protocols: Vec<Arc<dyn Protocol>> = vec![Arc::new(Counter::default())];
         Ok(genesis::commands(genesis, founding, protocols, first.vault(), self.setting.ledger_secret.clone()))
     }
 

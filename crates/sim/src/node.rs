@@ -11,6 +11,7 @@ use coco_crypto::{
     issue_node_certificate, self_signed_service_certificate,
 };
 use coco_disk::{Disk, MemoryDisk};
+use coco_ethereum::Ethereum;
 use coco_governance::secrets::Vault;
 use coco_governance::{Addresses, NodeRole};
 use coco_ledger::{EntryKeys, MemoryHistory};
@@ -23,9 +24,11 @@ use coco_node::ledger::NodeLedger;
 use coco_node::machines::{self, Machines, OpenError, Parts};
 use coco_node::replica::Delivery;
 use coco_node::signatures::Alarm;
+use coco_protocol::Protocol;
 use coco_types::{Digest, NodeId, ReplicaId, Seqno, TxId};
 use parking_lot::Mutex;
 
+use crate::ethereum;
 use crate::inbox::Inbox;
 use crate::planted::Planted;
 
@@ -58,6 +61,10 @@ pub struct Options {
     pub suspect: Option<ReplicaId>,
     /// A bug that every node has.
     pub planted: Option<Planted>,
+    /// Ethereum is hosted too, and has clients.
+    pub ethereum: bool,
+    /// A member proposes and votes.
+    pub governed: bool,
 }
 
 impl Default for Options {
@@ -77,15 +84,24 @@ impl Default for Options {
             forger: None,
             suspect: None,
             planted: None,
+            ethereum: false,
+            governed: false,
         }
     }
 }
 
 impl Options {
-    /// What a seed is run with: every fifth network tolerates an old disk, and is given one.
+    /// What a seed is run with: every fifth network tolerates an old disk, and is given one; every eighth hosts Ethereum, and in
+    /// every eighth a member governs.
     pub fn of_seed(seed: u64) -> Self {
         let old_disks = seed.is_multiple_of(5);
-        Self { rolled_back_disks: u32::from(old_disks), disks_put_back: usize::from(old_disks), ..Self::default() }
+        Self {
+            rolled_back_disks: u32::from(old_disks),
+            disks_put_back: usize::from(old_disks),
+            ethereum: seed % 8 == 3,
+            governed: seed % 8 == 5,
+            ..Self::default()
+        }
     }
 }
 
@@ -116,11 +132,13 @@ pub struct SimNode {
     pub disk_hangs: bool,
     history_secret: SymmetricKey,
     pub crypto: Arc<dyn Crypto>,
-    clock: Arc<dyn Fn() -> u64 + Send + Sync>,
+    pub clock: Arc<dyn Fn() -> u64 + Send + Sync>,
     /// How far its clock is off, and what it gains in each tick.
     pub clock_offset_ms: Arc<Mutex<i64>>,
     pub drift_ms: i64,
     pub machines: Option<Machines>,
+    /// The hosted ledger of the machines, if there is one beside the counters.
+    pub ethereum: Option<Arc<Ethereum>>,
     /// Restarted, and asking how to come back.
     pub returning: Option<Returning>,
     /// The admission that it waits for, while returning by a swap.
@@ -232,6 +250,7 @@ impl Setting {
             clock_offset_ms,
             drift_ms: 0,
             machines: None,
+            ethereum: None,
             returning: None,
             joining: None,
             resumed: None,
@@ -279,6 +298,9 @@ impl SimNode {
         consensus.election_ticks = options.election_ticks;
         consensus.heartbeat_ticks = (options.election_ticks / 5).max(1);
         consensus.guards = options.guards.clone();
+        self.ethereum = options.ethereum.then(ethereum::hosted);
+        let mut protocols: Vec<Arc<dyn Protocol>> = vec![Arc::new(Planted::counter(options.planted))];
+        protocols.extend(self.ethereum.iter().map(|ledger| -> Arc<dyn Protocol> { ledger.clone() }));
         let parts = Parts {
             identity: &self.identity,
             ledger_disk: Arc::new(self.ledger_disk.clone()),
@@ -286,7 +308,7 @@ impl SimNode {
             snapshot_disk: Arc::new(self.snapshot_disk.clone()),
             history: self.history.clone(),
             history_secret: &self.history_secret,
-            protocols: vec![Arc::new(Planted::counter(options.planted))],
+            protocols,
             crypto: self.crypto.clone(),
             clock: self.clock.clone(),
             consensus,
@@ -343,6 +365,11 @@ impl SimNode {
         }
     }
 
+    /// It stopped by itself because its disk had no room.
+    pub fn stopped_for_room(&self) -> bool {
+        self.stopped_by.as_ref().is_some_and(|why| is_for_room(why))
+    }
+
     /// The process ends, and with it all that was in memory. What was written but not synced stays, as after a kill.
     pub fn stop(&mut self) {
         self.machines = None;
@@ -397,4 +424,9 @@ impl SimNode {
     pub fn evidence(&self, report_data: &ReportData) -> Evidence {
         VirtualTee { measurement: MEASUREMENT }.evidence(report_data).expect("virtual evidence is always to be had")
     }
+}
+
+/// Whether a node that says this had no room on its disk.
+pub fn is_for_room(why: &str) -> bool {
+    why.contains("no storage space")
 }

@@ -61,6 +61,7 @@ impl World {
         while world.now_ms() < until {
             world.make_trouble()?;
             world.submit_sometimes();
+            world.govern_sometimes()?;
             world.step()?;
             world.check_stopped()?;
         }
@@ -68,6 +69,7 @@ impl World {
         world.check_end()?;
         world.check_history()?;
         let last = world.visible(world.primary().unwrap_or(ReplicaId(1)));
+        world.counts.decisions = world.decided();
         Ok(Report {
             seed,
             counts: world.counts,
@@ -193,6 +195,7 @@ impl World {
 
     fn submit_sometimes(&mut self) {
         self.retry();
+        self.transact_sometimes();
         if !self.random.one_in(40) {
             return;
         }
@@ -212,10 +215,13 @@ impl World {
     }
 
     /// No node may stop by itself but one that was removed, that has no room, or whose files were changed under it: then its operator moves the
-    /// folder away, and a fresh one joins in its place.
-    fn check_stopped(&mut self) -> Result<(), Violation> {
+    /// folder away, and a fresh one joins in its place. One that had no room is started again, as any that was stopped, and then has room; only then
+    /// does it find out whether its files were changed meanwhile.
+    pub(crate) fn check_stopped(&mut self) -> Result<(), Violation> {
         let stopped = |node: &SimNode| !node.removed && node.stopped_by.is_some();
-        let refusing = self.rotten.iter().copied().find(|id| stopped(&self.nodes[id]));
+        let has_no_room = |node: &SimNode| stopped(node) && node.stopped_for_room();
+        let refuses = |node: &SimNode| stopped(node) && !node.stopped_for_room();
+        let refusing = self.rotten.iter().copied().find(|id| refuses(&self.nodes[id]));
         if let Some(id) = refusing {
             self.rotten.remove(&id);
             self.node_mut(id).removed = true;
@@ -223,10 +229,7 @@ impl World {
             self.places_to_fill.push(index);
             self.count("damage refused");
         }
-        let starves = |node: &SimNode| {
-            self.starved.contains(&node.id)
-                && node.stopped_by.as_ref().is_some_and(|why| why.contains("no storage space"))
-        };
+        let starves = |node: &SimNode| self.starved.contains(&node.id) && has_no_room(node);
         let failed = self.nodes.values().find(|node| stopped(node) && !starves(node));
         holds(failed.is_none(), || {
             let node = failed.expect("checked just now");
@@ -256,6 +259,16 @@ impl World {
         while self.invariants.acknowledged_count() < before + 3 {
             holds(self.now_ms() < until, || "no progress after the faults ended".to_owned())?;
             self.submit_sometimes();
+            self.govern_sometimes()?;
+            self.step()?;
+            self.check_stopped()?;
+        }
+        self.decide_once_more(until)?;
+        while !self.transactions_are_settled() {
+            holds(self.now_ms() < until, || "a transaction waits in vain for its block".to_owned())?;
+            if let Some(primary) = self.primary() {
+                self.transact_again(primary);
+            }
             self.step()?;
             self.check_stopped()?;
         }
@@ -303,6 +316,8 @@ impl World {
             let state = machines.visible.state();
             self.invariants.shows(id, machines.visible.txid(), &state)?;
             self.invariants.nothing_lost(id, &state, machines.history.as_ref())?;
+            self.check_ethereum(id, &state, machines.history.as_ref())?;
+            self.check_governance(id, machines.visible.txid(), &mut machines.visible.state())?;
             self.check_chunks(primary, id)?;
             self.check_receipts(id, if id == primary { 1 } else { RECEIPT_SAMPLE })?;
         }
@@ -326,7 +341,8 @@ impl World {
     /// Each acknowledged transaction, or every so many of them, newest first, has a receipt that verifies.
     fn check_receipts(&self, id: ReplicaId, every: usize) -> Result<(), Violation> {
         let Some(machines) = &self.nodes[&id].machines else { return Ok(()) };
-        for txid in self.invariants.acknowledged_txids().rev().step_by(every) {
+        let hosted = self.transactions_acknowledged();
+        for txid in self.invariants.acknowledged_txids().rev().chain(hosted).step_by(every) {
             let receipt = machines.ledger.receipt(txid);
             let receipt = receipt.map_err(|error| Violation(format!("receipt {txid}: {error}")))?;
             let receipt = receipt.ok_or_else(|| Violation(format!("{id} has no receipt of {txid}")))?;

@@ -310,6 +310,7 @@ impl World {
                     holds(earlier.is_none(), || format!("submission {id} was answered twice"))?;
                 }
                 Waiter::Joiner(number) => self.joiner_is_answered(number, &answer)?,
+                Waiter::Transaction(number) => self.transaction_is_answered(from, number, &answer)?,
                 Waiter::Nobody => {}
             }
         }

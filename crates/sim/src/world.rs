@@ -18,12 +18,14 @@ use coco_types::{Digest, ReplicaId, Seqno, TxId, View};
 use parking_lot::Mutex;
 
 use crate::counter::{Counter, submission};
+use crate::ethereum;
 use crate::faults::Faults;
+use crate::governing::Member;
 use crate::history::Operation;
 use crate::invariants::{Invariants, Violation, holds};
 use crate::joining::Joiner;
 use crate::network::Network;
-use crate::node::{Options, Setting, SimNode};
+use crate::node::{Options, Setting, SimNode, is_for_room};
 use crate::planted::Planted;
 use crate::random::Random;
 use crate::seen::{FAULTS, STATES};
@@ -67,6 +69,8 @@ pub struct World {
     pub(crate) submitted: BTreeMap<u64, (String, usize)>,
     /// To be submitted again.
     pub(crate) to_retry: Vec<u64>,
+    pub(crate) ethereum: ethereum::Clients,
+    pub(crate) member: Option<Member>,
     pub(crate) trace: Sha256,
     log: Option<Log>,
 }
@@ -91,6 +95,10 @@ pub struct Counts {
     pub received: u64,
     /// New ledger secrets asked for.
     pub rekeys: u64,
+    /// Ethereum transactions acknowledged.
+    pub transactions: u64,
+    /// Proposals that a member made and saw accepted.
+    pub decisions: u64,
 }
 
 /// Whom an answer is for.
@@ -98,6 +106,8 @@ pub struct Counts {
 pub enum Waiter {
     Client(u64),
     Joiner(u64),
+    /// A client of the Ethereum ledger, by its transaction.
+    Transaction(usize),
     Nobody,
 }
 
@@ -149,6 +159,8 @@ impl World {
             history: Vec::new(),
             submitted: BTreeMap::new(),
             to_retry: Vec::new(),
+            ethereum: ethereum::Clients::default(),
+            member: None,
             trace: Sha256::new(),
             log,
         }
@@ -273,7 +285,7 @@ impl World {
 
     /// Excused if its disk has no room, or its files were changed under it.
     pub(crate) fn does_not_start(&mut self, id: ReplicaId, why: &str) -> Result<(), Violation> {
-        let excused = self.rotten.contains(&id) || (self.starved.contains(&id) && why.contains("no storage space"));
+        let excused = self.rotten.contains(&id) || (self.starved.contains(&id) && is_for_room(why));
         holds(excused, || format!("node {id} does not start again: {why}"))?;
         self.stop(id, why);
         Ok(())

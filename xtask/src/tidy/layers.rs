@@ -1,4 +1,4 @@
-//! The crates' layers: each depends only on crates below it, and only the binary names the protocols.
+//! The crates' layers: each depends only on crates below it, and only the binary and the simulator name protocols.
 
 use std::collections::BTreeMap;
 
@@ -25,8 +25,8 @@ const PROTOCOL_LAYER: u8 = 3;
 const PROTOCOLS_ON_PROTOCOLS: &[(&str, &str)] = &[("quorum", "ethereum")];
 /// Makes evidence of vendors that do not exist.
 const MINT: &str = "testpki";
-/// The only crate that names protocols.
-const BINARY: &str = "coco";
+/// The crates that name protocols: the binary, and the simulator, which hosts one as it is. Tools may too.
+const NAMING: &[&str] = &["coco", "sim", "xtask"];
 /// Protocol names that mean something else too, so that only their crate's name counts.
 const AMBIGUOUS: &[&str] = &["quorum", "records", "app"];
 
@@ -118,7 +118,7 @@ fn names_of_protocols(tree: &Tree, members: &[Member]) -> Vec<Finding> {
     let protocols: BTreeMap<&str, &str> =
         members.iter().filter(|m| is_protocol(&m.folder)).map(|m| (m.name.as_str(), m.folder.as_str())).collect();
     let mut findings = Vec::new();
-    for member in members.iter().filter(|member| member.name != BINARY && member.name != "xtask") {
+    for member in members.iter().filter(|member| !NAMING.contains(&member.name.as_str())) {
         let sources = format!("{}/src/", member.folder);
         for (path, text) in tree.files(&sources, ".rs") {
             for (line, code) in code::lines(text) {
@@ -129,7 +129,7 @@ fn names_of_protocols(tree: &Tree, members: &[Member]) -> Vec<Finding> {
                         findings.push(Finding::new(
                             path,
                             line,
-                            format!("names the protocol {name}; only {BINARY} may"),
+                            format!("names the protocol {name}; only {} may", NAMING.join(", ")),
                         ));
                     }
                 }
@@ -212,6 +212,9 @@ mod tests {
             ("crates/node/src/lib.rs", text),
             ("protocols/ethereum/src/lib.rs", text),
         ];
-        assert_eq!(findings(&files), ["crates/node/src/lib.rs:2: names the protocol ethereum; only coco may"]);
+        assert_eq!(
+            findings(&files),
+            ["crates/node/src/lib.rs:2: names the protocol ethereum; only coco, sim, xtask may"]
+        );
     }
 }

@@ -1,0 +1,183 @@
+//! Governance as it is in a simulated network: a member signs requests, the primary's governor runs the constitution's JavaScript on them, and at the end
+//! an auditor replays every decision from the ledger files alone.
+//!
+//! The member acts in turns: it becomes active, proposes, votes for what it proposed, proposes again. It sends a request until what it asked for shows in the
+//! committed state, whatever became of the primary that it sent it to. So a decision that was lost keeps it from going on, and one that was carried out
+//! twice, or on a state that nobody voted on, is found by the auditor.
+
+use std::sync::Arc;
+
+use coco_crypto::SigningKey;
+use coco_disk::Disk;
+use coco_governance::{
+    Ack, Auditor, Draft, Event, MemberInfo, Operation, ProposalInfo, ProposalState, Request, tables,
+};
+use coco_kv::Snapshot;
+use coco_ledger::EntryKeys;
+use coco_node::events::ExecutorEvent;
+use coco_node::governor::{Evaluation, Governor};
+use coco_types::{ReplicaId, TxId};
+use serde_json::json;
+
+use crate::invariants::{Violation, holds};
+use crate::world::{Waiter, World};
+
+const YES: &str = "export function vote() { return true }";
+
+/// The network's only member.
+pub struct Member {
+    key: SigningKey,
+    /// In hex.
+    id: String,
+    /// The proposal that it is about to make, or has made and votes for, by its number.
+    turn: u64,
+}
+
+impl Member {
+    pub fn new(key: SigningKey, id: String) -> Self {
+        Self { key, id, turn: 1 }
+    }
+
+    /// Each proposal has a text of its own; every other one asks for a new ledger secret too.
+    fn proposal(&self) -> String {
+        let data = json!({ "member_id": self.id, "member_data": { "turn": self.turn } });
+        let mut actions = vec![json!({ "name": "set_member_data", "args": data })];
+        if self.turn.is_multiple_of(2) {
+            actions.push(json!({ "name": "trigger_ledger_rekey", "args": null }));
+        }
+        json!({ "actions": actions }).to_string()
+    }
+
+    fn draft(&self, kind: &str, proposal_id: Option<String>, created_at: u64, payload: String) -> Draft {
+        Draft { key_id: self.id.clone(), kind: kind.to_owned(), proposal_id, created_at, payload: payload.into_bytes() }
+    }
+
+    /// What there is to do in this state, and how it is asked for.
+    fn next(&mut self, state: &mut Snapshot, now_s: u64) -> Result<(Operation, Draft), Violation> {
+        let failed = |error: coco_governance::Error| Violation(error.to_string());
+        let member = self.id.clone();
+        let info = MemberInfo::read(state, &member).map_err(failed)?;
+        if info.is_none_or(|info| info.status != "Active") {
+            return Ok(match Ack::read(state, &member).map_err(failed)? {
+                None => (Operation::UpdateDigest { member }, self.draft("state_digest", None, now_s, String::new())),
+                Some(ack) => {
+                    let payload = json!({ "stateDigest": ack.state_digest }).to_string();
+                    (Operation::Acknowledge { member }, self.draft("ack", None, now_s, payload))
+                }
+            });
+        }
+        loop {
+            let text = self.proposal();
+            let Some(proposal) = proposal_with(state, &text) else {
+                return Ok((Operation::Propose, self.draft("proposal", None, now_s, text)));
+            };
+            let info = ProposalInfo::read(state, &proposal).map_err(failed)?;
+            let settled = info.ok_or_else(|| Violation(format!("the proposal {proposal} has no state")))?.state;
+            if settled == ProposalState::Open {
+                let ballot = json!({ "ballot": YES }).to_string();
+                let draft = self.draft("ballot", Some(proposal.clone()), now_s, ballot);
+                return Ok((Operation::Vote { proposal, member }, draft));
+            }
+            holds(settled == ProposalState::Accepted, || format!("the proposal {proposal} is {settled:?}"))?;
+            self.turn += 1;
+        }
+    }
+}
+
+fn proposal_with(state: &Snapshot, text: &str) -> Option<String> {
+    let found = state.iter(&tables::PROPOSALS).find(|(_, row)| **row == *text.as_bytes());
+    found.map(|(id, _)| String::from_utf8_lossy(&id).into_owned())
+}
+
+impl World {
+    /// The member's next request, by chance.
+    pub(crate) fn govern_sometimes(&mut self) -> Result<(), Violation> {
+        if !self.setting.options.governed || !self.random.one_in(50) {
+            return Ok(());
+        }
+        let Some(primary) = self.primary() else { return Ok(()) };
+        self.govern(primary)
+    }
+
+    fn govern(&mut self, to: ReplicaId) -> Result<(), Violation> {
+        let now_s = self.now_ms() / 1_000;
+        let (Some(member), Some(node)) = (&mut self.member, self.nodes.get(&to)) else { return Ok(()) };
+        let Some(machines) = &node.machines else { return Ok(()) };
+        let (operation, draft) = member.next(&mut machines.visible.state(), now_s)?;
+        let message = draft.sign(self.setting.crypto.as_ref(), &member.key).into();
+        let governor = Governor {
+            store: machines.store.clone(),
+            ledger: machines.ledger.clone(),
+            visible: machines.visible.clone(),
+            crypto: node.crypto.clone(),
+            clock: node.clock.clone(),
+            vault: node.vault(),
+        };
+        self.note(|| format!("{to} is asked to {operation:?}"));
+        match governor.evaluate(&Request { operation, message }) {
+            Evaluation::Changed(effect) => {
+                let Governor { store, vault, ledger, .. } = governor;
+                let command = effect.command(store, vault, ledger, None, |_| {});
+                let reply = self.reply(to, Waiter::Nobody);
+                self.tell_executor(to, ExecutorEvent::System { command, reply });
+            }
+            // The same request, or its effect, is under way.
+            Evaluation::Refused { refusal, .. } => self.note(|| format!("{to} refuses: {refusal}")),
+            Evaluation::Unchanged { .. } => {}
+        }
+        Ok(())
+    }
+
+    /// At the end of a run: the ledger's files explain every decision, and what was decided holds.
+    pub(crate) fn check_governance(&self, id: ReplicaId, last: TxId, state: &mut Snapshot) -> Result<(), Violation> {
+        let Some(member) = self.member.as_ref().filter(|_| self.setting.options.governed) else { return Ok(()) };
+        let failed = |error: &dyn std::fmt::Display| Violation(format!("{id}: {error}"));
+        let disk: Arc<dyn Disk> = Arc::new(self.nodes[&id].ledger_disk.clone());
+        let (mut auditor, mut accepted) = (Auditor::default(), 0);
+        for transaction in coco_ledger::transactions(disk, EntryKeys::new()).map_err(|error| failed(&error))? {
+            let transaction = transaction.map_err(|error| failed(&error))?;
+            if transaction.txid.seqno > last.seqno {
+                break;
+            }
+            let event = auditor.transaction(transaction.txid, &transaction.public).map_err(|error| failed(&error))?;
+            match event {
+                Some(Event::Decision(decision)) => {
+                    let differs = decision.differs.as_ref();
+                    holds(differs.is_none(), || {
+                        format!("{id}: the decision at {} differs: {differs:?}", transaction.txid)
+                    })?;
+                    accepted += u64::from(decision.state == Some(ProposalState::Accepted));
+                }
+                Some(Event::Unexplained { .. }) => {
+                    return Err(Violation(format!(
+                        "{id}: nothing explains what governance wrote at {}: {event:?}",
+                        transaction.txid
+                    )));
+                }
+                _ => {}
+            }
+        }
+        let info = MemberInfo::read(state, &member.id).map_err(|error| failed(&error))?;
+        let turn = info.and_then(|info| info.member_data["turn"].as_u64()).unwrap_or(0);
+        holds(turn == accepted, || {
+            format!("{id}: {accepted} proposals were accepted, and the newest that holds is {turn}")
+        })
+    }
+
+    /// The member gets another decision, once all is quiet.
+    pub(crate) fn decide_once_more(&mut self, until_ms: u64) -> Result<(), Violation> {
+        let before = self.decided();
+        while self.setting.options.governed && self.decided() == before {
+            holds(self.now_ms() < until_ms, || "a member waits in vain for a decision".to_owned())?;
+            self.govern_sometimes()?;
+            self.step()?;
+            self.check_stopped()?;
+        }
+        Ok(())
+    }
+
+    /// Proposals that the member knows to be settled.
+    pub(crate) fn decided(&self) -> u64 {
+        self.member.as_ref().map_or(0, |member| member.turn - 1)
+    }
+}
