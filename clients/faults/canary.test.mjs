@@ -10,7 +10,7 @@ import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { HDNodeWallet, parseUnits } from 'ethers';
 import { ACCOUNT, CHAIN_ID, MNEMONIC } from '../network.mjs';
-import { Network } from './processes.mjs';
+import { Network, coco } from './processes.mjs';
 import { answers, call, until } from './rpc.mjs';
 
 const CASE = { timeout: 90_000 };
@@ -67,6 +67,13 @@ test('no file, log, metric or error that the host can see holds them', CASE, asy
   };
   for (const node of network.nodes) {
     for (const path of ['metrics', 'version', 'readyz', 'healthz']) look(`${path} of node ${node.index}`, Buffer.from(await (await fetch(`${node.facts.admin}/${path}`)).text()));
+  }
+  // What is given away to somebody who helps lies in a file too.
+  for (const { facts, index } of network.nodes) {
+    const out = join(network.folder, `support${index}.json`);
+    const bundle = await coco('node', 'support-bundle', '--config', facts.config, '--log', join(network.state, `node${index}.log`), '--out', out);
+    assert.equal(bundle.code, 0, bundle.error);
+    assert.match(readFileSync(out, 'utf8'), /coco_committed_seqno/);
   }
   for (const node of network.nodes) node.signal('SIGTERM');
   await Promise.all(network.nodes.map((node) => node.isGone()));

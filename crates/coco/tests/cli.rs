@@ -100,6 +100,62 @@ fn a_ledger_with_one_changed_byte_is_refused() {
 }
 
 #[test]
+fn complete_chunks_are_archived_once_and_an_archive_that_is_not_what_it_was_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let archive = folder.path().join("archive");
+    let (ledger, service, to) = (golden("ledger"), golden("service_cert.pem"), archive.to_str().unwrap());
+    let arguments = ["ledger", "archive", &ledger, "--to", to, "--service", &service];
+    let first = stdout(&coco(&arguments));
+    assert!(first.starts_with("2 chunks copied; the archive has 2, ") && first.contains("12 transactions"), "{first}");
+    assert!(stdout(&coco(&arguments)).starts_with("0 chunks copied; "));
+    let verified = stdout(&coco(&["ledger", "verify", to, "--service", &service]));
+    assert!(verified.starts_with("verified: 12 transactions in 2 files"), "{verified}");
+
+    let chunk = archive.join("ledger_1-6.committed");
+    let whole = std::fs::read(&chunk).unwrap();
+    let mut changed = whole.clone();
+    changed[whole.len() / 2] ^= 1;
+    std::fs::write(&chunk, changed).unwrap();
+    let refused = coco(&arguments);
+    let why = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(refused.status.code() == Some(1) && why.contains("these are two ledgers"), "{why}");
+    // Its own list knows what is gone, whatever else would fill the gap.
+    std::fs::write(&chunk, whole).unwrap();
+    let emptied = folder.path().join("empty");
+    std::fs::create_dir(&emptied).unwrap();
+    std::fs::remove_file(archive.join("ledger_7-12.committed")).unwrap();
+    let refused = coco(&["ledger", "archive", emptied.to_str().unwrap(), "--to", to]);
+    let why = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(refused.status.code() == Some(1) && why.contains("ledger_7-12.committed was archived before"), "{why}");
+}
+
+#[test]
+fn a_support_bundle_tells_what_the_host_sees_and_no_secret() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let canary = "5f".repeat(32);
+    std::fs::create_dir(path("data")).unwrap();
+    std::fs::write(path("data/identity.sealed"), &canary).unwrap();
+    std::fs::write(path("node.log"), "leading\n").unwrap();
+    // Nothing listens at port 1.
+    let config = format!(
+        "index = 0\ndata = {:?}\n[listen]\napi = \"127.0.0.1:1\"\npeers = \"127.0.0.1:1\"\nadmin = \"127.0.0.1:1\"\n\
+         [start]\nhow = \"new\"\ngenesis = \"genesis.json\"\n[ledgers.ethereum]\nunlocked = [{canary:?}]\n",
+        path("data")
+    );
+    std::fs::write(path("node.toml"), config).unwrap();
+    let (config, log, out) = (path("node.toml"), path("node.log"), path("bundle.json"));
+    let said = stdout(&coco(&["node", "support-bundle", "--config", &config, "--log", &log, "--out", &out]));
+    assert!(said.contains("not in it: metrics: "), "{said}");
+    let bundle = std::fs::read_to_string(&out).unwrap();
+    assert!(!bundle.contains(&canary), "{bundle}");
+    let bundle: serde_json::Value = serde_json::from_str(&bundle).unwrap();
+    assert_eq!(bundle["files"]["identity.sealed"], 64);
+    assert_eq!(bundle["configuration"]["listen"]["api"], "127.0.0.1:1");
+    assert_eq!(bundle["log"][0], "leading");
+}
+
+#[test]
 fn a_ledger_is_shown_transaction_by_transaction() {
     let shown = stdout(&coco(&["ledger", "show", &golden("ledger"), "--from", "2", "--to", "4", "--output", "json"]));
     let seqnos: Vec<_> = shown

@@ -17,8 +17,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::audit_attestations;
 use super::gov::audit::{self, Register, Settled, Summary};
+use super::{archive, audit_attestations};
 use crate::output::{self, Hinted, Output};
 use crate::read_only_disk::ReadOnlyDisk;
 use crate::tls;
@@ -29,6 +29,8 @@ pub enum Command {
     Verify(Verify),
     /// Print transactions
     Show(Show),
+    /// Copy complete chunks to an archive, and prove all of it by the service's signatures
+    Archive(archive::Archive),
     /// Replay every proposal, ballot and decision, and say who decided what
     AuditGovernance(AuditGovernance),
     /// Judge every admission of a node again, from the evidence and the policy of its time
@@ -88,6 +90,7 @@ pub fn run(command: &Command, output: Output) -> anyhow::Result<()> {
     match command {
         Command::Verify(options) => verify(options, output),
         Command::Show(options) => show(options, output),
+        Command::Archive(options) => archive::run(options, output),
         Command::AuditAttestations(options) => audit_attestations::run(open(&options.folder)?, output),
         Command::AuditGovernance(options) => audit::run(open(&options.folder)?, output),
     }

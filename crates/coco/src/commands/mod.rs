@@ -1,5 +1,6 @@
 //! The commands, one file each. To add one: a file here, a variant in [`Command`], an arm in [`run`].
 
+mod archive;
 mod attest;
 mod audit_attestations;
 mod bench;
@@ -16,6 +17,7 @@ mod receipt;
 mod receipt_signer;
 mod recover;
 mod sawtooth;
+mod support_bundle;
 
 use clap::{Parser, Subcommand};
 

@@ -11,7 +11,7 @@ use clap::{Args, Subcommand};
 use coco_node::config::NodeConfig;
 use coco_node::shell::NodeError;
 
-use super::explain;
+use super::{explain, support_bundle};
 use crate::output::{Hinted, Output};
 use crate::{protocols, signals};
 
@@ -21,6 +21,8 @@ pub enum Command {
     Start(Start),
     /// Say how the network judged its nodes, check by check, and how the rules in force judge them now
     Explain(explain::Explain),
+    /// Put what somebody who helps needs to know of a node into one file, without secrets
+    SupportBundle(support_bundle::SupportBundle),
 }
 
 #[derive(Args, Debug)]
@@ -37,6 +39,7 @@ pub fn run(command: Command, output: Output) -> anyhow::Result<()> {
     match command {
         Command::Start(options) => start(&options),
         Command::Explain(options) => explain::run(&options, output),
+        Command::SupportBundle(options) => support_bundle::run(&options, output),
     }
 }
 

@@ -2,15 +2,15 @@
 //!
 //! Every sender belongs to one lane, so that its transfers leave in the order of their nonces.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::fmt::Write;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use alloy_primitives::B256;
 use anyhow::{Context, anyhow, bail};
 
+use super::sightings::Sightings;
 use super::target::Target;
 use super::verify;
 use super::workload::{Transfer, Workload, wait_for_receipt};
@@ -23,7 +23,7 @@ use crate::json_rpc::{Client, RpcError};
 /// Pause before a refused transfer is sent again.
 const BUSY_PAUSE: Duration = Duration::from_millis(5);
 /// A run without a single new receipt for this long has failed.
-const STALL: Duration = Duration::from_secs(60);
+pub const STALL: Duration = Duration::from_secs(60);
 
 /// One run: prepares, sends, waits for the last receipt, checks everything.
 pub fn run(target: &mut Target, options: &Options) -> anyhow::Result<Run> {
@@ -43,13 +43,10 @@ pub fn loaded(target: &mut Target, options: &Options) -> anyhow::Result<(Run, Wo
     let server_cpu = target.cpu()?.zip(server_cpu).map(|(after, before)| (after - before).as_secs_f64());
     let own_cpu = cpu::used_by_self()?.saturating_sub(own_cpu);
     verify::all_paid(target, &workload, head + 1..=head + watched.blocks)?;
-    let mut latencies: Vec<_> = watched
-        .seen
-        .iter()
-        .zip(&shared.sent_ns)
-        .map(|(seen, sent)| seen.saturating_sub(sent.load_duration()))
-        .collect();
-    let seconds = watched.seen.iter().max().copied().unwrap_or_default().as_secs_f64();
+    let seen: Vec<Duration> = watched.seen.into_iter().flatten().collect();
+    let times = seen.iter().zip(&shared.sent_ns);
+    let mut latencies: Vec<_> = times.map(|(seen, sent)| seen.saturating_sub(sent.load_duration())).collect();
+    let seconds = seen.iter().max().copied().unwrap_or_default().as_secs_f64();
     let transactions = workload.transfers.len();
     let run = Run {
         what: if workload.token.is_some() { What::Tokens } else { What::Transfers },
@@ -178,11 +175,11 @@ fn send_lane(shared: &Shared<'_>, url: &Url, mut queue: VecDeque<usize>, lanes: 
 }
 
 /// The words in which servers say "later": a full pool, or a limit (EIP-1474: -32005).
-fn is_busy(error: &RpcError) -> bool {
+pub fn is_busy(error: &RpcError) -> bool {
     error.code == -32005 || error.message.contains("full") || error.message.contains("limit exceeded")
 }
 
-fn write_requests<'a>(body: &mut String, transfers: impl Iterator<Item = &'a Transfer>) -> anyhow::Result<()> {
+pub fn write_requests<'a>(body: &mut String, transfers: impl Iterator<Item = &'a Transfer>) -> anyhow::Result<()> {
     body.clear();
     let mut count = 0;
     for transfer in transfers {
@@ -199,57 +196,37 @@ fn write_requests<'a>(body: &mut String, transfers: impl Iterator<Item = &'a Tra
     Ok(())
 }
 
-/// What the watcher saw.
-struct Watched {
-    /// When each transfer's receipt was visible, since the start.
-    seen: Vec<Duration>,
-    blocks: u64,
-}
-
 /// Follows the chain from block `head` until every transfer is in it.
-fn watch(shared: &Shared<'_>, target: &mut Target, head: u64) -> anyhow::Result<Watched> {
-    let index: HashMap<B256, usize> =
-        shared.workload.transfers.iter().enumerate().map(|(i, transfer)| (transfer.hash, i)).collect();
-    let mut seen: Vec<Option<Duration>> = vec![None; shared.workload.transfers.len()];
-    let mut missing = seen.len();
-    let mut next = head + 1;
+fn watch(shared: &Shared<'_>, target: &mut Target, head: u64) -> anyhow::Result<Sightings> {
+    let mut sightings = Sightings::new(&shared.workload.transfers, shared.started, head);
+    let mut missing = shared.workload.transfers.len();
     let mut last_news = Instant::now();
     let bar = progress::bar(missing as u64, "receipts");
     while missing > 0 {
         if shared.others_failed() {
             bail!("stopped");
         }
-        if target.block_number()? < next {
+        let Some(new) = sightings.look(target)? else {
             if last_news.elapsed() > STALL {
-                bail!("{missing} of {} transfers have no receipt, and none came for {} s", seen.len(), STALL.as_secs());
+                bail!("{missing} transfers have no receipt, and none came for {} s", STALL.as_secs());
             }
             thread::sleep(Duration::from_millis(shared.options.poll_ms));
             continue;
+        };
+        if new > 0 {
+            missing -= new;
+            last_news = Instant::now();
+            bar.inc(new as u64);
         }
-        let block = target.block(next)?;
-        if let Some(last) = block.transactions.last() {
-            // The block is visible; its receipts count only once they are too.
-            while target.receipt(last)?.is_none() {
-                thread::sleep(Duration::from_millis(1));
-            }
-        }
-        let now = shared.started.elapsed();
-        for hash in &block.transactions {
-            if let Some(slot @ None) = index.get(hash).and_then(|i| seen.get_mut(*i)) {
-                *slot = Some(now);
-                missing -= 1;
-                last_news = Instant::now();
-                bar.inc(1);
-            }
-        }
-        next += 1;
     }
     bar.finish_and_clear();
-    Ok(Watched { seen: seen.into_iter().flatten().collect(), blocks: next - 1 - head })
+    Ok(sightings)
 }
 
 #[cfg(test)]
 mod tests {
+    use alloy_primitives::B256;
+
     use super::*;
 
     #[test]

@@ -11,7 +11,9 @@
 
 mod crowd;
 mod load;
+mod open_loop;
 mod queries;
+mod sightings;
 mod single;
 mod target;
 mod token;
@@ -56,9 +58,19 @@ pub struct Options {
     /// Sending accounts, derived from the mnemonic; those that lack funds are funded by the first
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     accounts: u32,
-    /// Transfers a second at most; as fast as the server takes them when absent
+    /// Transfers a second at most; as fast as the server takes them when absent. With --open, exactly so many
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
     rate: Option<u32>,
+    /// Transfers leave when they are due, --rate of them a second, whatever the server answers; what it refuses as busy is not sent again,
+    /// and latency counts from when a transfer was due
+    #[arg(long, requires = "rate", conflicts_with_all = ["single", "transactions"])]
+    open: bool,
+    /// The same with growing rates, until one is not carried: the knee; then with twice and with half of it
+    #[arg(long, conflicts_with_all = ["open", "rate", "single", "transactions"])]
+    knee: bool,
+    /// How long each rate of --open and --knee is kept up
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=3_600))]
+    seconds: u32,
     /// Runs against each server; the median counts
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100))]
     rounds: u32,
@@ -174,6 +186,9 @@ pub fn run(options: &Options, output: Output) -> anyhow::Result<()> {
     for target in &mut targets {
         age(target, options)?;
     }
+    if options.open || options.knee {
+        return targets.iter_mut().try_for_each(|target| open(target, options, output));
+    }
     let mut runs = vec![Vec::new(); targets.len()];
     for _ in 0..options.rounds {
         for (target, runs) in targets.iter_mut().zip(&mut runs) {
@@ -196,6 +211,13 @@ pub fn run(options: &Options, output: Output) -> anyhow::Result<()> {
         _ => None,
     };
     output.print(&Report { servers, ratio })
+}
+
+fn open(target: &mut Target, options: &Options, output: Output) -> anyhow::Result<()> {
+    match options.rate {
+        Some(rate) => output.print(&open_loop::step(target, options, f64::from(rate))?),
+        None => output.print(&open_loop::knee(target, options)?),
+    }
 }
 
 /// Brings the chain to the age asked for, and says what the accounts cost.
