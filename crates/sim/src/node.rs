@@ -300,7 +300,9 @@ impl SimNode {
         consensus.guards = options.guards.clone();
         self.ethereum = options.ethereum.then(ethereum::hosted);
         let mut protocols: Vec<Arc<dyn Protocol>> = vec![Arc::new(Planted::counter(options.planted))];
-        protocols.extend(self.ethereum.iter().map(|ledger| -> Arc<dyn Protocol> { ledger.clone() }));
+        if let Some(ledger) = &self.ethereum {
+            protocols.push(ledger.clone());
+        }
         let parts = Parts {
             identity: &self.identity,
             ledger_disk: Arc::new(self.ledger_disk.clone()),

@@ -73,6 +73,12 @@ impl SignerKey {
     }
 }
 
+impl Drop for SignerKey {
+    fn drop(&mut self) {
+        self.key.non_secure_erase();
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
