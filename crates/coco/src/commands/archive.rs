@@ -104,7 +104,7 @@ fn nothing_complete(folder: &Path) -> anyhow::Error {
 fn proved(archive: &Path, before: &[Chunk], service: Option<coco_crypto::Certificate>) -> anyhow::Result<List> {
     let disk: Arc<dyn Disk> = Arc::new(ReadOnlyDisk::open(archive.to_owned())?);
     let options = VerifyOptions {
-        service: service.map(|certificate| certificate.public_key().clone()),
+        service: service.map(|certificate| certificate.public_key().into()),
         ..VerifyOptions::default()
     };
     let report = coco_ledger::verify_folder(&disk, &options, &mut |_| ());
