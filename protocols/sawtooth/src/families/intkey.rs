@@ -35,7 +35,7 @@ pub fn apply(call: &mut Call<'_>, _facts: &Facts) -> Result<(), Invalid> {
             .checked_sub(value)
             .ok_or_else(|| Invalid("Verb is \"dec\", but result would be less than 0".into()))?,
         ("inc" | "dec", None) => return invalid(format!("Verb is \"{verb}\" but name \"{name}\" not in state")),
-        _ => return invalid("Verb must be \"set\", \"inc\", or \"dec\""),
+        _ => return invalid(VERBS),
     };
     row.insert(name, updated);
     call.set(&address, encode_row(&row))
@@ -61,17 +61,20 @@ fn decode(bytes: &[u8]) -> Result<Payload, Invalid> {
             _ => decoder.skip().map_err(unserialized)?,
         }
     }
+    let verb = verb.ok_or_else(|| Invalid("Verb is required".into()))?;
     let name = name.ok_or_else(|| Invalid("Name is required".into()))?;
+    let value = value.ok_or_else(|| Invalid("Value is required".into()))?;
+    if !matches!(verb.as_str(), "set" | "inc" | "dec") {
+        return invalid(VERBS);
+    }
     if name.chars().count() > NAME_LENGTH_MAX {
         return invalid(format!("Name must be a string of no more than {NAME_LENGTH_MAX} characters"));
     }
-    let value = value.ok_or_else(|| Invalid("Value is required".into()))?;
-    Ok(Payload {
-        verb: verb.ok_or_else(|| Invalid("Verb is required".into()))?,
-        name,
-        value: u32::try_from(i128::from(value)).map_err(|_| Invalid(VALUE_RANGE.into()))?,
-    })
+    let value = u32::try_from(i128::from(value)).map_err(|_| Invalid(VALUE_RANGE.into()))?;
+    Ok(Payload { verb, name, value })
 }
+
+const VERBS: &str = "Verb must be \"set\", \"inc\", or \"dec\"";
 
 const VALUE_RANGE: &str = "Value must be an integer no less than 0 and no greater than 4294967295";
 

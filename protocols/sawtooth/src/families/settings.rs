@@ -35,8 +35,9 @@ pub fn apply(call: &mut Call<'_>, _facts: &Facts) -> Result<(), Invalid> {
 fn propose(call: &mut Call<'_>, keys: &[String], signer: String, data: &Bytes) -> Result<(), Invalid> {
     let proposal: SettingProposal = decode(data, "proposal")?;
     let id = sha256(data).to_string();
+    let threshold = threshold(call)?;
     check(keys, &proposal)?;
-    if threshold(call)? <= 1 {
+    if threshold <= 1 {
         return write(call, &proposal.setting, &proposal.value);
     }
     let mut open = candidates(call)?;

@@ -14,44 +14,64 @@ pub fn address(name: &str) -> Address {
 }
 
 pub fn apply(call: &mut Call<'_>, _facts: &Facts) -> Result<(), Invalid> {
-    let text = std::str::from_utf8(call.payload).map_err(|_| Invalid("Invalid payload serialization".into()))?;
-    let fields: Vec<&str> = text.split(',').collect();
-    let [name, action, space] = fields[..] else { return invalid("Invalid payload serialization") };
-    let (name, action, space) = (name.to_owned(), action.to_owned(), space.to_owned());
-    match name.as_str() {
-        "" => return invalid("Name is required"),
-        _ if name.contains('|') => return invalid("Name cannot contain \"|\""),
-        _ => {}
-    }
+    let (name, action) = decode_payload(call.payload)?;
     let address = address(&name);
     let mut games = match call.get_value(&address)? {
         Some(row) => decode(&row).ok_or_else(|| Invalid("Failed to deserialize game data".into()))?,
         None => BTreeMap::new(),
     };
-    match action.as_str() {
-        "create" => {
+    match action {
+        Action::Create => {
             if games.contains_key(&name) {
                 return invalid(format!("Invalid action: Game already exists: {name}"));
             }
             games.insert(name, Game::default());
         }
-        "delete" => {
+        Action::Delete => {
             games.remove(&name).ok_or_else(|| Invalid("Invalid action: game does not exist".into()))?;
         }
-        "take" => {
-            let space = space.trim().parse().ok().filter(|space| (1..=9).contains(space));
-            let space: usize = space.ok_or_else(|| Invalid("Space must be an integer from 1 to 9".into()))?;
+        Action::Take { space } => {
             let game = games.get_mut(&name);
             let game = game.ok_or_else(|| Invalid("Invalid action: Take requires an existing game".into()))?;
             game.take(space - 1, &call.header.signer_public_key)?;
         }
-        "" => return invalid("Action is required"),
-        _ => return invalid(format!("Invalid action: {action}")),
     }
     match games.is_empty() {
         true => call.delete(&address),
         false => call.set(&address, encode(&games)),
     }
+}
+
+enum Action {
+    Create,
+    Delete,
+    /// 1 to 9.
+    Take {
+        space: usize,
+    },
+}
+
+/// The game's name, and what is to be done.
+fn decode_payload(payload: &[u8]) -> Result<(String, Action), Invalid> {
+    let text = std::str::from_utf8(payload).map_err(|_| Invalid("Invalid payload serialization".into()))?;
+    let fields: Vec<&str> = text.split(',').collect();
+    let [name, action, space] = fields[..] else { return invalid("Invalid payload serialization") };
+    match name {
+        "" => return invalid("Name is required"),
+        _ if name.contains('|') => return invalid("Name cannot contain \"|\""),
+        _ => {}
+    }
+    let action = match action {
+        "create" => Action::Create,
+        "delete" => Action::Delete,
+        "take" => {
+            let space = space.trim().parse().ok().filter(|space| (1..=9).contains(space));
+            Action::Take { space: space.ok_or_else(|| Invalid("Space must be an integer from 1 to 9".into()))? }
+        }
+        "" => return invalid("Action is required"),
+        _ => return invalid(format!("Invalid action: {action}")),
+    };
+    Ok((name.to_owned(), action))
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
