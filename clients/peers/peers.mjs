@@ -1,5 +1,6 @@
 // Coco beside the other servers that a developer may have: anvil, ganache, hardhat's node. The same load generator (`coco bench ethereum`)
-// asks each of them for plain transfers, one server at a time; a table comes out.
+// asks each of them for plain transfers, one server at a time; a table comes out. Its last line is what the machine could do at most: the
+// recovery of senders from signatures alone, on all cores, without a server.
 //
 //     node clients/peers/peers.mjs [COCO]        COCO: the command, target/release/coco unless named
 //
@@ -84,4 +85,9 @@ if (!existsSync(COCO)) throw new Error(`${COCO} is not there: cargo build --rele
 console.log('| server | plain transfers, batches of 100 on 4 connections | send to receipt p50 |\n|---|---|---|');
 const only = process.env.ONLY?.split(',');
 for (const server of SERVERS.filter(({ name }) => only?.some((part) => name.includes(part)) ?? true)) console.log(await measured(server));
+const limit = spawnSync(COCO, ['bench', 'recovery', '--output', 'json'], { encoding: 'utf8' });
+if (limit.status === 0) {
+  const { recoveries_per_second: rate, threads } = JSON.parse(limit.stdout);
+  console.log(`| signature recovery alone, ${threads} threads | ${Math.round(rate).toLocaleString('en')}/s | |`);
+}
 rmSync(STATE, { recursive: true, force: true });

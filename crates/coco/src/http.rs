@@ -3,7 +3,7 @@
 //! Blocking and without a connection pool: a load generator wants to know what its connections do, and the other commands
 //! ask one question at a time. Follows no redirects. Answers are bounded: a hostile server costs a megabyte, not memory.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::sync::Arc;
 use std::time::Duration;
@@ -205,7 +205,11 @@ impl Connection {
 
     fn fill(&mut self) -> anyhow::Result<()> {
         let mut chunk = [0; 64 << 10];
-        let count = self.stream.read(&mut chunk).with_context(|| format!("waiting for {}", self.authority))?;
+        let count = match self.stream.read(&mut chunk) {
+            // This process was stopped, and goes on: callers fill again.
+            Err(error) if error.kind() == ErrorKind::Interrupted => return Ok(()),
+            read => read.with_context(|| format!("waiting for {}", self.authority))?,
+        };
         ensure!(count > 0, "{} closed the connection", self.authority);
         self.buffer.extend_from_slice(&chunk[..count]);
         Ok(())

@@ -63,10 +63,12 @@ impl Client {
 
     /// Waits for the answer to the oldest question that has none yet.
     pub fn answer<T: DeserializeOwned>(&mut self, method: &str) -> anyhow::Result<T> {
-        let answer = body_of(self.connection.receive()?)?;
-        let answer: Answer<'_> =
-            serde_json::from_slice(&answer).with_context(|| format!("{method}: malformed answer"))?;
-        result(answer).and_then(|json| Ok(serde_json::from_str(json)?)).with_context(|| method.to_owned())
+        read(method, &self.answer_bytes()?)
+    }
+
+    /// The same as it comes, for [`read`].
+    pub fn answer_bytes(&mut self) -> anyhow::Result<Vec<u8>> {
+        body_of(self.connection.receive()?)
     }
 
     /// Many questions of one method in one request. Fails with the first error.
@@ -93,6 +95,12 @@ impl Client {
     fn post(&mut self, body: &[u8]) -> anyhow::Result<Vec<u8>> {
         body_of(self.connection.call("POST", &self.path, HEADERS, body)?)
     }
+}
+
+/// What an answer says.
+pub fn read<T: DeserializeOwned>(method: &str, answer: &[u8]) -> anyhow::Result<T> {
+    let answer: Answer<'_> = serde_json::from_slice(answer).with_context(|| format!("{method}: malformed answer"))?;
+    result(answer).and_then(|json| Ok(serde_json::from_str(json)?)).with_context(|| method.to_owned())
 }
 
 fn body_of(response: Response) -> anyhow::Result<Vec<u8>> {

@@ -4,11 +4,12 @@
 //! store is advisory: what a crash loses is read from the ledger again, from the store's watermark on.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use coco_ledger::{BlindedKey, HistoryKeys, HistoryStore};
-use coco_protocol::{CommittedBatch, DerivedHistory, History, HistoryError, Protocol};
+use coco_protocol::{CommittedBatch, DerivedHistory, History, HistoryError, Protocol, part_of};
 use coco_types::{MapName, Retention, TxId};
 use parking_lot::{Condvar, Mutex};
 
@@ -59,8 +60,7 @@ impl NodeHistory {
         for transaction in &batch.transactions {
             for (map, writes) in transaction.writes.iter().filter(|(map, _)| map.retention() == Retention::History) {
                 for (key, value) in writes.iter().filter_map(|(key, value)| Some((key, value.as_ref()?))) {
-                    let key = self.keys.blind(map, key);
-                    sealed.push((key, self.keys.seal(&key, value)));
+                    self.keys.seal(&self.keys.blind(map, key), value, &mut sealed);
                 }
             }
         }
@@ -105,8 +105,8 @@ impl NodeHistory {
             recent.bytes = 0;
             (recent.writing.clone(), recent.last)
         };
-        let seal = |(key, value): (&BlindedKey, &Bytes)| (*key, self.keys.seal(key, value));
-        let sealed: Vec<_> = records.iter().map(seal).collect();
+        let mut sealed = Vec::with_capacity(records.len());
+        records.iter().for_each(|(key, value)| self.keys.seal(key, value, &mut sealed));
         let watermark = if self.recent.lock().incomplete { self.watermark()? } else { last };
         let written = self.store.write(&sealed, watermark).map_err(failed);
         let mut recent = self.recent.lock();
@@ -156,6 +156,21 @@ impl NodeHistory {
         }
     }
 
+    fn read(&self, map: &MapName, key: &[u8], range: Option<Range<usize>>) -> Result<Option<Bytes>, HistoryError> {
+        let blinded = self.keys.blind(map, key);
+        {
+            let recent = self.recent.lock();
+            if let Some(value) = recent.records.get(&blinded).or_else(|| recent.writing.get(&blinded)) {
+                return Ok(range.map_or(Some(value.clone()), |range| part_of(value, range)));
+            }
+        }
+        let opened = self.keys.open(&blinded, range, |key| self.store.read(key)).map_err(failed)?;
+        if opened.is_none() && self.recent.lock().incomplete {
+            return Err(HistoryError("this node is still fetching earlier records: ask another one".to_owned()));
+        }
+        Ok(opened)
+    }
+
     pub fn stop(&self) {
         self.recent.lock().stopping = true;
         self.changed.notify_all();
@@ -183,27 +198,17 @@ impl History for Derived<'_> {
 
 impl DerivedHistory for Derived<'_> {
     fn keep(&mut self, map: &MapName, key: Bytes, value: Bytes) {
-        let key = self.history.keys.blind(map, &key);
-        self.kept.push((key, self.history.keys.seal(&key, &value)));
+        self.history.keys.seal(&self.history.keys.blind(map, &key), &value, &mut self.kept);
     }
 }
 
 impl History for NodeHistory {
     fn record(&self, map: &MapName, key: &[u8]) -> Result<Option<Bytes>, HistoryError> {
-        let blinded = self.keys.blind(map, key);
-        {
-            let recent = self.recent.lock();
-            if let Some(value) = recent.records.get(&blinded).or_else(|| recent.writing.get(&blinded)) {
-                return Ok(Some(value.clone()));
-            }
-        }
-        let Some(sealed) = self.store.read(&blinded).map_err(failed)? else {
-            if self.recent.lock().incomplete {
-                return Err(HistoryError("this node is still fetching earlier records: ask another one".to_owned()));
-            }
-            return Ok(None);
-        };
-        self.keys.open(&blinded, &sealed).map(|value| Some(value.into())).map_err(failed)
+        self.read(map, key, None)
+    }
+
+    fn part(&self, map: &MapName, key: &[u8], range: Range<usize>) -> Result<Option<Bytes>, HistoryError> {
+        self.read(map, key, Some(range))
     }
 }
 

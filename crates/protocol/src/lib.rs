@@ -40,7 +40,7 @@ pub use outcome::{Claims, CommittedBatch, CommittedTransaction, Outcome, Rejecti
 pub use pool::{Pool, Ready};
 pub use prepare::{Job, Prepared};
 pub use protocol::{GenesisError, Integrity, Protocol};
-pub use reader::{DerivedHistory, Gate, History, HistoryError, OpenGate, Reader, Subject};
+pub use reader::{DerivedHistory, Gate, History, HistoryError, OpenGate, Reader, Subject, part_of};
 pub use service::{Mount, Reply, Service, Socket, SocketClosed, SocketSession};
 pub use stream::{
     Attested, CHANNEL_BINDING_LABEL, ChannelBinding, Standing, Stream, StreamEnded, StreamService, StreamSession,

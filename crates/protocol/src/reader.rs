@@ -1,5 +1,6 @@
 //! Reads on behalf of somebody: committed state, history, and the disclosure gate.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -20,6 +21,16 @@ pub struct Reader {
 /// Committed write-once records (maps named `history:…`).
 pub trait History: Send + Sync {
     fn record(&self, map: &MapName, key: &[u8]) -> Result<Option<Bytes>, HistoryError>;
+
+    /// Some bytes of a record; `None` if it is absent, or ends before. Where records lie on a disk, a long one is not read whole for that.
+    fn part(&self, map: &MapName, key: &[u8], range: Range<usize>) -> Result<Option<Bytes>, HistoryError> {
+        Ok(self.record(map, key)?.and_then(|record| part_of(&record, range)))
+    }
+}
+
+/// Some bytes of a record, unless it ends before.
+pub fn part_of(record: &Bytes, range: Range<usize>) -> Option<Bytes> {
+    record.get(range).map(|part| record.slice_ref(part))
 }
 
 /// The history as [`crate::Protocol::index`] works on it: committed records, and its own which it derives from them.
@@ -84,6 +95,10 @@ impl Reader {
 impl History for Reader {
     fn record(&self, map: &MapName, key: &[u8]) -> Result<Option<Bytes>, HistoryError> {
         self.history.record(map, key)
+    }
+
+    fn part(&self, map: &MapName, key: &[u8], range: Range<usize>) -> Result<Option<Bytes>, HistoryError> {
+        self.history.part(map, key, range)
     }
 }
 

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use alloy_consensus::transaction::{RlpEcdsaEncodableTx, SignableTransaction};
-use alloy_consensus::{Header, Signed, TxEip1559, TxLegacy};
+use alloy_consensus::{Eip658Value, Header, Signed, TxEip1559, TxLegacy};
 use alloy_eips::Encodable2718;
 use alloy_genesis::Genesis;
-use alloy_primitives::{Address, B256, Bytes as EvmBytes, Signature, TxKind, U256};
+use alloy_primitives::{Address, B256, Bytes as EvmBytes, Log, Signature, TxKind, U256};
 use alloy_rlp::Decodable;
 use bytes::Bytes;
 use coco_kv::{Store, Tx};
@@ -15,7 +15,7 @@ use coco_types::{Seqno, TxId, View, WriteSet};
 use secp256k1::{Message, SECP256K1, SecretKey};
 
 use crate::Ethereum;
-use crate::block::BlockRecord;
+use crate::block::{BlockAttributes, BlockRecord, Included};
 use crate::network::DEV_ACCOUNTS;
 use crate::rpc::Options;
 use crate::state::{ACCOUNT, Account, BLOCK, META, META_HEAD, ReadState};
@@ -233,6 +233,28 @@ impl Node {
 }
 
 /// Randomness that a test can predict.
+/// A block whose transactions logged this.
+pub(crate) fn logging_block(logs: Vec<Vec<Log>>) -> (BlockRecord, Vec<Included>) {
+    let (mut included, mut first_log_index) = (Vec::new(), 0);
+    for (nonce, logs) in (0..).zip(logs) {
+        let count = logs.len() as u64;
+        included.push(Included {
+            transaction: Transaction::recover(sign(&dev_key(0), transfer(nonce, Address::repeat_byte(9), 5))).unwrap(),
+            txid: TxId::new(View(2), Seqno(nonce + 300)),
+            status: Eip658Value::Eip658(true),
+            gas_used: 21_000,
+            cumulative_gas_used: 21_000 * (nonce + 1),
+            first_log_index,
+            bloom: Default::default(),
+            logs,
+            told: None,
+        });
+        first_log_index += count;
+    }
+    let header = Header { number: 7, ..Header::default() };
+    (BlockRecord::new(&header, &included, &BlockAttributes::default(), 7), included)
+}
+
 pub(crate) fn context(txid: TxId, now_ms: u64) -> Context<'static> {
     Context::new(txid, now_ms, &|bytes| bytes.fill(0x5a))
 }

@@ -6,5 +6,6 @@ pub mod latency;
 pub mod memory;
 pub mod progress;
 pub mod records;
+pub mod recovery;
 pub mod sawtooth;
 pub mod streams;

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use coco_ledger::{BlindedKey, Error, HistoryStore};
 use coco_types::TxId;
-use fjall::{Database, Keyspace, KeyspaceCreateOptions};
+use fjall::{Database, Keyspace, KeyspaceCreateOptions, KvSeparationOptions};
 
 /// See the module's text.
 pub struct FolderHistory {
@@ -14,11 +14,16 @@ pub struct FolderHistory {
 }
 
 const WATERMARK: &str = "watermark";
+/// Longer values lie apart from their keys. Keys are blinded, so that new ones fall everywhere among the old: whatever lies beside them
+/// is written again and again, the more often the older the network.
+const APART_BYTES: u32 = 512;
 
 impl FolderHistory {
     pub fn open(folder: &Path) -> Result<Self, fjall::Error> {
         let database = Database::builder(folder).open()?;
-        let records = database.keyspace("records", KeyspaceCreateOptions::default)?;
+        let apart = KvSeparationOptions::default().separation_threshold(APART_BYTES);
+        let options = || KeyspaceCreateOptions::default().with_kv_separation(Some(apart.clone()));
+        let records = database.keyspace("records", options)?;
         let meta = database.keyspace("meta", KeyspaceCreateOptions::default)?;
         Ok(Self { database, records, meta })
     }

@@ -7,6 +7,7 @@ use alloy_primitives::{Address, Bloom, Log};
 use alloy_rlp::{Encodable, Header};
 use coco_types::TxId;
 
+use super::LogPlace;
 use crate::execute::Told;
 use crate::transaction::Transaction;
 
@@ -59,6 +60,12 @@ impl Included {
 
     pub fn bloom(&self) -> &Bloom {
         self.bloom.get_or_init(|| Box::new(self.logs.iter().collect()))
+    }
+
+    /// Where one of its logs is, by the transaction's index in the block and the log's among its own.
+    pub fn log_place(&self, transaction_index: usize, position: usize) -> LogPlace<'_> {
+        let log_index = self.first_log_index + position as u64;
+        LogPlace { transaction_hash: &self.transaction.hash, transaction_index, log_index }
     }
 
     /// The address of the contract that it created, or would have.

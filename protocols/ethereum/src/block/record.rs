@@ -2,8 +2,10 @@
 //!
 //! An RLP list: header, transactions, ommers, withdrawals, time of the seal in milliseconds. A transaction is a list: raw bytes,
 //! finding of admission, view, seqno, status or state root, gas used, cumulative gas, index of its first log, logs, and, if it asked the
-//! Coco precompile, that one's seed and time. One transaction can be read without decoding the others. Blooms, hashes and contract addresses follow from the rest.
+//! Coco precompile, that one's seed and time. One transaction can be read without decoding the others, and the logs without either
+//! ([`super::logged`]). Blooms, hashes and contract addresses follow from the rest.
 
+use std::ops::Range;
 use std::sync::OnceLock;
 
 use alloy_consensus::{Eip658Value, Header};
@@ -13,28 +15,27 @@ use alloy_rlp::{Decodable, Encodable, Header as RlpHeader};
 use bytes::Bytes;
 use coco_types::{Seqno, TxId, View};
 
+use super::logged::{logged_in, logs_in, next_item};
 use super::{BlockAttributes, Included};
 use crate::execute::Told;
 use crate::transaction::{self, Transaction};
 
-/// Where a transaction can be found in: the account that it was sent to or was to create, and its logs.
+/// Where a transaction can be found in: the account that it was sent to or was to create, and the address and topics of each of its logs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Touched {
     pub recipient: Address,
-    pub logs: Vec<Log>,
+    pub logs: Vec<(Address, Vec<B256>)>,
 }
-
-/// Topics of a log: the EVM has no instruction for more.
-const TOPICS_MAX: usize = 4;
-/// Fields of a transaction before its logs.
-const LOGS_FIELD: usize = 8;
 
 /// A block's record. Its structure was checked, its parts are decoded when asked for.
 #[derive(Clone, Debug)]
 pub struct BlockRecord {
     bytes: Bytes,
     header: Bytes,
-    transactions: Vec<Bytes>,
+    /// One behind the other.
+    transactions: Bytes,
+    /// Where each of them ends.
+    ends: Vec<u32>,
     ommers: Bytes,
     withdrawals: Bytes,
     sealed_ms: u64,
@@ -46,7 +47,7 @@ impl BlockRecord {
         Self::new(header, &[], &BlockAttributes::default(), 0)
     }
 
-    pub(super) fn new(header: &Header, included: &[Included], attributes: &BlockAttributes, sealed_ms: u64) -> Self {
+    pub(crate) fn new(header: &Header, included: &[Included], attributes: &BlockAttributes, sealed_ms: u64) -> Self {
         let of_logs = |included: &Included| included.logs.iter().map(|log| log.data.data.len() + 192).sum::<usize>();
         let of_one = |included: &Included| included.transaction.raw.len() + 96 + of_logs(included);
         let mut transactions = Vec::with_capacity(included.iter().map(of_one).sum());
@@ -69,15 +70,16 @@ impl BlockRecord {
         let mut rest = &bytes[..];
         let mut fields = RlpHeader::decode_bytes(&mut rest, true).ok().filter(|_| rest.is_empty())?;
         let header = item(&bytes, &mut fields)?;
-        let mut list = RlpHeader::decode_bytes(&mut fields, true).ok()?;
-        let mut transactions = Vec::new();
+        let transactions = bytes.slice_ref(RlpHeader::decode_bytes(&mut fields, true).ok()?);
+        let (mut list, mut ends) = (&transactions[..], Vec::new());
         while !list.is_empty() {
-            transactions.push(item(&bytes, &mut list)?);
+            next_item(&mut list)?;
+            ends.push(u32::try_from(transactions.len() - list.len()).ok()?);
         }
         let ommers = item(&bytes, &mut fields)?;
         let withdrawals = item(&bytes, &mut fields)?;
         let sealed_ms = u64::decode(&mut fields).ok().filter(|_| fields.is_empty())?;
-        Some(Self { header, transactions, ommers, withdrawals, sealed_ms, bytes })
+        Some(Self { header, transactions, ends, ommers, withdrawals, sealed_ms, bytes })
     }
 
     pub fn bytes(&self) -> &Bytes {
@@ -93,21 +95,21 @@ impl BlockRecord {
     }
 
     pub fn transaction_count(&self) -> usize {
-        self.transactions.len()
+        self.ends.len()
     }
 
     pub fn transaction(&self, index: usize) -> Option<Included> {
-        decode_included(self.transactions.get(index)?)
+        decode_included(self.entry(index)?, &self.bytes)
     }
 
     /// All transactions; ends early at one that does not decode.
     pub fn transactions(&self) -> impl Iterator<Item = Included> + '_ {
-        self.transactions.iter().map_while(decode_included)
+        (0..self.transaction_count()).map_while(|index| self.transaction(index))
     }
 
     /// A transaction as it was submitted.
     pub fn raw(&self, index: usize) -> Option<&[u8]> {
-        let mut fields = RlpHeader::decode_bytes(&mut &self.transactions.get(index)?[..], true).ok()?;
+        let mut fields = RlpHeader::decode_bytes(&mut self.entry(index)?, true).ok()?;
         RlpHeader::decode_bytes(&mut fields, false).ok()
     }
 
@@ -117,39 +119,27 @@ impl BlockRecord {
             TxKind::Call(to) => to,
             TxKind::Create => self.transaction(index)?.contract_address()?,
         };
-        let logs = Vec::<Log>::decode(&mut self.fields_at_logs(index)?).ok()?;
-        Some(Touched { recipient, logs })
+        let logged = logged_in(self.entry(index)?).next()??;
+        let places =
+            logs_in(logged.logs).map(|log| log.map(|log| (*log.address, log.topics.iter().copied().collect())));
+        Some(Touched { recipient, logs: places.collect::<Option<_>>()? })
     }
 
-    /// Whether `matches` holds for any of a transaction's logs, by address and topics. Whoever searches reads many and needs few: nothing else is
-    /// decoded.
-    pub fn any_log(&self, index: usize, matches: impl Fn(&Address, &[B256]) -> bool) -> Option<bool> {
-        let mut fields = self.fields_at_logs(index)?;
-        let mut logs = RlpHeader::decode_bytes(&mut fields, true).ok()?;
-        while !logs.is_empty() {
-            let mut log = RlpHeader::decode_bytes(&mut logs, true).ok()?;
-            let address = Address::decode(&mut log).ok()?;
-            let mut topics = RlpHeader::decode_bytes(&mut log, true).ok()?;
-            let (mut found, mut count) = ([B256::ZERO; TOPICS_MAX], 0);
-            while !topics.is_empty() {
-                *found.get_mut(count)? = B256::decode(&mut topics).ok()?;
-                count += 1;
-            }
-            if matches(&address, found.get(..count)?) {
-                return Some(true);
-            }
-        }
-        Some(false)
+    /// The transactions, one behind the other, for [`super::logged_in`].
+    pub fn transactions_rlp(&self) -> &[u8] {
+        &self.transactions
     }
 
-    /// A transaction's fields from its logs on.
-    fn fields_at_logs(&self, index: usize) -> Option<&[u8]> {
-        let mut fields = RlpHeader::decode_bytes(&mut &self.transactions.get(index)?[..], true).ok()?;
-        for _ in 0..LOGS_FIELD {
-            let field = RlpHeader::decode(&mut fields).ok()?;
-            fields = fields.get(field.payload_length..)?;
-        }
-        Some(fields)
+    /// Where a part of this record lies in it.
+    pub fn range_of(&self, part: &[u8]) -> Range<usize> {
+        let start = part.as_ptr() as usize - self.bytes.as_ptr() as usize;
+        start..start + part.len()
+    }
+
+    fn entry(&self, index: usize) -> Option<&[u8]> {
+        let end = |index: usize| self.ends.get(index).and_then(|end| usize::try_from(*end).ok());
+        let start = if index == 0 { 0 } else { end(index - 1)? };
+        self.transactions.get(start..end(index)?)
     }
 
     pub fn ommers(&self) -> Option<Vec<Header>> {
@@ -184,10 +174,11 @@ fn encode_included(included: &Included, out: &mut Vec<u8>) {
     encode_list(&payload, out);
 }
 
-fn decode_included(entry: &Bytes) -> Option<Included> {
-    let mut fields = RlpHeader::decode_bytes(&mut &entry[..], true).ok()?;
+/// `entry` lies inside `all`.
+fn decode_included(mut entry: &[u8], all: &Bytes) -> Option<Included> {
+    let mut fields = RlpHeader::decode_bytes(&mut entry, true).ok()?;
     let raw = RlpHeader::decode_bytes(&mut fields, false).ok()?;
-    let raw = entry.slice_ref(raw);
+    let raw = all.slice_ref(raw);
     let finding = RlpHeader::decode_bytes(&mut fields, false).ok()?;
     let view = View(u64::decode(&mut fields).ok()?);
     let seqno = Seqno(u64::decode(&mut fields).ok()?);
@@ -218,10 +209,5 @@ fn encode_list(payload: &[u8], out: &mut Vec<u8>) {
 
 /// The next item of `fields`, which lies inside `all`; moves past it.
 fn item(all: &Bytes, fields: &mut &[u8]) -> Option<Bytes> {
-    let mut after = *fields;
-    let header = RlpHeader::decode(&mut after).ok()?;
-    let length = (fields.len() - after.len()).checked_add(header.payload_length)?;
-    let (item, rest) = fields.split_at_checked(length)?;
-    *fields = rest;
-    Some(all.slice_ref(item))
+    next_item(fields).map(|item| all.slice_ref(item))
 }

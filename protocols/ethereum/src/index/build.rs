@@ -6,7 +6,7 @@ use parking_lot::Mutex;
 
 use super::page::{self, Entries};
 use super::segment::{Merge, Segment};
-use super::{FANOUT, INDEX, PROGRESS, Progress, tag};
+use super::{Directory, FANOUT, INDEX, PROGRESS, Progress, directory_key, tag};
 use crate::block::{BlockRecord, Touched};
 use crate::state::{BLOCK, UNDO, Undo};
 
@@ -116,8 +116,8 @@ impl Work {
     }
 }
 
-/// The tags of a segment's blocks, and the hash of the last; `None` if a block is not there yet.
-fn group(segment: &Segment, history: &dyn History) -> Result<Option<(Entries, B256)>, HistoryError> {
+/// The tags of a segment's blocks, and the hash of the last; `None` if a block is not there yet. Keeps the directories of those that need one.
+fn group(segment: &Segment, history: &mut dyn DerivedHistory) -> Result<Option<(Entries, B256)>, HistoryError> {
     let mut entries = Entries::new();
     let mut last = B256::ZERO;
     for number in segment.first()..segment.end() {
@@ -134,6 +134,9 @@ fn group(segment: &Segment, history: &dyn History) -> Result<Option<(Entries, B2
         let tags = tag::of_block(&touched, &undo);
         let offset = (number - segment.first()) as u32;
         tags.into_iter().for_each(|tag| page::push(entries.entry(tag).or_default(), (offset, 1)));
+        if let Some(directory) = Directory::of(&record, hash) {
+            history.keep(&INDEX, directory_key(number).into(), directory);
+        }
         last = hash;
     }
     Ok(Some((entries, last)))

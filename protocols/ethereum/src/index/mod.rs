@@ -17,9 +17,12 @@
 //! for in the largest complete segment that holds it, so that a million blocks are 16 large segments and at most 45 smaller ones at the end.
 //! A level's segments are complete wherever the *progress* has passed them. Two names may share a tag; whoever finds a block looks into it.
 //!
+//! Within large blocks directories lead on ([`directory`]).
+//!
 //! Everything is done in bounded pieces and bounded memory: a segment is merged page by page.
 
 mod build;
+mod directory;
 mod page;
 mod read;
 mod segment;
@@ -32,16 +35,22 @@ use alloy_primitives::B256;
 use bytes::Bytes;
 use coco_types::MapName;
 
+pub use directory::{Directory, Mark, Stretch};
 pub use read::{Index, IndexView};
 pub use tag::Tag;
 
-/// Names in it: see [`segment`], and [`PROGRESS`].
+/// Names in it: see [`segment`], [`PROGRESS`], and [`directory_key`].
 const INDEX: MapName = MapName::from_static("history:ethereum.index");
 const PROGRESS: &[u8] = b"progress";
 /// Segments of a level that make one of the next.
 const FANOUT: u64 = 16;
 /// Segments of the last level are not merged any more.
 const LEVEL_MAX: u8 = 4;
+
+/// Where the [`directory`] of a block is: what a segment's name begins with is its level, and smaller.
+fn directory_key(number: u64) -> Vec<u8> {
+    [&[0xff], &number.to_be_bytes()[..]].concat()
+}
 
 /// How far the index goes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use super::build::Indexer;
 use super::page::{self, Runs};
 use super::segment::{Header, Segment, damaged};
-use super::{INDEX, PROGRESS, Progress, Tag};
+use super::{Directory, INDEX, PROGRESS, Progress, Tag, directory_key};
 use crate::chain::Chain;
 
 /// Headers of segments that are remembered.
@@ -103,6 +103,15 @@ impl IndexView<'_> {
         let found = blocks(&in_all.unwrap_or_default(), segment, *from..=u64::MAX).collect();
         *from = segment.end();
         Ok(Some(found))
+    }
+
+    /// Where in a block's record something lies, if it is large. A directory may be that of a block which was there before the chain went
+    /// back: it tells its block's hash.
+    pub fn directory(&self, number: u64) -> Result<Option<Directory>, HistoryError> {
+        if number >= self.next {
+            return Ok(None);
+        }
+        Ok(self.history.record(&INDEX, &directory_key(number))?.and_then(Directory::decode))
     }
 
     /// The same backwards: the indexed blocks below `*before`, newest first.

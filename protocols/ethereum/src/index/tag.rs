@@ -85,9 +85,9 @@ pub(super) fn of_block(transactions: &[Touched], undo: &Undo) -> BTreeSet<Tag> {
     let (mut emitters, mut topics, mut recipients) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
     for touched in transactions {
         recipients.insert(touched.recipient);
-        for log in &touched.logs {
-            emitters.insert(log.address);
-            topics.extend(log.topics().iter().copied().enumerate());
+        for (emitter, of_log) in &touched.logs {
+            emitters.insert(*emitter);
+            topics.extend(of_log.iter().copied().enumerate());
         }
     }
     if !emitters.is_empty() {

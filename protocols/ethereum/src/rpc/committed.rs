@@ -11,7 +11,7 @@ use alloy_primitives::{B256, Log, U256};
 use alloy_rlp::Encodable;
 
 use super::json::{Json, Object, push_data, push_object};
-use crate::block::{BlockRecord, Included};
+use crate::block::{BlockRecord, Included, LogPlace, LogRef};
 use crate::fork::ForkSchedule;
 use crate::transaction::Transaction;
 
@@ -113,7 +113,7 @@ impl BlockHead {
         object.optional_data("contractAddress", included.contract_address().as_ref().map(|address| &address[..]));
         if with_logs {
             object.list("logs", included.logs.iter().enumerate(), |out, (position, log)| {
-                self.push_log(out, included, index, position, log);
+                self.push_log(out, &included.log_place(index, position), log.into());
             });
             object.data("logsBloom", included.bloom().as_slice());
         } else {
@@ -132,18 +132,17 @@ impl BlockHead {
         }
     }
 
-    /// Writes a log of a transaction; `position` counts among the transaction's own.
-    pub fn push_log(&self, out: &mut String, included: &Included, index: usize, position: usize, log: &Log) {
+    pub fn push_log(&self, out: &mut String, place: &LogPlace<'_>, log: LogRef<'_>) {
         push_object(out, |object| {
-            object.address("address", &log.address);
-            object.list("topics", log.topics(), |out, topic| push_data(out, topic.as_slice()));
-            object.data("data", &log.data.data);
+            object.address("address", log.address);
+            object.list("topics", log.topics.iter(), |out, topic| push_data(out, topic.as_slice()));
+            object.data("data", log.data);
             object.quantity("blockNumber", self.header.number);
-            object.hash("transactionHash", &included.transaction.hash);
-            object.quantity("transactionIndex", index as u64);
+            object.hash("transactionHash", place.transaction_hash);
+            object.quantity("transactionIndex", place.transaction_index as u64);
             object.hash("blockHash", &self.hash);
             object.quantity("blockTimestamp", self.header.timestamp);
-            object.quantity("logIndex", included.first_log_index + position as u64);
+            object.quantity("logIndex", place.log_index);
             object.bool("removed", false);
         });
     }
@@ -240,6 +239,11 @@ impl CommittedBlock {
         let head = BlockHead::new(header, B256::ZERO, schedule);
         let block = Self::new(head, Vec::new(), Vec::new(), withdrawals);
         block.json_with(false, None::<fn(&Transaction) -> bool>)
+    }
+
+    /// The record, where not every transaction is decoded.
+    pub fn record(&self) -> Option<&BlockRecord> {
+        self.record.as_ref()
     }
 
     /// The header's JSON.

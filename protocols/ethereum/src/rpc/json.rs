@@ -3,13 +3,14 @@
 
 use std::fmt::{LowerHex, Write};
 
-use alloy_primitives::{Address, B256};
+use alloy_primitives::{Address, B256, hex};
 
 /// A finished JSON value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Json(pub String);
 
-const HEX: &[u8; 16] = b"0123456789abcdef";
+/// Bytes that become digits in one piece.
+const DATA_BYTES_AT_ONCE: usize = 64;
 
 impl Json {
     pub fn null() -> Self {
@@ -159,9 +160,10 @@ pub fn push_quantity(out: &mut String, value: impl LowerHex) {
 pub fn push_data(out: &mut String, bytes: &[u8]) {
     out.reserve(bytes.len() * 2 + 4);
     out.push_str("\"0x");
-    for byte in bytes {
-        out.push(char::from(HEX[usize::from(byte >> 4)]));
-        out.push(char::from(HEX[usize::from(byte & 15)]));
+    let mut digits = [0; 2 * DATA_BYTES_AT_ONCE];
+    for bytes in bytes.chunks(DATA_BYTES_AT_ONCE) {
+        // There is room for as much.
+        out.push_str(hex::encode_to_str(bytes, &mut digits[..2 * bytes.len()]).unwrap_or_default());
     }
     out.push('"');
 }

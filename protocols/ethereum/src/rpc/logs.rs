@@ -1,17 +1,14 @@
-//! Which logs somebody wants, and finding them.
+//! Which logs somebody wants.
 
-use alloy_primitives::{Address, B256, Bloom, BloomInput, Log};
+use alloy_primitives::{Address, B256, Bloom, BloomInput};
 use serde::{Deserialize, Deserializer};
 
-use super::call::Deadline;
-use super::committed::{BlockHead, CommittedBlock};
 use super::error::RpcError;
-use super::json::Json;
-use super::limits::{LOG_BLOCKS_MAX, LOGS_MAX, RESPONSE_BYTES_MAX, TOPICS_MAX};
+use super::limits::{LOG_BLOCKS_MAX, TOPICS_MAX};
 use super::values::{BlockParam, Hex};
 use super::view::ChainView;
-use crate::block::Included;
-use crate::index::Tag;
+use crate::block::LogRef;
+use crate::index::{Mark, Tag};
 
 /// A filter object as clients send it, checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,15 +32,11 @@ impl LogQuery {
         Self { blocks: LogBlocks::Range { from: None, to: None }, addresses: Vec::new(), topics: Vec::new() }
     }
 
-    pub fn matches(&self, log: &Log) -> bool {
-        self.fits(&log.address, log.topics())
-    }
-
-    /// Whether a log of this contract with these topics matches.
-    fn fits(&self, address: &Address, topics: &[B256]) -> bool {
-        (self.addresses.is_empty() || self.addresses.binary_search(address).is_ok())
-            && topics.len() >= self.topics.len()
-            && self.topics.iter().zip(topics).all(|(any, topic)| any.is_empty() || any.binary_search(topic).is_ok())
+    pub fn matches(&self, log: LogRef<'_>) -> bool {
+        let fits = |(any, topic): (&Vec<B256>, &B256)| any.is_empty() || any.binary_search(topic).is_ok();
+        (self.addresses.is_empty() || self.addresses.binary_search(log.address).is_ok())
+            && log.topics.count() >= self.topics.len()
+            && self.topics.iter().zip(log.topics.iter()).all(fits)
     }
 
     /// Whether a block with this bloom can hold a match.
@@ -84,37 +77,8 @@ impl LogQuery {
         Ok((from, to))
     }
 
-    /// The matching logs of blocks `from` to `to` that the caller may see.
-    pub fn collect(
-        &self,
-        chain: &ChainView<'_>,
-        (from, to): (u64, u64),
-        deadline: &Deadline,
-    ) -> Result<Json, RpcError> {
-        let mut search = Search { query: self, chain, first: from, found: 0, out: String::from("[") };
-        let ((index, _), tags) = (chain.index()?, self.tags());
-        let mut next = from;
-        while next <= to {
-            deadline.check()?;
-            let Some(blocks) = index.some(&tags, &mut next)? else { break };
-            for number in blocks.into_iter().take_while(|number| *number <= to) {
-                deadline.check()?;
-                search.look_into(number)?;
-            }
-        }
-        // The newest blocks are not indexed yet.
-        for number in next..=to {
-            if number % 64 == 0 {
-                deadline.check()?;
-            }
-            search.look_into(number)?;
-        }
-        search.out.push(']');
-        Ok(Json(search.out))
-    }
-
     /// A block can hold a match only if it has a tag of each of these groups.
-    fn tags(&self) -> Vec<Vec<Tag>> {
+    pub(super) fn tags(&self) -> Vec<Vec<Tag>> {
         let topics = self.topics.iter().enumerate();
         let of_position = |(position, any): (usize, &Vec<B256>)| -> Vec<Tag> {
             any.iter().map(|topic| Tag::topic(position, topic)).collect()
@@ -127,81 +91,14 @@ impl LogQuery {
         }
         groups
     }
-}
 
-/// What was found so far.
-struct Search<'a, 'b> {
-    query: &'a LogQuery,
-    chain: &'a ChainView<'b>,
-    first: u64,
-    found: usize,
-    out: String,
-}
-
-impl Search<'_, '_> {
-    fn look_into(&mut self, number: u64) -> Result<(), RpcError> {
-        match self.chain.recent(number)? {
-            Some(block) => self.look_into_recent(&block),
-            None => self.look_into_stored(number)?,
-        }
-        if self.found > LOGS_MAX || self.out.len() > RESPONSE_BYTES_MAX {
-            return Err(too_many(self.first, number));
-        }
-        Ok(())
-    }
-
-    fn look_into_recent(&mut self, block: &CommittedBlock) {
-        if !self.query.may_match(&block.head.header.logs_bloom) {
-            return;
-        }
-        for (included, index, position, log) in block.logs() {
-            if self.query.matches(log) {
-                self.push(&block.head, included, index, position, log);
-            }
-        }
-    }
-
-    /// Only transactions with a match are decoded whole.
-    fn look_into_stored(&mut self, number: u64) -> Result<(), RpcError> {
-        let damaged = || RpcError::internal(format!("damaged record: block {number}"));
-        let Some(record) = self.chain.block_record(number)? else { return Ok(()) };
-        let header = record.header().ok_or_else(damaged)?;
-        if !self.query.may_match(&header.logs_bloom) {
-            return Ok(());
-        }
-        let hash = header.hash_slow();
-        if !self.chain.discloses_block(&hash) {
-            return Ok(());
-        }
-        let head = BlockHead::new(header, hash, &self.chain.network().schedule);
-        for index in 0..record.transaction_count() {
-            if !record.any_log(index, |address, topics| self.query.fits(address, topics)).ok_or_else(damaged)? {
-                continue;
-            }
-            let included = record.transaction(index).ok_or_else(damaged)?;
-            for (position, log) in included.logs.iter().enumerate().filter(|(_, log)| self.query.matches(log)) {
-                self.push(&head, &included, index, position, log);
-            }
-        }
-        Ok(())
-    }
-
-    fn push(&mut self, head: &BlockHead, included: &Included, index: usize, position: usize, log: &Log) {
-        if !self.chain.discloses_log(&included.transaction, log) {
-            return;
-        }
-        if self.out.len() > 1 {
-            self.out.push(',');
-        }
-        head.push_log(&mut self.out, included, index, position, log);
-        self.found += 1;
-    }
-}
-
-fn too_many(from: u64, reached: u64) -> RpcError {
-    match reached.checked_sub(1).filter(|last| *last >= from) {
-        Some(last) => RpcError::limit(format!("more than {LOGS_MAX} logs, try the range [{from:#x}, {last:#x}]")),
-        None => RpcError::limit(format!("more than {LOGS_MAX} logs in block {reached:#x}, narrow the filter")),
+    /// And a stretch of a block only if it has a mark of each of these, of which those that are empty ask for nothing.
+    pub(super) fn marks(&self) -> Vec<Vec<Mark>> {
+        let of_position = |(position, any): (usize, &Vec<B256>)| -> Vec<Mark> {
+            any.iter().map(|topic| Mark::topic(position, topic)).collect()
+        };
+        let topics = self.topics.iter().enumerate().map(of_position);
+        topics.chain([self.addresses.iter().map(Mark::emitter).collect()]).collect()
     }
 }
 
@@ -299,7 +196,7 @@ impl<'de, T: super::values::FromHex> Deserialize<'de> for Choice<T> {
 mod tests {
     use super::*;
 
-    use alloy_primitives::Bytes;
+    use alloy_primitives::{Bytes, Log};
 
     fn query(text: &str) -> Result<LogQuery, String> {
         serde_json::from_str(text).map_err(|error| error.to_string())
@@ -316,7 +213,7 @@ mod tests {
 
     #[test]
     fn topics_match_by_position_with_choices_and_wildcards() {
-        let matches = |topics: &str, log: &Log| query(&format!("{{\"topics\":{topics}}}")).unwrap().matches(log);
+        let matches = |topics: &str, log: &Log| query(&format!("{{\"topics\":{topics}}}")).unwrap().matches(log.into());
         let (a, b) = (hex(1), hex(2));
         assert!(matches("[]", &log(9, &[])));
         assert!(matches("[null]", &log(9, &[7])));
@@ -332,7 +229,7 @@ mod tests {
     #[test]
     fn an_address_may_be_one_or_several() {
         let one = Address::repeat_byte(1);
-        let matches = |text: &str, address: u8| query(text).unwrap().matches(&log(address, &[]));
+        let matches = |text: &str, address: u8| query(text).unwrap().matches((&log(address, &[])).into());
         for text in [format!("{{\"address\":\"{one:?}\"}}"), format!("{{\"address\":[\"{one:?}\"]}}")] {
             assert!(matches(&text, 1));
             assert!(!matches(&text, 2));
@@ -347,7 +244,7 @@ mod tests {
         let bloom = alloy_primitives::logs_bloom([&log]);
         let wanted =
             query(&format!("{{\"address\":\"{:?}\",\"topics\":[null,{}]}}", Address::repeat_byte(1), hex(3))).unwrap();
-        assert!(wanted.matches(&log) && wanted.may_match(&bloom));
+        assert!(wanted.matches((&log).into()) && wanted.may_match(&bloom));
         assert!(!wanted.may_match(&Bloom::ZERO));
     }
 

@@ -27,6 +27,7 @@ mod http;
 mod json;
 mod ledger;
 mod limits;
+mod log_search;
 mod logs;
 mod moved_precompiles;
 mod namespaces;

@@ -4,19 +4,20 @@
 //! see reads as what does not exist.
 
 use std::cell::OnceCell;
+use std::ops::Range;
 use std::sync::Arc;
 
 use alloy_consensus::{Header, Transaction as _};
-use alloy_primitives::{Address, B256, Log};
+use alloy_primitives::{Address, B256};
 use alloy_rlp::Decodable;
-use coco_protocol::{Reader, Subject};
+use coco_protocol::{History, Reader, Subject};
 
 use super::committed::{BlockHead, CommittedBlock, SharedBlock};
 use super::error::RpcError;
-use super::limits::UNINDEXED_BLOCKS_MAX;
+use super::limits::{TOPICS_MAX, UNINDEXED_BLOCKS_MAX};
 use super::server::Server;
 use super::values::BlockParam;
-use crate::block::{BlockRecord, Included};
+use crate::block::{BlockRecord, Included, LogRef};
 use crate::chain::Network;
 use crate::index::IndexView;
 use crate::state::{BLOCK, BLOCK_BY_HASH, HistoricState, META, META_HEAD, RECENT, ReadState, TRANSACTION_BY_HASH};
@@ -209,6 +210,14 @@ impl<'a> ChainView<'a> {
         BlockRecord::decode(record).map(Some).ok_or_else(|| damaged("block"))
     }
 
+    /// Some bytes of a block's record.
+    pub fn block_part(&self, number: u64, range: Range<usize>) -> Result<Option<bytes::Bytes>, RpcError> {
+        if number > self.head()? {
+            return Ok(None);
+        }
+        self.reader.part(&BLOCK, &number.to_be_bytes(), range).map_err(RpcError::internal)
+    }
+
     fn record(&self, map: &coco_types::MapName, key: &[u8]) -> Result<Option<bytes::Bytes>, RpcError> {
         self.reader.record(map, key).map_err(RpcError::internal)
     }
@@ -256,13 +265,14 @@ impl<'a> ChainView<'a> {
     }
 
     /// Sender, recipient and every address named in an indexed topic are party to a log.
-    pub fn discloses_log(&self, transaction: &Transaction, log: &Log) -> bool {
+    pub fn discloses_log(&self, transaction: &Transaction, log: LogRef<'_>) -> bool {
         let to = transaction.envelope.to();
-        let mut parties: Vec<&[u8]> = vec![transaction.sender.as_slice()];
-        parties.extend(to.as_ref().map(|to| to.as_slice()));
-        let named = |topic: &'_ B256| topic[..12].iter().all(|byte| *byte == 0);
-        parties.extend(log.topics().iter().skip(1).filter(|topic| named(topic)).map(|topic| &topic[12..]));
-        self.discloses("log", transaction.hash.as_slice(), &parties)
+        let mut parties = [transaction.sender.as_slice(); 2 + TOPICS_MAX];
+        let named = |topic: &&'_ B256| topic[..12].iter().all(|byte| *byte == 0);
+        let named = log.topics.iter().skip(1).filter(named).map(|topic| &topic[12..]);
+        let others = to.as_ref().map(|to| to.as_slice()).into_iter().chain(named);
+        let count = parties[1..].iter_mut().zip(others).map(|(party, other)| *party = other).count();
+        self.discloses("log", transaction.hash.as_slice(), &parties[..=count])
     }
 }
 

@@ -11,6 +11,7 @@
 
 mod crowd;
 mod load;
+mod logs;
 mod open_loop;
 mod queries;
 mod sightings;
@@ -43,9 +44,12 @@ pub struct Options {
     /// A second server (another implementation, say): runs take turns, and the ratio is printed
     #[arg(long)]
     also: Option<Url>,
-    /// Transfers in one run [default: 100000, or 1000 with --single, or 1000000 for logs]
+    /// Transfers, or logs, in one run [default: 100000, or 1000 with --single, or 1000000 logs]
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=5_000_000))]
     transactions: Option<u32>,
+    /// Logs that one transaction writes: more than one come from a contract that does nothing else
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=8_000))]
+    logs_each: u32,
     /// Calls or searches in one run [default: 20000 calls, 200 searches]
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=5_000_000))]
     queries: Option<u32>,
@@ -109,12 +113,14 @@ pub enum What {
     Calls,
     /// `eth_getLogs` over all of a token's transfers, of which each search finds a ten-thousandth
     Logs,
+    /// `eth_getLogs` of all of them, a range of blocks with up to 20,000 after the other
+    AllLogs,
 }
 
 impl Options {
     fn transactions(&self) -> usize {
         let default = match self.what {
-            What::Logs => 1_000_000,
+            What::Logs | What::AllLogs => 1_000_000,
             _ if self.single => 1_000,
             _ => 100_000,
         };
@@ -122,7 +128,7 @@ impl Options {
     }
 
     fn queries(&self) -> usize {
-        let default = if self.what == What::Logs { 200 } else { 20_000 };
+        let default = if matches!(self.what, What::Logs | What::AllLogs) { 200 } else { 20_000 };
         self.queries.unwrap_or(default) as usize
     }
 }
@@ -134,6 +140,7 @@ impl fmt::Display for What {
             Self::Tokens => "token transfers",
             Self::Calls => "calls",
             Self::Logs => "searches for logs",
+            Self::AllLogs => "reads of ranges of logs",
         })
     }
 }
@@ -193,7 +200,7 @@ pub fn run(options: &Options, output: Output) -> anyhow::Result<()> {
     for _ in 0..options.rounds {
         for (target, runs) in targets.iter_mut().zip(&mut runs) {
             runs.push(match options.what {
-                What::Calls | What::Logs => queries::run(target, options)?,
+                What::Calls | What::Logs | What::AllLogs => queries::run(target, options)?,
                 What::Transfers | What::Tokens if options.single => single::run(target, options)?,
                 What::Transfers | What::Tokens => load::run(target, options)?,
             });
@@ -269,7 +276,7 @@ impl fmt::Display for Run {
             What::Transfers | What::Tokens => {
                 write!(f, ", {} blocks; send to receipt {}", self.blocks, self.latency)?;
             }
-            What::Calls | What::Logs => write!(f, "; each {}", self.latency)?,
+            What::Calls | What::Logs | What::AllLogs => write!(f, "; each {}", self.latency)?,
         }
         if let Some(cpu) = self.server_cpu_seconds {
             write!(f, "; server CPU {cpu:.2} s ({:.0} per CPU second)", self.transactions as f64 / cpu)?;

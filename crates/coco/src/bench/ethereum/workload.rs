@@ -67,7 +67,9 @@ impl Workload {
         fund(target, &senders, needed, fee_cap)?;
         let token = match options.what {
             What::Transfers => None,
-            What::Tokens | What::Calls | What::Logs => Some(token::hand_out(target, &senders, fee_cap)?),
+            What::Tokens | What::Calls | What::Logs | What::AllLogs => {
+                Some(token::hand_out(target, &senders, fee_cap)?)
+            }
         };
 
         let addresses: Vec<_> = senders.iter().map(|sender| sender.address).collect();
@@ -216,7 +218,7 @@ fn fund(target: &mut Target, senders: &[Account], needed: U256, fee_cap: u128) -
     send_and_wait(target, bank, nonce, &poor.iter().map(payment).collect::<Vec<_>>(), fee_cap)
 }
 
-/// Has an account make payments, and waits until all of them are in blocks.
+/// Has an account make payments, and waits until all of them are in blocks; fails if one of them failed.
 pub fn send_and_wait(
     target: &mut Target,
     from: &Account,
@@ -224,6 +226,20 @@ pub fn send_and_wait(
     payments: &[Payment],
     fee_cap: u128,
 ) -> anyhow::Result<()> {
+    let hashes = send(target, from, first_nonce, payments, fee_cap)?;
+    let receipts = target.receipts(&hashes)?;
+    ensure!(receipts.iter().all(|receipt| receipt.status.to::<u64>() == 1), "a preparing transaction failed");
+    Ok(())
+}
+
+/// The same without a look at what became of them. Their hashes.
+pub fn send(
+    target: &mut Target,
+    from: &Account,
+    first_nonce: u64,
+    payments: &[Payment],
+    fee_cap: u128,
+) -> anyhow::Result<Vec<B256>> {
     let chain_id = target.chain_id;
     let signed = (first_nonce..).zip(payments);
     let transfers: Vec<_> =
@@ -235,9 +251,7 @@ pub fn send_and_wait(
             wait_for_receipt(target, &last.hash)?;
         }
     }
-    let receipts = target.receipts(&transfers.iter().map(|transfer| transfer.hash).collect::<Vec<_>>())?;
-    ensure!(receipts.iter().all(|receipt| receipt.status.to::<u64>() == 1), "a preparing transaction failed");
-    Ok(())
+    Ok(transfers.into_iter().map(|transfer| transfer.hash).collect())
 }
 
 /// Waits until a transaction is in a block.

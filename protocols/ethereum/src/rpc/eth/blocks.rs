@@ -8,6 +8,7 @@ use crate::rpc::committed::{CommittedBlock, SharedBlock, push_transaction, recei
 use crate::rpc::error::RpcError;
 use crate::rpc::json::Json;
 use crate::rpc::limits::PENDING_RECEIPT_WAIT_MS;
+use crate::rpc::log_search;
 use crate::rpc::logs::LogQuery;
 use crate::rpc::params::Params;
 use crate::rpc::pool::{ask, pooled};
@@ -245,5 +246,5 @@ fn block_receipts(call: &Call<'_>, params: &Params<'_>) -> Answer {
 fn logs(call: &Call<'_>, params: &Params<'_>) -> Answer {
     let query: LogQuery = params.required(0)?;
     let chain = call.chain();
-    query.collect(&chain, query.range(&chain)?, &call.deadline())
+    log_search::search(&query, &chain, query.range(&chain)?, &call.deadline())
 }

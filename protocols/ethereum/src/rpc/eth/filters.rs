@@ -8,6 +8,7 @@ use crate::rpc::error::RpcError;
 use crate::rpc::filters::{FilterKind, PendingFilter};
 use crate::rpc::json::{Json, push_data};
 use crate::rpc::limits::FILTER_BLOCKS_MAX;
+use crate::rpc::log_search;
 use crate::rpc::logs::{LogBlocks, LogQuery};
 use crate::rpc::params::Params;
 use crate::rpc::reply::Answer;
@@ -68,7 +69,7 @@ fn changes(call: &Call<'_>, params: &Params<'_>) -> Answer {
             let deadline = call.deadline();
             // Too much for one answer is told in several, or the filter would be stuck.
             loop {
-                match query.collect(&chain, (from, to), &deadline) {
+                match log_search::search(&query, &chain, (from, to), &deadline) {
                     Err(error) if error.is_limit() && from < to => to = from + (to - from) / 2,
                     Err(error) => return Err(error),
                     Ok(json) => {
@@ -102,7 +103,7 @@ fn filter_logs(call: &Call<'_>, params: &Params<'_>) -> Answer {
     match call.server.filters.poll(&id, call.caller, call.server.handle.now_ms())? {
         FilterKind::Logs { query, .. } => {
             let chain = call.chain();
-            query.collect(&chain, query.range(&chain)?, &call.deadline())
+            log_search::search(&query, &chain, query.range(&chain)?, &call.deadline())
         }
         FilterKind::Blocks { .. } | FilterKind::Pending(_) => Err(RpcError::filter_not_found()),
     }

@@ -295,7 +295,7 @@ impl Simulated {
                 });
                 if let Some(included) = shown {
                     object.list("logs", included.logs.iter().enumerate(), |out, (position, log)| {
-                        block.head.push_log(out, &included, index, position, log);
+                        block.head.push_log(out, &included.log_place(index, position), log.into());
                     });
                 }
                 fill_outcome(object, &outcome.result);

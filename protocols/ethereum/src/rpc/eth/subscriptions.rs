@@ -114,11 +114,11 @@ impl Subscription {
         let reader = server.handle.reader(&connection.caller);
         let chain = ChainView::new(server, &reader);
         for (included, index, position, log) in block.logs() {
-            if !query.matches(log) || !chain.discloses_log(&included.transaction, log) {
+            if !query.matches(log.into()) || !chain.discloses_log(&included.transaction, log.into()) {
                 continue;
             }
             let mut out = String::with_capacity(512);
-            block.head.push_log(&mut out, included, index, position, log);
+            block.head.push_log(&mut out, &included.log_place(index, position), log.into());
             if connection.notify(&self.id, &out) == Keep::No {
                 return Keep::No;
             }
