@@ -50,7 +50,7 @@ says('the constitution is changed and holds', 'Under the new rule', /Open[^]*Ope
 says('a node joins only under an approved constitution', 'A fourth node does not join', /another constitution/);
 says('a node is added', 'Under the one that it has approved', /service_status: "Open"/);
 says('code is upgraded while clients write', 'New code', /writes that were answered meanwhile: [1-9]/, /Accepted\b[^]*Accepted\b/);
-says('the ledger is rekeyed', 'The ledger gets a new secret', /Accepted/);
+says('the ledger is rekeyed', 'The ledger gets a new secret', /Accepted[^]*Accepted[^]*Accepted/, /nothing lost of [1-9]\d* writes/, /(verified: [^]*){3}/);
 says('a node is removed for cause and the service rotates its identity', 'Somebody else may have', /Accepted/);
 says('clients, nodes and receipts follow a rotated identity', 'Who trusts the certificate of before', /sealed anew/, /identity: rotated since/, /node 2 is of the service again/, /error: [^]*valid: [^]*trusted in its view[^]*valid: [^]*trusted in its view/);
 says('certificates are renewed by vote', 'Certificates are renewed', /Accepted[^]*Accepted/, /identity: renewed since/, /Certificate will expire/);

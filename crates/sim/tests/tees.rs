@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use coco_attestation::policy::{TdImage, VbsModuleRule};
 use coco_attestation::{EvidenceSource, ReportData, Rules, SnpTcb, TeeKind};
 use coco_governance::attestation::{Appraisal, AppraisalState};
-use coco_governance::{NodeRow, NodeStatus, attestation};
+use coco_governance::{NodeRow, NodeStatus, attestation, tables};
 use coco_protocol::Submitted;
 use coco_sim::{Options, World};
 use coco_testpki::Minted;
@@ -220,4 +220,41 @@ fn re_appraisal_never_takes_the_quorum_whatever_the_members_vote() {
     assert_eq!((counts("retired"), counts("overdue"), counts("trusted")), (2, 3, 1));
     wait_and_judge(&mut world, GRACE_S);
     assert_eq!(voters(&world), 4);
+}
+
+#[test]
+fn a_node_that_lets_its_lease_run_out_is_in_quarantine_from_what_is_written_after_it() {
+    const LEASE_S: u64 = 60;
+    let vendors = Vendors::new();
+    let mut world = network(&vendors);
+    let lease = serde_json::json!({ "evidence_age_max_s": LEASE_S, "grace_s": GRACE_S });
+    under_load(&mut world, |world| world.vote_policy("network", lease));
+    wait_and_judge(&mut world, LEASE_S / 2);
+    let renewing = [TeeKind::SevSnp, TeeKind::Tdx, TeeKind::Nitro, TeeKind::Vbs, TeeKind::Virtual];
+    for kind in renewing {
+        let id = replica_at(&world, kind);
+        under_load(&mut world, |world| world.renew(id).unwrap());
+    }
+    wait_and_judge(&mut world, LEASE_S / 2 + 1);
+    assert_eq!(standing(&world)["sgx"], "at risk");
+    assert_eq!(voters(&world), 6, "it may still renew");
+    for kind in renewing {
+        assert_eq!(standing(&world)[kind.as_str()], "trusted", "{kind:?}");
+        let id = replica_at(&world, kind);
+        under_load(&mut world, |world| world.renew(id).unwrap());
+    }
+    wait_and_judge(&mut world, GRACE_S + 1);
+    under_load(&mut world, |world| {
+        world.run_until(SOON_MS, "the silent node to be out", |world| voters(world) == 5).unwrap();
+    });
+    under_load(&mut world, |world| world.run_for(1_000).unwrap());
+    assert_eq!(standing(&world)["sgx"], "retired");
+    // The next ledger secret is for those that renewed, and not for the other.
+    let state = world.node(world.primary().unwrap()).machines.as_ref().unwrap().visible.state();
+    let row = state.get(&tables::ENCRYPTED_LEDGER_SECRETS, &tables::SINGLETON).unwrap();
+    let readers: BTreeMap<String, serde_json::Value> = serde_json::from_slice(&row).unwrap();
+    for node in NodeRow::all(&mut state.clone()).unwrap() {
+        let renewed = node.info.quote_info.kind != TeeKind::Sgx;
+        assert_eq!(readers.contains_key(&node.id.to_string()), renewed, "{:?}", node.info.quote_info.kind);
+    }
 }

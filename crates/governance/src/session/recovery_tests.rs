@@ -219,6 +219,17 @@ impl Network {
         lost
     }
 
+    /// Only so many transactions are left of the ledger.
+    fn cut_back_to(&mut self, transactions: usize) {
+        self.ledger.truncate(transactions);
+        self.store = Store::new();
+        for (at, writes) in self.ledger.iter().enumerate() {
+            let seqno = Seqno(at as u64 + 1);
+            self.store.apply(seqno, writes).unwrap();
+            self.store.commit(seqno);
+        }
+    }
+
     fn vote_to_recover(&mut self) {
         let previous = crate::RecoveryRow::read(&mut self.store.snapshot()).unwrap().unwrap().previous_service;
         let args = json!({"next_service_identity": self.service().cert, "previous_service_identity": previous});
@@ -346,6 +357,52 @@ fn wrong_and_foreign_shares_are_refused_by_name_and_a_repeated_one_counts_once()
     assert_eq!(network.submit(2, &shares[2]).unwrap()["submittedCount"], 2);
     assert_eq!(network.service().status, ServiceStatus::Open);
     assert_eq!(network.submit(1, &shares[1]).unwrap_err().code, Code::ServiceNotWaitingForRecoveryShares);
+}
+
+#[test]
+fn from_one_of_one_to_three_of_five_wrong_missing_and_repeated_shares_open_nothing() {
+    for (threshold, count) in (1..=5).flat_map(|count| (1..=count.min(3)).map(move |threshold| (threshold, count))) {
+        let mut network = Network::open(count, threshold as u64);
+        let outdated: Vec<_> = (0..count).map(|member| network.share(member).unwrap()).collect();
+        network.rekey();
+        let shares: Vec<_> = (0..count).map(|member| network.share(member).unwrap()).collect();
+        let lost = network.lose_and_recover();
+        network.vote_to_recover();
+        for (at, member) in (count - threshold..count).enumerate() {
+            let foreign = &shares[(member + 1) % count];
+            for wrong in [&outdated[member], foreign].into_iter().filter(|wrong| **wrong != shares[member]) {
+                assert_eq!(network.submit(member, wrong).unwrap_err().code, Code::InvalidInput);
+            }
+            // One too few, however often they come.
+            for (earlier, share) in shares.iter().enumerate().take(member).skip(count - threshold) {
+                assert_eq!(network.submit(earlier, share).unwrap()["submittedCount"], json!(at));
+            }
+            assert_eq!(network.service().status, ServiceStatus::WaitingForRecoveryShares, "{threshold} of {count}");
+            assert_eq!(network.submit(member, &shares[member]).unwrap()["submittedCount"], json!(at + 1));
+        }
+        assert_eq!(network.service().status, ServiceStatus::Open, "{threshold} of {count}");
+        assert!(network.secrets()[..lost.len()] == lost[..], "{threshold} of {count}");
+    }
+}
+
+#[test]
+fn a_ledger_that_is_cut_before_a_rekey_is_opened_by_the_shares_of_then_and_not_by_newer_ones() {
+    for (threshold, count) in [(1, 1), (2, 3), (3, 5)] {
+        let mut network = Network::open(count, threshold as u64);
+        let of_then: Vec<_> = (0..count).map(|member| network.share(member).unwrap()).collect();
+        let kept = network.ledger.len();
+        network.rekey();
+        let newer: Vec<_> = (0..count).map(|member| network.share(member).unwrap()).collect();
+        network.cut_back_to(kept);
+        let lost = network.lose_and_recover();
+        network.vote_to_recover();
+        for (member, (newer, share)) in newer.iter().zip(&of_then).enumerate().take(threshold) {
+            assert_eq!(network.submit(member, newer).unwrap_err().code, Code::InvalidInput);
+            network.submit(member, share).unwrap();
+        }
+        assert_eq!(network.service().status, ServiceStatus::Open, "{threshold} of {count}");
+        assert!(network.secrets()[..lost.len()] == lost[..]);
+    }
 }
 
 #[test]
