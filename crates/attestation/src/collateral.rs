@@ -16,6 +16,11 @@ use crate::{VerifyError, chain, time};
 pub const CRL_BYTES_MAX: usize = 1 << 20;
 /// One signed JSON text, bytes.
 pub const JSON_BYTES_MAX: usize = 256 << 10;
+/// The chain that vouches for an item, bytes of PEM; text around the certificates counts.
+pub const CHAIN_BYTES_MAX: usize = 128 << 10;
+
+const TCB_INFO: &str = "TCB info";
+const QE_IDENTITY: &str = "QE identity";
 
 /// One published item, with the chain that vouches for it.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -50,6 +55,15 @@ pub struct SignedText {
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Collateral {
     items: BTreeMap<String, CollateralItem>,
+}
+
+/// A submitted item that is genuine and not older than what is there.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Judged {
+    /// Under which the ledger has it.
+    pub key: String,
+    /// What is there says less. Otherwise there is nothing to write: it says the same, however the chain around it is written.
+    pub is_news: bool,
 }
 
 /// Why an item was not taken.
@@ -124,10 +138,10 @@ impl CollateralItem {
                 crl_key(list.issuer_der())
             }
             Self::TcbInfo(text) => {
-                let head = text.head("TCB info")?;
+                let head = text.head(TCB_INFO)?;
                 format!("tcb_info:{}:{}", head.id.to_lowercase(), head.fmspc.to_lowercase())
             }
-            Self::QeIdentity(text) => format!("qe_identity:{}", text.head("QE identity")?.id.to_lowercase()),
+            Self::QeIdentity(text) => format!("qe_identity:{}", text.head(QE_IDENTITY)?.id.to_lowercase()),
         })
     }
 }
@@ -158,41 +172,79 @@ impl CollateralItem {
     }
 }
 
-/// Checks a submitted item against the one in its place: genuine at `at`, and not older. Gives its key.
+/// Checks a submitted item against the one in its place: genuine at `at`, and not older.
 pub fn judge(
     item: &CollateralItem,
     stored: &Collateral,
     anchors: &Anchors,
     at: u64,
-) -> Result<String, CollateralError> {
+) -> Result<Judged, CollateralError> {
     item.check_size()?;
     let key = item.key()?;
     let trust = Trust { anchors: anchors.clone(), ..Trust::default() };
-    let before = stored.items.get(&key);
-    match item {
-        CollateralItem::Crl { list, root, chain } => {
-            let list = parse_crl(list)?;
-            let issuers = chain::from_pem(chain.as_bytes())?;
-            chain::verify(&issuers, *root, chain::Revocation::Unchecked, &trust, at.into())?;
-            let issuer = issuers.first().ok_or_else(|| chain::broken("there is no issuer"))?;
-            chain::check_list(&list, issuer, at)?;
-            if let Some(CollateralItem::Crl { list: stored, .. }) = before {
-                not_older(list.this_update, parse_crl(stored)?.this_update)?;
-            }
-        }
-        CollateralItem::TcbInfo(text) => judge_text("TCB info", text, before, &trust, at)?,
-        CollateralItem::QeIdentity(text) => judge_text("QE identity", text, before, &trust, at)?,
+    let age = item.verify(&trust, at)?;
+    let Some(before) = stored.items.get(&key) else { return Ok(Judged { key, is_news: true }) };
+    let known = before.age()?;
+    if age.evaluation < known.evaluation {
+        return Err(CollateralError::LowerEvaluation { submitted: age.evaluation, stored: known.evaluation });
     }
-    Ok(key)
+    if age.issued < known.issued {
+        return Err(CollateralError::Older { submitted: age.issued, stored: known.issued });
+    }
+    // One that is as old may come with a chain that is accepted still.
+    Ok(Judged { key, is_news: age != known || before.verify(&trust, at).is_err() })
+}
+
+/// What tells an item from an earlier one about the same.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Age {
+    /// Of Intel's texts; 0 of others.
+    evaluation: u32,
+    /// Unix seconds.
+    issued: u64,
 }
 
 impl CollateralItem {
+    /// Genuine at `at`.
+    fn verify(&self, trust: &Trust, at: u64) -> Result<Age, VerifyError> {
+        match self {
+            Self::Crl { list, root, chain } => {
+                let list = parse_crl(list)?;
+                let issuers = chain::from_pem(chain.as_bytes())?;
+                chain::verify(&issuers, *root, chain::Revocation::Unchecked, trust, at.into())?;
+                let issuer = issuers.first().ok_or_else(|| chain::broken("there is no issuer"))?;
+                chain::check_list(&list, issuer, at)?;
+            }
+            Self::TcbInfo(text) => drop(text.verify(TCB_INFO, trust, at)?),
+            Self::QeIdentity(text) => drop(text.verify(QE_IDENTITY, trust, at)?),
+        }
+        self.age()
+    }
+
+    fn age(&self) -> Result<Age, VerifyError> {
+        match self {
+            Self::Crl { list, .. } => Ok(Age { evaluation: 0, issued: parse_crl(list)?.this_update }),
+            Self::TcbInfo(text) => text.age(TCB_INFO),
+            Self::QeIdentity(text) => text.age(QE_IDENTITY),
+        }
+    }
+}
+
+impl CollateralItem {
+    /// All that would be written counts, also what nothing is signed of.
     fn check_size(&self) -> Result<(), CollateralError> {
-        let (found, limit) = match self {
-            Self::Crl { list, .. } => (list.len(), CRL_BYTES_MAX),
-            Self::TcbInfo(text) | Self::QeIdentity(text) => (text.text.len(), JSON_BYTES_MAX),
+        let (found, limit, chain) = match self {
+            Self::Crl { list, chain, .. } => (list.len(), CRL_BYTES_MAX, chain),
+            Self::TcbInfo(text) | Self::QeIdentity(text) => {
+                (text.text.len() + text.signature.len(), JSON_BYTES_MAX, &text.chain)
+            }
         };
-        if found > limit { Err(CollateralError::TooLarge { found, limit }) } else { Ok(()) }
+        for (found, limit) in [(found, limit), (chain.len(), CHAIN_BYTES_MAX)] {
+            if found > limit {
+                return Err(CollateralError::TooLarge { found, limit });
+            }
+        }
+        Ok(())
     }
 }
 
@@ -225,32 +277,17 @@ impl SignedText {
         window.narrow(issued, next_update);
         Ok((head, window))
     }
-}
 
-fn judge_text(
-    what: &'static str,
-    text: &SignedText,
-    before: Option<&CollateralItem>,
-    trust: &Trust,
-    at: u64,
-) -> Result<(), CollateralError> {
-    let (head, _) = text.verify(what, trust, at)?;
-    let Some(CollateralItem::TcbInfo(stored) | CollateralItem::QeIdentity(stored)) = before else { return Ok(()) };
-    let stored = stored.head(what)?;
-    let (submitted, known) = (head.tcb_evaluation_data_number, stored.tcb_evaluation_data_number);
-    if submitted < known {
-        return Err(CollateralError::LowerEvaluation { submitted, stored: known });
+    fn age(&self, what: &'static str) -> Result<Age, VerifyError> {
+        let head = self.head(what)?;
+        let issued = time::rfc3339(&head.issue_date);
+        let issued = issued.ok_or_else(|| unreadable(what, &format!("the date {}", head.issue_date)))?;
+        Ok(Age { evaluation: head.tcb_evaluation_data_number, issued })
     }
-    let date = |text: &str| time::rfc3339(text).unwrap_or(0);
-    not_older(date(&head.issue_date), date(&stored.issue_date))
 }
 
 fn verify_text(key: &ForeignKey, text: &str, signature: &[u8]) -> Result<(), ()> {
     key.verify(Scheme::EcdsaFixed(Hash::Sha256), text.as_bytes(), signature).map_err(|_| ())
-}
-
-fn not_older(submitted: u64, stored: u64) -> Result<(), CollateralError> {
-    if submitted < stored { Err(CollateralError::Older { submitted, stored }) } else { Ok(()) }
 }
 
 fn parse_crl(der: &[u8]) -> Result<RevocationList, VerifyError> {

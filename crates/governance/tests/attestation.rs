@@ -227,6 +227,24 @@ fn addresses() -> Addresses {
 }
 
 #[test]
+fn collateral_that_says_the_same_writes_nothing_and_what_was_judged_by_older_rows_is_judged_again() {
+    let mut ledger = Ledger::new(|_| ());
+    let old = ledger.intel.collateral(&ledger.intel.publication(AT - 100));
+    let newer = ledger.intel.collateral(&ledger.intel.publication(AT - 50));
+    ledger.submit(&old[4], AT);
+    assert!(ledger.history.last().unwrap().is_empty());
+    let judge = |ledger: &Ledger| {
+        attestation::judge_collateral(&mut ledger.store.snapshot(), newer[4].clone(), AT).unwrap()
+    };
+    let (first, second) = (judge(&ledger), judge(&ledger));
+    assert!(ledger.commit(|tx| first.keep(tx)).unwrap());
+    assert!(!ledger.history.last().unwrap().is_empty());
+    assert!(!ledger.commit(|tx| second.keep(tx)).unwrap());
+    assert!(ledger.history.last().unwrap().is_empty());
+    assert!(!judge(&ledger).is_news());
+}
+
+#[test]
 fn nodes_of_several_tees_join_one_network_and_every_admission_can_be_judged_again() {
     let mut ledger = Ledger::new(|_| {});
     let nodes = ledger.mixed();

@@ -9,6 +9,7 @@
 //! no other time. What it executes is above the committed version and may be dropped with the leadership; nothing of it leaves the
 //! node except through the replica's sealed entries and a protocol's own answers about what is pending.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -70,7 +71,7 @@ pub struct Executor {
     random: Random,
     limits: BatchLimits,
     reign: Option<Reign>,
-    system: Vec<System>,
+    system: VecDeque<System>,
     submissions: Submissions,
     once: Once,
     preparation: Preparation,
@@ -103,6 +104,14 @@ struct Reign {
     is_calm: bool,
 }
 
+/// A row's lengths in a ledger entry, beside its key and its value.
+const ROW_BYTES: usize = 16;
+// A batch is cut once it reaches its limit: what then comes on top is a transaction or a whole block.
+const _: () = assert!(
+    limits::BATCH_BYTES_MAX + limits::WRITE_SET_BYTES_MAX < limits::CHANNEL_RAFT_BYTES_MAX
+        && limits::BATCH_BYTES_MAX + limits::BLOCK_BYTES_MAX < limits::CHANNEL_RAFT_BYTES_MAX
+);
+
 /// Transactions of a batch that say that there is no load: some lone submissions, and the seal of their block.
 const CALM_BATCH_MAX: usize = 8;
 
@@ -113,7 +122,7 @@ impl Executor {
         let ledgers = protocols.iter().map(hosted).collect();
         let submissions = Submissions::default();
         let preparation = Preparation::new();
-        let (system, once, will) = (Vec::new(), Once::default(), MembersWill::default());
+        let (system, once, will) = (VecDeque::new(), Once::default(), MembersWill::default());
         Self {
             store,
             ledgers,
@@ -221,7 +230,7 @@ impl Executor {
             return reply(vec![Submitted::Unavailable]);
         }
         let group = self.submissions.open(1, reply);
-        self.system.push(System { command, ticket: Ticket { group, position: 0 }, begins_batch });
+        self.system.push_back(System { command, ticket: Ticket { group, position: 0 }, begins_batch });
     }
 
     /// Puts a question to a ledger's pool.
@@ -247,7 +256,7 @@ impl Executor {
         if self.reign.is_none() {
             return batches;
         }
-        self.run_system(&mut batches);
+        batches.extend(self.run_system());
         self.collect_prepared();
         for ledger in 0..self.ledgers.len() {
             while self.has_room() && self.is_ready(ledger) {
@@ -336,12 +345,15 @@ impl Executor {
         }
     }
 
-    fn run_system(&mut self, batches: &mut Vec<ExecutedBatch>) {
-        let commands = std::mem::take(&mut self.system);
-        if commands.is_empty() {
-            return;
+    /// Within the bounds that hold for everybody: anyone may cause such transactions. What finds no room waits.
+    fn run_system(&mut self) -> Vec<ExecutedBatch> {
+        let mut batches = Vec::new();
+        if self.system.is_empty() {
+            return batches;
         }
-        for System { command, ticket, begins_batch } in commands {
+        while self.has_room()
+            && let Some(System { command, ticket, begins_batch }) = self.system.pop_front()
+        {
             if begins_batch {
                 batches.extend(self.cut());
             }
@@ -349,15 +361,31 @@ impl Executor {
             let txid = self.next_txid();
             let random = self.random.clone();
             let context = Context::new(txid, self.now_ms, &*random);
-            match command(&mut tx, &context) {
+            let result = command(&mut tx, &context);
+            let result = result.and_then(|outcome| self.check_carriable(&tx).map(|()| outcome));
+            match result {
                 Ok(outcome) => {
                     self.append(tx, &outcome);
                     self.submissions.await_commit(txid, outcome.response, ticket);
                 }
                 Err(rejection) => self.submissions.settle(ticket, Submitted::Rejected(rejection)),
             }
+            if self.batch_is_full() {
+                batches.extend(self.cut());
+            }
         }
         self.heed_members();
+        batches
+    }
+
+    /// A batch below its cut, and the largest write set behind it, fit into what one peer's channel holds. Many small rows count for what
+    /// they are in a ledger entry.
+    fn check_carriable(&self, tx: &Tx) -> Result<(), Rejection> {
+        let written = tx.write_bytes() + self.will.published_bytes(tx.writes());
+        if written + tx.writes().len() * ROW_BYTES > limits::WRITE_SET_BYTES_MAX {
+            return Err(Rejection::new(RejectionReason::Invalid, -32000, "the transaction writes more than 16 MiB"));
+        }
+        Ok(())
     }
 
     /// Hands out what is to be executed elsewhere, on the newest state.
@@ -439,6 +467,9 @@ impl Executor {
         let context = Context::new(txid, self.now_ms, &*random)
             .with_prepared(prepared.map(|prepared| &*prepared.result))
             .with_published(&published);
+        if let Some(key) = key {
+            key.check_room(&mut tx, self.now_ms)?;
+        }
         if !opened {
             protocol.open_block(&mut tx, &context)?;
         }
@@ -599,7 +630,7 @@ mod tests {
         let store = Store::new();
         let mut executor =
             Executor::new(store.clone(), &protocols, Arc::new(|_: &mut [u8]| ()), BatchLimits::default());
-        let key = Idempotent { key: Digest([1; 32]), request: Digest([2; 32]) };
+        let key = Idempotent { key: Digest([1; 32]), request: Digest([2; 32]), owner: Digest::ZERO, signed: false };
         let other = Idempotent { request: Digest([3; 32]), ..key };
         let committed =
             |view, seqno| Submitted::Committed { txid: TxId::new(View(view), Seqno(seqno)), response: Bytes::new() };
@@ -625,6 +656,69 @@ mod tests {
         next.lead(View(3));
         assert_eq!(submit_once(&mut next, "again", key).try_recv(), Ok(committed(2, 1)));
         assert_eq!(submit_once(&mut next, "other", other).try_recv(), refused(Idempotent::reused()));
+    }
+
+    /// Writes one row of this many bytes.
+    fn writing(bytes: usize) -> SystemCommand {
+        Box::new(move |tx, context| {
+            let map = coco_types::MapName::new("public:ccf.gov.test");
+            tx.put(&map, context.txid.seqno.0.to_le_bytes().to_vec(), vec![7; bytes]);
+            Ok(Outcome::default())
+        })
+    }
+
+    fn alone(limits: BatchLimits) -> (Executor, Store) {
+        let store = Store::new();
+        let mut executor = Executor::new(store.clone(), &[], Arc::new(|_: &mut [u8]| ()), limits);
+        executor.lead(View(1));
+        (executor, store)
+    }
+
+    #[test]
+    fn transactions_of_the_framework_are_cut_into_batches_that_a_channel_carries() {
+        let (mut executor, _) = alone(BatchLimits::default());
+        for _ in 0..40 {
+            executor.submit_system(writing(1 << 20), Box::new(|_| ()));
+        }
+        let batches = executor.turn(1);
+        let bytes = |batch: &ExecutedBatch| batch.transactions.iter().map(|one| one.writes.bytes()).sum::<usize>();
+        assert!(batches.iter().all(|batch| bytes(batch) <= limits::BATCH_BYTES_MAX + (1 << 20)));
+        assert_eq!(batches.iter().map(|batch| batch.transactions.len()).sum::<usize>(), 40);
+    }
+
+    #[test]
+    fn a_transaction_of_the_framework_that_no_channel_carries_is_refused() {
+        let (mut executor, store) = alone(BatchLimits::default());
+        let many_rows: SystemCommand = Box::new(|tx, _| {
+            let map = coco_types::MapName::new("public:ccf.gov.test");
+            (0..1_100_000_u32).for_each(|row| tx.put(&map, row.to_le_bytes().to_vec(), Bytes::new()));
+            Ok(Outcome::default())
+        });
+        for command in [writing(limits::WRITE_SET_BYTES_MAX), many_rows] {
+            let (tell, told) = mpsc::channel();
+            executor.submit_system(command, Box::new(move |answers| tell.send(answers).unwrap()));
+            assert!(executor.turn(1).is_empty());
+            let answers = told.try_recv().unwrap();
+            assert!(matches!(&answers[..], [Submitted::Rejected(why)] if why.message.contains("16 MiB")));
+        }
+        assert_eq!(store.newest(), Seqno::ZERO);
+    }
+
+    #[test]
+    fn transactions_of_the_framework_wait_while_too_many_are_not_committed() {
+        let (mut executor, store) = alone(BatchLimits { uncommitted_max: 4, ..BatchLimits::default() });
+        for _ in 0..10 {
+            executor.submit_system(writing(1), Box::new(|_| ()));
+        }
+        let mut executed = 0;
+        for now_ms in 1..20 {
+            let ran: usize = executor.turn(now_ms * 100).iter().map(|batch| batch.transactions.len()).sum();
+            assert!(ran <= 4);
+            executed += ran;
+            store.commit(store.newest());
+            executor.visible(store.newest());
+        }
+        assert_eq!(executed, 10);
     }
 
     #[test]

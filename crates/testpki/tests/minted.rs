@@ -318,6 +318,37 @@ fn older_collateral_never_takes_the_place_of_newer() {
 }
 
 #[test]
+fn an_item_that_says_the_same_is_no_news_however_its_chain_is_written() {
+    let (intel, trust) = intel();
+    let publication = intel.publication(AT - 50);
+    let mut stored = Collateral::default();
+    for item in intel.collateral(&publication) {
+        assert!(judge(&item, &stored, &trust.anchors, AT).unwrap().is_news);
+        stored.insert(item).unwrap();
+    }
+    let padded = |padding: usize| {
+        intel.collateral(&publication).into_iter().map(move |mut item| {
+            match &mut item {
+                CollateralItem::Crl { chain, .. } => chain.insert_str(0, &" ".repeat(padding)),
+                CollateralItem::TcbInfo(text) | CollateralItem::QeIdentity(text) => {
+                    text.chain.insert_str(0, &" ".repeat(padding));
+                }
+            }
+            item
+        })
+    };
+    for item in padded(1000) {
+        assert!(!judge(&item, &stored, &trust.anchors, AT).unwrap().is_news);
+    }
+    for item in padded(1 << 20) {
+        let judged = judge(&item, &Collateral::default(), &trust.anchors, AT);
+        assert!(matches!(judged, Err(CollateralError::TooLarge { .. })), "{judged:?}");
+    }
+    let newer = intel.collateral(&intel.publication(AT - 40));
+    assert!(newer.iter().all(|item| judge(item, &stored, &trust.anchors, AT).unwrap().is_news));
+}
+
+#[test]
 fn trust_domains_and_enclaves_are_judged_by_every_rule_of_their_section() {
     let (intel, trust) = intel();
     let judged = |guest: Guest, policy: &Policy| {

@@ -239,9 +239,9 @@ fn collateral_is_taken_from_anyone_if_genuine_and_not_older() {
     let anchors = Anchors::vendors();
     let mut stored = Collateral::default();
     for item in &items {
-        judge(item, &stored, &anchors, AT()).unwrap();
+        assert!(judge(item, &stored, &anchors, AT()).unwrap().is_news);
         stored.insert(item.clone()).unwrap();
-        judge(item, &stored, &anchors, AT()).unwrap();
+        assert!(!judge(item, &stored, &anchors, AT()).unwrap().is_news);
         let nobody = judge(item, &stored, &Anchors::default(), AT());
         assert!(matches!(nobody, Err(CollateralError::NotGenuine(VerifyError::AnchorMissing { .. }))));
         let CollateralItem::TcbInfo(text) = item else { continue };

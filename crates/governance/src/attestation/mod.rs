@@ -15,7 +15,8 @@ pub use appraisal::{Appraisal, AppraisalState, VerifiedApplicant, bound_facts, v
 pub use audit::{Audited, PublicState, admits, audit_admissions};
 pub use decisions::{DECISIONS, PolicyDecision, decisions};
 pub use policy::{
-    ANCHORS, APPRAISALS, COLLATERAL, POLICY, anchors, in_force, policy, submit_collateral, trust, write_founding,
+    ANCHORS, APPRAISALS, COLLATERAL, JudgedCollateral, POLICY, anchors, in_force, judge_collateral, policy,
+    submit_collateral, trust, write_founding,
 };
 pub use program::{meets, verify_program};
 pub use reappraisal::{

@@ -14,6 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use coco_attestation::collateral::{self, Collateral, CollateralItem};
 use coco_attestation::{Anchors, CcaAnchor, Policy, Root, Rules, Trust};
+use coco_crypto::sha256;
 use coco_kv::Tx;
 use coco_types::{Digest, MapName};
 use serde_json::{Map, Value};
@@ -62,11 +63,51 @@ pub fn in_force(state: &mut dyn Read) -> Result<Rules, Error> {
 
 /// Takes a newer item from anyone: genuine under an accepted anchor at `at` (ledger time, Unix seconds), and not older than what is there.
 pub fn submit_collateral(tx: &mut Tx, item: &CollateralItem, at: u64) -> Result<String, Error> {
-    let trust = trust(tx)?;
-    let key = collateral::judge(item, &trust.collateral, &trust.anchors, at)
-        .map_err(|error| Error::CollateralRefused(error.to_string()))?;
-    tables::write(tx, &COLLATERAL, key.as_bytes(), item);
-    Ok(key)
+    let judged = judge_collateral(tx as &mut dyn Read, item.clone(), at)?;
+    judged.keep(tx)?;
+    Ok(judged.key)
+}
+
+/// A genuine item, and what it was judged by. Judging takes its time: it is done on any thread, ahead of the transaction.
+#[derive(Clone, Debug)]
+pub struct JudgedCollateral {
+    /// What the item is kept as.
+    pub key: String,
+    /// `None`: what is there says the same.
+    news: Option<CollateralItem>,
+    anchors: Digest,
+    before: Option<Digest>,
+}
+
+pub fn judge_collateral(state: &mut dyn Read, item: CollateralItem, at: u64) -> Result<JudgedCollateral, Error> {
+    let refused = |error: collateral::CollateralError| Error::CollateralRefused(error.to_string());
+    let anchors = anchors(state)?;
+    let key = item.key().map_err(|error| refused(error.into()))?;
+    let stored = tables::read::<CollateralItem>(state, &COLLATERAL, key.as_bytes())?;
+    let stored = Collateral::from_items(stored.map(|stored| (key.clone(), stored)).into_iter().collect());
+    let judged = collateral::judge(&item, &stored, &anchors, at).map_err(refused)?;
+    let before = row_digest(state, &key);
+    Ok(JudgedCollateral { key, news: judged.is_news.then_some(item), anchors: anchors.digest(), before })
+}
+
+impl JudgedCollateral {
+    pub fn is_news(&self) -> bool {
+        self.news.is_some()
+    }
+
+    /// Writes it if it is news. `false`: what it was judged by has changed meanwhile.
+    pub fn keep(&self, tx: &mut Tx) -> Result<bool, Error> {
+        let Some(item) = &self.news else { return Ok(true) };
+        if anchors(tx)?.digest() != self.anchors || row_digest(tx, &self.key) != self.before {
+            return Ok(false);
+        }
+        tables::write(tx, &COLLATERAL, self.key.as_bytes(), item);
+        Ok(true)
+    }
+}
+
+fn row_digest(state: &mut dyn Read, key: &str) -> Option<Digest> {
+    state.row(&COLLATERAL, key.as_bytes()).map(|row| sha256(&row))
 }
 
 /// Writes what a network is founded with; collateral is judged like any other.

@@ -1,11 +1,14 @@
-//! Newer collateral from anyone, at any node: a backup hands it to the primary, which writes it if it is genuine and not older.
+//! Newer collateral from anyone, at any node: a backup hands it to the primary, which writes it if it is genuine and news.
+//!
+//! Whether it is, the thread that took the request finds out, and never the executor, which has more to do than to read what strangers
+//! bring: it sees only what would be written, and that what this was judged by is as it was.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use coco_attestation::collateral::CollateralItem;
-use coco_governance::attestation;
+use coco_governance::attestation::{self, JudgedCollateral};
 use coco_protocol::{ApiError, Earlier, Idempotent, Outcome, Rejection, RejectionReason, Submitted};
 use coco_rpc::channel::NoAnswer;
 use http::StatusCode;
@@ -20,9 +23,15 @@ pub type CollateralReply = Box<dyn FnOnce(Result<Bytes, Rejection>) + Send>;
 
 const FORWARD_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// Takes the item here if this is the primary, else asks the primary.
+/// Takes the item here if this is the primary, else asks the primary. What is not genuine goes no further.
 pub fn submit(shared: &Arc<Shared>, body: Bytes, key: Option<Idempotent>, reply: CollateralReply) {
-    let Some(primary) = shared.remote_primary() else { return submit_on_primary(shared, &body, key, reply) };
+    let judged = match judge(shared, &body) {
+        Ok(judged) => judged,
+        Err(rejection) => return reply(Err(rejection)),
+    };
+    let Some(primary) = shared.remote_primary().filter(|_| judged.is_news()) else {
+        return write(shared, judged, key, reply);
+    };
     let answered = move |answer: Result<Bytes, NoAnswer>| {
         reply(match answer {
             Ok(answer) => wire::decode_result(answer).unwrap_or_else(|error| Err(later(&error.to_string()))),
@@ -38,24 +47,37 @@ pub fn submit(shared: &Arc<Shared>, body: Bytes, key: Option<Idempotent>, reply:
     );
 }
 
-/// The primary's part.
-pub fn submit_on_primary(shared: &Arc<Shared>, body: &[u8], key: Option<Idempotent>, reply: CollateralReply) {
+/// The primary's part of what another node was brought.
+pub fn forwarded(shared: &Arc<Shared>, body: &[u8], key: Option<Idempotent>, reply: CollateralReply) {
+    match judge(shared, body) {
+        Ok(judged) => write(shared, judged, key, reply),
+        Err(rejection) => reply(Err(rejection)),
+    }
+}
+
+fn judge(shared: &Shared, body: &[u8]) -> Result<JudgedCollateral, Rejection> {
+    let item: CollateralItem = serde_json::from_slice(body)
+        .map_err(|error| Rejection::new(RejectionReason::Invalid, 0, error.to_string()))?;
+    attestation::judge_collateral(&mut shared.visible.state(), item, (shared.clock)() / 1000).map_err(refused)
+}
+
+fn write(shared: &Arc<Shared>, judged: JudgedCollateral, key: Option<Idempotent>, reply: CollateralReply) {
+    let response = serde_json::json!({ "collateral": judged.key }).to_string();
+    if !judged.is_news() {
+        return reply(Ok(response.into()));
+    }
     if !shared.is_primary() {
         return reply(Err(later("there is no primary just now")));
     }
-    let item: CollateralItem = match serde_json::from_slice(body) {
-        Ok(item) => item,
-        Err(error) => return reply(Err(Rejection::new(RejectionReason::Invalid, 0, error.to_string()))),
-    };
     let command: SystemCommand = Box::new(move |tx, context| {
         match key.map_or(Earlier::None, |key| key.earlier_in(tx, context.now_ms)) {
             Earlier::Same(_, response) => return Ok(Outcome { claims: None, response }),
             Earlier::Other => return Err(Idempotent::reused()),
             Earlier::None => {}
         }
-        let kept_as = attestation::submit_collateral(tx, &item, context.now_ms / 1000)
-            .map_err(|error| Rejection::new(RejectionReason::Refused, 0, error.to_string()))?;
-        let response = serde_json::json!({ "collateral": kept_as }).to_string();
+        if !judged.keep(tx).map_err(refused)? {
+            return Err(later("somebody else brought it, or the members changed what is accepted, at the same time"));
+        }
         if let Some(key) = key {
             key.keep(tx, context.txid, response.as_bytes(), context.now_ms);
         }
@@ -69,6 +91,10 @@ pub fn submit_on_primary(shared: &Arc<Shared>, body: &[u8], key: Option<Idempote
         });
     };
     submit_here(shared, ExecutorEvent::System { command, reply: Box::new(done) });
+}
+
+fn refused(error: coco_governance::Error) -> Rejection {
+    Rejection::new(RejectionReason::Refused, 0, error.to_string())
 }
 
 /// As the HTTP API says it.

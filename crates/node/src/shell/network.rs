@@ -140,7 +140,7 @@ impl Inbound for Arrivals {
             kind::COLLATERAL => {
                 let reply: collateral::CollateralReply = Box::new(move |result| respond(wire::encode_result(&result)));
                 match wire::decode_key(body) {
-                    Ok((key, body)) => collateral::submit_on_primary(&self.shared, &body, key, reply),
+                    Ok((key, body)) => collateral::forwarded(&self.shared, &body, key, reply),
                     Err(error) => reply(Err(Rejection::new(RejectionReason::Invalid, 0, error.to_string()))),
                 }
             }
