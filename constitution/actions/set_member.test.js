@@ -8,3 +8,7 @@ const id = ccf.pemToId(CERTIFICATE);
 equal(readRow(MEMBER_INFO, textKey(id)), { member_data: { name: "Bank" }, status: "Accepted" });
 equal(ccf.bufToStr(ccf.kv[MEMBER_CERTS].get(textKey(id))), CERTIFICATE);
 equal(readRow(MEMBER_ACKS, textKey(id)).state_digest, ROOT);
+writeRow(MEMBER_INFO, textKey(id), { status: "Active" });
+ccf.kv[MEMBER_KEYS].set(textKey(id), ccf.strToBuf("key"));
+writeRow(SERVICE_CONFIG, K0, { recovery_threshold: 1 });
+fails("set_member", { cert: CERTIFICATE }, /share holders would/);

@@ -100,6 +100,9 @@ pub struct EpochRow {
     /// The secret of the epoch before; absent in the first one, and while that of before a recovery is not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub previous: Option<PreviousSecret>,
+    /// Since this transaction somebody knows the secret who should not know what comes: the epoch ends as soon as it can.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owed_since: Option<Seqno>,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -145,7 +148,7 @@ struct HistoricalSecret<'a> {
 
 /// The epoch in which a service begins: the network's first transaction, or that of a recovery, which is sealed under it already.
 pub fn begin(tx: &mut Tx, vault: &Vault, secret: &SymmetricKey, txid: TxId, now_ms: u64) -> Result<(), Error> {
-    let epoch = EpochRow { began_ms: now_ms, previous: None };
+    let epoch = EpochRow { began_ms: now_ms, previous: None, owed_since: None };
     tables::write(tx, &tables::EPOCHS, &epoch_key(txid.seqno), &epoch);
     write_wrapped(tx, vault, txid.seqno, secret, &[(vault.node, vault.exchange.public().to_vec())])?;
     if let Some(mut service) = ServiceInfo::read(tx as &mut dyn Read)? {
@@ -201,7 +204,8 @@ pub fn rekey(tx: &mut Tx, vault: &Vault, txid: TxId, now_ms: u64) -> Result<(), 
     let (version, fresh) = (txid.seqno.next(), SymmetricKey::generate(vault.crypto.as_ref()));
     let previous = PreviousSecret { version: before, encrypted_data: seal_previous(&fresh, &old) };
     write_historical(tx, &previous, version);
-    tables::write(tx, &tables::EPOCHS, &epoch_key(version), &EpochRow { began_ms: now_ms, previous: Some(previous) });
+    let epoch = EpochRow { began_ms: now_ms, previous: Some(previous), owed_since: None };
+    tables::write(tx, &tables::EPOCHS, &epoch_key(version), &epoch);
     let readers = readers(tx)?;
     write_wrapped(tx, vault, version, &fresh, &readers)?;
     shares::reshare_secret(tx, vault, version, &fresh)
@@ -217,11 +221,33 @@ pub fn check_may_rekey(state: &mut dyn Read) -> Result<(), Error> {
     }
 }
 
-/// The present epoch's age has reached what the members allow.
-pub fn is_overdue(state: &mut dyn Read, now_ms: u64) -> Result<bool, Error> {
+/// Makes a new ledger secret, or writes down that one is owed if too few hold shares now: never is a removal without it forgotten. Whether
+/// it was made.
+pub fn rekey_or_owe(tx: &mut Tx, vault: &Vault, txid: TxId, now_ms: u64) -> Result<bool, Error> {
+    if check_may_rekey(tx).is_ok() {
+        return rekey(tx, vault, txid, now_ms).map(|()| true);
+    }
+    if let Some((version, mut epoch)) = newest_epoch(tx)?
+        && epoch.owed_since.is_none()
+    {
+        epoch.owed_since = Some(txid.seqno);
+        tables::write(tx, &tables::EPOCHS, &epoch_key(version), &epoch);
+    }
+    Ok(false)
+}
+
+/// Since when a new secret is owed.
+pub fn owed_since(state: &mut dyn Read) -> Result<Option<Seqno>, Error> {
+    Ok(newest_epoch(state)?.and_then(|(_, epoch)| epoch.owed_since))
+}
+
+/// A new secret is owed, or the present epoch's age has reached what the members allow; and one can be made.
+pub fn is_due(state: &mut dyn Read, now_ms: u64) -> Result<bool, Error> {
     let policy: EpochPolicy = tables::read(state, &tables::EPOCH_POLICY, &tables::SINGLETON)?.unwrap_or_default();
-    let (Some(max_age_s), Some((_, epoch))) = (policy.max_age_s, newest_epoch(state)?) else { return Ok(false) };
-    Ok(now_ms >= epoch.began_ms.saturating_add(max_age_s.saturating_mul(1_000)) && check_may_rekey(state).is_ok())
+    let Some((_, epoch)) = newest_epoch(state)? else { return Ok(false) };
+    let ends_ms = policy.max_age_s.map(|max_age_s| epoch.began_ms.saturating_add(max_age_s.saturating_mul(1_000)));
+    let due = epoch.owed_since.is_some() || ends_ms.is_some_and(|ends_ms| now_ms >= ends_ms);
+    Ok(due && check_may_rekey(state).is_ok())
 }
 
 /// Where the present epoch began.

@@ -42,6 +42,11 @@ impl Snapshot {
         self.pin.version
     }
 
+    /// Whether its version was not dropped by a rollback. Said of a version that is committed by now, it is the one that was read here.
+    pub fn still_stands(&self) -> bool {
+        self.pin.uncommitted_since.is_none_or(|then| then == self.pin.shared.rollbacks())
+    }
+
     pub fn get(&self, map: &MapName, key: &[u8]) -> Option<Bytes> {
         let index = self.pin.maps.find(map)?.index.read();
         index.record(key, self.pin.version).and_then(|record| record.cell.value_bytes())

@@ -326,6 +326,10 @@ impl Shared {
         map
     }
 
+    pub fn rollbacks(&self) -> u64 {
+        self.state.lock().rollbacks
+    }
+
     pub fn unpin(&self, version: Seqno) {
         let mut state = self.state.lock();
         let pins = state.live.get_mut(&version).expect("a pinned version is registered");

@@ -19,7 +19,7 @@ use coco_governance::{Code, Disclosable, Facts, Refusal, Request, Session};
 use coco_kv::{ReadSet, Snapshot, Store};
 use coco_ledger::DisclosedEpoch;
 use coco_protocol::{Context, Earlier, Idempotent, Outcome, Rejection, RejectionReason};
-use coco_types::{ReplicaId, Seqno, WriteSet};
+use coco_types::{ReplicaId, WriteSet};
 
 use crate::executor::SystemCommand;
 use crate::front::Visible;
@@ -35,15 +35,16 @@ pub struct Governor {
     pub vault: Vault,
 }
 
-/// What a request led to. `base` is the version that it was evaluated on: nothing may be said before that is committed.
+/// What a request led to. `base` is the version that it was evaluated on: nothing may be said before that is committed, nor if it was
+/// dropped.
 pub enum Evaluation {
     Refused {
-        base: Seqno,
+        base: Snapshot,
         refusal: Refusal,
     },
     /// There was nothing to write.
     Unchanged {
-        base: Seqno,
+        base: Snapshot,
         body: Option<serde_json::Value>,
     },
     Changed(Effect),
@@ -65,7 +66,6 @@ impl Governor {
     /// Evaluates on the newest version. Only for a primary.
     pub fn evaluate(&self, request: &Request) -> Evaluation {
         let newest = self.store.newest_snapshot();
-        let base = newest.version();
         let evaluated = fenced(|| {
             let session = self.session(&newest)?;
             let answer = session.handle(request)?;
@@ -79,9 +79,9 @@ impl Governor {
                 if refusal.code == Code::InternalError {
                     tracing::warn!(operation = ?request.operation, %refusal, "a governance request failed");
                 }
-                Evaluation::Refused { base, refusal }
+                Evaluation::Refused { base: newest, refusal }
             }
-            Ok((answer, ..)) if !answer.wrote => Evaluation::Unchanged { base, body: answer.body },
+            Ok((answer, ..)) if !answer.wrote => Evaluation::Unchanged { base: newest, body: answer.body },
             Ok((answer, orders, tx)) => {
                 let (writes, reads) = tx.into_parts();
                 Evaluation::Changed(Effect { reads, writes, orders, body: answer.body })
@@ -90,8 +90,10 @@ impl Governor {
     }
 
     /// What became of an earlier request with this key, as of the newest version.
-    pub fn earlier(&self, key: Option<Idempotent>) -> Earlier {
-        key.map_or(Earlier::None, |key| key.earlier(&self.store.newest_snapshot(), (self.clock)()))
+    pub fn earlier(&self, key: Option<Idempotent>) -> (Snapshot, Earlier) {
+        let newest = self.store.newest_snapshot();
+        let earlier = key.map_or(Earlier::None, |key| key.earlier(&newest, (self.clock)()));
+        (newest, earlier)
     }
 
     /// What a proposal would do to the committed state.

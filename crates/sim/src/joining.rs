@@ -248,7 +248,7 @@ impl World {
             coco_governance::retire(tx, node).map_err(refused)?;
             let replaced = coco_governance::mark_gone(tx, node).map_err(refused)?;
             if !replaced {
-                secrets::rekey(tx, &vault, context.txid, context.now_ms).map_err(refused)?;
+                secrets::rekey_or_owe(tx, &vault, context.txid, context.now_ms).map_err(refused)?;
             }
             Ok(Outcome::default())
         });

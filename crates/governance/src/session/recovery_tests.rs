@@ -300,6 +300,40 @@ fn a_removed_holder_has_no_share_and_the_ledger_a_new_secret() {
 }
 
 #[test]
+fn a_secret_that_cannot_be_made_when_a_node_is_removed_is_owed_and_made_once_enough_hold_shares() {
+    let mut network = Network::open(2, 2);
+    // Its second holder has not acknowledged yet.
+    let late = network.members[1].0.id();
+    let row = network.store.snapshot().get(&crate::tables::MEMBER_INFO, late.as_bytes()).unwrap();
+    let accepted = String::from_utf8_lossy(&row).replace("Active", "Accepted");
+    network.transaction(|tx, _| tx.put(&crate::tables::MEMBER_INFO, late.clone().into_bytes(), accepted.into_bytes()));
+    let vault = network.vault.clone();
+    let due = |network: &Network| secrets::is_due(&mut network.store.snapshot(), 0).unwrap();
+    let owed = |network: &Network| secrets::owed_since(&mut network.store.snapshot()).unwrap();
+    assert!(!due(&network));
+    let since = network.store.newest().next();
+    for _ in 0..2 {
+        network.transaction(|tx, txid| assert!(!secrets::rekey_or_owe(tx, &vault, txid, 1_000).unwrap()));
+    }
+    assert_eq!((owed(&network), due(&network), network.secrets().len()), (Some(since), false, 1));
+    network.transaction(|tx, _| tx.put(&crate::tables::MEMBER_INFO, late.clone().into_bytes(), row.clone()));
+    assert!(due(&network));
+    network.transaction(|tx, txid| secrets::rekey(tx, &vault, txid, 1_000).unwrap());
+    assert_eq!((owed(&network), due(&network), network.secrets().len()), (None, false, 2));
+}
+
+#[test]
+fn a_holder_that_is_reset_has_no_share_and_the_ledger_a_new_secret() {
+    let mut network = Network::open(3, 2);
+    let certificate = network.members[2].0.certificate.to_pem();
+    let key = decryption_key(2).public_pem();
+    network.carry(json!([{"name": "set_member", "args": {"cert": certificate, "encryption_pub_key": key}}]));
+    assert_eq!(network.secrets().len(), 2);
+    assert_eq!(network.share(2), None);
+    assert!(network.share(0).is_some());
+}
+
+#[test]
 fn a_member_that_becomes_active_gets_a_share_at_once() {
     let mut network = Network::open(2, 1);
     let (actor, key) = (Actor::new(&SeededCrypto::new(99), Curve::P384, "late"), decryption_key(5));

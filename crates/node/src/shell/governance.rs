@@ -79,7 +79,7 @@ pub fn run_governor(governor: &Governor, shared: &Arc<Shared>, events: &Mailbox<
         match events.wait(IDLE) {
             Ok(GovernorEvent::Handle { request, key, reply }) => handle(governor, shared, &request, key, reply),
             Ok(GovernorEvent::Simulate { proposal, reply }) => simulate(governor, shared, &proposal, reply),
-            Err(RecvTimeoutError::Timeout) => end_old_epoch(governor, shared),
+            Err(RecvTimeoutError::Timeout) => end_epoch(governor, shared),
             Ok(GovernorEvent::Shutdown) | Err(RecvTimeoutError::Disconnected) => break,
         }
     }
@@ -92,20 +92,21 @@ fn handle(governor: &Governor, shared: &Arc<Shared>, request: &Request, key: Opt
         if !shared.is_primary() {
             break;
         }
-        match governor.earlier(key) {
+        let (newest, earlier) = governor.earlier(key);
+        match earlier {
             Earlier::None => {}
             Earlier::Same(txid, response) => {
                 let body = serde_json::from_slice(&response).unwrap_or_default();
-                return once_committed(shared, txid.seqno, &reply, move |_| Governed::Done { txid, body });
+                return once_sure(shared, newest, &reply, move |_| Governed::Done { txid, body });
             }
             Earlier::Other => return answer(&reply, refused(Code::IdempotencyKeyReused, Idempotent::reused())),
         }
         let effect = match governor.evaluate(request) {
             Evaluation::Refused { base, refusal } => {
-                return once_committed(shared, base, &reply, move |_| Governed::Refused(refusal));
+                return once_sure(shared, base, &reply, move |_| Governed::Refused(refusal));
             }
             Evaluation::Unchanged { base, body } => {
-                return once_committed(shared, base, &reply, move |txid| Governed::Done { txid, body });
+                return once_sure(shared, base, &reply, move |txid| Governed::Done { txid, body });
             }
             Evaluation::Changed(effect) => effect,
         };
@@ -116,22 +117,23 @@ fn handle(governor: &Governor, shared: &Arc<Shared>, request: &Request, key: Opt
     answer(&reply, Governed::Unavailable);
 }
 
-/// Members may limit how long a ledger secret is used. Looked at while there is nothing else to do.
-fn end_old_epoch(governor: &Governor, shared: &Arc<Shared>) {
-    let overdue = |state: &mut dyn coco_governance::Read| secrets::is_overdue(state, (governor.clock)());
-    if !shared.is_primary() || !matches!(overdue(&mut shared.visible.state()), Ok(true)) {
+/// Members may limit how long a ledger secret is used, and one may be owed since somebody was removed. Looked at while there is nothing else
+/// to do.
+fn end_epoch(governor: &Governor, shared: &Arc<Shared>) {
+    let due = |state: &mut dyn coco_governance::Read| secrets::is_due(state, (governor.clock)());
+    if !shared.is_primary() || !matches!(due(&mut shared.visible.state()), Ok(true)) {
         return;
     }
     let vault = governor.vault.clone();
     let command: SystemCommand = Box::new(move |tx, context| {
         let refused = |error: coco_governance::Error| Rejection::new(RejectionReason::Invalid, 0, error.to_string());
         // Another one may have begun meanwhile.
-        if secrets::is_overdue(tx, context.now_ms).map_err(refused)? {
+        if secrets::is_due(tx, context.now_ms).map_err(refused)? {
             secrets::rekey(tx, &vault, context.txid, context.now_ms).map_err(refused)?;
         }
         Ok(Outcome::default())
     });
-    let reply = Box::new(|answers: Vec<Submitted>| tracing::info!(?answers, "the ledger secret was too old"));
+    let reply = Box::new(|answers: Vec<Submitted>| tracing::info!(?answers, "the ledger secret was too old, or a new one was owed"));
     submit_here(shared, ExecutorEvent::System { command, reply });
 }
 
@@ -178,7 +180,19 @@ fn execute(
     !matches!(checked.recv(), Ok(Err(_)))
 }
 
-/// What was found on an uncommitted version is said once that is committed.
+/// What was found on an uncommitted version is said once that is committed. Another primary may commit something else at its place: what
+/// was found then rests on nothing.
+fn once_sure(
+    shared: &Arc<Shared>,
+    base: Snapshot,
+    reply: &Waiting,
+    governed: impl FnOnce(TxId) -> Governed + Send + 'static,
+) {
+    once_committed(shared, base.version(), reply, move |txid| {
+        if base.still_stands() { governed(txid) } else { Governed::Unknown(None) }
+    });
+}
+
 fn once_committed(
     shared: &Arc<Shared>,
     base: Seqno,
@@ -303,6 +317,35 @@ mod tests {
 
     use super::*;
     use crate::fixture::Backup;
+
+    /// What is said of something that was found on an uncommitted version, once another primary's is committed, or that one.
+    fn said_of_found(is_dropped: bool) -> Governed {
+        let backup = Backup::new(TxId::new(View(2), Seqno(5)), Bytes::new());
+        let store = coco_kv::Store::restore(Seqno(5), []);
+        store.apply(Seqno(6), &coco_types::WriteSet::new()).unwrap();
+        let base = store.newest_snapshot();
+        if is_dropped {
+            store.rollback();
+            store.apply(Seqno(6), &coco_types::WriteSet::new()).unwrap();
+        }
+        store.commit(Seqno(6));
+        let (tell, told) = mpsc::channel();
+        let reply: GovernedReply = Box::new(move |governed| tell.send(governed).unwrap());
+        let done = |txid| Governed::Done { txid, body: None };
+        once_sure(&backup.shared, base, &Arc::new(Mutex::new(Some(reply))), done);
+        let Ok(ReplicaEvent::ReadUpTo { seqno: Seqno(6), reply }) = backup.replica.try_recv() else {
+            panic!("nothing is awaited")
+        };
+        assert!(told.try_recv().is_err());
+        reply(true);
+        told.recv().unwrap()
+    }
+
+    #[test]
+    fn what_was_found_on_a_version_that_was_dropped_is_not_said_of_the_one_in_its_place() {
+        assert!(matches!(said_of_found(false), Governed::Done { .. }));
+        assert!(matches!(said_of_found(true), Governed::Unknown(None)));
+    }
 
     #[test]
     fn a_member_who_asks_a_lagging_backup_is_answered_once_the_change_can_be_read_there() {

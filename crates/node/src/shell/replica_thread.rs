@@ -383,8 +383,11 @@ impl ReplicaThread {
             coco_governance::retire(tx, node).map_err(refused)?;
             let replaced = coco_governance::mark_gone(tx, node).map_err(refused)?;
             // A node that was swapped is the same machine under another key; one that was removed must not read what comes.
-            if !replaced && secrets::check_may_rekey(tx).is_ok() {
-                secrets::rekey(tx, &vault, context.txid, context.now_ms).map_err(refused)?;
+            if !replaced && !secrets::rekey_or_owe(tx, &vault, context.txid, context.now_ms).map_err(refused)? {
+                tracing::error!(
+                    %node,
+                    "A NEW LEDGER SECRET IS OWED: a node that was removed can open what is written until enough members hold shares"
+                );
             }
             rotation::carry_out_due(tx, &vault, context.txid, context.now_ms).map_err(refused)?;
             Ok(coco_protocol::Outcome::default())
