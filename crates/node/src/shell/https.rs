@@ -12,7 +12,8 @@ use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{CertificateError, ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
 const TIMEOUT: Duration = Duration::from_secs(20);
-const ANSWER_BYTES_MAX: u64 = 1 << 20;
+/// An answer to a joiner holds the secrets of all epochs. Of one that another node gives, this is what a channel's frame carries.
+const ANSWER_BYTES_MAX: usize = coco_types::limits::NODE_FRAME_BYTES_MAX;
 
 #[derive(Debug, thiserror::Error)]
 pub enum HttpsError {
@@ -90,12 +91,18 @@ impl HttpsClient {
         stream.write_all(body)?;
         stream.flush()?;
         let mut answer = Vec::new();
-        match stream.take(ANSWER_BYTES_MAX).read_to_end(&mut answer) {
+        match stream.take(ANSWER_BYTES_MAX as u64 + 1).read_to_end(&mut answer) {
             // Closed without TLS's own goodbye: what was read is judged by its form.
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(answer),
-            Err(error) => Err(error),
-            Ok(_) => Ok(answer),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {}
+            Err(error) => return Err(error),
+            Ok(_) => {}
         }
+        // A part of an answer is none.
+        if answer.len() > ANSWER_BYTES_MAX {
+            let message = format!("an answer of more than {ANSWER_BYTES_MAX} bytes");
+            return Err(io::Error::new(io::ErrorKind::InvalidData, message));
+        }
+        Ok(answer)
     }
 }
 
@@ -106,4 +113,40 @@ fn is_other_service(error: &io::Error) -> bool {
         tls,
         Some(rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer | CertificateError::BadSignature))
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use coco_crypto::{SeededCrypto, SymmetricKey};
+    use coco_types::{ReplicaId, Seqno};
+
+    use super::*;
+    use crate::fixture::identity;
+    use crate::identity::ServiceSecrets;
+    use crate::join::{JoinAnswer, open_answer, seal_answer};
+
+    #[test]
+    fn the_secrets_of_five_thousand_epochs_reach_a_joiner() {
+        let crypto = SeededCrypto::new(1);
+        let identity = identity(&crypto);
+        let mut service = identity.service.copy();
+        for epoch in 1..5_000 {
+            service.epochs.add_epoch(Seqno(1 + epoch * 1_000_000), &SymmetricKey::generate(&crypto));
+        }
+        let answer = JoinAnswer {
+            replica: ReplicaId(2),
+            certificate: identity.node_certificate.to_pem(),
+            secrets: hex::encode(&*service.to_bytes()),
+            peers: Vec::new(),
+        };
+        let sealed = seal_answer(&crypto, identity.exchange.public(), &answer).unwrap();
+        let body = serde_json::to_vec(&sealed).unwrap();
+        // A million bytes hold fewer than three thousand.
+        assert!(body.len() > 1 << 20);
+        assert!(body.len() * 10 < ANSWER_BYTES_MAX, "{}", body.len());
+        let opened = open_answer(&identity.exchange, &body).unwrap();
+        let secrets = hex::decode(&opened.secrets).unwrap();
+        let received = ServiceSecrets::from_bytes(&secrets).unwrap();
+        assert_eq!(received.epochs.epochs().count(), 5_000);
+    }
 }
