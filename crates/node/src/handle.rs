@@ -313,6 +313,7 @@ pub fn claim_here(shared: &Shared, key: Idempotent, reply: Box<dyn FnOnce(Result
         Earlier::Other => Err(Idempotent::reused()),
         Earlier::Same(..) => Ok(Outcome::default()),
         Earlier::None => {
+            key.check_room(tx, context.now_ms)?;
             key.keep(tx, context.txid, b"", context.now_ms);
             Ok(Outcome::default())
         }

@@ -284,7 +284,7 @@ pub fn decode_result(body: Bytes) -> Result<Result<Bytes, Rejection>, Malformed>
 
 /// With what precedes it, if anything.
 pub fn encode_key(key: Option<Idempotent>, body: &[u8]) -> Bytes {
-    let mut out = BytesMut::with_capacity(body.len() + 65);
+    let mut out = BytesMut::with_capacity(body.len() + 98);
     out.put_u8(key.is_some().into());
     if let Some(key) = key {
         put_key(&mut out, key);
@@ -305,8 +305,10 @@ pub fn decode_key(body: Bytes) -> Result<(Option<Idempotent>, Bytes), Malformed>
 }
 
 fn put_key(out: &mut BytesMut, key: Idempotent) {
-    out.put_slice(key.key.as_bytes());
-    out.put_slice(key.request.as_bytes());
+    for digest in [key.key, key.request, key.owner] {
+        out.put_slice(digest.as_bytes());
+    }
+    out.put_u8(key.signed.into());
 }
 
 fn put(out: &mut BytesMut, bytes: &[u8]) {
@@ -386,7 +388,13 @@ impl Input {
     }
 
     fn key(&mut self) -> Result<Idempotent, Malformed> {
-        Ok(Idempotent { key: self.digest()?, request: self.digest()? })
+        let (key, request, owner) = (self.digest()?, self.digest()?, self.digest()?);
+        let signed = match self.u8()? {
+            0 => false,
+            1 => true,
+            _ => return Err(self.malformed()),
+        };
+        Ok(Idempotent { key, request, owner, signed })
     }
 
     fn digest(&mut self) -> Result<Digest, Malformed> {
@@ -463,13 +471,13 @@ mod tests {
         let one = (Bytes::from_static(b"raw"), Bytes::from_static(b"sender"), caller);
         let submissions = vec![one.clone(), one];
         assert_eq!(decoded, ForwardedSubmissions { ledger: 2, until: Until::Committed, submissions });
-        let key = Idempotent { key: Digest([1; 32]), request: Digest([2; 32]) };
+        let key = Idempotent { key: Digest([1; 32]), request: Digest([2; 32]), owner: Digest([3; 32]), signed: true };
         let decoded = decode_submissions(encode_submissions(0, Until::Once(key), &[])).unwrap();
         assert_eq!(decoded.until, Until::Once(key));
         for key in [None, Some(key)] {
             assert_eq!(decode_key(encode_key(key, b"rest")), Ok((key, Bytes::from_static(b"rest"))));
         }
-        assert!(decode_key(encode_key(Some(key), b"").slice(..64)).is_err());
+        assert!(decode_key(encode_key(Some(key), b"").slice(..97)).is_err());
     }
 
     #[test]

@@ -35,7 +35,7 @@ pub use caller::{Caller, Identity};
 pub use context::Context;
 pub use fifo::Fifo;
 pub use handle::{LedgerHandle, NodeStatus, Submitted, TransactionStatus, Until};
-pub use idempotency::{Earlier, Idempotent};
+pub use idempotency::{Earlier, Idempotent, SignedRequest};
 pub use outcome::{Claims, CommittedBatch, CommittedTransaction, Outcome, Rejection, RejectionReason};
 pub use pool::{Pool, Ready};
 pub use prepare::{Job, Prepared};

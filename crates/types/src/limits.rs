@@ -83,6 +83,11 @@ pub const CONNECTIONS_PER_ADDRESS_MAX: usize = 4_000;
 pub const REQUEST_BODY_TIMEOUT_MS: u64 = 30_000;
 /// Bytes that one listener holds for all its clients together: bodies arriving, answers and socket messages leaving.
 pub const CLIENT_BYTES_MAX: usize = 1 << 30;
+/// Of them, what one address holds; clients behind a proxy share it.
+pub const CLIENT_BYTES_PER_ADDRESS_MAX: usize = CLIENT_BYTES_MAX / 4;
+/// What a connection takes of large answers that are on their way to it, bytes, in each [`ANSWER_PACE_MS`]; a slower one is closed.
+pub const ANSWER_PACE_BYTES: usize = 512 << 10;
+pub const ANSWER_PACE_MS: u64 = 30_000;
 /// Requests waiting for a worker; above it a listener answers 503.
 pub const REQUESTS_QUEUED_MAX: usize = 4_096;
 /// Messages waiting on one WebSocket; a client that reads more slowly is closed with 1013.
@@ -124,10 +129,26 @@ pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 128;
 pub const IDEMPOTENCY_KEPT_MS: u64 = 86_400_000;
 /// Keys that are known at a time; beyond it the oldest are forgotten.
 pub const IDEMPOTENCY_KEYS_MAX: u64 = 100_000;
+/// Of them, one caller's; callers who prove nothing share this.
+pub const IDEMPOTENCY_KEYS_PER_CALLER_MAX: u64 = 10_000;
 /// Bytes of all keys' answers together; beyond it the oldest are forgotten.
 pub const IDEMPOTENCY_BYTES_MAX: u64 = 64 << 20;
+/// Of them, one caller's.
+pub const IDEMPOTENCY_BYTES_PER_CALLER_MAX: u64 = 8 << 20;
+/// Signed requests that are known at a time, besides; none is forgotten before [`SIGNED_REQUEST_KEPT_MS`], so that beyond it further ones are
+/// refused as "busy".
+pub const SIGNED_REQUESTS_KEPT_MAX: u64 = 500_000;
+/// Of them, one signer's.
+pub const SIGNED_REQUESTS_PER_CALLER_MAX: u64 = SIGNED_REQUESTS_KEPT_MAX / 4;
+/// How long a signed request is known at least, milliseconds of ledger time: as long as it could be taken anywhere, and clocks may differ.
+pub const SIGNED_REQUEST_KEPT_MS: u64 = 3 * SIGNED_REQUEST_AGE_MAX_S * 1_000;
 /// One answer that is kept with its key, bytes; of a longer one its transaction's id is kept only.
 pub const IDEMPOTENT_ANSWER_BYTES_MAX: usize = 64 << 10;
+
+/// The name of a map that a script of the members asks for, bytes.
+pub const SCRIPT_MAP_NAME_BYTES_MAX: usize = 1 << 10;
+/// A key that a script of the members asks for, bytes.
+pub const SCRIPT_KEY_BYTES_MAX: usize = 64 << 10;
 
 /// Identities of ledgers that may be bound to one caller.
 pub const BINDINGS_PER_PRINCIPAL_MAX: usize = 32;

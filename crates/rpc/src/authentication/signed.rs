@@ -9,7 +9,7 @@ use coco_crypto::cose::{self, Sign1};
 use coco_crypto::{ForeignCertificate, decode_pem, sha256};
 use coco_governance::{ServiceInfo, tables};
 use coco_kv::Snapshot;
-use coco_protocol::Identity;
+use coco_protocol::{Identity, SignedRequest};
 use coco_types::limits::SIGNED_REQUEST_AGE_MAX_S;
 use http::Request;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue};
@@ -60,6 +60,7 @@ pub(super) fn open(state: &mut Snapshot, now_s: u64, request: &mut Request<Bytes
     headers.remove(CONTENT_LENGTH);
     headers.insert(CONTENT_TYPE, content_type);
     headers.insert(IDEMPOTENCY_KEY, digest);
+    request.extensions_mut().insert(SignedRequest);
     *request.body_mut() = Bytes::copy_from_slice(payload);
     Ok(signer)
 }
