@@ -3,6 +3,7 @@
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::budget::{Budget, Charge};
@@ -28,8 +29,9 @@ pub(crate) async fn collect(
     mut body: Incoming,
     bytes_max: ContentMax,
     budget: &Arc<Budget>,
+    address: IpAddr,
 ) -> Result<(Bytes, Charge), BodyError> {
-    let mut charge = budget.nothing();
+    let mut charge = budget.nothing(address);
     if body.is_end_stream() {
         return Ok((Bytes::new(), charge));
     }

@@ -1,43 +1,63 @@
 //! Memory that one listener may hold for its clients, counted in bytes.
 //!
-//! Per-connection limits alone do not bound memory: sixteen thousand clients may each be within theirs. What is small is not
-//! counted, so that the common request costs nothing here.
+//! Per-connection limits alone do not bound memory: sixteen thousand clients may each be within theirs. Nor may the clients of one address
+//! have all of it, or they would leave nothing to the others. What is small is not counted, so that the common request costs nothing here.
 
+use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
+use parking_lot::Mutex;
+
+use super::connections::Owed;
 
 /// Content up to this many bytes is covered by the cap on connections.
 const UNCOUNTED_BYTES_MAX: usize = 64 << 10;
 
 pub(crate) struct Budget {
-    held: AtomicUsize,
+    held: Mutex<Holdings>,
     max: usize,
+    of_one_max: usize,
+}
+
+#[derive(Default)]
+struct Holdings {
+    all: usize,
+    by_address: BTreeMap<IpAddr, usize>,
 }
 
 /// A share of the budget, given back when dropped.
 pub(crate) struct Charge {
     budget: Arc<Budget>,
+    address: IpAddr,
     bytes: usize,
 }
 
 impl Budget {
-    pub(crate) fn new(max: usize) -> Arc<Self> {
-        Arc::new(Self { held: AtomicUsize::new(0), max })
+    pub(crate) fn new(max: usize, of_one_max: usize) -> Arc<Self> {
+        Arc::new(Self { held: Mutex::default(), max, of_one_max })
     }
 
-    pub(crate) fn nothing(self: &Arc<Self>) -> Charge {
-        Charge { budget: Arc::clone(self), bytes: 0 }
+    pub(crate) fn nothing(self: &Arc<Self>, address: IpAddr) -> Charge {
+        Charge { budget: Arc::clone(self), address, bytes: 0 }
     }
 
-    /// `bytes`, counted until the last reference to it is dropped; `None` if the budget is spent.
-    pub(crate) fn hold(self: &Arc<Self>, bytes: Bytes) -> Option<Bytes> {
+    /// An answer, counted until the last reference to it is dropped; `None` if the budget is spent. `owe` says to whom it is large.
+    pub(crate) fn hold(
+        self: &Arc<Self>,
+        address: IpAddr,
+        bytes: Bytes,
+        owe: impl FnOnce(usize) -> Owed,
+    ) -> Option<Bytes> {
         if bytes.len() <= UNCOUNTED_BYTES_MAX {
             return Some(bytes);
         }
-        let mut charge = self.nothing();
-        charge.grow_to(bytes.len()).then(|| Bytes::from_owner(Held { bytes, _charge: charge }))
+        let mut charge = self.nothing(address);
+        charge.grow_to(bytes.len()).then(|| {
+            let owed = owe(bytes.len());
+            Bytes::from_owner(Held { bytes, _charge: charge, _owed: owed })
+        })
     }
 }
 
@@ -48,39 +68,53 @@ impl Charge {
             return true;
         }
         let more = total - self.bytes;
-        if self.budget.held.fetch_add(more, Ordering::Relaxed).saturating_add(more) > self.budget.max {
-            self.budget.held.fetch_sub(more, Ordering::Relaxed);
+        let mut held = self.budget.held.lock();
+        let of_one = held.by_address.get(&self.address).copied().unwrap_or(0);
+        if held.all.saturating_add(more) > self.budget.max || of_one.saturating_add(more) > self.budget.of_one_max {
             return false;
         }
+        held.all += more;
+        held.by_address.insert(self.address, of_one + more);
         self.bytes = total;
         true
     }
-}
 
-impl Charge {
     /// The same, and gives back what is counted no more.
     pub(crate) fn set_to(&mut self, total: usize) -> bool {
         let counted = if total <= UNCOUNTED_BYTES_MAX { 0 } else { total };
         if counted > self.bytes {
             return self.grow_to(counted);
         }
-        self.budget.held.fetch_sub(self.bytes - counted, Ordering::Relaxed);
-        self.bytes = counted;
+        self.give_back(self.bytes - counted);
         true
+    }
+
+    fn give_back(&mut self, bytes: usize) {
+        if bytes == 0 {
+            return;
+        }
+        self.bytes -= bytes;
+        let mut held = self.budget.held.lock();
+        held.all -= bytes;
+        if let Some(of_one) = held.by_address.get_mut(&self.address) {
+            *of_one -= bytes;
+            if *of_one == 0 {
+                held.by_address.remove(&self.address);
+            }
+        }
     }
 }
 
 impl Drop for Charge {
     fn drop(&mut self) {
-        if self.bytes > 0 {
-            self.budget.held.fetch_sub(self.bytes, Ordering::Relaxed);
-        }
+        self.give_back(self.bytes);
     }
 }
 
 struct Held {
     bytes: Bytes,
     _charge: Charge,
+    _owed: Owed,
 }
 
 impl AsRef<[u8]> for Held {
@@ -93,31 +127,44 @@ impl AsRef<[u8]> for Held {
 mod tests {
     use super::*;
 
+    const A: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 1));
+    const B: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 2));
+
     #[test]
     fn large_content_is_counted_until_it_is_dropped() {
-        let budget = Budget::new(100 << 10);
+        let budget = Budget::new(100 << 10, 100 << 10);
+        let hold = |bytes| budget.hold(A, bytes, Owed::nobody);
         let large = Bytes::from(vec![0; 80 << 10]);
-        let held = budget.hold(large.clone()).expect("within the budget");
+        let held = hold(large.clone()).expect("within the budget");
         let part = held.slice(0..1);
         drop(held);
-        assert!(budget.hold(large.clone()).is_none(), "a part of it is still alive");
-        assert!(budget.hold(Bytes::from_static(b"small")).is_some());
+        assert!(hold(large.clone()).is_none(), "a part of it is still alive");
+        assert!(hold(Bytes::from_static(b"small")).is_some());
         drop(part);
-        assert!(budget.hold(large).is_some());
+        assert!(hold(large).is_some());
     }
 
     #[test]
     fn a_charge_that_does_not_fit_changes_nothing() {
-        let budget = Budget::new(100 << 10);
-        let mut charge = budget.nothing();
+        let budget = Budget::new(100 << 10, 100 << 10);
+        let mut charge = budget.nothing(A);
         assert!(charge.grow_to(70 << 10));
         assert!(!charge.grow_to(101 << 10));
         assert!(charge.grow_to(100 << 10));
         assert!(charge.set_to(80 << 10) && !charge.set_to(101 << 10));
-        assert_eq!(budget.held.load(Ordering::Relaxed), 80 << 10);
-        assert!(charge.set_to(1) && budget.held.load(Ordering::Relaxed) == 0);
+        assert_eq!(budget.held.lock().all, 80 << 10);
+        assert!(charge.set_to(1) && budget.held.lock().all == 0);
         assert!(charge.set_to(70 << 10));
         drop(charge);
-        assert_eq!(budget.held.load(Ordering::Relaxed), 0);
+        assert_eq!((budget.held.lock().all, budget.held.lock().by_address.len()), (0, 0));
+    }
+
+    #[test]
+    fn what_one_address_holds_leaves_room_for_others() {
+        let budget = Budget::new(400 << 10, 100 << 10);
+        let mut charges: Vec<_> = (0..4).map(|_| budget.nothing(A)).collect();
+        let granted = charges.iter_mut().filter_map(|charge| charge.grow_to(90 << 10).then_some(())).count();
+        assert_eq!(granted, 1);
+        assert!(budget.nothing(B).grow_to(90 << 10));
     }
 }

@@ -1,12 +1,12 @@
 //! Who is connected to one listener, and who has to go.
 //!
 //! Each connection notes in one word what it is doing and since when; one sweep a second looks for those that take too long.
-//! This replaces a timer per request, which would cost more than parsing it.
+//! This replaces a timer per request, which would cost more than parsing it. It also sees to it that large answers move.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -71,7 +71,15 @@ struct Note {
     state: AtomicU64,
     order: AtomicU8,
     ordered: Notify,
+    /// Bytes of large answers that are not on their way yet.
+    owed: AtomicUsize,
+    /// Bytes that left since the time that is looked at began; the time in milliseconds, 0 while nothing is owed.
+    moved: AtomicUsize,
+    paced_since: AtomicU64,
 }
+
+/// A large answer on its way to one connection, until it is dropped. Who takes it too slowly has to go: memory is held for it.
+pub(crate) struct Owed(Option<(Arc<Note>, usize)>);
 
 const PHASE_BITS: u32 = 3;
 
@@ -99,16 +107,25 @@ impl Connections {
             state: AtomicU64::new(self.state(phase)),
             order: AtomicU8::new(Order::Continue as u8),
             ordered: Notify::new(),
+            owed: AtomicUsize::new(0),
+            moved: AtomicUsize::new(0),
+            paced_since: AtomicU64::new(0),
         });
         table.notes.insert(id, Arc::clone(&note));
         table.per_address.insert(address, of_address + 1);
         Some(Connection { id, address, all: Arc::clone(self), note })
     }
 
-    /// Closes those that are in one phase for too long.
+    /// Closes those that are in one phase for too long, and those that take large answers too slowly.
     pub(crate) fn sweep(&self) {
-        let now = self.now_ms();
+        self.sweep_at(self.now_ms());
+    }
+
+    fn sweep_at(&self, now: u64) {
         for note in self.table.lock().notes.values() {
+            if note.is_too_slow(now, &self.limits) {
+                note.order(Order::Close);
+            }
             let (phase, since) = note.phase();
             let allowed = match phase {
                 Phase::Idle => self.limits.idle_timeout,
@@ -125,6 +142,7 @@ impl Connections {
     /// How often to sweep so that nobody stays much longer than allowed.
     pub(crate) fn sweep_interval(&self) -> Duration {
         let shortest = self.limits.head_timeout.min(self.limits.body_timeout).min(self.limits.idle_timeout);
+        let shortest = shortest.min(self.limits.answer_pace);
         (shortest / 4).clamp(Duration::from_millis(10), Duration::from_secs(1))
     }
 
@@ -208,10 +226,17 @@ impl Connection {
     }
 
     /// Bytes of an answer left.
-    pub(crate) fn sent(&self) {
+    pub(crate) fn sent(&self, bytes: usize) {
+        self.note.moved.fetch_add(bytes, Ordering::Relaxed);
         if self.note.phase().0 == Phase::Idle {
             self.enter(Phase::Idle);
         }
+    }
+
+    /// A large answer is about to leave.
+    pub(crate) fn owe(&self, bytes: usize) -> Owed {
+        self.note.owed.fetch_add(bytes, Ordering::Relaxed);
+        Owed(Some((Arc::clone(&self.note), bytes)))
     }
 
     /// Waits for an order beyond `known`.
@@ -278,7 +303,30 @@ impl Drop for Connection {
     }
 }
 
+impl Drop for Owed {
+    fn drop(&mut self) {
+        if let Some((note, bytes)) = &self.0 {
+            note.owed.fetch_sub(*bytes, Ordering::Relaxed);
+        }
+    }
+}
+
 impl Note {
+    /// Only the sweep calls this.
+    fn is_too_slow(&self, now: u64, limits: &ListenerLimits) -> bool {
+        let since = self.paced_since.load(Ordering::Relaxed);
+        if self.owed.load(Ordering::Relaxed) == 0 {
+            self.paced_since.store(0, Ordering::Relaxed);
+            return false;
+        }
+        if since != 0 && Duration::from_millis(now.saturating_sub(since)) < limits.answer_pace {
+            return false;
+        }
+        self.paced_since.store(now.max(1), Ordering::Relaxed);
+        let moved = self.moved.swap(0, Ordering::Relaxed);
+        since != 0 && moved < limits.answer_pace_bytes
+    }
+
     fn phase(&self) -> (Phase, u64) {
         let state = self.state.load(Ordering::Relaxed);
         let phase = match state & ((1 << PHASE_BITS) - 1) {
@@ -356,6 +404,37 @@ mod tests {
         all.order_all(Order::Drain);
         assert_eq!(open.note.current_order(), Order::Drain);
         assert!(all.admit(A, Phase::Idle).is_none());
+    }
+
+    impl Owed {
+        pub(crate) fn nobody(_bytes: usize) -> Self {
+            Self(None)
+        }
+    }
+
+    #[test]
+    fn who_takes_a_large_answer_too_slowly_is_closed_whatever_else_it_does() {
+        let limits = ListenerLimits {
+            answer_pace_bytes: 100,
+            answer_pace: Duration::from_millis(1000),
+            idle_timeout: Duration::from_secs(3600),
+            ..ListenerLimits::default()
+        };
+        let all = Connections::new(limits);
+        let [slow, fast, done] = [(); 3].map(|()| all.admit(A, Phase::Idle).expect("room"));
+        slow.enter(Phase::Working);
+        let _held = [slow.owe(1 << 20), fast.owe(1 << 20)];
+        drop(done.owe(1 << 20));
+        all.sweep_at(1);
+        for now in [500, 1001, 1500, 2001] {
+            slow.sent(1);
+            fast.sent(100);
+            all.sweep_at(now);
+        }
+        assert_eq!(slow.note.current_order(), Order::Close);
+        for other in [fast, done] {
+            assert_eq!(other.note.current_order(), Order::Continue);
+        }
     }
 
     #[test]

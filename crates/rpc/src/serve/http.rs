@@ -40,14 +40,13 @@ enum Exchange {
     /// HTTP/1.1: what the request does, the connection does.
     Alone(Arc<Connection>),
     /// HTTP/2.
-    OneOfMany(Asker),
+    OneOfMany(Arc<Connection>),
 }
 
 impl Exchange {
-    fn asker(&self) -> Asker {
+    fn connection(&self) -> &Connection {
         match self {
-            Self::Alone(connection) => connection.address(),
-            Self::OneOfMany(asker) => *asker,
+            Self::Alone(connection) | Self::OneOfMany(connection) => connection,
         }
     }
 }
@@ -59,11 +58,12 @@ where
 {
     let io = TokioIo::new(Observed { stream, connection: Arc::clone(&connection), one_at_a_time: false });
     let flights = Flights::new(Arc::clone(&connection));
-    let asker = connection.address();
+    let of_all = Arc::clone(&connection);
     let answering = service_fn(move |request| {
         let (shared, client, flight) = (Arc::clone(&shared), Arc::clone(&client), flights.begin());
+        let exchange = Exchange::OneOfMany(Arc::clone(&of_all));
         async move {
-            let response = answer(request, &shared, &client, &Exchange::OneOfMany(asker)).await;
+            let response = answer(request, &shared, &client, &exchange).await;
             drop(flight);
             Ok::<_, Infallible>(response.map(Full::new))
         }
@@ -166,7 +166,8 @@ async fn call(
 ) -> Response<Bytes> {
     let (head, body) = request.into_parts();
     let bytes_max = shared.limits.of_bodies(service.takes_batches(head.uri.path()));
-    let collecting = body::collect(body, bytes_max, &shared.budget);
+    let asker: Asker = exchange.connection().address();
+    let collecting = body::collect(body, bytes_max, &shared.budget, asker);
     let collected = match exchange {
         Exchange::Alone(connection) => {
             connection.enter(Phase::Body);
@@ -195,7 +196,6 @@ async fn call(
             Err(denied) => reply(denied.into_response()),
         }
     };
-    let asker = exchange.asker();
     let run = if small { shared.workers.try_run_small(asker, job) } else { shared.workers.try_run(asker, job) };
     if run.is_err() {
         shared.metrics.busy.increment();
@@ -203,7 +203,7 @@ async fn call(
     }
     let Ok(response) = replied.await else { return busy() };
     let (head, body) = response.into_parts();
-    match shared.budget.hold(body) {
+    match shared.budget.hold(asker, body, |bytes| exchange.connection().owe(bytes)) {
         Some(body) => Response::from_parts(head, body),
         None => busy(),
     }

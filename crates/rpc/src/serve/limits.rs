@@ -20,6 +20,11 @@ pub struct ListenerLimits {
     pub batch_bytes_max: usize,
     /// Held for all clients together.
     pub client_bytes_max: usize,
+    /// Held for those of one address.
+    pub client_bytes_per_address_max: usize,
+    /// So many bytes of large answers a connection takes in each such time, or it is closed.
+    pub answer_pace_bytes: usize,
+    pub answer_pace: Duration,
     pub socket_queue_messages_max: usize,
     pub socket_queue_bytes_max: usize,
     pub socket_ping: Duration,
@@ -36,6 +41,9 @@ impl Default for ListenerLimits {
             body_bytes_max: limits::REQUEST_BODY_BYTES_MAX,
             batch_bytes_max: limits::RPC_BATCH_BYTES_MAX,
             client_bytes_max: limits::CLIENT_BYTES_MAX,
+            client_bytes_per_address_max: limits::CLIENT_BYTES_PER_ADDRESS_MAX,
+            answer_pace_bytes: limits::ANSWER_PACE_BYTES,
+            answer_pace: Duration::from_millis(limits::ANSWER_PACE_MS),
             socket_queue_messages_max: limits::SOCKET_QUEUE_MESSAGES_MAX,
             socket_queue_bytes_max: limits::SOCKET_QUEUE_BYTES_MAX,
             socket_ping: Duration::from_millis(limits::SOCKET_PING_MS),

@@ -157,7 +157,7 @@ impl Server {
         Arc::new(Shared {
             routes: Routes::new(services),
             connections: Connections::new(limits.clone()),
-            budget: Budget::new(limits.client_bytes_max),
+            budget: Budget::new(limits.client_bytes_max, limits.client_bytes_per_address_max),
             limits,
             workers: Arc::clone(&self.workers),
             metrics: ListenerMetrics::new(&self.metrics, name),

@@ -57,8 +57,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Observed<S> {
 
 impl<S> Observed<S> {
     fn note(&self, result: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
-        if matches!(result, Poll::Ready(Ok(1..))) {
-            self.connection.sent();
+        if let Poll::Ready(Ok(bytes @ 1..)) = result {
+            self.connection.sent(bytes);
         }
         result
     }

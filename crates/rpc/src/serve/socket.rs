@@ -4,6 +4,7 @@
 //! has news for it is closed with 1013 once its queue is full: the node neither waits for it nor keeps everything for it.
 
 use std::collections::VecDeque;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -67,7 +68,7 @@ pub(crate) async fn upgrade(
         Ok(caller) => caller,
         Err(denied) => return denied.into_response(),
     };
-    let outgoing = Arc::new(Outgoing::new(&shared.limits, &shared.budget));
+    let outgoing = Arc::new(Outgoing::new(&shared.limits, &shared.budget, connection.address()));
     let (opened, session) = oneshot::channel();
     let socket = Arc::clone(&outgoing);
     let open = move || drop(opened.send(service.open_socket(caller, socket)));
@@ -266,8 +267,8 @@ struct Queue {
 }
 
 impl Outgoing {
-    fn new(limits: &ListenerLimits, budget: &Arc<Budget>) -> Self {
-        let (messages, charge) = (VecDeque::new(), budget.nothing());
+    fn new(limits: &ListenerLimits, budget: &Arc<Budget>, address: IpAddr) -> Self {
+        let (messages, charge) = (VecDeque::new(), budget.nothing(address));
         let queue = Queue { messages, bytes: 0, sending: 0, charge, closed: false, overflowed: false };
         Self {
             queue: Mutex::new(queue),

@@ -14,7 +14,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{Notify, oneshot};
 use tokio::time::timeout;
 
-use super::budget::{Budget, Charge};
+use super::budget::Charge;
 use super::connections::{Connection, Order, Phase};
 use super::listener::Shared;
 
@@ -32,7 +32,7 @@ pub(crate) async fn serve<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
 ) {
     // Until it has said what it has to say first.
     connection.enter(Phase::Head);
-    let outgoing = Arc::new(Outgoing::new(shared.limits.socket_queue_bytes_max, &shared.budget));
+    let outgoing = Arc::new(Outgoing::new(shared.limits.socket_queue_bytes_max, shared.budget.nothing(connection.address())));
     let session = service.open(Arc::clone(&outgoing) as Arc<dyn Stream>, binding);
     tokio::select! {
         () = read(reader, session, &shared, &connection) => {}
@@ -53,7 +53,7 @@ async fn read(
     connection: &Connection,
 ) {
     let mut buffer = vec![0; READ_BYTES];
-    let mut held = shared.budget.nothing();
+    let mut held = shared.budget.nothing(connection.address());
     let mut phase = Phase::Head;
     loop {
         let count = match timeout(shared.limits.idle_timeout, reader.read(&mut buffer)).await {
@@ -132,8 +132,8 @@ struct Queue {
 }
 
 impl Outgoing {
-    fn new(bytes_max: usize, budget: &Arc<Budget>) -> Self {
-        let (pieces, charge) = (VecDeque::new(), budget.nothing());
+    fn new(bytes_max: usize, charge: Charge) -> Self {
+        let pieces = VecDeque::new();
         let queue = Queue { pieces, bytes: 0, writing: 0, charge, closed: false, overflowed: false };
         Self { queue: Mutex::new(queue), ready: Notify::new(), full: Notify::new(), bytes_max }
     }
