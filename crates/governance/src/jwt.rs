@@ -101,19 +101,10 @@ impl KeyRow {
         ForeignKey::from_spki_der(&der).map_err(|error| Error::Jwks(error.to_string()))
     }
 
-    /// Whoever sets an issuer's keys must not make other issuers' tokens with them: what a key's `issuer` says is the issuer itself, or, for
-    /// Entra, whose issuers differ by the tenant, of the same host.
-    fn is_for(&self, issuer: &str) -> bool {
-        let host = |url| host_and_path(url).map(|(host, _)| host).filter(|host| ENTRA_HOSTS.contains(host));
-        self.constraint.as_deref().is_none_or(|constraint| {
-            constraint == issuer || (host(constraint).is_some() && host(constraint) == host(issuer))
-        })
-    }
-
     /// Whether a token with this `iss` and `tid` may be signed with this key: they are the same, or, at a host of Entra, differ by the
     /// tenant only, which is the token's own.
     pub fn accepts_issuer(&self, iss: &str, tid: Option<&str>) -> bool {
-        let constraint = self.constraint.as_deref().unwrap_or(&self.issuer);
+        let Some(constraint) = constraint(&self.issuer, self.constraint.as_deref()) else { return false };
         let Some((host, _)) = host_and_path(constraint).filter(|(host, _)| ENTRA_HOSTS.contains(host)) else {
             return iss == constraint && tid.is_none();
         };
@@ -125,14 +116,33 @@ impl KeyRow {
     }
 }
 
+/// What tokens of a key may be of. Whoever sets an issuer's keys must not make other issuers' tokens with them: it is the issuer itself. Entra
+/// publishes the keys of all tenants together, and writes `{tenantid}` where each one's own stands: of an issuer that is one tenant they
+/// are that one's. Of every tenant, or of another, they are only if the members have accepted an issuer that says `{tenantid}` itself.
+fn constraint<'a>(issuer: &'a str, of_key: Option<&'a str>) -> Option<&'a str> {
+    let Some(of_key) = of_key.filter(|of_key| *of_key != issuer) else { return Some(issuer) };
+    let names = |template: &str, url: &str| tenant(url).is_some_and(|tenant| template.replace(TENANT, tenant) == url);
+    match (issuer.contains(TENANT), of_key.contains(TENANT)) {
+        (true, false) => names(issuer, of_key).then_some(of_key),
+        (false, true) => names(of_key, issuer).then_some(issuer),
+        _ => None,
+    }
+}
+
+fn tenant(url: &str) -> Option<&str> {
+    let (_, path) = host_and_path(url).filter(|(host, _)| ENTRA_HOSTS.contains(host))?;
+    path.split('/').next().filter(|tenant| !tenant.is_empty())
+}
+
 /// Gives an issuer these keys and no others.
 pub fn set_keys(tx: &mut Tx, issuer: &str, jwks: &str) -> Result<(), Error> {
     let keys = parse(issuer, jwks)?;
     remove_keys(tx, issuer)?;
-    if let Some((kid, _)) = keys.iter().find(|(_, key)| !key.is_for(issuer)) {
-        return Err(Error::Jwks(format!("the key {kid} is of another issuer than {issuer}")));
-    }
-    for (kid, key) in keys {
+    for (kid, mut key) in keys {
+        let Some(constraint) = constraint(issuer, key.constraint.as_deref()) else {
+            return Err(Error::Jwks(format!("the key {kid} is of another issuer than {issuer}")));
+        };
+        key.constraint = key.constraint.is_some().then(|| constraint.to_owned());
         let mut rows = KeyRow::of(tx, &kid)?;
         rows.push(key);
         tables::write(tx, &tables::JWT_KEYS, kid.as_bytes(), &rows);
@@ -284,16 +294,48 @@ mod tests {
             assert!(error.contains("another issuer"), "{other}: {error}");
         }
         set_keys(&mut tx, "https://a.example", &of("https://a.example")).unwrap();
-        let entra = "https://login.microsoftonline.com/common/v2.0";
-        set_keys(&mut tx, entra, &of("https://login.microsoftonline.com/{tenantid}/v2.0")).unwrap();
-        assert!(set_keys(&mut tx, entra, &of("https://sts.windows.net/{tenantid}/")).is_err());
+    }
+
+    #[test]
+    fn keys_of_one_tenant_are_no_other_tenants_unless_the_members_have_accepted_all() {
+        let mut tx = Store::new().begin();
+        let of = |constraint: &str| format!(r#"{{"keys":[{{"kid":"1","issuer":"{constraint}",{EC}}}]}}"#);
+        let [all, own, other] =
+            ["{tenantid}", "t1", "t2"].map(|tenant| format!("https://login.microsoftonline.com/{tenant}/v2.0"));
+        let accepts = |tx: &mut Tx| {
+            let row = KeyRow::of(tx, "1").unwrap().pop().unwrap();
+            ["t1", "t2"].map(|tid| {
+                row.accepts_issuer(&format!("https://login.microsoftonline.com/{tid}/v2.0"), Some(tid))
+            })
+        };
+        for (issuer, constraint, accepted) in [
+            (&own, &own, Some([true, false])),
+            (&own, &all, Some([true, false])),
+            (&own, &other, None),
+            (&all, &all, Some([true, true])),
+            (&all, &own, Some([true, false])),
+        ] {
+            let set = set_keys(&mut tx, issuer, &of(constraint));
+            assert_eq!(set.is_ok(), accepted.is_some(), "{issuer} {constraint}");
+            if let Some(accepted) = accepted {
+                assert_eq!(accepts(&mut tx), accepted, "{issuer} {constraint}");
+            }
+            remove_keys(&mut tx, issuer).unwrap();
+        }
+        for elsewhere in ["https://sts.windows.net/{tenantid}/", "https://sts.windows.net/t1/", "https://login.microsoftonline.com/t1/v1.0"] {
+            assert!(set_keys(&mut tx, &own, &of(elsewhere)).is_err(), "{elsewhere}");
+            assert!(set_keys(&mut tx, &all, &of(elsewhere)).is_err(), "{elsewhere}");
+        }
+        // A row of before: it says more than its issuer.
+        let row = KeyRow { public_key: String::new(), issuer: own, constraint: Some(all), alg: None };
+        assert!(!row.accepts_issuer(&other, Some("t2")));
     }
 
     #[test]
     fn a_token_is_of_the_issuer_whose_key_it_names() {
         let row = |constraint: &str| KeyRow {
             public_key: String::new(),
-            issuer: "https://id.example".to_owned(),
+            issuer: if constraint.is_empty() { "https://id.example" } else { constraint }.to_owned(),
             constraint: Some(constraint.to_owned()).filter(|text| !text.is_empty()),
             alg: None,
         };
