@@ -139,8 +139,9 @@ const is = {
     fail(`${field} must be ${2 * bytes} hexadecimal digits`),
   cpuid: (value, field) =>
     (typeof value === "string" && /^[0-9a-f]{8}$/.test(value)) || fail(`${field} must be 8 lower-case hexadecimal digits`),
+  // Rows are found by it as it stands.
   id: (value, field) =>
-    (typeof value === "string" && /^[0-9a-fA-F]{64}$/.test(value)) || fail(`${field} must be 64 hexadecimal digits`),
+    (typeof value === "string" && /^[0-9a-f]{64}$/.test(value)) || fail(`${field} must be 64 lower-case hexadecimal digits`),
   time: (value, field) =>
     Number.isInteger(unixSeconds(value)) || fail(`${field} must be a time, such as 20261231235959Z or 2026-12-31T23:59:59Z`),
   encryptionKey: (value, field) =>

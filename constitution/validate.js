@@ -1,5 +1,7 @@
 // Checks every action of a proposal, and says all that is wrong with it.
 
+const ACTIONS_MAX = 1000;
+
 export function validate(input) {
   const problems = [];
   let proposal;
@@ -10,6 +12,9 @@ export function validate(input) {
   }
   if (!Array.isArray(proposal?.actions) || proposal.actions.length === 0) {
     return { valid: false, description: "the proposal has no actions" };
+  }
+  if (proposal.actions.length > ACTIONS_MAX) {
+    return { valid: false, description: `the proposal has ${proposal.actions.length} actions, and may have ${ACTIONS_MAX}` };
   }
   proposal.actions.forEach((entry, at) => {
     const { name, args } = entry ?? {};

@@ -1,5 +1,5 @@
 actions.set("add_virtual_measurement", {
-  validate: (args) => checkArgs(args, { measurement: is.id }),
+  validate: (args) => checkArgs(args, { measurement: is.hex(32) }),
   apply({ measurement }, proposalId) {
     writeRow(VIRTUAL_MEASUREMENTS, textKey(measurement.toLowerCase()), "AllowedToJoin");
     dropOtherOpenProposals(proposalId);

@@ -1,5 +1,6 @@
 const id = "0".repeat(63) + "1";
-refuses("remove_member", { member_id: "short" }, /64 hexadecimal/);
+refuses("remove_member", { member_id: "short" }, /64 lower-case hexadecimal/);
+refuses("remove_member", { member_id: "A".repeat(64) }, /64 lower-case hexadecimal/);
 carries("remove_member", { member_id: id });
 writeRow(MEMBER_INFO, textKey(id), { status: "Active" });
 ccf.kv[MEMBER_KEYS].set(textKey(id), ccf.strToBuf("key"));

@@ -1,6 +1,7 @@
 const [pending, trusted] = ["a".repeat(64), "b".repeat(64)];
 writeRow(NODE_INFO, textKey(pending), { status: "Pending" });
 writeRow(NODE_INFO, textKey(trusted), { status: "Trusted", replica: 7 });
+refuses("remove_node", { node_id: pending.toUpperCase() }, /64 lower-case hexadecimal/);
 carries("remove_node", { node_id: pending });
 carries("remove_node", { node_id: trusted });
 equal(ccf.kv[NODE_INFO].has(textKey(pending)), false);

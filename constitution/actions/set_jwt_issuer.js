@@ -14,14 +14,14 @@ actions.set("set_jwt_issuer", {
     if (args.auto_refresh) fail("nodes fetch no keys (auto_refresh): name members as refreshers, who bring them");
   },
   apply({ jwks, refreshers, ...issuer }) {
-    if (refreshers) issuer.refreshers = refreshers.map((id) => id.toLowerCase());
+    if (refreshers) issuer.refreshers = refreshers;
     writeRow(JWT_ISSUERS, textKey(issuer.issuer), issuer);
     if (jwks) ccf.setJwtPublicSigningKeys(issuer.issuer, issuer, jwks);
   },
   describe({ issuer, jwks, audience, refreshers }) {
     const keys = jwks ? `, signed with one of ${jwks.keys.length} keys` : "";
     const whom = audience ? `made for ${audience.join(" or ")}` : "made for ANY audience, other services' too";
-    const who = refreshers ? `; ${refreshers.map((id) => memberName(id.toLowerCase())).join(", ")} may replace the keys without votes` : "";
+    const who = refreshers ? `; ${refreshers.map((id) => memberName(id)).join(", ")} may replace the keys without votes` : "";
     return `Let whoever has a token of ${issuer} use the network, if it is ${whom}${keys}${who}`;
   },
 });

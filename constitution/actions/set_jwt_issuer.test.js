@@ -8,7 +8,7 @@ const KEY = {
 refuses("set_jwt_issuer", { issuer: "" }, /must not be empty/);
 refuses("set_jwt_issuer", { issuer: "https://id.example", auto_refresh: true }, /name members as refreshers/);
 refuses("set_jwt_issuer", { issuer: "https://id.example", audience: [] }, /audience must be a list of texts/);
-refuses("set_jwt_issuer", { issuer: "https://id.example", refreshers: ["me"] }, /64 hexadecimal digits/);
+refuses("set_jwt_issuer", { issuer: "https://id.example", refreshers: ["me"] }, /64 lower-case hexadecimal digits/);
 refuses("set_jwt_issuer", { issuer: "https://id.example", jwks: { keys: [{ kid: "x", kty: "oct", k: "AA" }] } }, /secret/);
 carries("set_jwt_issuer", { issuer: "https://id.example", audience: ["coco"], jwks: { keys: [KEY] } });
 const key = textKey("https://id.example");

@@ -1,5 +1,5 @@
 const id = "a".repeat(64);
-refuses("transition_node_to_trusted", { node_id: "x" }, /64 hexadecimal/);
+refuses("transition_node_to_trusted", { node_id: "x" }, /64 lower-case hexadecimal/);
 fails("transition_node_to_trusted", { node_id: id }, /there is no node/);
 writeRow(NODE_INFO, textKey(id), { status: "Pending", index: 7 });
 writeRow(PROPOSALS_INFO, textKey("this"), { proposer_id: "m", state: "Open" });

@@ -15,11 +15,11 @@ pub const DEFAULT: &str = include_str!(concat!(env!("OUT_DIR"), "/default.js"));
 
 /// Steps of 10,000 calls or jumps. About 50 ms, 1 s and 5 s on a machine of today.
 const STEPS_BALLOT: u64 = 250;
-pub(crate) const STEPS_RESOLUTION: u64 = 5_000;
+const STEPS_RESOLUTION: u64 = 5_000;
 const STEPS_APPLY: u64 = 25_000;
 /// The backstop for work that steps do not count: ample, since a busy machine must not turn a good ballot into a bad one.
 const WALL_BALLOT_MS: u64 = 500;
-pub(crate) const WALL_RESOLUTION_MS: u64 = 5_000;
+const WALL_RESOLUTION_MS: u64 = 5_000;
 const WALL_APPLY_MS: u64 = 20_000;
 
 /// What `validate` said.
@@ -55,7 +55,7 @@ pub(crate) fn check(world: &Rc<World>, budget: &Rc<Budget>, text: &str) -> Resul
             }
             Some(_) => continue,
         };
-        return Err(Failure { reason: problem, trace: None, exceeded: false });
+        return Err(Failure::of(problem));
     }
     Ok(())
 }

@@ -304,9 +304,8 @@ mod tests {
             ["{tenantid}", "t1", "t2"].map(|tenant| format!("https://login.microsoftonline.com/{tenant}/v2.0"));
         let accepts = |tx: &mut Tx| {
             let row = KeyRow::of(tx, "1").unwrap().pop().unwrap();
-            ["t1", "t2"].map(|tid| {
-                row.accepts_issuer(&format!("https://login.microsoftonline.com/{tid}/v2.0"), Some(tid))
-            })
+            ["t1", "t2"]
+                .map(|tid| row.accepts_issuer(&format!("https://login.microsoftonline.com/{tid}/v2.0"), Some(tid)))
         };
         for (issuer, constraint, accepted) in [
             (&own, &own, Some([true, false])),
@@ -322,7 +321,11 @@ mod tests {
             }
             remove_keys(&mut tx, issuer).unwrap();
         }
-        for elsewhere in ["https://sts.windows.net/{tenantid}/", "https://sts.windows.net/t1/", "https://login.microsoftonline.com/t1/v1.0"] {
+        for elsewhere in [
+            "https://sts.windows.net/{tenantid}/",
+            "https://sts.windows.net/t1/",
+            "https://login.microsoftonline.com/t1/v1.0",
+        ] {
             assert!(set_keys(&mut tx, &own, &of(elsewhere)).is_err(), "{elsewhere}");
             assert!(set_keys(&mut tx, &all, &of(elsewhere)).is_err(), "{elsewhere}");
         }

@@ -233,9 +233,8 @@ fn collateral_that_says_the_same_writes_nothing_and_what_was_judged_by_older_row
     let newer = ledger.intel.collateral(&ledger.intel.publication(AT - 50));
     ledger.submit(&old[4], AT);
     assert!(ledger.history.last().unwrap().is_empty());
-    let judge = |ledger: &Ledger| {
-        attestation::judge_collateral(&mut ledger.store.snapshot(), newer[4].clone(), AT).unwrap()
-    };
+    let judge =
+        |ledger: &Ledger| attestation::judge_collateral(&mut ledger.store.snapshot(), newer[4].clone(), AT).unwrap();
     let (first, second) = (judge(&ledger), judge(&ledger));
     assert!(ledger.commit(|tx| first.keep(tx)).unwrap());
     assert!(!ledger.history.last().unwrap().is_empty());

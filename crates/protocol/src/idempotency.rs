@@ -156,7 +156,8 @@ impl Idempotent {
 
     /// Its answer makes no signed request be forgotten.
     fn has_bytes(&self, tx: &mut Tx, bytes: usize) -> bool {
-        !self.signed || self.parts().into_iter().all(|part| Totals::read(tx, part).bytes + bytes as u64 <= part.bytes_max())
+        !self.signed
+            || self.parts().into_iter().all(|part| Totals::read(tx, part).bytes + bytes as u64 <= part.bytes_max())
     }
 
     fn parts(&self) -> [Part; 2] {

@@ -227,11 +227,13 @@ fn requests_that_name_nothing_are_refused_before_anything_is_done() {
 }
 
 #[test]
-fn only_members_simulate() {
+fn only_active_members_simulate() {
     let stranger = Exchange::new();
     assert_eq!(code(stranger.post("coco/proposals:simulate")), (403, "AuthorizationFailed".to_owned()));
     let participant = Exchange { caller: Caller::Identified(vec![Identity::Participant(id('b'))]), ..Exchange::new() };
     assert_eq!(participant.post("coco/proposals:simulate").0, 403);
     let member = Exchange { caller: Caller::Identified(vec![Identity::Member(id('a'))]), ..Exchange::new() };
     assert_eq!(member.post("coco/proposals:simulate").0, 200);
+    let not_active = Exchange { caller: Caller::Identified(vec![Identity::Member(id('f'))]), ..Exchange::new() };
+    assert_eq!(code(not_active.post("coco/proposals:simulate")), (403, "AuthorizationFailed".to_owned()));
 }

@@ -84,7 +84,7 @@ pub const REQUEST_BODY_TIMEOUT_MS: u64 = 30_000;
 /// Bytes that one listener holds for all its clients together: bodies arriving, answers and socket messages leaving.
 pub const CLIENT_BYTES_MAX: usize = 1 << 30;
 /// Of them, what one address holds; clients behind a proxy share it.
-pub const CLIENT_BYTES_PER_ADDRESS_MAX: usize = CLIENT_BYTES_MAX / 4;
+pub const CLIENT_BYTES_PER_ADDRESS_MAX: usize = 256 << 20;
 /// What a connection takes of large answers that are on their way to it, bytes, in each [`ANSWER_PACE_MS`]; a slower one is closed.
 pub const ANSWER_PACE_BYTES: usize = 512 << 10;
 pub const ANSWER_PACE_MS: u64 = 30_000;
@@ -139,9 +139,9 @@ pub const IDEMPOTENCY_BYTES_PER_CALLER_MAX: u64 = 8 << 20;
 /// refused as "busy".
 pub const SIGNED_REQUESTS_KEPT_MAX: u64 = 500_000;
 /// Of them, one signer's.
-pub const SIGNED_REQUESTS_PER_CALLER_MAX: u64 = SIGNED_REQUESTS_KEPT_MAX / 4;
+pub const SIGNED_REQUESTS_PER_CALLER_MAX: u64 = 125_000;
 /// How long a signed request is known at least, milliseconds of ledger time: as long as it could be taken anywhere, and clocks may differ.
-pub const SIGNED_REQUEST_KEPT_MS: u64 = 3 * SIGNED_REQUEST_AGE_MAX_S * 1_000;
+pub const SIGNED_REQUEST_KEPT_MS: u64 = 900_000;
 /// One answer that is kept with its key, bytes; of a longer one its transaction's id is kept only.
 pub const IDEMPOTENT_ANSWER_BYTES_MAX: usize = 64 << 10;
 

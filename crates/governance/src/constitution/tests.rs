@@ -148,6 +148,65 @@ fn a_ballot_that_runs_too_long_is_marked_and_the_same_on_every_run() {
 }
 
 #[test]
+fn what_is_remembered_of_a_ballots_reads_is_bounded() {
+    let look = "const key = new ArrayBuffer(8); for (let i = 0; i < 300000; i++)";
+    for hostile in [
+        format!("{look} ccf.kv[`public:ccf.gov.${{i}}`].has(key)"),
+        format!("{look} ccf.kv['public:ccf.gov.x'].has(ccf.strToBuf(`${{i}}`))"),
+        format!("{look} try {{ ccf.kv['public:ccf.gov.x'].size }} catch {{}} return true"),
+        "const key = new ArrayBuffer(1 << 16); for (let i = 0; i < 1000; i++) ccf.kv['public:ccf.gov.x'].has(key)"
+            .into(),
+    ] {
+        assert!(ballot_of(&hostile).unwrap_err().exceeded, "{hostile}");
+    }
+    for (long, why) in [
+        ("ccf.kv['public:ccf.gov.' + 'x'.repeat(1 << 20)].has(new ArrayBuffer(8))", "at most"),
+        ("ccf.kv['public:ccf.gov.x'].has(new ArrayBuffer((1 << 16) + 1))", "at most"),
+    ] {
+        let failure = ballot_of(long).unwrap_err();
+        assert!(failure.reason.contains(why), "{failure:?}");
+    }
+}
+
+/// A session in which so many steps at most are taken, by the times that the clock is asked.
+fn counted_session(fixture: &Fixture) -> (Session, Rc<std::cell::Cell<u64>>) {
+    let asked = Rc::new(std::cell::Cell::new(0));
+    let counted = asked.clone();
+    let wall = Rc::new(move || {
+        counted.set(counted.get() + 1);
+        0
+    });
+    (Session::new(fixture.store.begin(), crate::Facts::default(), Some(wall)), asked)
+}
+
+#[test]
+fn constitutions_that_never_end_are_looked_at_once_and_cost_their_proposal() {
+    let fixture = Fixture::new();
+    let (session, asked) = counted_session(&fixture);
+    let proposal = |constitution: &str, count: usize| {
+        let action = json!({"name": "set_constitution", "args": {"constitution": constitution}});
+        json!({"actions": vec![action; count]}).to_string()
+    };
+    let verdict = validate(&session.world, DEFAULT, &proposal("for (;;) {}", 300)).unwrap();
+    assert!(!verdict.valid && verdict.description.contains("longer than it may"), "{verdict:?}");
+    assert!(asked.get() < STEPS_RESOLUTION, "{}", asked.get());
+    // Each ends, and takes its time.
+    let (session, asked) = counted_session(&fixture);
+    let slow = "for (let i = 0; i < 3000000; i++) {}";
+    let validated = validate(&session.world, DEFAULT, &proposal(slow, 300));
+    assert!(validated.as_ref().map_or_else(|failure| failure.exceeded, |verdict| !verdict.valid), "{validated:?}");
+    assert!(asked.get() < STEPS_RESOLUTION + 100, "{}", asked.get());
+}
+
+#[test]
+fn a_proposal_has_a_bounded_number_of_actions() {
+    let session = Fixture::new().session();
+    let proposal = json!({"actions": vec![json!({"name": "trigger_ledger_chunk"}); 1001]}).to_string();
+    let verdict = validate(&session.world, DEFAULT, &proposal).unwrap();
+    assert!(!verdict.valid && verdict.description.contains("1001 actions"), "{verdict:?}");
+}
+
+#[test]
 fn a_ballot_sees_no_clock_no_time_zone_and_no_collector() {
     for (expression, expected) in [
         ("return Date.now() === 0 && new Date().getTime() === 0", true),

@@ -1,14 +1,16 @@
 //! The natives under `prelude.js`. Access to maps is checked here, where a script cannot get around it.
 
+use std::cell::Cell;
 use std::rc::Rc;
 
 use bytes::Bytes;
+use coco_kv::Tx;
 use coco_types::{MapName, limits};
 use rquickjs::function::{IntoJsFunc, Opt};
 use rquickjs::{Array, ArrayBuffer, Ctx, Exception, FromJs, Function, Object, Result, Value};
 
 use super::access::Role;
-use super::budget::Budget;
+use super::budget::{Budget, STEP_BYTES};
 use super::world::World;
 use super::{keys, throw};
 use crate::constitution;
@@ -20,15 +22,20 @@ const SIGNATURES: &str = "public:ccf.internal.signatures";
 const CONSOLE_LINES_MAX: usize = 100;
 const CONSOLE_LINE_BYTES_MAX: usize = 1024;
 
-pub(crate) fn natives<'js>(ctx: &Ctx<'js>, world: &Rc<World>, role: Role) -> Result<Object<'js>> {
+/// What a look at a map costs beside its bytes: it is remembered until the request is decided.
+const LOOK_BYTES: usize = 256;
+/// Steps for looking at one constitution that somebody proposes: what it does before any of its functions is called.
+const STEPS_CONSTITUTION: u64 = 500;
+
+pub(crate) fn natives<'js>(ctx: &Ctx<'js>, world: &Rc<World>, budget: &Rc<Budget>, role: Role) -> Result<Object<'js>> {
     let natives = Object::new(ctx.clone())?;
-    maps(ctx, &natives, &Maps { world: world.clone(), role })?;
-    texts(ctx, &natives, world)?;
-    keys::natives(ctx, &natives)?;
+    maps(ctx, &natives, &Maps { world: world.clone(), budget: budget.clone(), role })?;
+    texts(ctx, &natives, world, budget)?;
+    keys::natives(ctx, &natives, budget)?;
     if role == Role::Apply {
         natives.set("applies", true)?;
         natives.set("seed", ArrayBuffer::new_copy(ctx.clone(), world.facts.seed)?)?;
-        keys::service_natives(ctx, &natives, world)?;
+        keys::service_natives(ctx, &natives, world, budget)?;
     }
     Ok(natives)
 }
@@ -39,6 +46,11 @@ where
     F: IntoJsFunc<'js, P> + 'js,
 {
     to.set(name, Function::new(ctx.clone(), function)?)
+}
+
+/// Counts a native's work. A script may catch what is thrown, and is ended all the same.
+pub(crate) fn pay(ctx: &Ctx<'_>, budget: &Budget, bytes: usize) -> Result<()> {
+    if budget.charge(bytes) { Err(Exception::throw_range(ctx, "it ran longer than it may")) } else { Ok(()) }
 }
 
 /// Bytes from a script: a text with a character each, since reading a buffer in place would not be safe.
@@ -55,11 +67,18 @@ impl<'js> FromJs<'js> for Binary {
 #[derive(Clone)]
 struct Maps {
     world: Rc<World>,
+    budget: Rc<Budget>,
     role: Role,
 }
 
 impl Maps {
-    fn check(&self, ctx: &Ctx<'_>, map: &str, writes: bool) -> Result<MapName> {
+    fn check(&self, ctx: &Ctx<'_>, map: &str, key: &[u8], writes: bool) -> Result<MapName> {
+        pay(ctx, &self.budget, LOOK_BYTES + map.len() + key.len())?;
+        if map.len() > limits::SCRIPT_MAP_NAME_BYTES_MAX || key.len() > limits::SCRIPT_KEY_BYTES_MAX {
+            let (name, key) = (limits::SCRIPT_MAP_NAME_BYTES_MAX, limits::SCRIPT_KEY_BYTES_MAX);
+            let message = format!("the name of a map has at most {name} bytes, a key at most {key}");
+            return Err(Exception::throw_range(ctx, &message));
+        }
         let access = self.role.access(map);
         if if writes { access.write } else { access.read } {
             return Ok(MapName::new(map));
@@ -69,16 +88,20 @@ impl Maps {
     }
 
     fn get(&self, ctx: &Ctx<'_>, map: &str, key: &[u8]) -> Result<Option<Bytes>> {
-        let name = self.check(ctx, map, false)?;
+        let name = self.check(ctx, map, key, false)?;
         if map == SIGNATURES && key == tables::SINGLETON {
             return Ok(self.world.facts.signature_json.clone().map(Bytes::from));
         }
-        Ok(self.world.tx.borrow_mut().get(&name, key))
+        let value = self.world.tx.borrow_mut().get(&name, key);
+        pay(ctx, &self.budget, value.as_ref().map_or(0, Bytes::len))?;
+        Ok(value)
     }
 
     fn entries(&self, ctx: &Ctx<'_>, map: &str) -> Result<Vec<(Bytes, Bytes)>> {
-        let name = self.check(ctx, map, false)?;
-        Ok(self.world.tx.borrow_mut().prefix(&name, b"").collect())
+        let name = self.check(ctx, map, b"", false)?;
+        let entries: Vec<_> = self.world.tx.borrow_mut().prefix(&name, b"").collect();
+        pay(ctx, &self.budget, entries.iter().map(|(key, value)| LOOK_BYTES + key.len() + value.len()).sum())?;
+        Ok(entries)
     }
 
     /// All rows of a map of texts to JSON, as one JSON text: a thousand members are read a hundred times faster than one by one.
@@ -100,23 +123,32 @@ impl Maps {
     }
 
     fn set(&self, ctx: &Ctx<'_>, map: &str, key: Vec<u8>, value: Vec<u8>) -> Result<()> {
-        let name = self.check(ctx, map, true)?;
+        let name = self.check(ctx, map, &key, true)?;
+        pay(ctx, &self.budget, value.len())?;
         let mut tx = self.world.tx.borrow_mut();
-        if tx.write_bytes() + key.len() + value.len() > limits::WRITE_SET_BYTES_MAX {
-            return Err(Exception::throw_range(ctx, "the transaction writes too much"));
-        }
+        check_room(ctx, &tx, key.len() + value.len())?;
         tx.put(&name, key, value);
         Ok(())
     }
 
     fn delete(&self, ctx: &Ctx<'_>, map: &str, key: &[u8]) -> Result<bool> {
-        let name = self.check(ctx, map, true)?;
+        let name = self.check(ctx, map, key, true)?;
         let mut tx = self.world.tx.borrow_mut();
+        check_room(ctx, &tx, key.len())?;
         // Whether it was there is a read, which a map that may only be written does not give.
         let existed = self.role.access(map).read && tx.get(&name, key).is_some();
         tx.remove(&name, key);
         Ok(existed)
     }
+}
+
+/// Each row counts for its place in the ledger's entry, too.
+fn check_room(ctx: &Ctx<'_>, tx: &Tx, more: usize) -> Result<()> {
+    const ROW_BYTES: usize = 16;
+    if tx.write_bytes() + (tx.writes().len() + 1) * ROW_BYTES + more > limits::WRITE_SET_BYTES_MAX {
+        return Err(Exception::throw_range(ctx, "the transaction writes too much"));
+    }
+    Ok(())
 }
 
 fn maps<'js>(ctx: &Ctx<'js>, to: &Object<'js>, maps: &Maps) -> Result<()> {
@@ -131,7 +163,7 @@ fn maps<'js>(ctx: &Ctx<'js>, to: &Object<'js>, maps: &Maps) -> Result<()> {
     })?;
     let m = maps.clone();
     add(ctx, to, "kvVersion", move |ctx: Ctx<'js>, map: String, key: Binary| -> Result<Option<f64>> {
-        let name = m.check(&ctx, &map, false)?;
+        let name = m.check(&ctx, &map, &key.0, false)?;
         let version = m.world.tx.borrow_mut().written_at(&name, &key.0);
         // A seqno beyond 2^53 is out of reach.
         #[allow(clippy::cast_precision_loss)]
@@ -162,24 +194,42 @@ fn maps<'js>(ctx: &Ctx<'js>, to: &Object<'js>, maps: &Maps) -> Result<()> {
     add(ctx, to, "kvSize", move |ctx: Ctx<'js>, map: String| -> Result<usize> { Ok(m.entries(&ctx, &map)?.len()) })
 }
 
-fn texts<'js>(ctx: &Ctx<'js>, to: &Object<'js>, world: &Rc<World>) -> Result<()> {
-    add(ctx, to, "strToBuf", |ctx: Ctx<'js>, text: String| ArrayBuffer::new_copy(ctx, text.into_bytes()))?;
+fn texts<'js>(ctx: &Ctx<'js>, to: &Object<'js>, world: &Rc<World>, budget: &Rc<Budget>) -> Result<()> {
+    let b = budget.clone();
+    add(ctx, to, "strToBuf", move |ctx: Ctx<'js>, text: String| -> Result<ArrayBuffer<'js>> {
+        pay(&ctx, &b, text.len())?;
+        ArrayBuffer::new_copy(ctx, text.into_bytes())
+    })?;
     // CCF's constitution compares digests as texts. What is no text becomes one that no other bytes give, and that people can read.
-    add(ctx, to, "bufToStr", |bytes: Binary| -> String {
-        String::from_utf8(bytes.0).unwrap_or_else(|error| format!("\u{fffd}{}", hex::encode(error.as_bytes())))
+    let b = budget.clone();
+    add(ctx, to, "bufToStr", move |ctx: Ctx<'js>, bytes: Binary| -> Result<String> {
+        pay(&ctx, &b, bytes.0.len())?;
+        let text = String::from_utf8(bytes.0);
+        Ok(text.unwrap_or_else(|error| format!("\u{fffd}{}", hex::encode(error.as_bytes()))))
     })?;
-    let w = world.clone();
+    let (w, b) = (world.clone(), budget.clone());
+    // One that never ends is looked at once: whoever proposes many of them waits for none of the others.
+    let endless = Cell::new(false);
     add(ctx, to, "validateConstitution", move |ctx: Ctx<'js>, text: String| -> Result<()> {
-        // A constitution that is looked at may itself never end.
-        let budget = Budget::new(constitution::STEPS_RESOLUTION, w.wall.clone(), constitution::WALL_RESOLUTION_MS);
-        constitution::check(&w, &budget, &text).map_err(|failure| throw(&ctx, &failure.reason))
+        if endless.get() {
+            return Err(throw(&ctx, "another constitution ran longer than it may: this one was not looked at"));
+        }
+        pay(&ctx, &b, STEP_BYTES + text.len())?;
+        let checked = b.part(STEPS_CONSTITUTION, |part| constitution::check(&w, part, &text));
+        checked.map_err(|failure| {
+            endless.set(failure.exceeded);
+            throw(&ctx, &failure.reason)
+        })
     })?;
-    let w = world.clone();
-    add(ctx, to, "log", move |level: String, text: Opt<String>| {
+    let (w, b) = (world.clone(), budget.clone());
+    add(ctx, to, "log", move |ctx: Ctx<'js>, level: String, text: Opt<String>| -> Result<()> {
+        let text = text.0.unwrap_or_default();
+        pay(&ctx, &b, text.len())?;
         let mut console = w.console.borrow_mut();
         if console.len() < CONSOLE_LINES_MAX {
-            let text: String = text.0.unwrap_or_default().chars().take(CONSOLE_LINE_BYTES_MAX).collect();
+            let text: String = text.chars().take(CONSOLE_LINE_BYTES_MAX).collect();
             console.push(format!("{level}: {text}"));
         }
+        Ok(())
     })
 }

@@ -9,7 +9,8 @@ use coco_crypto::{
 use coco_types::Seqno;
 use rquickjs::{ArrayBuffer, Ctx, Exception, Object, Result};
 
-use super::host::{Binary, add};
+use super::budget::{Budget, STEP_BYTES};
+use super::host::{Binary, add, pay};
 use super::throw;
 use super::world::World;
 use crate::certificates::Period;
@@ -23,13 +24,22 @@ const CERTIFICATE: &str = "CERTIFICATE";
 /// Certificates in a bundle or chain: more are not read.
 const CERTIFICATES_MAX: usize = 50;
 
-pub(crate) fn natives<'js>(ctx: &Ctx<'js>, to: &Object<'js>) -> Result<()> {
-    add(ctx, to, "pemToId", |ctx: Ctx<'js>, pem: String| -> Result<String> {
+/// Reading a certificate and checking its signature, for each byte of PEM.
+const CERTIFICATE_COST: usize = 64;
+/// Reading a key, for each byte.
+const KEY_COST: usize = 16;
+
+pub(crate) fn natives<'js>(ctx: &Ctx<'js>, to: &Object<'js>, budget: &Rc<Budget>) -> Result<()> {
+    let b = budget.clone();
+    add(ctx, to, "pemToId", move |ctx: Ctx<'js>, pem: String| -> Result<String> {
+        pay(&ctx, &b, pem.len())?;
         let der = decode_pem(CERTIFICATE, &pem);
         der.map(|der| sha256(&der).to_string()).map_err(|error| Exception::throw_type(&ctx, &error.to_string()))
     })?;
-    add(ctx, to, "digest", |ctx: Ctx<'js>, algorithm: String, data: Binary| -> Result<ArrayBuffer<'js>> {
+    let b = budget.clone();
+    add(ctx, to, "digest", move |ctx: Ctx<'js>, algorithm: String, data: Binary| -> Result<ArrayBuffer<'js>> {
         let Binary(data) = data;
+        pay(&ctx, &b, data.len())?;
         let digest = match algorithm.as_str() {
             "SHA-256" => sha256(&data).0.to_vec(),
             "SHA-384" => sha384(&data).to_vec(),
@@ -38,14 +48,44 @@ pub(crate) fn natives<'js>(ctx: &Ctx<'js>, to: &Object<'js>) -> Result<()> {
         };
         ArrayBuffer::new_copy(ctx, digest)
     })?;
-    add(ctx, to, "verifySignature", verify_signature)?;
-    add(ctx, to, "isEncryptionKey", |pem: String| EncryptionKey::from_pem(&pem).is_ok())?;
-    add(ctx, to, "jwksProblem", |jwks: String| jwt::check_keys(&jwks).err().map(|error| error.to_string()))?;
-    add(ctx, to, "isCertificateBundle", |pem: String| bundle(&pem).is_some())?;
-    add(ctx, to, "isCertificateChain", |chain: String, trusted: String| is_chain(&chain, &trusted))
+    let b = budget.clone();
+    add(
+        ctx,
+        to,
+        "verifySignature",
+        move |ctx: Ctx<'js>, name: String, hash: String, key: Binary, signature: Binary, data: Binary| {
+            pay(&ctx, &b, STEP_BYTES + data.0.len())?;
+            verify_signature(&ctx, &name, &hash, &key, &signature, &data)
+        },
+    )?;
+    let b = budget.clone();
+    add(ctx, to, "isEncryptionKey", move |ctx: Ctx<'js>, pem: String| -> Result<bool> {
+        pay(&ctx, &b, pem.len() * KEY_COST)?;
+        Ok(EncryptionKey::from_pem(&pem).is_ok())
+    })?;
+    let b = budget.clone();
+    add(ctx, to, "jwksProblem", move |ctx: Ctx<'js>, jwks: String| -> Result<Option<String>> {
+        pay(&ctx, &b, jwks.len() * KEY_COST)?;
+        Ok(jwt::check_keys(&jwks).err().map(|error| error.to_string()))
+    })?;
+    let b = budget.clone();
+    add(ctx, to, "isCertificateBundle", move |ctx: Ctx<'js>, pem: String| -> Result<bool> {
+        pay(&ctx, &b, pem.len() * KEY_COST)?;
+        Ok(bundle(&pem).is_some())
+    })?;
+    let b = budget.clone();
+    add(ctx, to, "isCertificateChain", move |ctx: Ctx<'js>, chain: String, trusted: String| -> Result<bool> {
+        pay(&ctx, &b, (chain.len() + trusted.len()) * CERTIFICATE_COST)?;
+        Ok(is_chain(&chain, &trusted))
+    })
 }
 
-pub(crate) fn service_natives<'js>(ctx: &Ctx<'js>, to: &Object<'js>, world: &Rc<World>) -> Result<()> {
+pub(crate) fn service_natives<'js>(
+    ctx: &Ctx<'js>,
+    to: &Object<'js>,
+    world: &Rc<World>,
+    budget: &Rc<Budget>,
+) -> Result<()> {
     let w = world.clone();
     add(ctx, to, "openService", move |ctx: Ctx<'js>, next: Binary, previous: Option<Binary>| -> Result<()> {
         let previous = previous.as_ref().map(|previous| previous.0.as_slice());
@@ -54,13 +94,15 @@ pub(crate) fn service_natives<'js>(ctx: &Ctx<'js>, to: &Object<'js>, world: &Rc<
         order.into_iter().for_each(|order| w.order(order));
         Ok(())
     })?;
-    let w = world.clone();
+    let (w, b) = (world.clone(), budget.clone());
     add(ctx, to, "setJwtKeys", move |ctx: Ctx<'js>, issuer: String, jwks: String| -> Result<()> {
+        pay(&ctx, &b, STEP_BYTES + jwks.len() * KEY_COST)?;
         let set = jwt::set_keys(&mut w.tx.borrow_mut(), &issuer, &jwks);
         set.map_err(|error| throw(&ctx, &error.to_string()))
     })?;
-    let w = world.clone();
+    let (w, b) = (world.clone(), budget.clone());
     add(ctx, to, "removeJwtKeys", move |ctx: Ctx<'js>, issuer: String| -> Result<()> {
+        pay(&ctx, &b, STEP_BYTES)?;
         let removed = jwt::remove_keys(&mut w.tx.borrow_mut(), &issuer);
         removed.map_err(|error| throw(&ctx, &error.to_string()))
     })?;
@@ -119,22 +161,22 @@ fn period(from_s: f64, days: f64) -> Period {
 }
 
 fn verify_signature(
-    ctx: Ctx<'_>,
-    name: String,
-    hash: String,
-    key: Binary,
-    signature: Binary,
-    data: Binary,
+    ctx: &Ctx<'_>,
+    name: &str,
+    hash: &str,
+    key: &Binary,
+    signature: &Binary,
+    data: &Binary,
 ) -> Result<bool> {
-    match (name.as_str(), hash.as_str()) {
+    match (name, hash) {
         ("ECDSA", "SHA-256" | "SHA-384") => {
             let pem = String::from_utf8_lossy(&key.0);
-            let key = PublicKey::from_pem(&pem).map_err(|error| Exception::throw_type(&ctx, &error.to_string()))?;
-            let fits = matches!((key.curve(), hash.as_str()), (Curve::P256, "SHA-256") | (Curve::P384, "SHA-384"));
+            let key = PublicKey::from_pem(&pem).map_err(|error| Exception::throw_type(ctx, &error.to_string()))?;
+            let fits = matches!((key.curve(), hash), (Curve::P256, "SHA-256") | (Curve::P384, "SHA-384"));
             Ok(fits && key.verify_fixed(&data.0, &signature.0).is_ok())
         }
         ("HMAC", "SHA-256") => Ok(constant_time_eq(hmac_sha256(&key.0, &data.0).as_bytes(), &signature.0)),
-        _ => Err(Exception::throw_type(&ctx, &format!("signatures by {name} with {hash} are not known here"))),
+        _ => Err(Exception::throw_type(ctx, &format!("signatures by {name} with {hash} are not known here"))),
     }
 }
 

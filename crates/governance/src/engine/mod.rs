@@ -22,7 +22,7 @@ use rquickjs::{CatchResultExt, CaughtError, Context, Ctx, FromJs, Function, Modu
 use serde::{Deserialize, Serialize};
 
 pub(crate) use access::Role;
-pub(crate) use budget::Budget;
+pub(crate) use budget::{Budget, Limit};
 pub use world::Facts;
 pub(crate) use world::World;
 
@@ -35,6 +35,15 @@ pub struct Failure {
     /// It used up its time: it is not run again.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub exceeded: bool,
+    /// The wall clock stopped it, which says nothing about the script: it is not kept.
+    #[serde(skip)]
+    pub unjudged: bool,
+}
+
+impl Failure {
+    pub(crate) fn of(reason: String) -> Self {
+        Self { reason, trace: None, exceeded: false, unjudged: false }
+    }
 }
 
 /// What one call may use.
@@ -117,7 +126,7 @@ fn within<T>(
     limits: Limits,
     run: impl for<'js> FnOnce(&Ctx<'js>) -> rquickjs::Result<T>,
 ) -> Result<T, Failure> {
-    let broken = |error: rquickjs::Error| Failure { reason: error.to_string(), trace: None, exceeded: false };
+    let broken = |error: rquickjs::Error| Failure::of(error.to_string());
     let runtime = Runtime::new().map_err(broken)?;
     runtime.set_memory_limit(limits.heap_bytes);
     runtime.set_max_stack_size(limits.stack_bytes);
@@ -125,13 +134,18 @@ fn within<T>(
     runtime.set_interrupt_handler(Some(Box::new(move || steps.step())));
     let context = Context::custom::<Intrinsics>(&runtime).map_err(broken)?;
     context.with(|ctx| {
-        let prepared = prepare(&ctx, world, role).and_then(|()| run(&ctx));
-        prepared.catch(&ctx).map_err(|error| failure(&error, budget))
+        let prepared = prepare(&ctx, world, budget, role).and_then(|()| run(&ctx));
+        let result = prepared.catch(&ctx).map_err(|error| failure(&error));
+        // Whatever it made of it since.
+        match budget.exceeded() {
+            Some(limit) => Err(stopped(limit)),
+            None => result,
+        }
     })
 }
 
-fn prepare(ctx: &Ctx<'_>, world: &Rc<World>, role: Role) -> rquickjs::Result<()> {
-    let natives = host::natives(ctx, world, role)?;
+fn prepare(ctx: &Ctx<'_>, world: &Rc<World>, budget: &Rc<Budget>, role: Role) -> rquickjs::Result<()> {
+    let natives = host::natives(ctx, world, budget, role)?;
     let prelude: Function = ctx.eval(PRELUDE)?;
     prelude.call((natives,))
 }
@@ -149,10 +163,17 @@ pub(crate) fn throw(ctx: &Ctx<'_>, message: &str) -> rquickjs::Error {
     rquickjs::Exception::throw_message(ctx, message)
 }
 
-fn failure(error: &CaughtError<'_>, budget: &Budget) -> Failure {
-    if let Some(why) = budget.exceeded() {
-        return Failure { reason: why.to_owned(), trace: None, exceeded: true };
+fn stopped(limit: Limit) -> Failure {
+    match limit {
+        Limit::Steps => Failure { exceeded: true, ..Failure::of("it ran longer than it may".to_owned()) },
+        Limit::Wall => {
+            let reason = "it took longer than it may on this node just now: try again later";
+            Failure { unjudged: true, ..Failure::of(reason.to_owned()) }
+        }
     }
+}
+
+fn failure(error: &CaughtError<'_>) -> Failure {
     let (reason, trace) = match error {
         CaughtError::Exception(exception) => {
             let name: String = exception.as_object().get("name").unwrap_or_else(|_| "Error".to_owned());
@@ -161,7 +182,8 @@ fn failure(error: &CaughtError<'_>, budget: &Budget) -> Failure {
         CaughtError::Value(value) => (thrown_text(value), None),
         CaughtError::Error(error) => (error.to_string(), None),
     };
-    Failure { reason: cut(reason), trace: trace.map(cut).filter(|trace| !trace.trim().is_empty()), exceeded: false }
+    let trace = trace.map(cut).filter(|trace| !trace.trim().is_empty());
+    Failure { trace, ..Failure::of(cut(reason)) }
 }
 
 fn thrown_text(value: &Value<'_>) -> String {

@@ -14,17 +14,39 @@ use crate::tables;
 struct Tally {
     votes: Vec<Vote>,
     failures: BTreeMap<String, Failure>,
+    /// Whose ballots the wall clock stopped: they may say either.
+    unjudged: Vec<String>,
 }
 
 impl Session {
-    /// Resolves an open proposal, and applies it if it is accepted.
-    pub(super) fn settle(&self, id: &str, mut info: ProposalInfo, module: &str) -> Result<ProposalInfo, Refusal> {
+    /// Resolves an open proposal, and applies it if it is accepted. `voter` has just voted.
+    pub(super) fn settle(
+        &self,
+        id: &str,
+        mut info: ProposalInfo,
+        module: &str,
+        voter: Option<&str>,
+    ) -> Result<ProposalInfo, Refusal> {
         let text = self.proposal_text(id)?;
         let budget = constitution::resolution_budget(&self.world);
         let known_exceeded = info.exceeded.len();
-        let Tally { votes, failures } = self.tally(&budget, &text, &mut info);
-        let decision = constitution::resolve(&self.world, &budget, module, &text, &info.proposer_id, &votes, id)
-            .map_err(failed("resolve"))?;
+        let Tally { votes, failures, unjudged } = self.tally(&budget, &text, &mut info);
+        if unjudged.iter().any(|member| Some(member.as_str()) == voter) {
+            return Err(later("the ballot"));
+        }
+        let decide = |votes: &[Vote]| {
+            constitution::resolve(&self.world, &budget, module, &text, &info.proposer_id, votes, id)
+                .map_err(failed("resolve"))
+        };
+        let decision = decide(&votes)?;
+        // One member's slow ballot must not hold up what it cannot change, nor a slow machine leave it out of what it can.
+        if !unjudged.is_empty() {
+            for either in [true, false] {
+                if decide(&with_votes(&votes, &unjudged, either))? != decision {
+                    return Err(later(&format!("the decision hangs on a ballot, that of {},", unjudged.join(", "))));
+                }
+            }
+        }
         info.state = match decision.as_str() {
             "Open" if info.exceeded.len() == known_exceeded => return Ok(info),
             "Open" => ProposalState::Open,
@@ -56,7 +78,7 @@ impl Session {
     /// Runs the ballots in the order of their members; equal texts once.
     fn tally(&self, budget: &Budget, text: &str, info: &mut ProposalInfo) -> Tally {
         let mut results: BTreeMap<&str, Result<bool, Failure>> = BTreeMap::new();
-        let mut tally = Tally { votes: Vec::new(), failures: BTreeMap::new() };
+        let mut tally = Tally { votes: Vec::new(), failures: BTreeMap::new(), unjudged: Vec::new() };
         for (member, ballot) in &info.ballots {
             let known = info.exceeded.get(member).cloned();
             let result = match known {
@@ -68,7 +90,12 @@ impl Session {
             };
             match result {
                 Ok(vote) => tally.votes.push(Vote { member_id: member.clone(), vote }),
-                Err(failure) => drop(tally.failures.insert(member.clone(), failure)),
+                Err(failure) => {
+                    if failure.unjudged {
+                        tally.unjudged.push(member.clone());
+                    }
+                    tally.failures.insert(member.clone(), failure);
+                }
             }
         }
         let exceeded = tally.failures.iter().filter(|(_, failure)| failure.exceeded);
@@ -93,4 +120,18 @@ impl Session {
 
 fn failed(what: &'static str) -> impl Fn(Failure) -> Refusal {
     move |failure| Refusal::new(Code::InternalError, format!("{what}: {}", failure.reason))
+}
+
+/// Nothing of the request is kept.
+fn later(what: &str) -> Refusal {
+    let message = format!("{what} took longer than it may on this node just now: try again later");
+    Refusal::new(Code::InternalError, message)
+}
+
+/// As if these members had voted so, in the order of their ids.
+fn with_votes(votes: &[Vote], members: &[String], vote: bool) -> Vec<Vote> {
+    let assumed = members.iter().map(|member| Vote { member_id: member.clone(), vote });
+    let mut all: Vec<Vote> = votes.iter().cloned().chain(assumed).collect();
+    all.sort_by(|one, other| one.member_id.cmp(&other.member_id));
+    all
 }

@@ -330,6 +330,59 @@ fn a_throwing_resolve_and_a_senseless_decision_are_refused() {
     assert_eq!(at_once.propose(0, &json!([])).unwrap()["proposalState"], "Accepted");
 }
 
+/// Needs more steps than one, and far fewer than it may take.
+fn takes_time(vote: bool) -> String {
+    format!("export function vote() {{ for (let i = 0; i < 100000; i++) {{}} return {vote} }}")
+}
+
+impl Consortium {
+    /// Votes while the primary stands still for longer than a ballot may take, in the middle of the first ballot.
+    fn vote_on_a_paused_primary(&self, member: usize, proposal: &str, ballot: &str) -> Result<Value, Refusal> {
+        let operation = Operation::Vote { proposal: proposal.to_owned(), member: self.id(member) };
+        let payload = json!({ "ballot": ballot }).to_string();
+        let message = self.sign(member, &self.draft(member, "ballot", Some(proposal), payload.as_bytes()));
+        let asked = std::cell::Cell::new(0);
+        let wall = Rc::new(move || {
+            asked.set(asked.get() + 1);
+            // The resolution begins, then the ballot, then comes its first step.
+            if asked.get() < 3 { 0 } else { 600 }
+        });
+        let facts = fixture::session(&self.store).world.facts.clone();
+        let session = Session::new(self.store.begin(), facts, Some(wall));
+        let answer = session.handle(&Request { operation, message })?;
+        fixture::commit(&self.store, session);
+        Ok(answer.body.unwrap_or(Value::Null))
+    }
+}
+
+#[test]
+fn a_primary_that_stood_still_costs_nobody_a_ballot() {
+    let consortium = Consortium::active();
+    let id = consortium.proposed(&describe_member(&consortium, 2, "Bank C"));
+    let refusal = consortium.vote_on_a_paused_primary(0, &id, &takes_time(true)).unwrap_err();
+    assert!(refusal.message.contains("try again later"), "{refusal}");
+    let stored = consortium.stored(&id).unwrap();
+    assert!(stored.ballots.is_empty() && stored.exceeded.is_empty());
+    assert_eq!(consortium.vote(0, &id, &takes_time(true)).unwrap()["ballotCount"], 1);
+}
+
+#[test]
+fn what_hangs_on_a_ballot_that_the_clock_stopped_is_not_decided_and_what_does_not_is() {
+    let consortium = Consortium::active();
+    let mut members = [0, 1, 2];
+    members.sort_by_key(|member| consortium.id(*member));
+    let [slow, second, third] = members;
+    let id = consortium.proposed(&describe_member(&consortium, 2, "Bank C"));
+    consortium.vote(slow, &id, &takes_time(false)).unwrap();
+    let refusal = consortium.vote_on_a_paused_primary(second, &id, YES).unwrap_err();
+    assert!(refusal.message.contains("the decision hangs on") && refusal.message.contains(&consortium.id(slow)));
+    assert_eq!(consortium.stored(&id).unwrap().ballots.len(), 1);
+    assert_eq!(consortium.vote(second, &id, YES).unwrap()["proposalState"], "Open");
+    let carried = consortium.vote_on_a_paused_primary(third, &id, YES).unwrap();
+    assert_eq!(carried["proposalState"], "Accepted");
+    assert!(consortium.stored(&id).unwrap().exceeded.is_empty());
+}
+
 #[test]
 fn ballots_that_throw_or_never_end_are_failures_and_not_votes() {
     let consortium = Consortium::active();

@@ -49,7 +49,7 @@ impl Session {
         self.world.tx.borrow_mut().put(&tables::PROPOSALS, id.clone().into_bytes(), message.payload.clone());
         self.write_proposal(&id, &info);
         self.record(&signed, bytes);
-        let info = self.settle(&id, info, &module)?;
+        let info = self.settle(&id, info, &module, None)?;
         Ok(self.answer(&info.answer(&id)))
     }
 
@@ -92,7 +92,7 @@ impl Session {
         self.write_proposal(id, &info);
         self.record(&signed, bytes);
         let module = constitution::read(&mut *self.world.tx.borrow_mut())?;
-        let info = self.settle(id, info, &module)?;
+        let info = self.settle(id, info, &module, Some(member))?;
         Ok(self.answer(&info.answer(id)))
     }
 

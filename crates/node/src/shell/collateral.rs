@@ -56,8 +56,8 @@ pub fn forwarded(shared: &Arc<Shared>, body: &[u8], key: Option<Idempotent>, rep
 }
 
 fn judge(shared: &Shared, body: &[u8]) -> Result<JudgedCollateral, Rejection> {
-    let item: CollateralItem = serde_json::from_slice(body)
-        .map_err(|error| Rejection::new(RejectionReason::Invalid, 0, error.to_string()))?;
+    let item: CollateralItem =
+        serde_json::from_slice(body).map_err(|error| Rejection::new(RejectionReason::Invalid, 0, error.to_string()))?;
     attestation::judge_collateral(&mut shared.visible.state(), item, (shared.clock)() / 1000).map_err(refused)
 }
 

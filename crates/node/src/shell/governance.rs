@@ -133,7 +133,9 @@ fn end_epoch(governor: &Governor, shared: &Arc<Shared>) {
         }
         Ok(Outcome::default())
     });
-    let reply = Box::new(|answers: Vec<Submitted>| tracing::info!(?answers, "the ledger secret was too old, or a new one was owed"));
+    let reply = Box::new(|answers: Vec<Submitted>| {
+        tracing::info!(?answers, "the ledger secret was too old, or a new one was owed")
+    });
     submit_here(shared, ExecutorEvent::System { command, reply });
 }
 

@@ -71,9 +71,11 @@ pub fn register_asked(metrics: &Metrics, shared: &Arc<Shared>, store: &Store) {
     gauge("coco_committed_seqno", "The newest transaction that readers see.", |node| {
         node.visible.txid().seqno.0 as f64
     });
-    gauge("coco_rekey_owed", "1 while a removed node or holder knows the ledger secret, as too few hold shares.", |node| {
-        f64::from(u8::from(matches!(secrets::owed_since(&mut node.visible.state()), Ok(Some(_)))))
-    });
+    gauge(
+        "coco_rekey_owed",
+        "1 while a removed node or holder knows the ledger secret, as too few hold shares.",
+        |node| f64::from(u8::from(matches!(secrets::owed_since(&mut node.visible.state()), Ok(Some(_))))),
+    );
     gauge("coco_ledger_seqno", "The newest transaction in the ledger files, committed or not.", |node| {
         node.ledger.last_seqno().0 as f64
     });

@@ -156,7 +156,8 @@ mod tests {
         assert!(charge.set_to(1) && budget.held.lock().all == 0);
         assert!(charge.set_to(70 << 10));
         drop(charge);
-        assert_eq!((budget.held.lock().all, budget.held.lock().by_address.len()), (0, 0));
+        let held = budget.held.lock();
+        assert_eq!((held.all, held.by_address.len()), (0, 0));
     }
 
     #[test]

@@ -32,7 +32,8 @@ pub(crate) async fn serve<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
 ) {
     // Until it has said what it has to say first.
     connection.enter(Phase::Head);
-    let outgoing = Arc::new(Outgoing::new(shared.limits.socket_queue_bytes_max, shared.budget.nothing(connection.address())));
+    let outgoing =
+        Arc::new(Outgoing::new(shared.limits.socket_queue_bytes_max, shared.budget.nothing(connection.address())));
     let session = service.open(Arc::clone(&outgoing) as Arc<dyn Stream>, binding);
     tokio::select! {
         () = read(reader, session, &shared, &connection) => {}

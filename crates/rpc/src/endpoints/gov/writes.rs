@@ -1,8 +1,9 @@
 //! Requests that members sign, and the simulation that they may ask for.
 
 use bytes::Bytes;
-use coco_governance::{Code, Operation, Refusal, Request};
-use coco_protocol::{Caller, Idempotent, Reply};
+use coco_governance::{Code, MemberInfo, Operation, Refusal, Request};
+use coco_kv::Snapshot;
+use coco_protocol::{Caller, Idempotent, Identity, Reply};
 use coco_types::TxId;
 use http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{Response, StatusCode};
@@ -45,11 +46,19 @@ pub(super) fn submit_share(exchange: Exchange<'_>) {
 
 pub(super) fn simulate(exchange: Exchange<'_>) {
     let Exchange { gov, caller, request, reply, .. } = exchange;
-    if !caller.is_member() {
-        let message = "only members may simulate: present a member's certificate to TLS";
+    if !is_active(&caller, &mut gov.state(&caller).1) {
+        let message = "only active members may simulate: present a member's certificate to TLS";
         return reply(error(Code::AuthorizationFailed, message).into_response());
     }
     gov.simulate(&caller, request.into_body(), Box::new(move |governed| answer(governed, reply)));
+}
+
+/// A member that has a vote may have the constitution run for it.
+fn is_active(caller: &Caller, state: &mut Snapshot) -> bool {
+    caller.identities().iter().any(|identity| match identity {
+        Identity::Member(id) => matches!(MemberInfo::read(state, id), Ok(Some(member)) if member.status == "Active"),
+        _ => false,
+    })
 }
 
 fn govern(exchange: Exchange<'_>, operation: Operation) {
