@@ -132,6 +132,9 @@ impl World {
     pub(crate) fn check_governance(&self, id: ReplicaId, last: TxId, state: &mut Snapshot) -> Result<(), Violation> {
         let Some(member) = self.member.as_ref().filter(|_| self.setting.options.governed) else { return Ok(()) };
         let failed = |error: &dyn std::fmt::Display| Violation(format!("{id}: {error}"));
+        // A chunk that is complete gets its name with the next sync.
+        let ledger = self.nodes[&id].machines.as_ref().map(|machines| machines.ledger.clone());
+        ledger.map_or(Ok(()), |ledger| ledger.sync()).map_err(|error| failed(&error))?;
         let disk: Arc<dyn Disk> = Arc::new(self.nodes[&id].ledger_disk.clone());
         let (mut auditor, mut accepted) = (Auditor::default(), 0);
         for transaction in coco_ledger::transactions(disk, EntryKeys::new()).map_err(|error| failed(&error))? {
