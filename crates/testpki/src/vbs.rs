@@ -8,6 +8,7 @@ use crate::der;
 use crate::key::Key;
 use crate::tpm::{self, BootLog};
 
+const EV_SEPARATOR: u32 = 4;
 const EV_EVENT_TAG: u32 = 6;
 const AGGREGATION: u32 = 0x4001_0001;
 const IDENTITY_SIGNING_KEY: u32 = 0x0005_0023;
@@ -30,6 +31,12 @@ pub struct Report {
     pub settings: Vec<(u32, u8)>,
     /// Of the key's event; two are ambiguous if they differ, none is missing.
     pub keys: usize,
+    /// What holds the key's event.
+    pub key_within: u32,
+    /// Events like those before, extended by whoever runs the machine once it has booted.
+    pub late_settings: Vec<(u32, u8)>,
+    /// The keys' events too.
+    pub late_keys: bool,
 }
 
 impl Windows {
@@ -46,7 +53,18 @@ impl Windows {
 
     pub fn report(&self, unique_id: [u8; 32]) -> Report {
         let settings = vec![(0x0005_0012, 1), (0x0005_0001, 0)];
-        Report { unique_id, author_id: [2; 32], svn: 3, flags: 0, scheme: 1, settings, keys: 1 }
+        Report {
+            unique_id,
+            author_id: [2; 32],
+            svn: 3,
+            flags: 0,
+            scheme: 1,
+            settings,
+            keys: 1,
+            key_within: AGGREGATION,
+            late_settings: Vec::new(),
+            late_keys: false,
+        }
     }
 
     pub fn mint(&self, report: &Report, report_data: &ReportData) -> Evidence {
@@ -59,13 +77,29 @@ impl Windows {
             .with(Aux::TpmQuote, quote.encode())
     }
 
+    /// What Windows' loader measures, the separator with which it ends, and what comes after it.
     fn log(&self, report: &Report) -> BootLog {
         let mut log = BootLog::default();
         log.event(0, 8, b"firmware");
         log.event(7, 0x8000_0001, b"secure boot");
-        for (tag, value) in &report.settings {
+        let setting = |log: &mut BootLog, (tag, value): &(u32, u8)| {
             log.event(12, EV_EVENT_TAG, &tpm::tagged(AGGREGATION, &tpm::tagged(*tag, &[*value])));
+        };
+        report.settings.iter().for_each(|one| setting(&mut log, one));
+        if !report.late_keys {
+            self.keys(&mut log, report);
         }
+        for pcr in [12, 13] {
+            log.event(pcr, EV_SEPARATOR, b"WBCL");
+        }
+        report.late_settings.iter().for_each(|one| setting(&mut log, one));
+        if report.late_keys {
+            self.keys(&mut log, report);
+        }
+        log
+    }
+
+    fn keys(&self, log: &mut BootLog, report: &Report) {
         let other = Key::rsa();
         for key in [&self.idks, &other].into_iter().take(report.keys) {
             let (modulus, exponent) = key.rsa_numbers();
@@ -78,9 +112,8 @@ impl Windows {
                 &modulus,
             ]
             .concat();
-            log.event(12, EV_EVENT_TAG, &tpm::tagged(AGGREGATION, &tpm::tagged(IDENTITY_SIGNING_KEY, &content)));
+            log.event(12, EV_EVENT_TAG, &tpm::tagged(report.key_within, &tpm::tagged(IDENTITY_SIGNING_KEY, &content)));
         }
-        log
     }
 
     fn package(&self, report: &Report, report_data: &ReportData) -> Vec<u8> {

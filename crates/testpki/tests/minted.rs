@@ -450,6 +450,41 @@ fn windows_enclaves_are_accepted_through_the_boot_log_and_refused_for_each_reaso
 }
 
 #[test]
+fn what_a_windows_machine_s_administrator_measures_after_the_boot_counts_for_nothing() {
+    let windows = Windows::new(AT);
+    let mut trust = Trust::default();
+    windows.trust(&mut trust.anchors);
+    let base = windows.report([0xc0; 32]);
+    let mut policy = Policy::default();
+    policy.vbs.modules.push(VbsModuleRule { unique_id: Some("c0".repeat(32)), ..VbsModuleRule::default() });
+    policy.vbs.boot.insert("00050012".to_owned(), 1);
+    let mint = |change: &dyn Fn(&mut coco_testpki::vbs::Report)| {
+        let mut report = base.clone();
+        change(&mut report);
+        windows.mint(&report, &DATA)
+    };
+    // A key of his own, with which he signs what he likes.
+    assert_eq!(refused(&mint(&|report| report.late_keys = true), &trust), VerifyError::IdksMissing);
+    // In place of a key that the loader did measure, nothing changes.
+    let plain =
+        |report: &mut coco_testpki::vbs::Report| report.late_settings = vec![(0x0005_0003, 1), (0x0005_0012, 0)];
+    let decided = decision(&mint(&plain), &trust, &policy);
+    assert!(decided.accepted(), "{decided}");
+    // He says that the boot was what it was not.
+    let late = |report: &mut coco_testpki::vbs::Report| {
+        report.settings.clear();
+        report.late_settings = vec![(0x0005_0012, 1)];
+    };
+    let reasons = decision(&mint(&late), &trust, &policy).reasons;
+    assert!(matches!(reasons[..], [Reason::BootSetting { .. }]), "{reasons:?}");
+    // Outside of what the loader says of the boot.
+    let elsewhere = mint(&|report| report.key_within = 0x4001_0003);
+    assert_eq!(refused(&elsewhere, &trust), VerifyError::IdksMissing);
+    let twice = mint(&|report| report.settings = vec![(0x0005_0012, 0), (0x0005_0012, 1)]);
+    assert_eq!(refused(&twice, &trust), VerifyError::EventLogMalformed { why: "a boot setting has two values" });
+}
+
+#[test]
 fn azure_guests_are_accepted_for_their_boot_and_their_challenge() {
     let (amd, trust) = amd(Product::Milan);
     let azure = Azure::default();

@@ -1,9 +1,10 @@
 //! A machine's measured boot log (TCG PC Client Platform Firmware Profile, "crypto agile" form), with the tags of Windows (wbcl.h).
 //!
 //! The log is the host's text until its events lead to the quoted PCR values, and an event's content counts only if its digest is
-//! that content's.
+//! that content's. Of what Windows tags, only what its loader measured counts: that ends each register with a separator before anything else runs, and
+//! whoever administers the running machine extends behind it as he likes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use coco_crypto::{ForeignKey, sha256};
 
@@ -11,7 +12,10 @@ use crate::VerifyError;
 
 const ALG_SHA256: u16 = 0x000b;
 const EV_NO_ACTION: u32 = 3;
+const EV_SEPARATOR: u32 = 4;
 const EV_EVENT_TAG: u32 = 6;
+/// What Windows' loader ends its measurements with.
+const SEPARATOR: &[u8] = b"WBCL";
 /// An event that extends nothing and says from which locality the firmware started: PCR 0 begins with that number.
 const STARTUP_LOCALITY: &[u8] = b"StartupLocality\0";
 /// Where Windows puts its tagged events.
@@ -21,6 +25,8 @@ const ALGORITHMS_MAX: u32 = 8;
 const NESTING_MAX: usize = 4;
 /// An event that holds others.
 const TAG_AGGREGATION: u32 = 0x4000_0000;
+/// The one that holds what a loader says of the boot (SIPAEVENT_TRUSTBOUNDARY).
+const TAG_TRUST_BOUNDARY: u32 = 0x4001_0001;
 const TAG_IDENTITY_SIGNING_KEY: u32 = 0x0005_0023;
 /// Boot settings that policies name: the tag's low bits in hex are their name.
 const SETTINGS: [u32; 6] = [0x0005_0012, 0x000a_0007, 0x0004_0001, 0x0005_0001, 0x0005_0003, 0x0005_000d];
@@ -28,16 +34,26 @@ const SETTINGS: [u32; 6] = [0x0005_0012, 0x000a_0007, 0x0004_0001, 0x0005_0001, 
 pub struct BootLog {
     /// PCR index and the digest that extends it.
     extends: Vec<(u8, [u8; 32])>,
-    /// Tag and content, of events whose digest covers them.
-    tagged: Vec<(u32, Vec<u8>)>,
+    /// Of events whose digest covers them, in registers that the loader has ended.
+    tagged: Vec<Tagged>,
+    /// The same, with their register, of those that it has not ended yet.
+    pending: Vec<(u32, Tagged)>,
+    /// Registers behind their separator.
+    ended: BTreeSet<u32>,
     locality: u8,
+}
+
+struct Tagged {
+    tag: u32,
+    content: Vec<u8>,
 }
 
 impl BootLog {
     pub fn parse(bytes: &[u8]) -> Result<Self, VerifyError> {
         let mut rest = Reader(bytes);
         let digest_len = header(&mut rest)?;
-        let mut log = Self { extends: Vec::new(), tagged: Vec::new(), locality: 0 };
+        let mut log =
+            Self { extends: Vec::new(), tagged: Vec::new(), pending: Vec::new(), ended: BTreeSet::new(), locality: 0 };
         while !rest.0.is_empty() {
             if log.extends.len() == EVENTS_MAX {
                 return Err(malformed("too many events"));
@@ -74,7 +90,8 @@ impl BootLog {
 
     /// The one key with which the secure kernel signs reports.
     pub fn identity_signing_key(&self) -> Result<ForeignKey, VerifyError> {
-        let mut keys = self.tagged.iter().filter(|(tag, _)| *tag == TAG_IDENTITY_SIGNING_KEY).map(|(_, key)| key);
+        let keys = self.tagged.iter().filter(|tagged| tagged.tag == TAG_IDENTITY_SIGNING_KEY);
+        let mut keys = keys.map(|tagged| &tagged.content);
         let key = keys.next().ok_or(VerifyError::IdksMissing)?;
         if keys.any(|other| other != key) {
             return Err(VerifyError::IdksAmbiguous);
@@ -82,15 +99,16 @@ impl BootLog {
         rsa_key(key)
     }
 
-    /// Each setting that occurs, by tag in hex; the largest value, if it occurs several times.
-    pub fn settings(&self) -> BTreeMap<String, u64> {
+    /// Each setting that occurs, by tag in hex.
+    pub fn settings(&self) -> Result<BTreeMap<String, u64>, VerifyError> {
         let mut settings = BTreeMap::new();
-        for (tag, content) in self.tagged.iter().filter(|(tag, _)| SETTINGS.contains(tag)) {
+        for Tagged { tag, content } in self.tagged.iter().filter(|tagged| SETTINGS.contains(&tagged.tag)) {
             let value = content.iter().take(8).rev().fold(0, |value, byte| value << 8 | u64::from(*byte));
-            let entry = settings.entry(format!("{tag:08x}")).or_insert(value);
-            *entry = value.max(*entry);
+            if settings.insert(format!("{tag:08x}"), value).is_some_and(|other| other != value) {
+                return Err(malformed("a boot setting has two values"));
+            }
         }
-        settings
+        Ok(settings)
     }
 
     fn event(&mut self, rest: &mut Reader<'_>, digest_len: &BTreeMap<u16, usize>) -> Result<(), VerifyError> {
@@ -117,22 +135,38 @@ impl BootLog {
         }
         let digest: [u8; 32] = digest.ok_or_else(|| malformed("an event without a SHA-256 digest"))?;
         self.extends.push((u8::try_from(pcr).map_err(|_| malformed("a PCR's index"))?, digest));
-        if kind == EV_EVENT_TAG && TAGGED_PCRS.contains(&pcr) && sha256(content).0 == digest {
-            self.tags(content, NESTING_MAX)?;
+        if !TAGGED_PCRS.contains(&pcr) || self.ended.contains(&pcr) || sha256(content).0 != digest {
+            return Ok(());
+        }
+        match kind {
+            EV_SEPARATOR => self.end(pcr, content),
+            EV_EVENT_TAG => self.tags(pcr, None, content, NESTING_MAX)?,
+            _ => {}
         }
         Ok(())
     }
 
-    fn tags(&mut self, content: &[u8], depth: usize) -> Result<(), VerifyError> {
+    /// Of a register that ends in any other way, nothing counts.
+    fn end(&mut self, pcr: u32, content: &[u8]) {
+        let is_windows = content == SEPARATOR;
+        let (of_this, rest) = std::mem::take(&mut self.pending).into_iter().partition(|(at, _)| *at == pcr);
+        self.pending = rest;
+        let of_this: Vec<(u32, Tagged)> = of_this;
+        self.tagged.extend(of_this.into_iter().filter(|_| is_windows).map(|(_, tagged)| tagged));
+        self.ended.insert(pcr);
+    }
+
+    /// `within`: the event that holds these.
+    fn tags(&mut self, pcr: u32, within: Option<u32>, content: &[u8], depth: usize) -> Result<(), VerifyError> {
         let depth = depth.checked_sub(1).ok_or_else(|| malformed("events nest too deep"))?;
         let mut rest = Reader(content);
         while !rest.0.is_empty() {
             let (tag, len) = (rest.u32()?, rest.u32()? as usize);
             let value = rest.take(len)?;
             if tag & TAG_AGGREGATION != 0 {
-                self.tags(value, depth)?;
-            } else if self.tagged.len() < EVENTS_MAX {
-                self.tagged.push((tag, value.to_vec()));
+                self.tags(pcr, Some(tag), value, depth)?;
+            } else if within == Some(TAG_TRUST_BOUNDARY) && self.pending.len() < EVENTS_MAX {
+                self.pending.push((pcr, Tagged { tag, content: value.to_vec() }));
             }
         }
         Ok(())

@@ -66,7 +66,7 @@ pub(crate) fn verify(evidence: &Evidence, trust: &Trust, at: Moment) -> Result<C
                 name: String::new(),
             },
             modules: package.modules()?,
-            boot: boot.settings(),
+            boot: boot.settings()?,
         })),
     })
 }
