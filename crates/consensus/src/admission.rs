@@ -77,17 +77,18 @@ impl Consensus {
         self.check_one_primary(message)?;
         let follows = self.log().view_at(message.index) == Some(View(message.log_term));
         if follows && message.index >= raft.raft_log.committed {
-            self.check_batches(message.index, entries)?;
+            self.check_batches(message)?;
         }
         Ok(())
     }
 
-    /// Batches must continue the ledger at the point where the entries leave the log that is there.
-    fn check_batches(&self, before: u64, entries: &[Entry]) -> Result<(), Refused> {
+    /// Batches must continue the ledger at the point where the entries leave the log that is there. Those that the primary has made just now must have
+    /// been made by a clock like this replica's: what is committed already, or was inherited, is not this replica's to refuse.
+    fn check_batches(&self, message: &Message) -> Result<(), Refused> {
         let refuse = |reason: &str| Refused::Batch { reason: reason.to_owned() };
-        let mut last = self.log().seqno_at(before).ok_or(Refused::Gap)?;
-        let (mut known, mut held, mut new) = (true, last, Vec::new());
-        for entry in entries {
+        let mut last = self.log().seqno_at(message.index).ok_or(Refused::Gap)?;
+        let (mut known, mut held, mut new, mut made_now) = (true, last, Vec::new(), Vec::new());
+        for entry in message.get_entries() {
             known = known && self.log().view_at(entry.index) == Some(View(entry.term));
             if known {
                 last = self.log().seqno_at(entry.index).ok_or(Refused::Gap)?;
@@ -102,10 +103,16 @@ impl Consensus {
                 }
                 last = span.last;
                 new.push(entry.data.as_ref());
+                if entry.term == message.term && entry.index > message.commit {
+                    made_now.push(entry.data.as_ref());
+                }
             }
         }
-        match self.log().misrooted(held, &new).map_err(|error| refuse(&error.reason))? {
-            Some(span) => Err(Refused::Root { view: span.view, seqno: span.last }),
+        if let Some(span) = self.log().misrooted(held, &new).map_err(|error| refuse(&error.reason))? {
+            return Err(Refused::Root { view: span.view, seqno: span.last });
+        }
+        match self.log().untimely(&made_now).map_err(|error| refuse(&error.reason))? {
+            Some(span) => Err(Refused::Time { view: span.view, seqno: span.last }),
             None => Ok(()),
         }
     }

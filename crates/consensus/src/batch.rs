@@ -34,6 +34,11 @@ pub trait BatchStore: Send {
     /// Of batches that follow one another and `after`, the first that signs another Merkle root than the ledger gives with it. Its
     /// primary is not to be trusted.
     fn misrooted(&self, after: Seqno, batches: &[&[u8]]) -> Result<Option<BatchSpan>, BatchError>;
+    /// Of batches that a primary has made just now, as its acknowledgements are waited for, the first that decides by a time far from this replica's
+    /// own.
+    fn untimely(&self, _batches: &[&[u8]]) -> Result<Option<BatchSpan>, BatchError> {
+        Ok(None)
+    }
     /// Appends one batch behind the last. The span is the one that [`BatchStore::check`] gives.
     fn append(&mut self, batch: &[u8]) -> io::Result<BatchSpan>;
     /// The bytes of one batch, exactly as appended.

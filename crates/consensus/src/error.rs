@@ -50,6 +50,10 @@ pub enum Refused {
     Batch { reason: String },
     #[error("the batch that ends with {view}.{seqno} signs another root than the ledger gives")]
     Root { view: View, seqno: Seqno },
+    #[error(
+        "the batch that ends with {view}.{seqno} decides by a time far from this replica's own: one of the two clocks is wrong"
+    )]
+    Time { view: View, seqno: Seqno },
     #[error("{claimed} speaks as primary of view {view}, which {known} leads")]
     SecondPrimary { view: View, known: ReplicaId, claimed: ReplicaId },
     #[error("only the primary may ask to take over")]

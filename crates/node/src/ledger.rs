@@ -9,6 +9,7 @@ use bytes::Bytes;
 use coco_consensus::{BatchError, BatchSpan, BatchStore, Membership};
 use coco_crypto::{Certificate, Crypto, ExchangeKey, SigningKey, SymmetricKey};
 use coco_disk::Disk;
+use coco_governance::attestation;
 use coco_kv::Snapshot;
 use coco_ledger::tables::VIEW;
 use coco_ledger::{
@@ -17,7 +18,7 @@ use coco_ledger::{
     SnapshotHead, SnapshotPlace,
 };
 use coco_protocol::CommittedTransaction;
-use coco_types::{Digest, ReplicaId, Seqno, TxId, View, WriteSet};
+use coco_types::{Digest, ReplicaId, Seqno, TxId, View, WriteSet, limits};
 use parking_lot::{Mutex, RwLock};
 
 use crate::epochs::Epochs;
@@ -494,6 +495,22 @@ impl BatchStore for Batches {
             let batch = Batch::parse(batch).map_err(failed)?;
             if !batch.signs_its_root(&mut frontier) {
                 return Ok(Some(span_of(&batch)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Whoever turns a primary's clock makes evidence and lists expire, and nodes go without a vote.
+    fn untimely(&self, batches: &[&[u8]]) -> Result<Option<BatchSpan>, BatchError> {
+        let failed = |error: coco_ledger::Error| BatchError { reason: error.to_string() };
+        let now_s = (self.ledger.clock)() / 1000;
+        for batch in batches {
+            let batch = Batch::parse(batch).map_err(failed)?;
+            for entry in batch.entries().iter().filter(|entry| entry.txid() != batch.last()) {
+                let writes = entry.public_writes().map_err(failed)?;
+                if attestation::judged_at(&writes).any(|at| at.abs_diff(now_s) > limits::JUDGEMENT_SKEW_S) {
+                    return Ok(Some(span_of(&batch)));
+                }
             }
         }
         Ok(None)

@@ -200,7 +200,7 @@ impl Replica {
     /// A message of another replica. What is refused is the sender's fault and changes nothing.
     pub fn message(&mut self, from: ReplicaId, message: &[u8]) -> Result<Result<(), coco_consensus::Refused>, Fault> {
         let taken = self.consensus.step(from, message);
-        if let Err(refused @ Refused::Root { view, seqno }) = &taken {
+        if let Err(refused @ (Refused::Root { view, seqno } | Refused::Time { view, seqno })) = &taken {
             let txid = TxId::new(*view, *seqno);
             self.doubt(Alarm { view: *view, primary: from, txid, why: refused.to_string() });
         }

@@ -39,7 +39,8 @@ impl World {
         let machines = self.node(primary).machines.as_ref();
         let machines = machines.ok_or_else(|| Violation("the primary is down".to_owned()))?;
         let answering = self.nodes.values().filter(|node| node.machines.is_some()).map(|node| node.id).collect();
-        let verified = attestation::verify_all(&mut machines.visible.state(), self.now_ms() / 1000, answering);
+        let at = self.node(primary).now_ms() / 1000;
+        let verified = attestation::verify_all(&mut machines.visible.state(), at, answering);
         let verified = verified.map_err(failed)?;
         self.command(Box::new(move |tx, _| {
             attestation::apply(tx, &verified).map_err(refused)?;

@@ -2,6 +2,7 @@
 
 use coco_consensus::Role;
 use coco_disk::Disk;
+use coco_governance::attestation::APPRAISALS;
 use coco_governance::{AlarmRow, tables};
 use coco_protocol::{Submitted, TransactionStatus};
 use coco_sim::{Faults, Options, ReadEnd, World};
@@ -523,6 +524,46 @@ fn a_primary_that_admits_what_its_evidence_does_not_show_loses_its_view() {
     assert!(rows.iter().all(|row| row.primary == suspect && row.why.contains("it admitted")), "{rows:?}");
     assert_ne!(world.primary(), Some(suspect), "its view ended");
     acknowledge(&mut world, 3);
+}
+
+#[test]
+fn a_primary_whose_clock_is_turned_retires_nobody_and_loses_its_view() {
+    let suspect = ReplicaId(1);
+    let year_ms = 365 * 24 * 3_600_000;
+    for (seed, start_ms, offset_ms) in [(13, 1_000_000, year_ms), (14, 2 * year_ms as u64, -year_ms)] {
+        let mut world =
+            World::quiet(seed, 3, Options { suspect: Some(suspect), start_ms, ..Options::default() }).unwrap();
+        assert_eq!(primary(&world), suspect);
+        *world.node(suspect).clock_offset_ms.lock() = offset_ms;
+        // Nothing passes: by the primary's clock everybody is found out now.
+        world.vote_policy("network", serde_json::json!({ "hardware": "unique", "grace_s": 0 }));
+        world.run_for(500).unwrap();
+        world.reappraise().unwrap();
+        world.run_until(SOON_MS, "the alarm on the ledger", |world| !alarms(world).is_empty()).unwrap();
+        let rows = alarms(&world);
+        assert!(
+            rows.iter().all(|row| row.primary == suspect && row.why.contains("far from this replica's own")),
+            "{rows:?}"
+        );
+        assert_ne!(world.primary(), Some(suspect), "its view ended");
+        assert_eq!(world.members().len(), 3, "nobody was retired");
+        acknowledge(&mut world, 3);
+    }
+}
+
+#[test]
+fn clocks_that_differ_by_a_little_keep_nobody_from_judging() {
+    let mut world = World::quiet(15, 3, Options { start_ms: 1_000_000_000, ..Options::default() }).unwrap();
+    let leads = primary(&world);
+    *world.node(leads).clock_offset_ms.lock() = 120_000;
+    world.vote_policy("network", serde_json::json!({ "hardware": "unique", "grace_s": 100_000 }));
+    world.run_for(500).unwrap();
+    world.reappraise().unwrap();
+    acknowledge(&mut world, 3);
+    assert_eq!(world.primary(), Some(leads));
+    let state = world.node(leads).machines.as_ref().expect("it runs").visible.state();
+    let at_risk = state.iter(&APPRAISALS).filter(|(_, row)| String::from_utf8_lossy(row).contains("at_risk"));
+    assert!(at_risk.count() > 0, "judged all the same");
 }
 
 /// What the ledger says of primaries that contradicted others.

@@ -39,6 +39,10 @@ pub const COMEBACK_LINGER_MS: u64 = 1_000;
 pub const COMEBACK_COPY_BYTES: usize = 4 << 20;
 /// Until a swap that was refused is tried again, milliseconds.
 pub const SWAP_RETRY_MS: u64 = 250;
+/// How far a primary's clock may be from a backup's own, seconds, for the backup to acknowledge that a node is at risk or retired.
+pub const JUDGEMENT_SKEW_S: u64 = 300;
+/// Requests for fresh evidence that wait for the platform's device, which answers one at a time; above it they are answered 503.
+pub const ATTESTATIONS_QUEUED_MAX: usize = 16;
 /// Between two swaps at the same place, milliseconds of ledger time. *Configurable network parameter.*
 pub const SWAP_INTERVAL_MS: u64 = 60_000;
 

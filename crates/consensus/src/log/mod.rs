@@ -144,6 +144,10 @@ impl RaftLog {
         self.batches.misrooted(after, batches)
     }
 
+    pub(crate) fn untimely(&self, batches: &[&[u8]]) -> Result<Option<BatchSpan>, BatchError> {
+        self.batches.untimely(batches)
+    }
+
     /// Appends an entry directly behind `index - 1`; what was at or above `index` is void.
     pub(crate) fn append(&mut self, index: u64, view: View, content: Content) -> io::Result<()> {
         if index <= self.last_index() {

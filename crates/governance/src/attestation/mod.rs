@@ -20,7 +20,7 @@ pub use policy::{
 };
 pub use program::{meets, verify_program};
 pub use reappraisal::{
-    Reappraised, Verified, apply, current_basis, next_deadline, renew, renewal_due, verify_all, would_change,
+    Reappraised, Verified, apply, current_basis, judged_at, next_deadline, renew, renewal_due, verify_all, would_change,
 };
 
 pub(crate) use appraisal::{admit_appraised, founder};

@@ -13,10 +13,10 @@ use std::collections::BTreeSet;
 use coco_attestation::{Moment, Peer, Reason, VerifiedEvidence, appraise, verify};
 use coco_crypto::PublicKey;
 use coco_kv::Tx;
-use coco_types::{Digest, NodeId, ReplicaId};
+use coco_types::{Digest, NodeId, ReplicaId, WriteSet};
 
 use super::appraisal::{Appraisal, AppraisalState, VerifiedApplicant, bound_facts, peers};
-use super::policy::{basis, policy, trust};
+use super::policy::{APPRAISALS, basis, policy, trust};
 use crate::Error;
 use crate::admission::{Applicant, current_nodes, retire};
 use crate::rows::{NodeRole, NodeRow, NodeStatus};
@@ -121,6 +121,18 @@ pub fn apply(tx: &mut Tx, verified: &Verified) -> Result<Reappraised, Error> {
         appraisal.write(tx, id);
     }
     Ok(changes)
+}
+
+/// When a transaction says that it found nodes at risk, or retired them: by its primary's clock, Unix seconds.
+pub fn judged_at(writes: &WriteSet) -> impl Iterator<Item = u64> {
+    let rows = writes.map(&APPRAISALS).into_iter().flatten();
+    let judgements = rows.filter_map(|(_, row)| serde_json::from_slice::<Appraisal>(row.as_ref()?).ok());
+    judgements.filter_map(|appraisal| match appraisal.state {
+        AppraisalState::AtRisk { since, .. } => Some(since),
+        AppraisalState::Retired { at, .. } => Some(at),
+        // That one needs a vote; this one takes nothing from anybody.
+        AppraisalState::Overdue { .. } | AppraisalState::Trusted => None,
+    })
 }
 
 /// The nodes whose standing changes. They are judged in the order in which they joined, each beside those that passed before it, so
