@@ -44,6 +44,9 @@ pub struct SealingKey {
     pub key: SymmetricKey,
     /// Needed to be given the same key again; no secret.
     pub keep: Vec<u8>,
+    /// The key that what was kept leads to, where that is of firmware which may not come back any more: it opens what it sealed, once, and seals
+    /// nothing.
+    pub before: Option<SymmetricKey>,
 }
 
 /// Makes evidence on the machine it runs on.

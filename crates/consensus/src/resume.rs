@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use coco_disk::Disk;
-use coco_types::{ReplicaId, View};
+use coco_types::{ReplicaId, Seqno, View};
 use serde::{Deserialize, Serialize};
 
 use crate::log::{Content, RaftLog, State};
@@ -164,6 +164,12 @@ impl Resume {
             changes: self.changes(),
             runs: self.runs(),
         }
+    }
+
+    /// The newest transaction that this log knows to be committed.
+    pub fn committed(&self) -> Seqno {
+        let commit = self.log.state().commit.min(self.log.last_index());
+        self.log.seqno_at(commit).unwrap_or(self.log.start().seqno)
     }
 
     /// See [`ResumeState::common_with`].

@@ -82,6 +82,14 @@ impl ResumePolicy {
     pub fn rolled_back(&self) -> Option<usize> {
         self.allowed.then(|| usize::try_from(self.rolled_back_disks).unwrap_or(usize::MAX))
     }
+
+    /// What satisfies both.
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            allowed: self.allowed && other.allowed,
+            rolled_back_disks: self.rolled_back_disks.max(other.rolled_back_disks),
+        }
+    }
 }
 
 /// That replicas resumed, and who.

@@ -30,6 +30,10 @@ pub struct NodeConfig {
     /// The AMD processor's certificate and its authorities in PEM, for hosts that supply none: SEV-SNP only. Read anew for every evidence.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub amd_certificates: Option<PathBuf>,
+    /// On a real platform that gives its code no key of its own: seals with a key that lies in `data` for whoever reads it. Without it the key
+    /// stays in memory, and a node that starts again joins anew.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub sealing_key_file: bool,
     /// Development conveniences are on: permissive CORS, unlocked accounts. Never in production.
     #[serde(default)]
     pub dev: bool,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,6 +20,7 @@ use coco_types::{ReplicaId, Seqno, TxId, View};
 use crossbeam_channel::{Receiver, bounded};
 use parking_lot::RwLock;
 
+use crate::config::{Listen, NodeConfig, Start, Timing};
 use crate::events::ReplicaEvent;
 use crate::front::Visible;
 use crate::handle::{Peers, Shared, Standing};
@@ -82,6 +84,28 @@ impl Peers for Answering {
     fn connect(&self, _: &BTreeMap<ReplicaId, SocketAddr>) {}
 }
 
+/// Of a node that is to join with this folder; nobody listens anywhere.
+pub fn config(folder: &Path) -> NodeConfig {
+    let address = ([127, 0, 0, 1], 0).into();
+    NodeConfig {
+        index: 0,
+        data: folder.to_owned(),
+        listen: Listen { api: address, peers: address, admin: address, ledgers: BTreeMap::new() },
+        start: Start::Join {
+            targets: Vec::new(),
+            service_certificate: folder.join("service_certificate.pem"),
+            constitution_digest: None,
+        },
+        role: Default::default(),
+        timing: Timing::default(),
+        amd_certificates: None,
+        sealing_key_file: false,
+        snapshot_bytes: coco_types::limits::SNAPSHOT_LEDGER_BYTES,
+        dev: true,
+        ledgers: BTreeMap::new(),
+    }
+}
+
 /// Of a network's first node.
 pub fn identity(crypto: &SeededCrypto) -> Identity {
     let validity = Validity { not_before: 0, not_after: 4_000_000_000 };
@@ -91,5 +115,5 @@ pub fn identity(crypto: &SeededCrypto) -> Identity {
     epochs.add_epoch(Seqno(1), &SymmetricKey::generate(crypto));
     let service = ServiceSecrets::new(key, certificate.clone(), epochs);
     let exchange = ExchangeKey::generate(crypto);
-    Identity { replica: OWN, node_key, node_certificate: certificate, exchange, service, begun: false }
+    Identity { replica: OWN, node_key, node_certificate: certificate, exchange, service, swaps: None, begun: false }
 }

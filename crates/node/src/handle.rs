@@ -24,6 +24,7 @@ use crate::executor::SystemCommand;
 use crate::front::Visible;
 use crate::history::NodeHistory;
 use crate::ledger::NodeLedger;
+use crate::shell::entitlement::Places;
 use crate::wire::{self, Question};
 
 /// How long a forwarded submission may take until the peer is taken to be unreachable.
@@ -58,6 +59,8 @@ pub struct Standing {
     pub answering: BTreeSet<ReplicaId>,
     /// Index of each replica's node in the network.
     pub index_of: BTreeMap<ReplicaId, u32>,
+    /// Each replica's node, and how it stands by the committed rows.
+    pub places: Places,
     /// Applied what it knows to be committed.
     pub caught_up: bool,
 }

@@ -24,6 +24,8 @@ pub struct Identity {
     /// New ledger secrets are sealed to it.
     pub exchange: ExchangeKey,
     pub service: ServiceSecrets,
+    /// It came in the place of this replica, whose folder it keeps.
+    pub swaps: Option<ReplicaId>,
     /// It has a consensus log, and may have spoken. From then on it never starts without that log as if it were new: it would vote
     /// twice, or found a second network.
     pub begun: bool,
@@ -56,6 +58,9 @@ const CONTEXT: &[u8] = b"coco.identity.v2";
 const EPOCHS_FILE: &str = "epochs.sealed";
 const EPOCHS_CONTEXT: &[u8] = b"coco.epochs.v1";
 
+/// What lies sealed on the disk, each file with its context.
+pub const SEALED: [(&str, &[u8]); 2] = [(FILE, CONTEXT), (EPOCHS_FILE, EPOCHS_CONTEXT)];
+
 #[derive(Serialize, Deserialize)]
 struct Stored {
     replica: ReplicaId,
@@ -63,6 +68,8 @@ struct Stored {
     node_certificate: String,
     exchange: String,
     service: StoredService,
+    #[serde(default)]
+    swaps: Option<ReplicaId>,
     begun: bool,
 }
 
@@ -108,6 +115,7 @@ impl Identity {
             node_certificate: self.node_certificate.clone(),
             exchange: ExchangeKey::from_scalar(self.exchange.scalar().clone()),
             service: self.service.copy(),
+            swaps: self.swaps,
             begun: self.begun,
         }
     }
@@ -130,6 +138,7 @@ impl Identity {
             node_certificate: self.node_certificate.to_pem(),
             exchange: hex::encode(self.exchange.scalar().expose()),
             service: self.service.to_stored(),
+            swaps: self.swaps,
             begun: self.begun,
         };
         let plain = Zeroizing::new(serde_json::to_vec(&stored).expect("an identity has only string keys"));
@@ -160,6 +169,7 @@ impl Identity {
             node_certificate: Certificate::from_pem(&stored.node_certificate).map_err(unreadable)?,
             exchange: ExchangeKey::from_scalar(symmetric_key(&stored.exchange)?),
             service,
+            swaps: stored.swaps,
             begun: stored.begun,
         }))
     }
@@ -309,6 +319,7 @@ mod tests {
             node_key,
             exchange: ExchangeKey::generate(crypto),
             service: ServiceSecrets::new(service_key, certificate, epochs),
+            swaps: None,
             begun: false,
         }
     }

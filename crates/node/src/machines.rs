@@ -226,7 +226,11 @@ fn replay(
 }
 
 /// The batch behind `last`, of those up to `until`.
-fn read_batch(ledger: &NodeLedger, last: TxId, until: Seqno) -> Result<(TxId, Vec<CommittedTransaction>), OpenError> {
+pub fn read_batch(
+    ledger: &NodeLedger,
+    last: TxId,
+    until: Seqno,
+) -> Result<(TxId, Vec<CommittedTransaction>), OpenError> {
     let next = last.seqno.next();
     let damaged = |source| match ledger.chunk_of(next) {
         Some(chunk) => OpenError::Damaged { chunk, source },

@@ -24,6 +24,11 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 const ID: NodeId = NodeId(Digest([7; 32]));
 
+fn attestation(nonce: &[u8]) -> Attestation {
+    let evidence = serde_json::json!({"nonce": nonce});
+    Attestation { node_id: ID, platform: "virtual".to_owned(), certificate: "pem".to_owned(), evidence }
+}
+
 /// Receipt answers by seqno: 1 there, 2 pending, 3 unknown, 4 invalid, 5 a signature, 6 COSE only.
 struct Node;
 
@@ -117,13 +122,13 @@ impl NodeApi for Node {
         Ok(serde_json::json!({}))
     }
 
-    fn attestations(&self, caller: &Caller) -> Vec<Attestation> {
-        self.attest(caller, &[]).into_iter().collect()
+    fn attestations(&self, _: &Caller) -> Vec<Attestation> {
+        vec![attestation(&[])]
     }
 
-    fn attest(&self, _: &Caller, nonce: &[u8]) -> Result<Attestation, ApiError> {
-        let evidence = serde_json::json!({"nonce": nonce});
-        Ok(Attestation { node_id: ID, platform: "virtual".to_owned(), certificate: "pem".to_owned(), evidence })
+    fn attest(&self, _: &Caller, nonce: Vec<u8>, reply: Box<dyn FnOnce(Result<Attestation, ApiError>) + Send>) {
+        let busy = || ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "TooManyAttestations", "later");
+        reply(if nonce == [0xbb] { Err(busy()) } else { Ok(attestation(&nonce)) });
     }
 
     fn join_challenge(&self, _: &Caller) -> Result<Bytes, ApiError> {
@@ -316,6 +321,13 @@ async fn what_is_wrong_with_a_request_is_said_in_ccf_words() {
         assert!(body["error"]["message"].is_string(), "{target}");
     }
     assert_eq!(get("/node/attestations/self?nonce=00ff", "").await.0, 200);
+}
+
+#[tokio::test]
+async fn who_asks_for_evidence_when_too_many_wait_is_told_when_to_come_again() {
+    let (status, head, body) = get("/node/attestations/self?nonce=bb", "").await;
+    assert_eq!((status, head.contains("retry-after: 1")), (503, true), "{head}");
+    assert!(body.contains("TooManyAttestations"), "{body}");
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use coco_attestation::{BoundFacts, EvidenceSource, TeeKind};
 use coco_crypto::{Curve, SigningKey};
 use coco_governance::attestation;
 use coco_governance::secrets;
-use coco_governance::{Applicant, NodeInfo, NodeRole, NodeRow, NodeStatus, ResumePolicy};
+use coco_governance::{Applicant, NodeInfo, NodeRole, NodeRow, NodeStatus};
 use coco_node::config::{Actor, Genesis};
 use coco_node::events::ExecutorEvent;
 use coco_node::executor::SystemCommand;
@@ -184,7 +184,7 @@ impl World {
             node.set_room(None);
         }
         let failed = |error: &dyn std::fmt::Display| Violation(format!("{old} cannot come back as {id}: {error}"));
-        let mut log = node.resting_log().map_err(|error| failed(&error))?;
+        let (mut log, _) = node.resting_log().map_err(|error| failed(&error))?;
         log.hand_to_fresh_replica().map_err(|error| failed(&error))?;
         drop(log);
         self.nodes.insert(id, node);
@@ -299,7 +299,7 @@ impl World {
             constitution: None,
             opens_at_once: true,
             chunk_bytes: self.setting.options.chunk_bytes,
-            resume: ResumePolicy { allowed: true, rolled_back_disks: self.setting.options.rolled_back_disks },
+            resume: self.setting.options.resume_policy(),
             swap_interval_ms: SWAP_INTERVAL_MS,
             ledgers: [("counter".to_owned(), serde_json::Value::Null)].into(),
         };

@@ -13,13 +13,14 @@ use coco_crypto::{
 use coco_disk::{Disk, MemoryDisk};
 use coco_ethereum::Ethereum;
 use coco_governance::secrets::Vault;
-use coco_governance::{Addresses, NodeRole};
+use coco_governance::{Addresses, NodeRole, ResumePolicy};
 use coco_ledger::{EntryKeys, MemoryHistory};
 use coco_node::archive::{ArchiveEvent, SnapshotLimits, Taken};
 use coco_node::comeback::{Plan, Returning};
 use coco_node::events::ExecutorEvent;
 use coco_node::executor::{BatchLimits, ExecutedBatch};
 use coco_node::identity::{Identity, ServiceSecrets};
+use coco_node::known::Known;
 use coco_node::ledger::NodeLedger;
 use coco_node::machines::{self, Machines, OpenError, Parts};
 use coco_node::replica::Delivery;
@@ -91,6 +92,11 @@ impl Default for Options {
 }
 
 impl Options {
+    /// What the network is founded with.
+    pub fn resume_policy(&self) -> ResumePolicy {
+        ResumePolicy { allowed: true, rolled_back_disks: self.rolled_back_disks }
+    }
+
     /// What a seed is run with: every fifth network tolerates an old disk, and is given one; every eighth hosts Ethereum, and in
     /// every eighth a member governs.
     pub fn of_seed(seed: u64) -> Self {
@@ -145,6 +151,8 @@ pub struct SimNode {
     pub joining: Option<u64>,
     /// How it came back this time, if by a resume.
     pub resumed: Option<Plan>,
+    /// What its sealed file says of the members' choice.
+    pub sealed: Known,
     /// The others, as it last knew them.
     pub known: BTreeSet<ReplicaId>,
     /// When a returning replica asked it last.
@@ -236,6 +244,7 @@ impl Setting {
                 node_certificate: certificate,
                 exchange,
                 service,
+                swaps: None,
                 begun: false,
             },
             chunk_bytes: self.options.chunk_bytes,
@@ -254,6 +263,7 @@ impl Setting {
             returning: None,
             joining: None,
             resumed: None,
+            sealed: Known { resume: Some(self.options.resume_policy()), ..Known::default() },
             known: BTreeSet::new(),
             asked_ms: None,
             image: None,
@@ -344,10 +354,14 @@ impl SimNode {
         self.machines.is_some() || self.returning.is_some()
     }
 
-    /// The log, while nothing runs on it.
-    pub fn resting_log(&self) -> Result<Resume, OpenError> {
+    /// The log, while nothing runs on it, and how many old disks the members tolerate as far as this node's disk tells.
+    pub fn resting_log(&self) -> Result<(Resume, Option<usize>), OpenError> {
         let ledger = self.resting_ledger()?;
-        Ok(Resume::open(self.id, Arc::new(self.log_disk.clone()), ledger.batch_store())?)
+        let log = Resume::open(self.id, Arc::new(self.log_disk.clone()), ledger.batch_store())?;
+        let snapshots: Arc<dyn Disk> = Arc::new(self.snapshot_disk.clone());
+        let service = self.identity.service.certificate.public_key();
+        let known = self.sealed.clone().on_ledger(&ledger, &snapshots, service, log.committed())?;
+        Ok((log, known.resume.and_then(|policy| policy.rolled_back())))
     }
 
     pub fn resting_ledger(&self) -> Result<Arc<NodeLedger>, OpenError> {
@@ -358,6 +372,11 @@ impl SimNode {
         let disk = Arc::new(self.ledger_disk.clone());
         let (crypto, clock) = (self.crypto.clone(), self.clock.clone());
         Ok(NodeLedger::open(disk, durable, &self.identity, crypto, self.chunk_bytes, clock)?.0)
+    }
+
+    /// By its own clock.
+    pub fn now_ms(&self) -> u64 {
+        (self.clock)()
     }
 
     /// Gives the disks no room any more, or all that they want.

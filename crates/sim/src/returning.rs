@@ -4,6 +4,7 @@ use bytes::Bytes;
 use coco_disk::MemoryDisk;
 use coco_governance::NodeRow;
 use coco_node::comeback::{self, Origin, Returning, Running, Way};
+use coco_node::known::Known;
 use coco_types::{Digest, ReplicaId};
 
 use crate::invariants::Violation;
@@ -17,12 +18,11 @@ const ASKED_LATELY_MS: u64 = 1_000;
 impl World {
     /// A process starts over a folder that was used before.
     pub(crate) fn come_back(&mut self, id: ReplicaId) -> Result<(), Violation> {
-        let rolled_back = Some(self.setting.options.rolled_back_disks as usize);
         let node = self.nodes.get_mut(&id).expect("a known node");
         node.stop();
         node.stopped_by = None;
-        let log = match node.resting_log() {
-            Ok(log) => log,
+        let (log, rolled_back) = match node.resting_log() {
+            Ok(resting) => resting,
             Err(error) => return self.does_not_start(id, &error.to_string()),
         };
         let node = self.nodes.get_mut(&id).expect("a known node");
@@ -51,6 +51,11 @@ impl World {
             self.put_back.insert(index);
             self.note(|| format!("the disks of {id} are put back"));
         }
+    }
+
+    /// A host writes the sealed file of a node that does not run: an old one, or none.
+    pub fn keeps_in_file(&mut self, id: ReplicaId, known: Known) {
+        self.node_mut(id).sealed = known;
     }
 
     /// Keeps a copy of this node's disks as they are now.

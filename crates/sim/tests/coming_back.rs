@@ -2,9 +2,10 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use coco_governance::{NodeRole, ResumeRow, tables};
+use coco_governance::{NodeRole, ResumePolicy, ResumeRow, tables};
+use coco_node::known::Known;
 use coco_sim::{Faults, Length, Options, Violation, World};
-use coco_types::ReplicaId;
+use coco_types::{ReplicaId, Seqno, TxId, View};
 
 /// Simulated milliseconds in which anything that needs an election or two must have happened.
 const SOON_MS: u64 = 10_000;
@@ -102,6 +103,47 @@ fn one_replica_too_few_waits() {
     world.start(ReplicaId(3)).unwrap();
     acknowledge(&mut world, 1);
     settle(&mut world);
+}
+
+#[test]
+fn an_old_disk_whose_file_is_gone_or_says_less_than_the_members_chose_does_not_bring_the_network_back_with_too_few() {
+    let laxer = ResumePolicy { allowed: true, rolled_back_disks: 0 };
+    // Of a time that the disk does not reach: nothing on it says otherwise.
+    let file = Known { resume: Some(laxer), at: TxId::new(View(1_000), Seqno(1_000_000)), nodes: Vec::new() };
+    for (seed, file) in [(26, Known::default()), (27, file)] {
+        for (old, other) in [(1, 2), (2, 1), (3, 2)].map(|(old, other)| (ReplicaId(old), ReplicaId(other))) {
+            let mut world = quiet(seed, tolerant());
+            acknowledge(&mut world, 2);
+            world.keep_image(old);
+            acknowledge(&mut world, 5);
+            crash_all(&mut world);
+            world.put_back(old);
+            world.keeps_in_file(old, file.clone());
+            for id in [old, other] {
+                world.start(id).unwrap();
+            }
+            world.run_for(SOON_MS).unwrap();
+            assert!(world.returns(old) && world.returns(other) && world.primary().is_none(), "{old} with {other}");
+            start_all(&mut world);
+            acknowledge(&mut world, 1);
+            settle(&mut world);
+            assert!(resumes(&world).iter().all(|row| row.rolled_back_disks == 1));
+        }
+    }
+}
+
+#[test]
+fn a_node_that_neither_file_nor_ledger_allows_to_resume_waits_for_a_primary() {
+    let mut world = quiet(28, Options::default());
+    acknowledge(&mut world, 3);
+    crash_all(&mut world);
+    let forbidden = ResumePolicy { allowed: false, rolled_back_disks: 0 };
+    let file = Known { resume: Some(forbidden), at: TxId::new(View(1_000), Seqno(1_000_000)), nodes: Vec::new() };
+    world.keeps_in_file(ReplicaId(1), file.clone());
+    world.keeps_in_file(ReplicaId(2), file);
+    start_all(&mut world);
+    world.run_for(SOON_MS).unwrap();
+    assert!([1, 2, 3].iter().all(|id| world.returns(ReplicaId(*id))) && world.primary().is_none());
 }
 
 #[test]

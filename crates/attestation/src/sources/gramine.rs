@@ -61,6 +61,6 @@ impl EvidenceSource for Gramine {
         if secret.len() != SEALING_BYTES {
             return Err(answer("the enclave's sealing key has another length"));
         }
-        Ok(Some(SealingKey { key: sealing_key(&secret), keep: Vec::new() }))
+        Ok(Some(SealingKey { key: sealing_key(&secret), keep: Vec::new(), before: None }))
     }
 }

@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use coco_crypto::SymmetricKey;
+
 use super::{Devices, amd, answer, certificate_table, device, sealing_key};
 use crate::platforms::snp::report::{REPORT_BYTES, Report};
 use crate::{Aux, Evidence, EvidenceSource, ReportData, SealingKey, SourceError, TeeKind};
@@ -39,26 +41,33 @@ impl EvidenceSource for SevGuest {
 }
 
 /// A key of the processor's for this guest: mixed from its policy, its launch digest, and a version of the firmware, so that neither another image nor
-/// firmware that was withdrawn before is given the same. The version is the one that was committed when the key was first asked for; the processor
-/// gives keys of that and of earlier ones after an update, and none of later ones.
+/// firmware that was withdrawn before is given the same. The version is the one that is committed now. What was kept is a host's word: where it names an
+/// earlier version, which that version's holes may have given away, its key only opens what an earlier start sealed.
 pub(super) fn derived_key(devices: &dyn Devices, kept: Option<&[u8]>) -> Result<Option<SealingKey>, SourceError> {
     let path = Path::new(DEVICE);
     if !devices.exists(path) {
         return Ok(None);
     }
-    let version = match kept {
-        Some(kept) => kept.try_into().map_err(|_| answer("what was kept of the sealing key has another length"))?,
-        None => {
-            let (message, _) = devices.sev_guest(&[0; 64], VMPL).map_err(device(path))?;
-            Report::parse(&report(&message)?).map_err(|error| answer(&error.to_string()))?.committed_tcb_bytes()
-        }
-    };
-    let message = devices.sev_derived_key(MIXED, u64::from_le_bytes(version)).map_err(device(path))?;
+    let (message, _) = devices.sev_guest(&[0; 64], VMPL).map_err(device(path))?;
+    let committed =
+        Report::parse(&report(&message)?).map_err(|error| answer(&error.to_string()))?.committed_tcb_bytes();
+    let kept: Option<[u8; 8]> = kept
+        .map(|kept| kept.try_into().map_err(|_| answer("what was kept of the sealing key has another length")))
+        .transpose()?;
+    // Each byte is a part's own version, whatever the processor.
+    let is_older = |kept: &[u8; 8]| kept.iter().zip(&committed).any(|(kept, committed)| kept < committed);
+    let before = kept.filter(is_older).map(|kept| key_of(devices, kept)).transpose()?;
+    let version = kept.filter(|kept| !is_older(kept)).unwrap_or(committed);
+    Ok(Some(SealingKey { key: key_of(devices, version)?, keep: version.to_vec(), before }))
+}
+
+fn key_of(devices: &dyn Devices, version: [u8; 8]) -> Result<SymmetricKey, SourceError> {
+    let message = devices.sev_derived_key(MIXED, u64::from_le_bytes(version)).map_err(device(Path::new(DEVICE)))?;
     let status = message.first_chunk().map_or(u32::MAX, |bytes| u32::from_le_bytes(*bytes));
     let key =
         message.get(HEAD_BYTES..HEAD_BYTES + KEY_BYTES).filter(|key| status == 0 && key.iter().any(|byte| *byte != 0));
     let key = key.ok_or_else(|| answer(&format!("the firmware gives no key: status {status:#x}")))?;
-    Ok(Some(SealingKey { key: sealing_key(key), keep: version.to_vec() }))
+    Ok(sealing_key(key))
 }
 
 fn report(message: &[u8]) -> Result<Vec<u8>, SourceError> {

@@ -218,13 +218,16 @@ fn guest(firmware: u8) -> Box<dyn EvidenceSource> {
 }
 
 #[test]
-fn a_guest_s_sealing_key_stays_the_same_through_an_update_of_the_firmware() {
+fn a_guest_seals_with_the_committed_firmware_s_key_and_only_opens_with_an_older_one() {
     let key = |source: &dyn EvidenceSource, kept: Option<&[u8]>| source.sealing_key(kept).unwrap().unwrap();
     let first = key(guest(5).as_ref(), None);
     assert_eq!(first.keep, [5, 0, 0, 0, 0, 0, 0, 0]);
+    let again = key(guest(5).as_ref(), Some(&first.keep));
+    assert!(again.key.expose() == first.key.expose() && again.keep == first.keep && again.before.is_none());
     let updated = key(guest(6).as_ref(), Some(&first.keep));
-    assert!(updated.key.expose() == first.key.expose() && updated.keep == first.keep);
-    assert!(key(guest(6).as_ref(), None).key.expose() != first.key.expose());
+    assert!(updated.key.expose() != first.key.expose() && updated.keep == [6, 0, 0, 0, 0, 0, 0, 0]);
+    assert!(updated.before.is_some_and(|before| before.expose() == first.key.expose()));
+    assert!(key(guest(6).as_ref(), None).before.is_none());
     assert!(matches!(guest(6).sealing_key(Some(b"short")), Err(SourceError::Answer { .. })));
 }
 

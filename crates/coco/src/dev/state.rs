@@ -129,6 +129,7 @@ impl State {
             role: Default::default(),
             timing: Timing::default(),
             amd_certificates: None,
+            sealing_key_file: false,
             snapshot_bytes: coco_types::limits::SNAPSHOT_LEDGER_BYTES,
             dev: true,
             ledgers: protocols::settings(&self.ethereum_settings())?,

@@ -25,6 +25,8 @@ pub struct Card {
     pub addresses: Addresses,
     /// Absent if its log was lost, or it must not resume.
     pub state: Option<ResumeState>,
+    /// Disks that may show an old state, as far as it knows the members' choice; absent if it must not resume.
+    pub rolled_back: Option<usize>,
     pub plan: Option<Plan>,
     /// It has made the plan's log and view durable.
     pub adopted: bool,
@@ -43,6 +45,8 @@ pub struct Plan {
     /// Whose log all adopt.
     pub best: ReplicaId,
     pub view: View,
+    /// What is tolerated: the strictest that one of those that were there knows.
+    pub rolled_back: usize,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -250,6 +254,7 @@ mod tests {
             life: Digest([1; 32]),
             addresses: Addresses { api: address, peers: address },
             state: None,
+            rolled_back: None,
             plan: None,
             adopted: false,
             complete: false,

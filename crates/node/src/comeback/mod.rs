@@ -56,7 +56,7 @@ pub struct Origin {
     pub addresses: Addresses,
     /// `None`: it was lost, and this replica may not act on what is left.
     pub log: Option<Resume>,
-    /// Disks that may show an old state at a resume; `None` if the consortium forbids resuming.
+    /// Disks that may show an old state at a resume; `None` if the consortium forbids resuming, or nothing says that it allows it.
     pub rolled_back: Option<usize>,
     /// The others as this replica knew them.
     pub others: Vec<ReplicaId>,
@@ -236,7 +236,7 @@ impl Returning {
         let known = self.others.len();
         let why = match (&self.plan, self.origin.rolled_back) {
             (Some(_), _) => "copying the best log",
-            (None, None) => "waits for a primary: the consortium forbids resuming",
+            (None, None) => "waits for a primary: nothing here says that the consortium allows resuming",
             (None, Some(_)) if self.origin.log.is_none() => "waits for a primary: this replica's own log is missing",
             (None, Some(_)) => "waits for a primary, or for enough voters to resume with",
         };
@@ -249,6 +249,7 @@ impl Returning {
             life: self.life,
             addresses: self.origin.addresses,
             state: self.state.clone().filter(|_| self.origin.rolled_back.is_some()),
+            rolled_back: self.origin.rolled_back,
             plan: self.plan.clone(),
             adopted: self.adopted,
             complete: matches!(self.way, Some((Way::Resume(_), _))),
@@ -303,7 +304,7 @@ impl Returning {
 
     /// As the lowest of those that can resume, makes a plan once enough are there.
     fn propose(&mut self, now_ms: u64) -> bool {
-        let Some((resumption, lives)) = self.quorum(now_ms) else {
+        let Some((resumption, lives, rolled_back)) = self.quorum(now_ms) else {
             self.enough_since_ms = None;
             return false;
         };
@@ -320,20 +321,23 @@ impl Returning {
             participants: lives.into_iter().map(participant).collect(),
             best: resumption.best,
             view: resumption.view,
+            rolled_back,
         });
         self.plan_since_ms = now_ms;
         self.ask_at_ms = 0;
         true
     }
 
-    /// The voters that are there, if they are enough.
-    fn quorum(&self, now_ms: u64) -> Option<(Resumption, Lives)> {
-        let rolled_back = self.origin.rolled_back?;
+    /// The voters that are there, if they are enough, and for how many old disks. The strictest of those that are there decides: what this
+    /// replica knows of the members' choice may be as old as its disk.
+    fn quorum(&self, now_ms: u64) -> Option<(Resumption, Lives, usize)> {
+        self.origin.rolled_back?;
         let own = self.card();
         let cards = self.others.values().filter_map(|other| other.card.as_ref());
         let fresh = cards.filter(|(at, _)| is_fresh(*at, now_ms)).map(|(_, card)| card);
         let mut cards: Vec<&Card> = fresh.filter(|card| card.plan.is_none()).chain([&own]).collect();
         cards.retain(|card| card.state.is_some());
+        let rolled_back = cards.iter().filter_map(|card| card.rolled_back).max()?;
         loop {
             let states: Vec<ResumeState> = cards.iter().filter_map(|card| card.state.clone()).collect();
             let best = ResumeState::best(&states)?;
@@ -348,7 +352,7 @@ impl Returning {
             cards.retain(|card| resumption.voters.contains(&card.replica));
             if cards.len() == before {
                 let lives = cards.iter().map(|card| (card.replica, (card.life, card.addresses))).collect();
-                return Some((resumption, lives));
+                return Some((resumption, lives, rolled_back));
             }
         }
     }
@@ -357,7 +361,9 @@ impl Returning {
         let Some(plan) = card.plan.as_ref().filter(|plan| plan.coordinator == from) else { return };
         let invited = plan.participants.iter().any(|one| one.replica == self.origin.replica && one.life == self.life);
         let higher = self.state.as_ref().is_some_and(|state| plan.view > state.view);
-        if self.plan.is_none() && self.way.is_none() && invited && higher && self.origin.rolled_back.is_some() {
+        // The coordinator heard of this replica's own choice, or it is of another life.
+        let strict = self.origin.rolled_back.is_some_and(|own| plan.rolled_back >= own);
+        if self.plan.is_none() && self.way.is_none() && invited && higher && strict {
             self.plan = Some(plan.clone());
             self.plan_since_ms = now_ms;
             self.ask_at_ms = 0;
@@ -429,7 +435,7 @@ pub fn record(plan: &Plan) -> SystemCommand {
         view: plan.view,
         replicas: plan.participants.iter().map(|one| one.replica).collect(),
         adopted: plan.best,
-        rolled_back_disks: 0,
+        rolled_back_disks: u32::try_from(plan.rolled_back).unwrap_or(u32::MAX),
     };
     let addresses = plan.participants.iter().map(|one| (one.replica, one.addresses)).collect();
     Box::new(move |tx, _| {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use coco_attestation::{Evidence, EvidenceSource, fresh_report_data};
+use coco_attestation::{Evidence, TeeKind, fresh_report_data};
 use coco_governance::attestation;
 use coco_governance::{NodeRow, NodeStatus, ServiceInfo, rotation, tables};
 use coco_protocol::{ApiError, Caller, Idempotent, TransactionStatus};
@@ -19,6 +19,7 @@ use tokio::runtime::Handle;
 
 use crate::handle::Shared;
 use crate::shell::admission::Admission;
+use crate::shell::attesting::{Attesting, NoEvidence};
 use crate::shell::{collateral, stopping};
 
 /// `/node/…`, and the operator's pages.
@@ -26,7 +27,8 @@ pub struct Api {
     pub shared: Arc<Shared>,
     pub admission: Arc<Admission>,
     pub node_id: NodeId,
-    pub evidence: Arc<dyn EvidenceSource>,
+    pub kind: TeeKind,
+    pub attesting: Attesting,
     pub runtime: Handle,
 }
 
@@ -45,11 +47,11 @@ impl Api {
         let primary = self.shared.standing.read().primary?;
         rows.iter().find(|row| row.info.replica == primary).map(|row| row.id)
     }
+}
 
-    fn attestation(&self, node_id: NodeId, certificate: String, evidence: &Evidence) -> Attestation {
-        let evidence_json = serde_json::to_value(evidence).unwrap_or_default();
-        Attestation { node_id, platform: evidence.kind.as_str().to_owned(), certificate, evidence: evidence_json }
-    }
+fn attestation_of(node_id: NodeId, certificate: String, evidence: &Evidence) -> Attestation {
+    let evidence_json = serde_json::to_value(evidence).unwrap_or_default();
+    Attestation { node_id, platform: evidence.kind.as_str().to_owned(), certificate, evidence: evidence_json }
 }
 
 /// The certificate in a receipt is that of the node that signed, which need not be this one.
@@ -124,8 +126,8 @@ impl NodeApi for Api {
         NodeInfo {
             name: "coco".to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            platform: self.evidence.kind().as_str().to_owned(),
-            unprotected: self.evidence.kind() == coco_attestation::TeeKind::Virtual,
+            platform: self.kind.as_str().to_owned(),
+            unprotected: self.kind == TeeKind::Virtual,
             anchors: anchors.digest().to_string(),
             foreign_roots: foreign.map(|(root, digest)| format!("{} {digest}", root.as_str())).collect(),
         }
@@ -169,7 +171,7 @@ impl NodeApi for Api {
         let attestation = |row: NodeRow| {
             let certificate = state.get(&tables::NODE_CERTS, row.id.to_string().as_bytes()).unwrap_or_default();
             let certificate = String::from_utf8_lossy(&certificate).into_owned();
-            self.attestation(row.id, certificate, &row.info.quote_info)
+            attestation_of(row.id, certificate, &row.info.quote_info)
         };
         trusted.map(attestation).collect()
     }
@@ -229,13 +231,22 @@ impl NodeApi for Api {
     }
 
     /// Binds the node's certificate and the caller's nonce: SHA-512 of a domain, the certificate's hash and the nonce.
-    fn attest(&self, _caller: &Caller, nonce: &[u8]) -> Result<Attestation, ApiError> {
-        let certificate = self.shared.visible.state().get(&tables::NODE_CERTS, self.node_id.to_string().as_bytes());
+    fn attest(&self, _caller: &Caller, nonce: Vec<u8>, reply: Box<dyn FnOnce(Result<Attestation, ApiError>) + Send>) {
+        let node_id = self.node_id;
+        let certificate = self.shared.visible.state().get(&tables::NODE_CERTS, node_id.to_string().as_bytes());
         let certificate = String::from_utf8_lossy(&certificate.unwrap_or_default()).into_owned();
-        let evidence = self.evidence.evidence(&fresh_report_data(&certificate, nonce));
-        let evidence = evidence
-            .map_err(|error| ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "AttestationFailed", error.to_string()))?;
-        Ok(self.attestation(self.node_id, certificate, &evidence))
+        let report_data = fresh_report_data(&certificate, &nonce);
+        let answer = move |evidence: Result<Evidence, NoEvidence>| {
+            let (code, why) = match evidence {
+                Ok(evidence) => return reply(Ok(attestation_of(node_id, certificate, &evidence))),
+                Err(NoEvidence::Busy) => {
+                    ("TooManyAttestations", "others wait for this node's evidence already: ask again".to_owned())
+                }
+                Err(NoEvidence::Source(error)) => ("AttestationFailed", error.to_string()),
+            };
+            reply(Err(ApiError::new(StatusCode::SERVICE_UNAVAILABLE, code, why)));
+        };
+        self.attesting.ask(report_data, Box::new(answer));
     }
 
     fn join_challenge(&self, _caller: &Caller) -> Result<Bytes, ApiError> {
@@ -283,7 +294,7 @@ impl Health for Api {
         serde_json::json!({
             "name": "coco",
             "version": env!("CARGO_PKG_VERSION"),
-            "platform": self.evidence.kind().as_str(),
+            "platform": self.kind.as_str(),
             "anchors": attestation::anchors(&mut self.shared.visible.state()).unwrap_or_default().digest(),
         })
     }

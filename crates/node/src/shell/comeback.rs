@@ -20,6 +20,7 @@ use parking_lot::Mutex;
 
 use crate::comeback::{Origin, Plan, Returning, Way};
 use crate::config::{NodeConfig, Start};
+use crate::known::Known;
 use crate::ledger::NodeLedger;
 use crate::machines::{self, OpenError};
 use crate::reuse;
@@ -51,11 +52,13 @@ pub fn come_back(
     config: &NodeConfig,
     platform: &dyn EvidenceSource,
     root: &dyn Disk,
-    entrance: &Entrance,
+    entrance: &mut Entrance,
     runtime: &tokio::runtime::Runtime,
     stop: &mpsc::Receiver<()>,
 ) -> Result<CameBack, NodeError> {
     let folder = Folder::open(config, entrance)?;
+    entrance.known = folder.known(entrance)?;
+    let entrance = &*entrance;
     let others: Vec<ReplicaId> = entrance.known.nodes.iter().map(|node| node.replica).collect();
     let own = entrance.identity.replica;
     if folder.log.is_none() && !others.iter().any(|id| *id != own) {
@@ -65,7 +68,7 @@ pub fn come_back(
         replica: own,
         addresses: entrance::addresses(config),
         log: folder.log,
-        rolled_back: entrance.known.resume.rolled_back(),
+        rolled_back: entrance.known.resume.and_then(|policy| policy.rolled_back()),
         others,
     };
     let asking = Asking::start(config, entrance, Returning::new(origin, Box::new(nonce)), runtime)?;
@@ -103,6 +106,7 @@ pub fn come_back(
 struct Folder {
     ledger: Option<Arc<NodeLedger>>,
     log: Option<Resume>,
+    snapshots: Arc<dyn Disk>,
 }
 
 impl Folder {
@@ -114,13 +118,21 @@ impl Folder {
             machines::install_received(&snapshots, &disk, &log_disk, &entrance.identity)?;
         }
         let Some(durable) = coco_consensus::durable_seqno(log_disk.as_ref()).map_err(OpenError::from)? else {
-            return Ok(Self { ledger: None, log: None });
+            return Ok(Self { ledger: None, log: None, snapshots });
         };
         let crypto: Arc<dyn Crypto> = Arc::new(SystemCrypto);
         let opened = NodeLedger::open(disk, durable, &entrance.identity, crypto, limits::CHUNK_BYTES, Arc::new(|| 0));
         let (ledger, _) = opened.map_err(OpenError::from)?;
         let log = Resume::open(entrance.identity.replica, log_disk, ledger.batch_store()).map_err(OpenError::from)?;
-        Ok(Self { ledger: Some(ledger), log: Some(log) })
+        Ok(Self { ledger: Some(ledger), log: Some(log), snapshots })
+    }
+
+    /// The sealed file may be older than the ledger, or gone.
+    fn known(&self, entrance: &Entrance) -> Result<Known, NodeError> {
+        let known = entrance.known.clone();
+        let (Some(ledger), Some(log)) = (&self.ledger, &self.log) else { return Ok(known) };
+        let service = entrance.identity.service.certificate.public_key();
+        Ok(known.on_ledger(ledger, &self.snapshots, service, log.committed())?)
     }
 }
 
@@ -137,6 +149,8 @@ struct Asking {
 struct Door {
     returning: Arc<Mutex<Option<Returning>>>,
     began: Instant,
+    /// Which node each replica was last known to be.
+    nodes: BTreeMap<ReplicaId, NodeId>,
 }
 
 impl Asking {
@@ -149,13 +163,14 @@ impl Asking {
         let identity = &entrance.identity;
         let returning = Arc::new(Mutex::new(Some(returning)));
         let began = Instant::now();
+        let nodes = entrance.known.nodes.iter().filter_map(|one| Some((one.replica, one.node?)));
         let channels = Channels::start(
             runtime.handle(),
             config.listen.peers,
             tls::Identity::new(&identity.chain(), &identity.node_key)?,
             Trusted::only(identity.service.certificate.clone()),
             Hello { replica: identity.replica, node: config.index },
-            Arc::new(Door { returning: returning.clone(), began }),
+            Arc::new(Door { returning: returning.clone(), began, nodes: nodes.collect() }),
         )?;
         let known = entrance.known.nodes.iter().map(|node| (node.replica, node.addresses.peers)).collect();
         Ok(Self { returning, channels, known, began })
@@ -205,9 +220,10 @@ impl Asking {
 }
 
 impl Inbound for Door {
-    /// The service endorsed its certificate; what it asks for is given to every such node.
-    fn admits(&self, _node: NodeId, _hello: Hello) -> bool {
-        true
+    /// The service endorsed its certificate; what it asks for is given to every such node, if it is the replica that it says.
+    fn admits(&self, node: NodeId, hello: Hello) -> bool {
+        let other = |(replica, known): (&ReplicaId, &NodeId)| (*replica == hello.replica) != (*known == node);
+        !self.nodes.iter().any(other)
     }
 
     fn raft(&self, _from: ReplicaId, _message: Bytes) {}
@@ -287,16 +303,29 @@ impl Swap<'_> {
     /// there is set aside.
     fn prepare(&mut self, log: Option<Resume>) -> Result<(), NodeError> {
         match log {
-            Some(mut log) => Ok(log.hand_to_fresh_replica().map_err(OpenError::from)?),
+            Some(log) => hand_over(log),
             None => set_aside(&self.config.data, self.entrance.identity.replica),
         }
     }
 }
 
+/// What is left to do of a swap whose node ended before it ran as the fresh replica. Every step may be done twice: nothing has left the node meanwhile.
+pub fn finish_swap(config: &NodeConfig, entrance: &Entrance, before: ReplicaId) -> Result<(), NodeError> {
+    match Folder::open(config, entrance)?.log {
+        Some(log) => hand_over(log),
+        None => set_aside(&config.data, before),
+    }
+}
+
+fn hand_over(mut log: Resume) -> Result<(), NodeError> {
+    Ok(log.hand_to_fresh_replica().map_err(OpenError::from)?)
+}
+
 fn set_aside(data: &Path, replica: ReplicaId) -> Result<(), NodeError> {
     for folder in FOLDERS {
         let (from, to) = (data.join(folder), data.join(format!("{folder}.of-replica-{replica}")));
-        if from.exists() {
+        // Those that a crash has left to be moved are not empty.
+        if from.exists() && std::fs::read_dir(&from)?.next().is_some() {
             tracing::warn!(from = %from.display(), to = %to.display(), "set aside: its consensus log is missing");
             std::fs::rename(from, to)?;
         }
@@ -320,4 +349,76 @@ fn nonce() -> Digest {
     let mut nonce = Digest::ZERO;
     SystemCrypto.fill(&mut nonce.0);
     nonce
+}
+
+#[cfg(test)]
+mod tests {
+    use coco_consensus::{Config, Consensus, StartPoint};
+    use coco_crypto::{SeededCrypto, SymmetricKey};
+    use coco_types::Seqno;
+
+    use super::*;
+    use crate::fixture;
+
+    const BEFORE: ReplicaId = ReplicaId(1);
+
+    /// What is on disk once the network has admitted the fresh replica.
+    fn admitted(crypto: &SeededCrypto) -> Entrance {
+        let mut identity = fixture::identity(crypto);
+        (identity.replica, identity.swaps) = (ReplicaId(4), Some(BEFORE));
+        let [history_secret, sealing] = [(); 2].map(|()| SymmetricKey::generate(crypto));
+        Entrance { identity, history_secret, founding: None, peers: Vec::new(), known: Known::default(), sealing }
+    }
+
+    fn state(config: &NodeConfig, entrance: &Entrance) -> coco_consensus::ResumeState {
+        Folder::open(config, entrance).unwrap().log.unwrap().state()
+    }
+
+    #[test]
+    fn a_swap_that_was_cut_off_is_finished_at_the_next_start_however_often_it_is() {
+        let (folder, crypto) = (tempfile::tempdir().unwrap(), SeededCrypto::new(1));
+        let (config, entrance) = (fixture::config(folder.path()), admitted(&crypto));
+        let log: Arc<dyn Disk> = Arc::new(FolderDisk::open(&config.data.join("consensus")).unwrap());
+        let disk: Arc<dyn Disk> = Arc::new(FolderDisk::open(&config.data.join("ledger")).unwrap());
+        let identity = &entrance.identity;
+        let (ledger, _) =
+            NodeLedger::open(disk, Seqno::ZERO, identity, Arc::new(SeededCrypto::new(2)), 1 << 20, Arc::new(|| 0))
+                .unwrap();
+        let founders = StartPoint::genesis((1..=3).map(ReplicaId));
+        let mut spoke =
+            Consensus::create(Config::new(BEFORE), founders, log, ledger.batch_store(), Box::new(|| 7)).unwrap();
+        spoke.campaign();
+        spoke.take_output().unwrap();
+        let view = spoke.view();
+        drop((spoke, ledger));
+        let before = state(&config, &entrance);
+        assert_eq!((before.vote, before.view), (Some(BEFORE), view));
+        for _ in 0..2 {
+            finish_swap(&config, &entrance, BEFORE).unwrap();
+            let after = state(&config, &entrance);
+            assert_eq!((after.vote, after.view), (None, view), "it has voted for nobody, and forgets no view");
+        }
+    }
+
+    #[test]
+    fn a_ledger_without_its_log_is_set_aside_once_wherever_that_was_cut_off() {
+        for moved in 0..FOLDERS.len() {
+            let (folder, crypto) = (tempfile::tempdir().unwrap(), SeededCrypto::new(1));
+            let (config, entrance) = (fixture::config(folder.path()), admitted(&crypto));
+            let aside = |name: &str| folder.path().join(format!("{name}.of-replica-{BEFORE}"));
+            for (at, name) in FOLDERS.into_iter().enumerate() {
+                std::fs::create_dir(folder.path().join(name)).unwrap();
+                std::fs::write(folder.path().join(name).join("old"), name).unwrap();
+                if at < moved {
+                    std::fs::rename(folder.path().join(name), aside(name)).unwrap();
+                }
+            }
+            for _ in 0..2 {
+                finish_swap(&config, &entrance, BEFORE).unwrap();
+                for name in FOLDERS {
+                    assert_eq!(std::fs::read_to_string(aside(name).join("old")).unwrap(), name);
+                }
+            }
+        }
+    }
 }

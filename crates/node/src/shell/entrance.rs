@@ -9,15 +9,14 @@ use std::time::Duration;
 use coco_attestation::platforms::virtual_tee::VirtualTee;
 use coco_attestation::{BoundFacts, Evidence, EvidenceSource, node_extension, service_extension, sources};
 use coco_crypto::{
-    Certificate, Crypto, Curve, ExchangeKey, Extension, PublicKey, Sha256, SigningKey, SymmetricKey, SystemCrypto,
+    Certificate, Curve, ExchangeKey, Extension, PublicKey, Sha256, SigningKey, SymmetricKey, SystemCrypto,
     self_signed_service_certificate, sha256,
 };
 use coco_disk::Disk;
 use coco_governance::certificates::{self, Subject};
 use coco_governance::rotation::follow_bridges;
 use coco_governance::{
-    AWAITS_VOTE, Addresses, Founding, JOINED_BEFORE, NodeInfo, NodeRole, NodeRow, NodeStatus, Recovery, ResumePolicy,
-    ServiceInfo,
+    AWAITS_VOTE, Addresses, Founding, JOINED_BEFORE, NodeInfo, NodeRole, NodeRow, NodeStatus, Recovery, ServiceInfo,
 };
 use coco_ledger::EntryKeys;
 use coco_types::{Digest, ReplicaId, Seqno};
@@ -31,7 +30,7 @@ use crate::machines::{Machines, OpenError};
 use crate::recovering::{self, RecoveryError};
 use crate::shell::https::{HttpsClient, HttpsError};
 use crate::shell::machine::Machine;
-use crate::shell::{FolderDisk, NodeError};
+use crate::shell::{FolderDisk, NodeError, sealing};
 
 /// What a node starts with.
 pub struct Entrance {
@@ -63,11 +62,6 @@ const VOTE_PAUSE: Duration = Duration::from_secs(2);
 /// The replica that every network begins with.
 pub const FOUNDER: ReplicaId = ReplicaId(1);
 
-const SEALING_KEY_FILE: &str = "sealing.key";
-/// What the platform needs to be asked for the same key again: no secret.
-const SEALED_FILE: &str = "sealed-by-platform";
-const HISTORY_SECRET_FILE: &str = "history.sealed";
-
 /// Finds or makes the node's identity. A new one is on disk, sealed, before it is used.
 ///
 /// `pause` waits, and says whether to go on: a newcomer may wait for a vote for days.
@@ -75,18 +69,19 @@ pub fn enter(
     config: &NodeConfig,
     platform: &dyn EvidenceSource,
     disk: &dyn Disk,
+    sealing: &SymmetricKey,
     now_s: u64,
     pause: &dyn Fn(Duration) -> bool,
 ) -> Result<Entrance, NodeError> {
-    let crypto = SystemCrypto;
-    let sealing = sealing_key(disk, platform, &crypto)?;
-    let history_secret = history_secret(disk, &sealing, &crypto)?;
-    let secrets = Secrets { sealing, history: history_secret };
+    let history = sealing::history_secret(disk, sealing, &SystemCrypto)?;
+    let secrets = Secrets { sealing: sealing.clone(), history };
     if let Some(identity) = Identity::load(disk, &secrets.sealing)? {
-        // A joiner that never began starts over: nobody but the service has heard of it.
-        if identity.begun || identity.replica == FOUNDER {
+        // A joiner that never began starts over: nobody but the service has heard of it. One that came by a swap goes on: it has given its
+        // earlier place away for this one.
+        if identity.begun || identity.replica == FOUNDER || identity.swaps.is_some() {
             let known = Known::load(disk, &secrets.sealing)?;
-            return Ok(secrets.entrance(identity, known));
+            let peers = known.nodes.iter().map(|node| (node.replica, node.addresses)).collect();
+            return Ok(Entrance { peers, ..secrets.entrance(identity, known) });
         }
     }
     let entrance = match &config.start {
@@ -151,7 +146,11 @@ pub fn swap(
         match try_join(config, &client, *target, trusted, platform, Some(&before.identity.node_key), &keys) {
             Ok(answer) => {
                 let secrets = Secrets { sealing: before.sealing.clone(), history: before.history_secret.clone() };
-                return joined(config, keys, answer, secrets, before.known.resume);
+                let mut fresh = joined(config, keys, answer, secrets)?;
+                fresh.identity.swaps = Some(before.identity.replica);
+                // It keeps the ledger that this was read from.
+                (fresh.known.resume, fresh.known.at) = (before.known.resume, before.known.at);
+                return Ok(fresh);
             }
             Err(refused) => last_error = refused.why,
         }
@@ -210,7 +209,8 @@ pub fn config_digest(config: &NodeConfig) -> Digest {
         NodeRole::Voter => "",
         NodeRole::Reader => " role=reader",
     };
-    sha256(format!("coco.node.config.v1 dev={} index={}{role}", config.dev, config.index).as_bytes())
+    let key_file = if config.sealing_key_file { " sealing_key_file" } else { "" };
+    sha256(format!("coco.node.config.v1 dev={} index={}{role}{key_file}", config.dev, config.index).as_bytes())
 }
 
 pub fn addresses(config: &NodeConfig) -> Addresses {
@@ -285,8 +285,9 @@ fn found(
     let extension = node_extension(&own.0, &own.1);
     let node_certificate =
         certify(&service, node_key.public_key(), config.index, &addresses(config), now_s, extension)?;
-    let identity = Identity { replica: FOUNDER, node_key, node_certificate, exchange, service, begun: false };
-    let known = Known { resume: genesis.resume, nodes: Vec::new() };
+    let identity =
+        Identity { replica: FOUNDER, node_key, node_certificate, exchange, service, swaps: None, begun: false };
+    let known = Known { resume: Some(genesis.resume), ..Known::default() };
     let founding = founding_with(config, genesis, &identity, own)?;
     Ok(Entrance { founding: Some(founding), ..secrets.entrance(identity, known) })
 }
@@ -405,10 +406,10 @@ fn recover(
     let node_certificate =
         certify(&service, node_key.public_key(), config.index, &addresses(config), now_s, extension)?;
     let replica = coco_governance::next_replica(&mut found.state.snapshot()).map_err(RecoveryError::from)?;
-    let identity = Identity { replica, node_key, node_certificate, exchange, service, begun: false };
+    let identity = Identity { replica, node_key, node_certificate, exchange, service, swaps: None, begun: false };
     let log: Arc<dyn Disk> = Arc::new(FolderDisk::open(&config.data.join("consensus"))?);
     recovering::begin_log(&log, replica, found.signed)?;
-    Ok(secrets.entrance(identity, Known { resume: network.resume, nodes: Vec::new() }))
+    Ok(secrets.entrance(identity, Known { resume: Some(network.resume), at: found.signed, ..Known::default() }))
 }
 
 /// What the recovered ledger's first transaction says, unless it is there already.
@@ -495,7 +496,7 @@ fn join_one_of(
                 }
             }
             match try_join(config, &client, *target, service, platform, None, &keys) {
-                Ok(answer) => return joined(config, keys, answer, secrets, ResumePolicy::default()),
+                Ok(answer) => return joined(config, keys, answer, secrets),
                 Err(refused) if refused.why.contains(AWAITS_VOTE) => {
                     if last_error != refused.why {
                         let node = keys.node_key.public_key().node_id();
@@ -601,7 +602,6 @@ fn joined(
     NodeKeys { node_key, exchange }: NodeKeys,
     mut answer: JoinAnswer,
     own: Secrets,
-    resume: ResumePolicy,
 ) -> Result<Entrance, NodeError> {
     let join = |error: &dyn std::fmt::Display| NodeError::Join(error.to_string());
     let secrets = zeroize::Zeroizing::new(hex::decode(&answer.secrets).map_err(|error| join(&error))?);
@@ -611,58 +611,19 @@ fn joined(
         node_certificate: Certificate::from_pem(&answer.certificate).map_err(|error| join(&error))?,
         exchange,
         service: ServiceSecrets::from_bytes(&secrets)?,
+        swaps: None,
         begun: false,
     };
     let peers = std::mem::take(&mut answer.peers);
     // Where the others are in the network will be read from the ledger.
     let other = |(replica, addresses): &(ReplicaId, Addresses)| KnownNode {
         replica: *replica,
+        node: None,
         index: if *addresses == self::addresses(config) { config.index } else { u32::MAX },
         addresses: *addresses,
     };
-    let known = Known { resume, nodes: peers.iter().map(other).collect() };
+    let known = Known { nodes: peers.iter().map(other).collect(), ..Known::default() };
     Ok(Entrance { peers, ..own.entrance(identity, known) })
-}
-
-/// The platform's, where it has one. Else it is a file beside what it seals: no protection from whoever holds the disk.
-fn sealing_key(disk: &dyn Disk, platform: &dyn EvidenceSource, crypto: &dyn Crypto) -> Result<SymmetricKey, NodeError> {
-    if disk.exists(SEALING_KEY_FILE)? {
-        let bytes = zeroize::Zeroizing::new(disk.read_all(SEALING_KEY_FILE)?);
-        let key = bytes.as_slice().try_into().map_err(|_| NodeError::SealingKey)?;
-        return Ok(SymmetricKey::from_bytes(key));
-    }
-    let kept = if disk.exists(SEALED_FILE)? { Some(disk.read_all(SEALED_FILE)?) } else { None };
-    let given = platform.sealing_key(kept.as_deref()).map_err(|error| NodeError::Platform(error.to_string()))?;
-    match given {
-        Some(given) => {
-            if kept.is_none() {
-                disk.replace(SEALED_FILE, &given.keep)?;
-            }
-            Ok(given.key)
-        }
-        None if kept.is_some() => Err(NodeError::SealingKey),
-        None => {
-            let key = SymmetricKey::generate(crypto);
-            disk.replace(SEALING_KEY_FILE, key.expose())?;
-            Ok(key)
-        }
-    }
-}
-
-fn history_secret(disk: &dyn Disk, sealing: &SymmetricKey, crypto: &dyn Crypto) -> Result<SymmetricKey, NodeError> {
-    let seal = coco_crypto::AeadKey::new(sealing);
-    let context = b"coco.history.secret.v1";
-    if disk.exists(HISTORY_SECRET_FILE)? {
-        let sealed = disk.read_all(HISTORY_SECRET_FILE)?;
-        let bytes = seal.open_from_slice(context, &sealed).map_err(|_| NodeError::SealingKey)?;
-        let bytes = zeroize::Zeroizing::new(bytes);
-        return bytes.as_slice().try_into().map(SymmetricKey::from_bytes).map_err(|_| NodeError::SealingKey);
-    }
-    let secret = SymmetricKey::generate(crypto);
-    let mut nonce = coco_crypto::Nonce([0; 12]);
-    crypto.fill(&mut nonce.0);
-    disk.replace(HISTORY_SECRET_FILE, &seal.seal_to_vec(nonce, context, secret.expose()))?;
-    Ok(secret)
 }
 
 fn read(path: &Path) -> Result<String, NodeError> {
@@ -671,14 +632,10 @@ fn read(path: &Path) -> Result<String, NodeError> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use coco_disk::MemoryDisk;
 
-    use coco_attestation::SealingKey;
-
     use super::*;
-    use crate::config::{Listen, Timing};
+    use crate::fixture;
 
     const VIRTUAL: VirtualTee = VirtualTee { measurement: Digest([7; 32]) };
 
@@ -690,75 +647,57 @@ mod tests {
     }
 
     fn config(folder: &Path) -> NodeConfig {
-        let address = ([127, 0, 0, 1], 0).into();
         let genesis = folder.join("genesis.json");
         let text = r#"{"name": "test", "members": [], "virtual_measurements": [], "ledgers": {}}"#;
         fs::write(&genesis, text).unwrap();
-        NodeConfig {
-            index: 0,
-            data: folder.to_owned(),
-            listen: Listen { api: address, peers: address, admin: address, ledgers: BTreeMap::new() },
-            start: Start::New { genesis },
-            role: NodeRole::Voter,
-            timing: Timing::default(),
-            amd_certificates: None,
-            snapshot_bytes: coco_types::limits::SNAPSHOT_LEDGER_BYTES,
-            dev: true,
-            ledgers: BTreeMap::new(),
-        }
+        NodeConfig { start: Start::New { genesis }, ..fixture::config(folder) }
     }
 
-    /// A platform that gives its code a key.
-    struct Sealing(u8);
-
-    impl EvidenceSource for Sealing {
-        fn kind(&self) -> coco_attestation::TeeKind {
-            VIRTUAL.kind()
-        }
-
-        fn evidence(&self, data: &coco_attestation::ReportData) -> Result<Evidence, coco_attestation::SourceError> {
-            VIRTUAL.evidence(data)
-        }
-
-        fn sealing_key(&self, kept: Option<&[u8]>) -> Result<Option<SealingKey>, coco_attestation::SourceError> {
-            assert!(kept.is_none_or(|kept| kept == b"kept"));
-            Ok(Some(SealingKey { key: SymmetricKey::from_bytes([self.0; 32]), keep: b"kept".to_vec() }))
-        }
-    }
-
-    #[test]
-    fn what_a_platform_sealed_only_the_same_code_on_it_opens_and_no_key_lies_beside_it() {
-        let folder = tempfile::tempdir().unwrap();
-        let (config, disk) = (config(folder.path()), MemoryDisk::new());
-        let first = enter(&config, &Sealing(1), &disk, 1_000, &|_| true).unwrap();
-        assert!(!disk.exists(SEALING_KEY_FILE).unwrap());
-        let again = enter(&config, &Sealing(1), &disk, 2_000, &|_| true).unwrap();
-        assert_eq!(again.identity.node_key.public_key(), first.identity.node_key.public_key());
-        for other in [&Sealing(2) as &dyn EvidenceSource, &VIRTUAL] {
-            assert!(matches!(enter(&config, other, &disk, 3_000, &|_| true), Err(NodeError::SealingKey)));
-        }
+    fn start(config: &NodeConfig, disk: &MemoryDisk, now_s: u64) -> Result<Entrance, NodeError> {
+        enter(config, &VIRTUAL, disk, &SymmetricKey::from_bytes([1; 32]), now_s, &|_| true)
     }
 
     #[test]
     fn an_emptied_folder_does_not_found_a_second_network_unnoticed() {
         let folder = tempfile::tempdir().unwrap();
         let config = config(folder.path());
-        let first = enter(&config, &VIRTUAL, &MemoryDisk::new(), 1_000, &|_| true).unwrap();
-        let refused = enter(&config, &VIRTUAL, &MemoryDisk::new(), 2_000, &|_| true).err().unwrap().to_string();
+        let first = start(&config, &MemoryDisk::new(), 1_000).unwrap();
+        let refused = start(&config, &MemoryDisk::new(), 2_000).err().unwrap().to_string();
         assert!(refused.contains("has founded a network already"), "{refused}");
         let mark = folder.path().join("genesis.json.founded");
         assert_eq!(fs::read_to_string(&mark).unwrap(), first.identity.service.certificate.to_pem());
         fs::remove_file(mark).unwrap();
-        enter(&config, &VIRTUAL, &MemoryDisk::new(), 3_000, &|_| true).unwrap();
+        start(&config, &MemoryDisk::new(), 3_000).unwrap();
+    }
+
+    #[test]
+    fn a_node_that_ended_in_the_middle_of_its_swap_goes_on_as_the_fresh_replica_however_it_is_to_start() {
+        let folder = tempfile::tempdir().unwrap();
+        let founds = config(folder.path());
+        let disk = MemoryDisk::new();
+        let mut fresh = start(&founds, &disk, 1_000).unwrap();
+        fresh.identity.replica = ReplicaId(4);
+        fresh.identity.swaps = Some(FOUNDER);
+        let addresses = addresses(&founds);
+        fresh.known.nodes = vec![KnownNode { replica: ReplicaId(2), node: None, index: 1, addresses }];
+        fresh.keep(&disk).unwrap();
+        for config in [&founds, &fixture::config(folder.path())] {
+            let again = start(config, &disk, 2_000).unwrap();
+            assert_eq!(again.identity.node_key.public_key(), fresh.identity.node_key.public_key());
+            assert_eq!(
+                (again.identity.replica, again.peers.as_slice()),
+                (ReplicaId(4), &[(ReplicaId(2), addresses)][..])
+            );
+        }
     }
 
     #[test]
     fn a_founder_that_stopped_before_its_first_transaction_founds_the_same_network_again() {
         let folder = tempfile::tempdir().unwrap();
         let (config, disk) = (config(folder.path()), MemoryDisk::new());
-        let first = enter(&config, &VIRTUAL, &disk, 1_000, &|_| true).unwrap();
+        let first = start(&config, &disk, 1_000).unwrap();
         let (_, facts) = first.founding.expect("a first start founds");
-        let second = enter(&config, &VIRTUAL, &disk, 2_000, &|_| true).unwrap();
+        let second = start(&config, &disk, 2_000).unwrap();
         assert!(second.founding.is_none());
         let genesis = read_genesis(&folder.path().join("genesis.json")).unwrap();
         let (_, again) = founding(&config, &VIRTUAL, genesis, &second.identity).unwrap();

@@ -11,6 +11,7 @@
 mod admission;
 mod api;
 mod archive_thread;
+mod attesting;
 mod authentication;
 mod clock;
 mod collateral;
@@ -19,6 +20,7 @@ mod credentials;
 mod descriptors;
 mod disk;
 mod dumps;
+pub(crate) mod entitlement;
 mod entrance;
 mod governance;
 mod history_store;
@@ -35,6 +37,7 @@ mod reappraisal;
 mod renewal;
 mod replica_thread;
 mod run;
+mod sealing;
 mod stopping;
 mod threads;
 
@@ -72,6 +75,16 @@ pub enum NodeError {
          the node join with an empty folder"
     )]
     SealingKey,
+    #[error(
+        "sealing.key lies in the data folder, and this platform gives its code a key of its own: the file is not this node's, and whoever put it there \
+         could open what is sealed with it; to take part, let the node join with an empty folder"
+    )]
+    SealingKeyPlanted,
+    #[error(
+        "sealing.key lies in the data folder, and on this platform whoever reads the folder could open what is sealed with it: allow that with \
+         sealing_key_file = true in the node's configuration, or let the node join with an empty folder"
+    )]
+    SealingKeyFile,
     #[error(transparent)]
     Identity(#[from] IdentityError),
     #[error(transparent)]

@@ -12,11 +12,12 @@ use coco_rpc::channel::{Answer, Channels, Hello, Inbound, Lane, NoAnswer, Respon
 use coco_types::{NodeId, ReplicaId};
 
 use crate::archive::Files;
-use crate::comeback::{self, Running};
+use crate::comeback::{self, Running, YourPlace};
 use crate::events::{ExecutorEvent, ReplicaEvent};
 use crate::handle::{Peers, Shared, ask_replica, claim_here, submit_here, unavailable};
 use crate::shell::admission::Admission;
 use crate::shell::collateral;
+use crate::shell::entitlement::{self, Entitlement, Places};
 use crate::shell::governance::Governance;
 use crate::shell::identities;
 use crate::shell::outside;
@@ -36,6 +37,7 @@ pub struct Arrivals {
     /// What peers may fetch.
     pub files: Files,
     pub governance: Arc<Governance>,
+    pub entitlement: Entitlement,
 }
 
 impl Network {
@@ -75,17 +77,8 @@ impl Peers for Network {
 }
 
 impl Inbound for Arrivals {
-    /// A node that governance knows must be the replica that it says. One that it does not know yet has joined more recently than
-    /// this node has heard: the service endorsed its certificate, and consensus takes requests of strangers.
     fn admits(&self, node: NodeId, hello: Hello) -> bool {
-        match NodeRow::read(&mut self.shared.visible.state(), node) {
-            Ok(Some(row)) => row.info.replica == hello.replica,
-            Ok(None) => true,
-            Err(error) => {
-                tracing::error!(%node, %error, "a node's row");
-                false
-            }
-        }
+        self.places_now().is_some_and(|places| self.entitlement.admits(&places, node, hello))
     }
 
     fn raft(&self, from: ReplicaId, message: Bytes) {
@@ -94,6 +87,10 @@ impl Inbound for Arrivals {
     }
 
     fn request(&self, from: ReplicaId, kind: u16, body: Bytes, respond: Respond) {
+        if !self.may_ask(from, kind) {
+            // Dropping the way back answers that there is no answer.
+            return tracing::warn!(%from, kind, "refused a request: this node is not, or not any more, one of the network's");
+        }
         match kind {
             kind::SUBMIT => self.submit(body, respond),
             kind::ASK => match wire::decode_question(body) {
@@ -152,6 +149,21 @@ impl Inbound for Arrivals {
 }
 
 impl Arrivals {
+    fn places_now(&self) -> Option<Places> {
+        let rows = NodeRow::all(&mut self.shared.visible.state());
+        rows.inspect_err(|error| tracing::error!(%error, "the nodes' rows")).ok().map(|rows| entitlement::places(&rows))
+    }
+
+    /// By what was published last; a newcomer's row may have come since.
+    fn may_ask(&self, from: ReplicaId, kind: u16) -> bool {
+        let standing = self.shared.standing.read();
+        if standing.places.contains_key(&from) {
+            return self.entitlement.may_ask(&standing.places, from, kind);
+        }
+        drop(standing);
+        self.places_now().is_some_and(|places| self.entitlement.may_ask(&places, from, kind))
+    }
+
     fn submit(&self, body: Bytes, respond: Respond) {
         let Ok(ForwardedSubmissions { ledger, until, submissions }) = wire::decode_submissions(body) else { return };
         let count = submissions.len();
@@ -191,7 +203,8 @@ impl Arrivals {
             resumed: self.shared.resumed.as_ref().map(|plan| plan.id),
             you: comeback::place_of(&nodes, from),
         };
-        if comeback::is_of_returning(ask) {
+        // Who has left needs nobody's log.
+        if running.you == YourPlace::Held && comeback::is_of_returning(ask) {
             let _ = self.shared.replica.try_send(ReplicaEvent::AskedByReturning);
         }
         match comeback::running_reply(from, ask, running) {

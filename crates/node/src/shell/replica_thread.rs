@@ -27,6 +27,7 @@ use crate::identity::{self, IdentityError};
 use crate::known::Known;
 use crate::replica::{Delivery, Effect, Fault, Replica};
 use crate::shell::credentials::Credentials;
+use crate::shell::entitlement;
 use crate::shell::mailbox::Mailbox;
 use crate::shell::outside::Outside;
 use crate::shell::reads::{ReadReply, Reads};
@@ -105,7 +106,7 @@ impl Memory {
     }
 
     fn keep(&mut self, known: Known) {
-        if known == self.kept || known.nodes.is_empty() {
+        if known.nodes.is_empty() || !known.replaces(&self.kept) {
             return;
         }
         match known.store(self.disk.as_ref(), &self.sealing, &SystemCrypto) {
@@ -411,9 +412,9 @@ impl ReplicaThread {
     }
 
     fn publish_standing(&mut self) -> Result<(), Fault> {
-        let mut state = self.shared.visible.state();
+        let (at, mut state) = self.shared.visible.current();
         let nodes = NodeRow::all(&mut state)?;
-        self.memory.keep(Known::of(Network::read(&mut state)?.as_ref(), &nodes));
+        self.memory.keep(Known::of(Network::read(&mut state)?.as_ref(), &nodes, at));
         self.credentials.follow(&self.shared, &nodes);
         let consensus = self.replica.consensus();
         let index_of: BTreeMap<_, _> = nodes.iter().map(|node| (node.info.replica, node.info.index)).collect();
@@ -432,6 +433,7 @@ impl ReplicaThread {
             in_place: in_place(consensus, &nodes),
             answering: consensus.progress().iter().filter(|peer| peer.recent_active).map(|peer| peer.id).collect(),
             index_of,
+            places: entitlement::places(&nodes),
             caught_up: self.replica.committed() != TxId::default()
                 && self.shared.visible.txid() == self.replica.committed(),
         };

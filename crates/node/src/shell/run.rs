@@ -42,6 +42,7 @@ use crate::replica::Delivery;
 use crate::shell::admission::Admission;
 use crate::shell::api::Api;
 use crate::shell::archive_thread::ArchiveThread;
+use crate::shell::attesting::Attesting;
 use crate::shell::clock::Clock;
 use crate::shell::comeback::{self, CameBack};
 use crate::shell::credentials::Credentials;
@@ -54,6 +55,7 @@ use crate::shell::metrics::{self, NodeMetrics};
 use crate::shell::network::{Arrivals, Network};
 use crate::shell::renewal::Renewal;
 use crate::shell::replica_thread::{Ended, Memory, ReplicaThread};
+use crate::shell::sealing::Sealing;
 use crate::shell::{
     FolderDisk, NodeError, SERVICE_CERTIFICATE_FILE, authentication, descriptors, dumps, outlook, reappraisal, threads,
 };
@@ -88,17 +90,22 @@ pub fn run_on(
     let history = FolderHistory::open(&config.data.join("history"));
     let history = Arc::new(history.map_err(|error| NodeError::History(error.to_string()))?);
     check_free(&config)?;
+    let sealing = Sealing::open(&config, platform.as_ref(), root.as_ref(), &SystemCrypto)?;
+    if sealing.is_of_this_life && Sealing::set_aside_earlier_life(&config.data, root.as_ref())? {
+        history.clear().map_err(|error| NodeError::History(error.to_string()))?;
+    }
     let mut received = false;
     loop {
         let pause = |time| matches!(stop.recv_timeout(time), Err(mpsc::RecvTimeoutError::Timeout));
-        let mut entrance = entrance::enter(&config, platform.as_ref(), root.as_ref(), clock() / 1000, &pause)?;
+        let mut entrance =
+            entrance::enter(&config, platform.as_ref(), root.as_ref(), &sealing.key, clock() / 1000, &pause)?;
         recover_secrets(&config, root.as_ref(), &mut entrance)?;
         let certificate = entrance.identity.service.certificate.to_pem();
         root.replace(SERVICE_CERTIFICATE_FILE, certificate.as_bytes())?;
         let mut resumed = None;
         if entrance.identity.begun && !std::mem::take(&mut received) {
             let runtime = runtime()?;
-            let way = comeback::come_back(&config, platform.as_ref(), root.as_ref(), &entrance, &runtime, stop)?;
+            let way = comeback::come_back(&config, platform.as_ref(), root.as_ref(), &mut entrance, &runtime, stop)?;
             runtime.shutdown_timeout(DRAIN_PATIENCE);
             match way {
                 CameBack::Stopped => return Ok(()),
@@ -109,6 +116,9 @@ pub fn run_on(
                     resumed = Some(plan);
                 }
             }
+        }
+        if let Some(before) = entrance.identity.swaps.filter(|_| !entrance.identity.begun) {
+            comeback::finish_swap(&config, &entrance, before)?;
         }
         let place = Place {
             config: &config,
@@ -195,7 +205,7 @@ impl Running {
             machines.replica.snapshot_soon();
         }
         // Nothing has left this node yet; from here on, its log is what it has said.
-        entrance.identity.begun = true;
+        (entrance.identity.begun, entrance.identity.swaps) = (true, None);
         entrance.keep(place.root.as_ref())?;
         found_again(config, platform.as_ref(), &mut entrance, &machines)?;
         let (to_executor, executor_events) = Mailbox::new(EXECUTOR_QUEUE_MAX);
@@ -254,6 +264,7 @@ impl Running {
             protocols: protocols.to_vec(),
             admission: admission.clone(),
             governance: governance.clone(),
+            entitlement: Default::default(),
         };
         network.open(Channels::start(
             runtime.handle(),
@@ -650,7 +661,8 @@ fn serve(serving: Serving<'_>) -> Result<Vec<Listener>, NodeError> {
         shared: shared.clone(),
         admission,
         node_id: identity.node_key.public_key().node_id(),
-        evidence,
+        kind: evidence.kind(),
+        attesting: Attesting::start(evidence)?,
         runtime: runtime.handle().clone(),
     });
     let identities = Arc::new(Identities { shared: shared.clone(), protocols: protocols.to_vec() });

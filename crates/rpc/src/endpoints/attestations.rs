@@ -3,6 +3,8 @@
 use super::Exchange;
 use super::request::{content, invalid, json, parameter};
 use coco_protocol::{ApiError, Idempotent};
+use http::StatusCode;
+use http::header::{HeaderValue, RETRY_AFTER};
 
 /// As much as every platform's report data can bind.
 const NONCE_BYTES_MAX: usize = 64;
@@ -49,13 +51,22 @@ pub(crate) fn submit(exchange: Exchange<'_>) {
 }
 
 pub(crate) fn own(exchange: Exchange<'_>) {
-    let answered = parameter(&exchange.request, "nonce")
-        .and_then(|text| {
-            let nonce = hex::decode(text).map_err(|_| invalid("nonce is not hexadecimal".to_owned()))?;
-            let fits = (1..=NONCE_BYTES_MAX).contains(&nonce.len());
-            fits.then_some(nonce).ok_or_else(|| invalid(format!("nonce has 1 to {NONCE_BYTES_MAX} bytes")))
-        })
-        .and_then(|nonce| exchange.node.attest(&exchange.caller, &nonce))
-        .map(|attestation| json(&attestation));
-    (exchange.reply)(answered.unwrap_or_else(ApiError::into_response));
+    let Exchange { node, caller, request, reply } = exchange;
+    let nonce = parameter(&request, "nonce").and_then(|text| {
+        let nonce = hex::decode(text).map_err(|_| invalid("nonce is not hexadecimal".to_owned()))?;
+        let fits = (1..=NONCE_BYTES_MAX).contains(&nonce.len());
+        fits.then_some(nonce).ok_or_else(|| invalid(format!("nonce has 1 to {NONCE_BYTES_MAX} bytes")))
+    });
+    let nonce = match nonce {
+        Ok(nonce) => nonce,
+        Err(error) => return reply(error.into_response()),
+    };
+    let answer = move |answered: Result<_, ApiError>| {
+        let mut response = answered.map(|attestation| json(&attestation)).unwrap_or_else(ApiError::into_response);
+        if response.status() == StatusCode::SERVICE_UNAVAILABLE {
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        reply(response);
+    };
+    node.attest(&caller, nonce, Box::new(answer));
 }

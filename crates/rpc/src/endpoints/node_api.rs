@@ -45,8 +45,8 @@ pub trait NodeApi: Send + Sync {
         reply: Box<dyn FnOnce(Result<Bytes, ApiError>) + Send>,
     );
 
-    /// Fresh evidence that binds `nonce`, of 1 to 64 bytes.
-    fn attest(&self, caller: &Caller, nonce: &[u8]) -> Result<Attestation, ApiError>;
+    /// Fresh evidence that binds `nonce`, of 1 to 64 bytes. The device behind it is slow: `reply` is called once it has answered.
+    fn attest(&self, caller: &Caller, nonce: Vec<u8>, reply: Box<dyn FnOnce(Result<Attestation, ApiError>) + Send>);
 
     /// How every node was judged that ever was in the network, by its id, as JSON.
     fn judgements(&self, caller: &Caller) -> Result<serde_json::Value, ApiError>;
