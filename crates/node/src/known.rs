@@ -6,10 +6,11 @@
 
 use std::sync::Arc;
 
-use coco_crypto::{AeadKey, Crypto, Nonce, PublicKey, SymmetricKey};
+use coco_crypto::{AeadKey, Crypto, Nonce, SymmetricKey};
 use coco_disk::Disk;
 use coco_governance::tables::{NETWORK, RESUME_POLICY, SINGLETON};
 use coco_governance::{Addresses, Network, NodeRow, NodeStatus, ResumePolicy};
+use coco_ledger::ServiceKeys;
 use coco_protocol::CommittedTransaction;
 use coco_types::{MapName, NodeId, ReplicaId, Seqno, TxId, WriteSet};
 use serde::{Deserialize, Serialize};
@@ -73,7 +74,7 @@ impl Known {
         mut self,
         ledger: &NodeLedger,
         snapshots: &Arc<dyn Disk>,
-        service: &PublicKey,
+        service: &ServiceKeys,
         committed: Seqno,
     ) -> Result<Self, OpenError> {
         let begins_here = self.at == TxId::default() && ledger.base() == TxId::default();
@@ -108,7 +109,7 @@ impl Known {
     fn of_state(
         ledger: &NodeLedger,
         snapshots: &Arc<dyn Disk>,
-        service: &PublicKey,
+        service: &ServiceKeys,
         committed: Seqno,
     ) -> Result<Self, OpenError> {
         let Restored { store, at } = archive::restore(snapshots, ledger, service, committed)?;

@@ -359,8 +359,8 @@ impl SimNode {
         let ledger = self.resting_ledger()?;
         let log = Resume::open(self.id, Arc::new(self.log_disk.clone()), ledger.batch_store())?;
         let snapshots: Arc<dyn Disk> = Arc::new(self.snapshot_disk.clone());
-        let service = self.identity.service.certificate.public_key();
-        let known = self.sealed.clone().on_ledger(&ledger, &snapshots, service, log.committed())?;
+        let service = self.identity.service.keys();
+        let known = self.sealed.clone().on_ledger(&ledger, &snapshots, &service, log.committed())?;
         Ok((log, known.resume.and_then(|policy| policy.rolled_back())))
     }
 

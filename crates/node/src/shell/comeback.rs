@@ -131,8 +131,8 @@ impl Folder {
     fn known(&self, entrance: &Entrance) -> Result<Known, NodeError> {
         let known = entrance.known.clone();
         let (Some(ledger), Some(log)) = (&self.ledger, &self.log) else { return Ok(known) };
-        let service = entrance.identity.service.certificate.public_key();
-        Ok(known.on_ledger(ledger, &self.snapshots, service, log.committed())?)
+        let service = entrance.identity.service.keys();
+        Ok(known.on_ledger(ledger, &self.snapshots, &service, log.committed())?)
     }
 }
 
