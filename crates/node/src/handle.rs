@@ -19,12 +19,12 @@ use crossbeam_channel::{Sender, TrySendError};
 use parking_lot::{Mutex, RwLock};
 
 use crate::comeback::Plan;
+use crate::entitlement::Places;
 use crate::events::{ExecutorEvent, ReplicaEvent};
 use crate::executor::SystemCommand;
 use crate::front::Visible;
 use crate::history::NodeHistory;
 use crate::ledger::NodeLedger;
-use crate::shell::entitlement::Places;
 use crate::wire::{self, Question};
 
 /// How long a forwarded submission may take until the peer is taken to be unreachable.

@@ -20,7 +20,6 @@ mod credentials;
 mod descriptors;
 mod disk;
 mod dumps;
-pub(crate) mod entitlement;
 mod entrance;
 mod governance;
 mod history_store;

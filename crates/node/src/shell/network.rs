@@ -13,11 +13,11 @@ use coco_types::{NodeId, ReplicaId};
 
 use crate::archive::Files;
 use crate::comeback::{self, Running, YourPlace};
+use crate::entitlement::{self, Entitlement, Places};
 use crate::events::{ExecutorEvent, ReplicaEvent};
 use crate::handle::{Peers, Shared, ask_replica, claim_here, submit_here, unavailable};
 use crate::shell::admission::Admission;
 use crate::shell::collateral;
-use crate::shell::entitlement::{self, Entitlement, Places};
 use crate::shell::governance::Governance;
 use crate::shell::identities;
 use crate::shell::outside;

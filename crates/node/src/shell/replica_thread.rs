@@ -20,6 +20,7 @@ use crossbeam_channel::{RecvTimeoutError, Sender};
 
 use crate::archive::ArchiveEvent;
 use crate::comeback;
+use crate::entitlement;
 use crate::events::{ExecutorEvent, ReplicaEvent};
 use crate::executor::SystemCommand;
 use crate::handle::{Shared, Standing, ask_replica};
@@ -27,7 +28,6 @@ use crate::identity::{self, IdentityError};
 use crate::known::Known;
 use crate::replica::{Delivery, Effect, Fault, Replica};
 use crate::shell::credentials::Credentials;
-use crate::shell::entitlement;
 use crate::shell::mailbox::Mailbox;
 use crate::shell::outside::Outside;
 use crate::shell::reads::{ReadReply, Reads};
