@@ -27,6 +27,12 @@ impl FolderHistory {
         let meta = database.keyspace("meta", KeyspaceCreateOptions::default)?;
         Ok(Self { database, records, meta })
     }
+
+    /// Forgets everything, the watermark first.
+    pub fn clear(&self) -> Result<(), fjall::Error> {
+        self.meta.clear()?;
+        self.records.clear()
+    }
 }
 
 impl HistoryStore for FolderHistory {

@@ -100,10 +100,10 @@ fn key_in_file(disk: &dyn Disk, crypto: &dyn Crypto) -> Result<SymmetricKey, Nod
     Ok(key)
 }
 
-/// What was sealed with an older key. Whoever may have that one knows what it sealed: the history begins again under a secret of its own.
+/// What was sealed with an older key.
 fn seal_anew(disk: &dyn Disk, before: &SymmetricKey, now: &SymmetricKey, crypto: &dyn Crypto) -> Result<(), NodeError> {
     let (before, now) = (AeadKey::new(before), AeadKey::new(now));
-    for (file, context) in identity::SEALED.into_iter().chain([known::SEALED]) {
+    for (file, context) in identity::SEALED.into_iter().chain([known::SEALED, HISTORY]) {
         if !disk.exists(file)? {
             continue;
         }
@@ -114,10 +114,6 @@ fn seal_anew(disk: &dyn Disk, before: &SymmetricKey, now: &SymmetricKey, crypto:
         }
         let plain = Zeroizing::new(before.open_from_slice(context, &sealed).map_err(|_| NodeError::SealingKey)?);
         disk.replace(file, &now.seal_to_vec(nonce(crypto), context, &plain))?;
-    }
-    if disk.exists(HISTORY.0)? {
-        disk.remove(HISTORY.0)?;
-        disk.sync_names()?;
     }
     Ok(())
 }
@@ -224,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn what_older_firmware_could_open_is_sealed_anew_and_the_history_under_another_secret() {
+    fn what_older_firmware_could_open_is_sealed_anew() {
         let (disk, crypto) = (MemoryDisk::new(), SeededCrypto::new(2));
         let first = open(&platform(TeeKind::SevSnp, Some(1)), false, &disk).unwrap();
         fixture::identity(&crypto).store(&disk, &first.key, &crypto).unwrap();
@@ -234,7 +230,8 @@ mod tests {
         assert!(now.key.expose() == &[2; 32] && disk.read_all(KEPT_FILE).unwrap() == [2]);
         assert!(Identity::load(&disk, &now.key).unwrap().is_some());
         assert!(Identity::load(&disk, &first.key).is_err());
-        assert!(history_secret(&disk, &now.key, &crypto).unwrap().expose() != history.expose());
+        assert!(history_secret(&disk, &now.key, &crypto).unwrap().expose() == history.expose());
+        assert!(matches!(history_secret(&disk, &first.key, &crypto), Err(NodeError::SealingKey)));
         let stranger = Platform { kind: TeeKind::SevSnp, key: Some(9), before: Some(8) };
         assert!(matches!(open(&stranger, false, &disk), Err(NodeError::SealingKey)));
     }
