@@ -91,8 +91,9 @@ pub fn run_on(
     let history = Arc::new(history.map_err(|error| NodeError::History(error.to_string()))?);
     check_free(&config)?;
     let sealing = Sealing::open(&config, platform.as_ref(), root.as_ref(), &SystemCrypto)?;
-    if sealing.is_of_this_life && Sealing::set_aside_earlier_life(&config.data, root.as_ref())? {
+    if sealing.is_of_this_life {
         history.clear().map_err(|error| NodeError::History(error.to_string()))?;
+        Sealing::set_aside_earlier_life(&config.data, root.as_ref())?;
     }
     let mut received = false;
     loop {
