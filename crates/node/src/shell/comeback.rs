@@ -384,7 +384,7 @@ mod tests {
         let (ledger, _) =
             NodeLedger::open(disk, Seqno::ZERO, identity, Arc::new(SeededCrypto::new(2)), 1 << 20, Arc::new(|| 0))
                 .unwrap();
-        let founders = StartPoint::genesis((1..=3).map(ReplicaId));
+        let founders = StartPoint::genesis([BEFORE]);
         let mut spoke =
             Consensus::create(Config::new(BEFORE), founders, log, ledger.batch_store(), Box::new(|| 7)).unwrap();
         spoke.campaign();
