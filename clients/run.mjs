@@ -38,7 +38,7 @@ const VECTORS = process.env.COCO_VECTORS ?? join(HERE, '..', '..', 'shared', 've
 const HELPERS = {
   name: 'hardhat helpers',
   version: npm('@nomicfoundation/hardhat-network-helpers'),
-  command: ['node_modules/.bin/hardhat', '--config', 'developer/hardhat.config.cjs', 'test'],
+  command: ['node_modules/.bin/hardhat', '--config', 'developer/hardhat.config.cjs', 'test', 'developer/helpers.test.cjs'],
   node: '--instant',
 };
 const VIEM_TEST_CLIENT = {
