@@ -259,7 +259,10 @@ impl<'a> Audit<'a> {
         if !chunk.complete {
             return Ok(());
         }
-        if chunk.name.last != Some(self.last.seqno) {
+        if chunk.name.last.is_none() && !self.options.torn_tail_allowed {
+            return Err(damaged("an open chunk with a position table: its completion was interrupted"));
+        }
+        if chunk.name.last.is_some_and(|last| last != self.last.seqno) {
             return Err(damaged("the last entry is not the one in the file's name"));
         }
         let len = usize::try_from(chunk.file_bytes - chunk.end).map_err(|_| damaged("an impossible size"))?;

@@ -186,6 +186,17 @@ fn cut_extended_missing_and_misnamed_chunks_are_found() {
     refused(&|disk| disk.write("ledger_11", open, &[1]).unwrap());
 }
 
+#[test]
+fn a_chunk_that_has_its_table_and_not_yet_its_name_is_read_while_its_node_writes() {
+    let service = service();
+    service.disk.rename("ledger_7-10.committed", "ledger_7").unwrap();
+    let live = VerifyOptions { torn_tail_allowed: true, ..VerifyOptions::default() };
+    assert_eq!(verify(&service.disk, &live).unwrap().chunks, 3);
+    assert!(verify(&service.disk, &VerifyOptions::default()).is_err(), "no node writes: it is damaged");
+    service.disk.flip("ledger_7", 0, 1).unwrap();
+    assert!(verify(&service.disk, &live).is_err(), "the table is not where the header says");
+}
+
 fn disk_len(disk: &MemoryDisk, name: &str) -> u64 {
     disk.len(name).unwrap()
 }

@@ -154,10 +154,12 @@ impl Chain {
     /// Makes everything anew from the tables, unless it is there already.
     pub fn rebuild(&self, state: &Snapshot) -> Result<(), Integrity> {
         *self.building.lock() = Building::default();
-        if let Some(config) = state.get(&META, META_CONFIG) {
-            self.configured(read_config(&config)?);
+        let config = state.get(&META, META_CONFIG).map(|config| read_config(&config)).transpose()?;
+        let founded = config.as_ref().map(NetworkConfig::founded);
+        if let Some(config) = config {
+            self.configured(config);
         }
-        *self.governed.write() = Arc::new(Governed::read(state, self.config().founded()));
+        *self.governed.write() = Arc::new(Governed::read(state, founded));
         self.ids.write().rebuild(state);
         let mut committed = self.committed.lock();
         committed.changes.clear();

@@ -49,7 +49,8 @@ pub struct Governed {
     settings: BTreeMap<String, String>,
     /// Keys by which members sign Sawtooth's transactions, as their data say, by member.
     members: BTreeMap<String, String>,
-    founded: Founded,
+    /// Nothing as long as the ledger has not begun here.
+    founded: Option<Founded>,
 }
 
 /// What the genesis says of processors.
@@ -122,7 +123,7 @@ pub enum Place {
 
 impl Governed {
     /// Everything that was decided.
-    pub fn read(state: &Snapshot, founded: Founded) -> Self {
+    pub fn read(state: &Snapshot, founded: Option<Founded>) -> Self {
         let mut governed = Self { founded, ..Self::default() };
         for (key, value) in state.iter(&FAMILIES) {
             governed.family_decided(&key, Some(&value));
@@ -155,7 +156,7 @@ impl Governed {
     }
 
     pub fn with_founded(&self, founded: Founded) -> Self {
-        Self { founded, ..self.clone() }
+        Self { founded: Some(founded), ..self.clone() }
     }
 
     /// What executes a family; `served` says whether a processor has registered for it.
@@ -171,7 +172,7 @@ impl Governed {
         let place = match row.map(|row| row.tier) {
             None => match inside().filter(|_| !served) {
                 Some(inside) => inside,
-                None if served || self.founded.development || self.listed(family, version).is_some() => Place::External,
+                None if served || self.is_development() || self.listed(family, version).is_some() => Place::External,
                 None => nowhere("is not among the families that the network's members have decided about"),
             },
             Some(Tier::Process | Tier::Attested) => Place::External,
@@ -188,7 +189,12 @@ impl Governed {
         Placed { place, namespaces }
     }
 
-    /// Whether a processor may register for a family; `meets` says whether it has proved to be what a policy accepts.
+    fn is_development(&self) -> bool {
+        self.founded.as_ref().is_some_and(|founded| founded.development)
+    }
+
+    /// Whether a processor may register for a family; `meets` says whether it has proved to be what a policy accepts. One that comes before the ledger
+    /// has begun may: there is nothing to do for it yet, and it is judged when it begins.
     pub fn may_register(
         &self,
         family: &str,
@@ -196,12 +202,15 @@ impl Governed {
         meets: impl FnOnce(&serde_json::Value) -> Result<(), String>,
     ) -> Result<(), String> {
         let refused = |why: &str| Err(format!("{family} {version} {why}"));
+        if self.founded.is_none() && families::core(family, version).is_none() {
+            return Ok(());
+        }
         match self.row(family, version) {
             _ if families::core(family, version).is_some() => refused("is the ledger's own"),
             Some(FamilyRow { tier: Tier::Attested, code, .. }) => meets(code),
             Some(row) if row.tier == Tier::Process => Ok(()),
             Some(_) => refused("runs elsewhere or nowhere, as the network's members have decided"),
-            None if self.founded.development || self.listed(family, version).is_some() => Ok(()),
+            None if self.is_development() || self.listed(family, version).is_some() => Ok(()),
             None => refused("is nothing that the network's members have decided about: set_ledger_family"),
         }
     }
@@ -272,7 +281,8 @@ impl Governed {
     }
 
     fn listed(&self, family: &str, version: &str) -> Option<&Processor> {
-        self.founded.listed.iter().find(|listed| listed.family == family && listed.version == version)
+        let mut listed = self.founded.iter().flat_map(|founded| &founded.listed);
+        listed.find(|listed| listed.family == family && listed.version == version)
     }
 
     fn family_decided(&mut self, key: &[u8], value: Option<&Bytes>) {
@@ -334,7 +344,7 @@ mod tests {
     use super::*;
 
     fn governed(families: &[(&str, &str)], readers: &[(&str, &str)]) -> Governed {
-        let mut governed = Governed::default();
+        let mut governed = Governed::default().with_founded(Founded::default());
         for (key, row) in families {
             governed.family_decided(key.as_bytes(), Some(&Bytes::copy_from_slice(row.as_bytes())));
         }
@@ -365,6 +375,16 @@ mod tests {
             Place::External => "external",
             Place::Nowhere(_) => "nowhere",
         }
+    }
+
+    #[test]
+    fn who_comes_before_the_ledger_has_begun_may_register_and_is_judged_when_it_begins() {
+        let (early, never) = (Governed::default(), |_: &serde_json::Value| Err("it proved nothing".to_owned()));
+        assert_eq!(early.may_register("intkey", "1.0", never), Ok(()));
+        assert!(early.may_register("sawtooth_settings", "1.0", never).is_err(), "the ledger's own");
+        let begun = |development| early.with_founded(Founded { development, listed: Vec::new() });
+        assert_eq!(begun(true).may_register("intkey", "1.0", never), Ok(()));
+        assert!(begun(false).may_register("intkey", "1.0", never).is_err());
     }
 
     #[test]
@@ -458,7 +478,7 @@ mod tests {
         assert!(place(&decided, "intkey", false) == "external" && !decided.is_open());
         decided.family_decided(b"sawtooth:intkey:1.0", None);
         decided.readers_decided(b"sawtooth:1cf126", None);
-        assert_eq!(decided, Governed::default());
+        assert_eq!(decided, Governed::default().with_founded(Founded::default()));
     }
 
     #[test]

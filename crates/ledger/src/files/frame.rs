@@ -45,13 +45,11 @@ impl ChunkFrame {
         }
         let header = disk.read(&file, 0, 8).map_err(disk_error(&file))?;
         let table = header.try_into().map(u64::from_le_bytes).map_err(|_| damaged("no header"))?;
-        let complete = name.last.is_some();
+        // A chunk gets its table first, and its name when that is synced: whoever reads a ledger while its node writes may find it in between.
+        let complete = name.last.is_some() || table != 0;
         let end = if complete { table } else { file_bytes };
         if complete && !(CHUNK_HEADER_BYTES..=file_bytes).contains(&table) {
             return Err(damaged("the header does not point to a position table"));
-        }
-        if !complete && table != 0 {
-            return Err(damaged("an open chunk with a position table: its completion was interrupted"));
         }
         Ok(Self { name, file, file_bytes, end, complete })
     }
