@@ -3,14 +3,14 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 use coco_protocol::{
     ApiError, Caller, Idempotent, LedgerHandle, Mount, Protocol, Reply, Service, Subject, Submitted, Until, answer_to,
 };
 use http::header::CONTENT_TYPE;
 use http::{Method, Request, Response, StatusCode};
 
-use crate::{NAME, Put, REQUEST_BYTES, Records, VALUES};
+use crate::{NAME, Put, Records, VALUES};
 
 const PATH: &str = "/app/records";
 
@@ -76,10 +76,8 @@ impl RecordsService {
     }
 
     fn next_request(&self) -> Bytes {
-        let mut request = BytesMut::with_capacity(REQUEST_BYTES);
-        request.put_u32(self.handle.status().node);
-        request.put_u64(self.requests.fetch_add(1, Ordering::Relaxed));
-        request.freeze()
+        let number = self.requests.fetch_add(1, Ordering::Relaxed);
+        [&self.handle.status().node.to_be_bytes()[..], &number.to_be_bytes()].concat().into()
     }
 }
 
