@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import secrets
+import time
 
 import older_asyncio  # noqa: F401  first
 
@@ -77,3 +78,11 @@ def read(rest, path):
     answer = requests.get(f"{rest}{path}", timeout=WAIT_S)
     assert answer.status_code == 200, answer.text
     return answer.json()
+
+
+def read_soon(rest, path):
+    """The same of what another node has, and this one is about to have."""
+    deadline = time.monotonic() + WAIT_S
+    while requests.get(f"{rest}{path}", timeout=WAIT_S).status_code == 404 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return read(rest, path)

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from network import NODES, READY, REST, SIGNER, batch, fresh_name, post, read, sha512, statuses, transaction
+from network import NODES, READY, REST, SIGNER, batch, fresh_name, post, read, read_soon, sha512, statuses, transaction
 from sawtooth_sdk.protobuf.transaction_pb2 import Transaction, TransactionHeader
 
 HERE = Path(__file__).resolve().parent
@@ -130,7 +130,7 @@ def test_a_new_epoch_of_the_ledger_has_a_new_key_for_blocks(decide):
     def signers():
         assert end(transaction("set", fresh_name(), 1)) == "COMMITTED"
         head = read(REST[0], "/blocks?limit=1")["data"][0]["header_signature"]
-        return {read(rest, f"/blocks/{head}")["data"]["header"]["signer_public_key"] for rest in REST}
+        return {read_soon(rest, f"/blocks/{head}")["data"]["header"]["signer_public_key"] for rest in REST}
 
     first = signers()
     decide(("trigger_ledger_rekey", {}))
