@@ -18,7 +18,14 @@
 //! sealing key from it, under which a counter from 0 gives the nonces. So no (key, nonce) repeats even when a host rolls the
 //! disk back: the next opening draws another id. The blinding key is the same for all openings.
 //!
-//! The store is advisory: every record is in the ledger, and the watermark says up to which transaction the store has them.
+//! The store is advisory: every record is in the ledger, and the watermark says up to which transaction the store has them. It is sealed with a [`Census`]
+//! of the keys: a host that could raise it, or take records out, would make what lies below look as if it had never been. One that is not this
+//! store's, or none, costs reading the ledger again. Beside the records lie, each a value of form 0:
+//!
+//! ```text
+//! key of a part of the census = HMAC-SHA-256(blinding key, 2^64 - 2 (u64 le) || first byte of its keys)
+//! key of the whole            = HMAC-SHA-256(blinding key, 2^64 - 2 (u64 le))
+//! ```
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -27,16 +34,20 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use coco_crypto::{AeadKey, Crypto, Domain, MacKey, NONCE_BYTES, Nonce, SymmetricKey, TAG_BYTES, hkdf_sha256};
-use coco_types::{MapName, TxId};
+use coco_types::MapName;
 use parking_lot::Mutex;
 
-use crate::Error;
+use crate::census::Code;
+use crate::{Census, Error};
 
 const BLINDING_DOMAIN: Domain = Domain::new("coco history blinding");
+const CENSUS_DOMAIN: Domain = Domain::new("coco history census");
 const SEALING_DOMAIN: Domain = Domain::new("coco history sealing");
 const STORE_ID_BYTES: usize = 16;
 /// Where a part's key is made, this stands for the length of a map's name: no name is as long.
 const PARTS: u64 = u64::MAX;
+/// Where a key of the census is made, likewise.
+const CENSUS: u64 = u64::MAX - 1;
 const PART_BYTES: usize = 32 << 10;
 /// Longer values are kept in parts.
 const WHOLE_BYTES_MAX: usize = 64 << 10;
@@ -48,10 +59,14 @@ const OPENINGS_CACHED_MAX: usize = 64;
 /// What a record is stored under.
 pub type BlindedKey = [u8; 32];
 
+/// A value as it is stored, and under what.
+pub type SealedRecord = (BlindedKey, Vec<u8>);
+
 /// Blinds keys and seals values of one store.
 pub struct HistoryKeys {
     secret: SymmetricKey,
     blinding_key: MacKey,
+    census_key: MacKey,
     store_id: [u8; STORE_ID_BYTES],
     /// Of this opening.
     sealing_key: AeadKey,
@@ -67,6 +82,7 @@ impl HistoryKeys {
         Self {
             secret: secret.clone(),
             blinding_key: MacKey::new(&hkdf_sha256(secret, BLINDING_DOMAIN, &[])),
+            census_key: MacKey::new(&hkdf_sha256(secret, CENSUS_DOMAIN, &[])),
             store_id,
             sealing_key: sealing_key(secret, &store_id),
             next_nonce: AtomicU64::new(0),
@@ -84,7 +100,7 @@ impl HistoryKeys {
     }
 
     /// Seals a value, which becomes one record, or several if it is long.
-    pub fn seal(&self, key: &BlindedKey, value: &[u8], records: &mut Vec<(BlindedKey, Vec<u8>)>) {
+    pub fn seal(&self, key: &BlindedKey, value: &[u8], records: &mut Vec<SealedRecord>) {
         if value.len() <= WHOLE_BYTES_MAX {
             records.push((*key, self.seal_as(FORM_WHOLE, key, value)));
             return;
@@ -126,6 +142,59 @@ impl HistoryKeys {
             joined.extend_from_slice(part.get(within).ok_or(Error::MalformedHistory)?);
         }
         Ok(Some(joined.into()))
+    }
+
+    /// What a key counts as in a [`Census`].
+    pub fn code(&self, key: &BlindedKey) -> Code {
+        self.census_key.tag(key).0
+    }
+
+    /// What is to be kept of a census: the parts that changed since it was last sealed, and the whole.
+    pub fn seal_census(&self, census: &mut Census) -> Vec<SealedRecord> {
+        let mut sealed = Vec::new();
+        census.settle(|first, tally| {
+            let key = self.blind_census(&[first]);
+            sealed.push((key, self.seal_as(FORM_WHOLE, &key, tally)));
+            self.part_code(first, tally)
+        });
+        let key = self.blind_census(&[]);
+        let whole = [&census.sum()[..], census.watermark().to_string().as_bytes()].concat();
+        sealed.push((key, self.seal_as(FORM_WHOLE, &key, &whole)));
+        sealed
+    }
+
+    /// Reads it back; `None` if there is none. Fails unless all of it was sealed at the same time.
+    pub fn open_census<E: From<Error>>(
+        &self,
+        read: impl Fn(&BlindedKey) -> Result<Option<Vec<u8>>, E>,
+    ) -> Result<Option<Census>, E> {
+        let key = self.blind_census(&[]);
+        let Some(sealed) = read(&key)? else { return Ok(None) };
+        let (_, whole) = self.open_sealed(&key, sealed)?;
+        let (sum, watermark) = whole.split_first_chunk::<32>().ok_or(Error::MalformedHistory)?;
+        let watermark = std::str::from_utf8(watermark).ok().and_then(|text| text.parse().ok());
+        let mut census = Census::default();
+        census.set_watermark(watermark.ok_or(Error::MalformedHistory)?);
+        for first in 0..=u8::MAX {
+            let key = self.blind_census(&[first]);
+            let Some(sealed) = read(&key)? else { continue };
+            let (_, tally) = self.open_sealed(&key, sealed)?;
+            census.restore(first, &tally, self.part_code(first, &tally))?;
+        }
+        (census.sum() == *sum).then_some(Some(census)).ok_or(Error::MalformedHistory.into())
+    }
+
+    /// In place of a census: from the next opening on there is none that could be believed.
+    pub fn no_census(&self) -> SealedRecord {
+        (self.blind_census(&[]), Vec::new())
+    }
+
+    fn part_code(&self, first: u8, tally: &[u8]) -> Code {
+        self.census_key.tag(&[&[first], tally].concat()).0
+    }
+
+    fn blind_census(&self, part: &[u8]) -> BlindedKey {
+        self.blinding_key.tag(&[&CENSUS.to_le_bytes(), part].concat()).0
     }
 
     fn blind_part(&self, key: &BlindedKey, number: u32) -> BlindedKey {
@@ -184,20 +253,31 @@ fn sealing_key(secret: &SymmetricKey, store_id: &[u8; STORE_ID_BYTES]) -> AeadKe
 pub trait HistoryStore: Send + Sync {
     fn read(&self, key: &BlindedKey) -> Result<Option<Vec<u8>>, Error>;
 
-    /// Writes records and the watermark together: all of them survive a crash, or none.
-    fn write(&self, records: &[(BlindedKey, Vec<u8>)], watermark: TxId) -> Result<(), Error>;
+    /// Writes records and what is sealed of their census together: all of it survives a crash, or nothing.
+    fn write(&self, records: &[SealedRecord], census: &[SealedRecord]) -> Result<(), Error>;
 
-    /// Writes records that this node derived from others: all of them, or none. The watermark says nothing about them.
-    fn keep(&self, records: &[(BlindedKey, Vec<u8>)]) -> Result<(), Error>;
+    /// What was written of the census under a key.
+    fn census(&self, key: &BlindedKey) -> Result<Option<Vec<u8>>, Error>;
 
-    /// Records of transactions up to here are in the store; 0.0 if it is new.
-    fn watermark(&self) -> Result<TxId, Error>;
+    fn has(&self, key: &BlindedKey) -> Result<bool, Error>;
+
+    /// Names all keys of records that begin with this byte.
+    fn keys(&self, first: u8, each: &mut dyn FnMut(&BlindedKey)) -> Result<(), Error>;
+
+    /// Forgets everything, the census first.
+    fn clear(&self) -> Result<(), Error>;
 }
 
 /// A store without a disk: for tests, the simulator and `--nodes 1` without history on disk.
 #[derive(Default)]
 pub struct MemoryHistory {
-    content: Mutex<(BTreeMap<BlindedKey, Vec<u8>>, TxId)>,
+    content: Mutex<Content>,
+}
+
+#[derive(Default)]
+struct Content {
+    records: BTreeMap<BlindedKey, Vec<u8>>,
+    census: BTreeMap<BlindedKey, Vec<u8>>,
 }
 
 impl MemoryHistory {
@@ -208,23 +288,35 @@ impl MemoryHistory {
 
 impl HistoryStore for MemoryHistory {
     fn read(&self, key: &BlindedKey) -> Result<Option<Vec<u8>>, Error> {
-        Ok(self.content.lock().0.get(key).cloned())
+        Ok(self.content.lock().records.get(key).cloned())
     }
 
-    fn write(&self, records: &[(BlindedKey, Vec<u8>)], watermark: TxId) -> Result<(), Error> {
+    fn write(&self, records: &[SealedRecord], census: &[SealedRecord]) -> Result<(), Error> {
         let mut content = self.content.lock();
-        content.0.extend(records.iter().cloned());
-        content.1 = watermark;
+        content.records.extend(records.iter().cloned());
+        content.census.extend(census.iter().cloned());
         Ok(())
     }
 
-    fn keep(&self, records: &[(BlindedKey, Vec<u8>)]) -> Result<(), Error> {
-        self.content.lock().0.extend(records.iter().cloned());
+    fn census(&self, key: &BlindedKey) -> Result<Option<Vec<u8>>, Error> {
+        Ok(self.content.lock().census.get(key).cloned())
+    }
+
+    fn has(&self, key: &BlindedKey) -> Result<bool, Error> {
+        Ok(self.content.lock().records.contains_key(key))
+    }
+
+    fn keys(&self, first: u8, each: &mut dyn FnMut(&BlindedKey)) -> Result<(), Error> {
+        let mut lowest = [0; 32];
+        lowest[0] = first;
+        let content = self.content.lock();
+        content.records.range(lowest..).map(|(key, _)| key).take_while(|key| key[0] == first).for_each(each);
         Ok(())
     }
 
-    fn watermark(&self) -> Result<TxId, Error> {
-        Ok(self.content.lock().1)
+    fn clear(&self) -> Result<(), Error> {
+        *self.content.lock() = Content::default();
+        Ok(())
     }
 }
 
@@ -341,13 +433,57 @@ mod tests {
     }
 
     #[test]
-    fn the_store_keeps_records_and_watermark() {
+    fn a_census_is_what_this_store_s_own_secret_sealed_at_one_time() {
+        let keys = keys(1);
+        let mut census = Census::default();
+        let mut held = BTreeMap::new();
+        let mut states = Vec::new();
+        for (seqno, first) in [(1, 7), (2, 7), (3, 9)] {
+            census.set_watermark(format!("2.{seqno}").parse().unwrap());
+            census.count(&[first; 32], keys.code(&[first; 32]));
+            let sealed = keys.seal_census(&mut census);
+            assert_eq!(sealed.len(), 2, "the part that changed, and the whole");
+            held.extend(sealed);
+            states.push(held.clone());
+        }
+        let open = |keys: &HistoryKeys, held: &Records| keys.open_census(|key| Ok::<_, Error>(held.get(key).cloned()));
+        let opened = open(&super::tests::keys(2), &held).unwrap().unwrap();
+        assert_eq!(opened.watermark(), census.watermark());
+        assert!((0..=u8::MAX).all(|first| opened.tally(first) == census.tally(first)));
+        assert!(open(&keys, &BTreeMap::new()).unwrap().is_none());
+        let stranger = HistoryKeys::new(&SymmetricKey::from_bytes([5; 32]), &SeededCrypto::new(1));
+        assert!(open(&stranger, &held).unwrap().is_none());
+        for key in held.keys().copied().collect::<Vec<_>>() {
+            let of_before = states.iter().filter_map(|state| state.get(&key)).filter(|value| **value != held[&key]);
+            for value in of_before.cloned().chain([Vec::new(), b"9.9".to_vec(), held[&keys.no_census().0].clone()]) {
+                let mut changed = held.clone();
+                if changed.insert(key, value.clone()) != Some(value) {
+                    assert!(open(&keys, &changed).is_err());
+                }
+            }
+            let mut without = held.clone();
+            without.remove(&key);
+            assert!(!matches!(open(&keys, &without), Ok(Some(_))));
+        }
+        held.extend([keys.no_census()]);
+        assert!(open(&keys, &held).is_err());
+    }
+
+    #[test]
+    fn the_store_keeps_records_and_their_census() {
         let store: Box<dyn HistoryStore> = Box::new(MemoryHistory::new());
-        assert_eq!(store.watermark().unwrap(), TxId::default());
-        let watermark = "2.5".parse().unwrap();
-        store.write(&[([1; 32], b"value".to_vec())], watermark).unwrap();
+        store.write(&[([1; 32], b"value".to_vec())], &[([2; 32], b"sealed".to_vec())]).unwrap();
         assert_eq!(store.read(&[1; 32]).unwrap().as_deref(), Some(&b"value"[..]));
         assert_eq!(store.read(&[2; 32]).unwrap(), None);
-        assert_eq!(store.watermark().unwrap(), watermark);
+        assert_eq!(store.census(&[2; 32]).unwrap().as_deref(), Some(&b"sealed"[..]));
+        assert!(store.has(&[1; 32]).unwrap() && !store.has(&[2; 32]).unwrap());
+        let keys = |first| {
+            let mut found = Vec::new();
+            store.keys(first, &mut |key| found.push(*key)).unwrap();
+            found
+        };
+        assert_eq!((keys(0), keys(1), keys(2)), (vec![], vec![[1; 32]], vec![]));
+        store.clear().unwrap();
+        assert!(!store.has(&[1; 32]).unwrap() && store.census(&[2; 32]).unwrap().is_none());
     }
 }

@@ -11,6 +11,7 @@
 //! and `docs/formats/receipt.md` describe every byte. Nothing here knows consensus, maps' meaning or a clock.
 
 mod batch;
+mod census;
 mod claims;
 mod entry;
 mod error;
@@ -28,11 +29,12 @@ mod transactions;
 mod verify;
 
 pub use batch::{Batch, BatchSealer, Closing, SealedBatch, VerifiedBatch};
+pub use census::{Census, Tally};
 pub use claims::{Claims, Container};
 pub use entry::{Entry, EntryHead, FLAG_CHUNK_AFTER};
 pub use error::Error;
 pub use files::{CheckedChunk, ChunkName, Cut, Earlier, LedgerFiles, LedgerReader, OpenReport, Unsynced};
-pub use history::{BlindedKey, HistoryKeys, HistoryStore, MemoryHistory};
+pub use history::{BlindedKey, HistoryKeys, HistoryStore, MemoryHistory, SealedRecord};
 pub use keys::{DisclosedEpoch, EntryKeys, commit_evidence};
 pub use leaf::Leaf;
 pub use merkle::{Frontier, MerkleReader, MerkleTree, PathElement, fold_path};

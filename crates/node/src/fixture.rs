@@ -56,7 +56,7 @@ impl Backup {
             replica_id: OWN,
             index: 0,
             visible: Arc::new(Visible::new(visible, &store)),
-            history: Arc::new(NodeHistory::new(keys, Arc::new(MemoryHistory::default()))),
+            history: Arc::new(NodeHistory::open(keys, Arc::new(MemoryHistory::default())).unwrap()),
             ledger,
             gate: Arc::new(OpenGate),
             standing: RwLock::new(Standing { view: View(1), primary: Some(PRIMARY), ..Standing::default() }),

@@ -2,13 +2,16 @@
 //!
 //! The front puts a batch's records into memory, where readers find them; a writer moves them to the store, many batches at a time. The
 //! store is advisory: what a crash loses is read from the ledger again, from the store's watermark on.
+//!
+//! "There is none" is said only of a store that holds all that this node put into it: the host owns the disk, and could have taken the record out. The keys
+//! that begin like the one that is not found are counted for it, once in a process.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use coco_ledger::{BlindedKey, HistoryKeys, HistoryStore};
+use coco_ledger::{BlindedKey, Census, HistoryKeys, HistoryStore, SealedRecord, Tally};
 use coco_protocol::{CommittedBatch, DerivedHistory, History, HistoryError, Protocol, part_of};
 use coco_types::{MapName, Retention, TxId};
 use parking_lot::{Condvar, Mutex};
@@ -20,8 +23,19 @@ const RECENT_BYTES_MAX: usize = 64 << 20;
 pub struct NodeHistory {
     keys: HistoryKeys,
     store: Arc<dyn HistoryStore>,
+    held: Mutex<Held>,
+    /// Whether the keys that begin with these bytes were all there.
+    looked_at: Mutex<BTreeMap<u8, bool>>,
     recent: Mutex<Recent>,
     changed: Condvar,
+}
+
+/// What the store holds by this node's own count.
+#[derive(Default)]
+struct Held {
+    census: Census,
+    /// Records were taken out, and the census says nothing any more.
+    is_damaged: bool,
 }
 
 #[derive(Default)]
@@ -40,13 +54,73 @@ struct Recent {
 }
 
 impl NodeHistory {
-    pub fn new(keys: HistoryKeys, store: Arc<dyn HistoryStore>) -> Self {
-        Self { keys, store, recent: Mutex::default(), changed: Condvar::new() }
+    /// A store that is not as this node left it, so that nothing can be said of what it lacks, begins anew.
+    pub fn open(keys: HistoryKeys, store: Arc<dyn HistoryStore>) -> Result<Self, HistoryError> {
+        let census = match keys.open_census(|key| store.census(key)) {
+            Ok(Some(census)) => census,
+            Err(error @ coco_ledger::Error::Disk { .. }) => return Err(failed(error)),
+            left @ (Ok(None) | Err(_)) => {
+                if left.is_err() {
+                    tracing::warn!("the history is not as this node left it: it is read from the ledger again");
+                }
+                store.clear().map_err(failed)?;
+                Census::default()
+            }
+        };
+        let held = Mutex::new(Held { census, is_damaged: false });
+        Ok(Self { keys, store, held, looked_at: Mutex::default(), recent: Mutex::default(), changed: Condvar::new() })
     }
 
-    /// Records up to here are in the store.
-    pub fn watermark(&self) -> Result<TxId, HistoryError> {
-        self.store.watermark().map_err(failed)
+    /// Records up to here are in the store; 0.0 if it is new.
+    pub fn watermark(&self) -> TxId {
+        self.held.lock().census.watermark()
+    }
+
+    /// To the store, with what it holds then: all of it, or nothing.
+    fn write(&self, sealed: &[SealedRecord], watermark: Option<TxId>) -> Result<(), HistoryError> {
+        let mut held = self.held.lock();
+        if held.is_damaged {
+            return self.store.write(sealed, &[]).map_err(failed);
+        }
+        let mut census = held.census.clone();
+        let mut seen = BTreeSet::new();
+        for (key, _) in sealed {
+            if seen.insert(key) && !self.store.has(key).map_err(failed)? {
+                census.count(key, self.keys.code(key));
+            }
+        }
+        census.set_watermark(watermark.unwrap_or(census.watermark()));
+        self.store.write(sealed, &self.keys.seal_census(&mut census)).map_err(failed)?;
+        held.census = census;
+        Ok(())
+    }
+
+    /// Of a key that is not there: an error, if others that begin like it were taken out since this node wrote them.
+    fn check_absence(&self, key: &BlindedKey) -> Result<(), HistoryError> {
+        let first = key[0];
+        let looked_at = self.looked_at.lock().get(&first).copied();
+        let is_whole = match looked_at {
+            Some(is_whole) => is_whole,
+            None => self.look_at(first)?,
+        };
+        let missing = || HistoryError("records are missing from this node's history: ask another one".to_owned());
+        is_whole.then_some(()).ok_or_else(missing)
+    }
+
+    /// Whether all that was counted of the keys that begin with this byte is there. If not, the store begins anew when it is next opened.
+    fn look_at(&self, first: u8) -> Result<bool, HistoryError> {
+        let mut held = self.held.lock();
+        let mut found = Tally::default();
+        self.store.keys(first, &mut |key| found.count(self.keys.code(key))).map_err(failed)?;
+        let is_whole = found == held.census.tally(first);
+        if !is_whole && !std::mem::replace(&mut held.is_damaged, true) {
+            tracing::error!(
+                "records were taken out of the history store: restart this node, and it reads them from the ledger again"
+            );
+            self.store.write(&[], &[self.keys.no_census()]).map_err(failed)?;
+        }
+        self.looked_at.lock().insert(first, is_whole);
+        Ok(is_whole)
     }
 
     /// Records between the store's watermark and what comes next are missing, and come through [`NodeHistory::feed`].
@@ -64,7 +138,7 @@ impl NodeHistory {
                 }
             }
         }
-        self.store.write(&sealed, last).map_err(failed)
+        self.write(&sealed, Some(last))
     }
 
     /// All of the earlier records are there.
@@ -107,8 +181,8 @@ impl NodeHistory {
         };
         let mut sealed = Vec::with_capacity(records.len());
         records.iter().for_each(|(key, value)| self.keys.seal(key, value, &mut sealed));
-        let watermark = if self.recent.lock().incomplete { self.watermark()? } else { last };
-        let written = self.store.write(&sealed, watermark).map_err(failed);
+        let watermark = Some(last).filter(|_| !self.recent.lock().incomplete);
+        let written = self.write(&sealed, watermark);
         let mut recent = self.recent.lock();
         match &written {
             Ok(()) => recent.writing = Arc::default(),
@@ -133,7 +207,7 @@ impl NodeHistory {
             }
         };
         if !derived.kept.is_empty() {
-            self.store.keep(&derived.kept).map_err(failed)?;
+            self.write(&derived.kept, None)?;
         }
         Ok(more)
     }
@@ -165,8 +239,11 @@ impl NodeHistory {
             }
         }
         let opened = self.keys.open(&blinded, range, |key| self.store.read(key)).map_err(failed)?;
-        if opened.is_none() && self.recent.lock().incomplete {
-            return Err(HistoryError("this node is still fetching earlier records: ask another one".to_owned()));
+        if opened.is_none() {
+            if self.recent.lock().incomplete {
+                return Err(HistoryError("this node is still fetching earlier records: ask another one".to_owned()));
+            }
+            self.check_absence(&blinded)?;
         }
         Ok(opened)
     }
@@ -187,7 +264,7 @@ impl Recent {
 /// What a protocol derives is sealed at once and stored when its piece of work is done.
 struct Derived<'a> {
     history: &'a NodeHistory,
-    kept: Vec<(BlindedKey, Vec<u8>)>,
+    kept: Vec<SealedRecord>,
 }
 
 impl History for Derived<'_> {
@@ -237,17 +314,25 @@ mod tests {
             Ok(None)
         }
 
-        fn write(&self, _records: &[(BlindedKey, Vec<u8>)], _watermark: TxId) -> Result<(), coco_ledger::Error> {
+        fn write(&self, _records: &[SealedRecord], _census: &[SealedRecord]) -> Result<(), coco_ledger::Error> {
             let source = std::io::ErrorKind::StorageFull.into();
             Err(coco_ledger::Error::Disk { file: "history".to_owned(), source })
         }
 
-        fn keep(&self, records: &[(BlindedKey, Vec<u8>)]) -> Result<(), coco_ledger::Error> {
-            self.write(records, TxId::default())
+        fn census(&self, _key: &BlindedKey) -> Result<Option<Vec<u8>>, coco_ledger::Error> {
+            Ok(None)
         }
 
-        fn watermark(&self) -> Result<TxId, coco_ledger::Error> {
-            Ok(TxId::default())
+        fn has(&self, _key: &BlindedKey) -> Result<bool, coco_ledger::Error> {
+            Ok(false)
+        }
+
+        fn keys(&self, _first: u8, _each: &mut dyn FnMut(&BlindedKey)) -> Result<(), coco_ledger::Error> {
+            Ok(())
+        }
+
+        fn clear(&self) -> Result<(), coco_ledger::Error> {
+            Ok(())
         }
     }
 
@@ -290,7 +375,7 @@ mod tests {
 
     fn history_in(store: Arc<dyn HistoryStore>) -> NodeHistory {
         let crypto = SeededCrypto::new(1);
-        NodeHistory::new(HistoryKeys::new(&SymmetricKey::generate(&crypto), &crypto), store)
+        NodeHistory::open(HistoryKeys::new(&SymmetricKey::generate(&crypto), &crypto), store).unwrap()
     }
 
     #[test]
@@ -301,11 +386,114 @@ mod tests {
         history.stop();
         history.run_writer(&[Arc::new(Counting)]).unwrap();
         while history.index(&Counting).unwrap() {}
-        let watermark = history.watermark().unwrap();
-        assert_eq!(watermark, TxId::new(View(1), Seqno(1)));
+        assert_eq!(history.watermark(), TxId::new(View(1), Seqno(1)));
         let later = history_in(store);
         assert_eq!(later.record(&MAP, b"count").unwrap().as_deref(), Some(&[3][..]));
         assert!(!later.index(&Counting).unwrap());
+    }
+
+    /// A copy of a store as its host may make one: without a record, or with the census of another time.
+    fn altered(store: &MemoryHistory, taken: Option<&BlindedKey>, census: &MemoryHistory) -> Arc<MemoryHistory> {
+        let crypto = SeededCrypto::new(1);
+        let keys = HistoryKeys::new(&SymmetricKey::generate(&crypto), &crypto);
+        let copy = MemoryHistory::new();
+        for first in 0..=u8::MAX {
+            let mut found = Vec::new();
+            store.keys(first, &mut |key| found.push(*key)).unwrap();
+            for key in found.into_iter().filter(|key| Some(key) != taken) {
+                copy.write(&[(key, store.read(&key).unwrap().unwrap())], &[]).unwrap();
+            }
+        }
+        let beside = keys.open_census(|key| {
+            let row = census.census(key)?;
+            row.clone().map_or(Ok(()), |row| copy.write(&[], &[(*key, row)]))?;
+            Ok::<_, coco_ledger::Error>(row)
+        });
+        beside.unwrap();
+        Arc::new(copy)
+    }
+
+    #[test]
+    fn a_census_that_a_host_wrote_is_none_and_the_store_begins_anew() {
+        let store = Arc::new(MemoryHistory::new());
+        let history = history_in(store.clone());
+        history.record_batch(&batch(vec![7]));
+        history.write_out().unwrap();
+        let key = history.keys.blind(&MAP, b"key");
+        assert_eq!(history_in(store.clone()).watermark(), TxId::new(View(1), Seqno(1)));
+        store.write(&[], &[(history.keys.no_census().0, b"9.1000000".to_vec())]).unwrap();
+        let again = history_in(store.clone());
+        assert_eq!(again.watermark(), TxId::default());
+        assert!(!store.has(&key).unwrap());
+        again.record_batch(&batch(vec![7]));
+        again.write_out().unwrap();
+        assert!(again.record(&MAP, b"key").unwrap().is_some() && again.record(&MAP, b"other").unwrap().is_none());
+    }
+
+    #[test]
+    fn what_a_host_took_out_of_the_store_is_not_said_never_to_have_been() {
+        let store = Arc::new(MemoryHistory::new());
+        let history = history_in(store.clone());
+        history.record_batch(&batch(vec![7]));
+        history.write_out().unwrap();
+        history.index(&Counting).unwrap();
+        let taken = history.keys.blind(&MAP, b"key");
+        let without = altered(&store, Some(&taken), &store);
+        let history = history_in(without.clone());
+        let why = history.record(&MAP, b"key").unwrap_err().to_string();
+        assert!(why.contains("missing"), "{why}");
+        assert_eq!(history.record(&MAP, b"count").unwrap().as_deref(), Some(&[1][..]), "what is there is genuine");
+        // Another key in its place is no better.
+        let without = altered(&store, Some(&taken), &store);
+        let mut other = taken;
+        other[31] ^= 1;
+        without.write(&[(other, vec![0; 60])], &[]).unwrap();
+        assert!(history_in(without).record(&MAP, b"key").is_err());
+        assert!(history_in(store).record(&MAP, b"nothing").unwrap().is_none());
+    }
+
+    #[test]
+    fn a_store_that_was_found_damaged_goes_on_and_is_read_from_the_ledger_when_it_is_next_opened() {
+        let store = Arc::new(MemoryHistory::new());
+        history_in(store.clone()).record_batch(&batch(vec![7]));
+        let history = history_in(store.clone());
+        history.record_batch(&batch(vec![7]));
+        history.write_out().unwrap();
+        let without = altered(&store, Some(&history.keys.blind(&MAP, b"key")), &store);
+        let history = history_in(without.clone());
+        assert!(history.record(&MAP, b"key").is_err());
+        history.index(&Counting).unwrap();
+        assert_eq!(history.record(&MAP, b"count").unwrap().as_deref(), Some(&[1][..]));
+        assert_eq!(history_in(without).watermark(), TxId::default());
+    }
+
+    #[test]
+    fn a_census_of_another_time_is_no_excuse_for_what_is_missing() {
+        let store = Arc::new(MemoryHistory::new());
+        let history = history_in(store.clone());
+        history.index(&Counting).unwrap();
+        let before = altered(&store, None, &store);
+        history.record_batch(&batch(vec![7]));
+        history.write_out().unwrap();
+        let taken = history.keys.blind(&MAP, b"key");
+        let old = history_in(altered(&store, Some(&taken), &before));
+        assert_eq!(old.watermark(), TxId::default(), "the records behind it are read from the ledger again");
+        assert!(history_in(altered(&before, None, &store)).record(&MAP, b"key").is_err());
+    }
+
+    #[test]
+    fn a_record_that_is_written_again_is_counted_once() {
+        let store = Arc::new(MemoryHistory::new());
+        let history = history_in(store.clone());
+        for value in 0..3 {
+            history.record_batch(&batch(vec![value]));
+            history.write_out().unwrap();
+        }
+        let later = history_in(store);
+        let near = (0..10_000u32).map(u32::to_le_bytes);
+        let first = later.keys.blind(&MAP, b"key")[0];
+        let mut near = near.filter(|key| later.keys.blind(&MAP, key)[0] == first);
+        assert!(later.record(&MAP, &near.next().unwrap()).unwrap().is_none());
     }
 
     #[test]

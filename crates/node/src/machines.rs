@@ -109,7 +109,7 @@ impl Machines {
         let consensus = open_consensus(&parts.log_disk, &ledger, parts.consensus, &parts.crypto, parts.founders)?;
         let history_secret = parts.history_secret;
         let history =
-            Arc::new(NodeHistory::new(HistoryKeys::new(history_secret, parts.crypto.as_ref()), parts.history));
+            Arc::new(NodeHistory::open(HistoryKeys::new(history_secret, parts.crypto.as_ref()), parts.history)?);
         let applied = consensus.seqno_at(consensus.applied_index()).unwrap_or(Seqno::ZERO);
         let Restored { store, at } = archive::restore(&parts.snapshot_disk, &ledger, service, applied)?;
         if at.seqno < ledger.base().seqno {
@@ -185,7 +185,7 @@ fn open_consensus(
 
 /// The records that the history lacks of what the state holds already: of a lost history, everything.
 fn feed_history(ledger: &NodeLedger, history: &NodeHistory, until: TxId) -> Result<(), OpenError> {
-    let mut last = history.watermark()?;
+    let mut last = history.watermark();
     let base = ledger.base();
     if last.seqno < base.seqno {
         history.expect_earlier();
@@ -208,7 +208,7 @@ fn replay(
     from: TxId,
     applied: Seqno,
 ) -> Result<TxId, OpenError> {
-    let watermark = history.watermark()?;
+    let watermark = history.watermark();
     let mut last = from;
     while last.seqno < applied {
         let transactions;

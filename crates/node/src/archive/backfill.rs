@@ -42,7 +42,7 @@ impl Backfill {
         piece_bytes: u32,
     ) -> Result<Option<Self>, String> {
         let Some(earlier) = Earlier::open(disk.clone(), service.clone()).map_err(text)? else { return Ok(None) };
-        let fed = history.watermark().map_err(text)?.seqno;
+        let fed = history.watermark().seqno;
         let (transfer, whole, peers) = (None, None, Vec::new());
         Ok(Some(Self {
             disk,

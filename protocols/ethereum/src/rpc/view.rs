@@ -206,7 +206,10 @@ impl<'a> ChainView<'a> {
         if number > self.head()? {
             return Ok(None);
         }
-        let Some(record) = self.record(&BLOCK, &number.to_be_bytes())? else { return Ok(None) };
+        // The state says that there is one: whoever keeps this node's history has lost it, or took it away.
+        let missing =
+            || RpcError::internal(format!("block {number} is missing from this node's history: ask another node"));
+        let record = self.record(&BLOCK, &number.to_be_bytes())?.ok_or_else(missing)?;
         BlockRecord::decode(record).map(Some).ok_or_else(|| damaged("block"))
     }
 
