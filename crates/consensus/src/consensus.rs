@@ -12,6 +12,7 @@ use crate::log::{Content, RaftLog, State};
 use crate::membership::parse_conf_change;
 use crate::outbox::Outbox;
 use crate::reads::Reads;
+use crate::resume::Written;
 use crate::{
     BatchStore, Committed, Config, EntryKind, Error, LOG_FILE, Membership, NotPrimary, Output, PeerProgress, Persist,
     Refused, Role, RoleChange, SnapshotOffered, StartPoint,
@@ -241,6 +242,11 @@ impl Consensus {
     /// The last transaction at or below an entry; `None` outside the log.
     pub fn seqno_at(&self, index: u64) -> Option<Seqno> {
         self.log().seqno_at(index)
+    }
+
+    /// What its disk holds, all outputs taken. A replica that makes way for others finds it there again, or is no longer the same.
+    pub fn written(&self) -> Written {
+        Written::of(self.log())
     }
 
     /// The view of an entry; `None` outside the log.

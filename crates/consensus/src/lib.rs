@@ -44,6 +44,6 @@ pub use error::{Error, MembershipRefused, NotPrimary, Refused, SlotLost, Transfe
 pub use log::{LOG_FILE, durable_seqno};
 pub use membership::{Membership, MembershipChange, StartPoint};
 pub use output::{Committed, EntryKind, Output, PeerProgress, Persist, ReadOutcome, Role, RoleChange, Slot};
-pub use resume::{Resume, ResumeEntry, ResumeState, Resumption, TermRun};
+pub use resume::{Resume, ResumeEntry, ResumeState, Resumption, TermRun, Written};
 pub use snapshots::{SnapshotMark, SnapshotOffered};
 pub use urgency::is_urgent;

@@ -30,6 +30,22 @@ pub struct Resume {
     log: RaftLog,
 }
 
+/// Where the log of a replica that runs stands on its disk. Whatever it has promised anybody is in it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Written {
+    pub(crate) view: View,
+    pub(crate) vote: u64,
+    pub(crate) last_index: u64,
+    pub(crate) last_view: View,
+}
+
+impl Written {
+    pub(crate) fn of(log: &RaftLog) -> Self {
+        let state = log.state();
+        Self { view: state.view, vote: state.vote, last_index: log.last_index(), last_view: log.last_view() }
+    }
+}
+
 /// What replicas tell each other.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -164,6 +180,11 @@ impl Resume {
             changes: self.changes(),
             runs: self.runs(),
         }
+    }
+
+    /// Whether the disk shows what a replica of this process wrote before it made way: nobody put an older one in its place.
+    pub fn is_as(&self, written: &Written) -> bool {
+        Written::of(&self.log) == *written
     }
 
     /// The newest transaction that this log knows to be committed.

@@ -70,7 +70,7 @@ impl World {
             ArchiveEffect::Refused => {
                 self.node_mut(id).stop();
                 self.joiners_lose(id);
-                self.come_back(id)?;
+                self.come_back(id, None)?;
             }
             ArchiveEffect::Whole => self.note(|| format!("{id} has the ledger before its snapshot")),
         }

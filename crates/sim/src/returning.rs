@@ -1,6 +1,7 @@
 //! Restarted nodes: what they ask, what they are answered, and how they go on.
 
 use bytes::Bytes;
+use coco_consensus::{Consensus, Written};
 use coco_disk::MemoryDisk;
 use coco_governance::NodeRow;
 use coco_node::comeback::{self, Origin, Returning, Running, Way};
@@ -17,7 +18,7 @@ const ASKED_LATELY_MS: u64 = 1_000;
 
 impl World {
     /// A process starts over a folder that was used before.
-    pub(crate) fn come_back(&mut self, id: ReplicaId) -> Result<(), Violation> {
+    pub(crate) fn come_back(&mut self, id: ReplicaId, written: Option<Written>) -> Result<(), Violation> {
         let node = self.nodes.get_mut(&id).expect("a known node");
         node.stop();
         node.stopped_by = None;
@@ -27,7 +28,7 @@ impl World {
         };
         let node = self.nodes.get_mut(&id).expect("a known node");
         let others = node.known.iter().copied().collect();
-        let origin = Origin { replica: id, addresses: node.addresses(), log: Some(log), rolled_back, others };
+        let origin = Origin { replica: id, addresses: node.addresses(), log: Some(log), rolled_back, others, written };
         let crypto = node.crypto.clone();
         let nonces = move || {
             let mut nonce = Digest::ZERO;
@@ -96,6 +97,11 @@ impl World {
             None => Ok(()),
             Some(Way::Swap) if self.nodes[&id].joining.is_some() => Ok(()),
             Some(Way::Swap) => self.swap(id, now_ms),
+            Some(Way::GoOn) => {
+                self.note(|| format!("{id} goes on as it was"));
+                self.node_mut(id).returning = None;
+                self.run_machines(id)
+            }
             Some(Way::Gone) => {
                 self.stop(id, "the network has another replica in its place");
                 self.node_mut(id).removed = true;
@@ -147,12 +153,11 @@ impl World {
         let node = self.node_mut(id);
         node.remember();
         let asked = node.asked_ms.is_some_and(|at| now_ms <= at + ASKED_LATELY_MS);
-        let must = node.machines.as_ref().is_some_and(|machines| comeback::must_return(machines.replica.consensus()));
-        if asked && must {
-            self.joiners_lose(id);
-            return self.come_back(id);
-        }
-        Ok(())
+        let consensus = node.machines.as_ref().map(|machines| machines.replica.consensus());
+        let makes_way = consensus.filter(|consensus| asked && comeback::must_make_way(consensus));
+        let Some(written) = makes_way.map(Consensus::written) else { return Ok(()) };
+        self.joiners_lose(id);
+        self.come_back(id, Some(written))
     }
 }
 

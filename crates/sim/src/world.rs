@@ -257,7 +257,7 @@ impl World {
             self.node(id).set_room(None);
         }
         let fresh = !self.nodes[&id].log_disk.exists(coco_consensus::LOG_FILE).unwrap_or(true);
-        if fresh || !self.setting.options.ask_before_acting { self.run_machines(id) } else { self.come_back(id) }
+        if fresh || !self.setting.options.ask_before_acting { self.run_machines(id) } else { self.come_back(id, None) }
     }
 
     /// What clients did and were told, so far.

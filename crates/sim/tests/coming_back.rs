@@ -162,6 +162,23 @@ fn a_replica_that_runs_without_a_majority_returns_when_others_need_it() {
 }
 
 #[test]
+fn replicas_that_made_way_for_one_that_is_gone_go_on_without_it() {
+    let mut world = quiet(29, tolerant());
+    acknowledge(&mut world, 5);
+    let [left, lost, right] = [1, 2, 3].map(ReplicaId);
+    world.crash(lost);
+    world.isolate(left);
+    world.run_for(SOON_MS).unwrap();
+    world.start(lost).unwrap();
+    until(&mut world, "the way that is made", |world| world.returns(right));
+    // The disks of all three would be needed to resume; this one never comes again.
+    world.crash(lost);
+    world.heal();
+    acknowledge(&mut world, 2);
+    assert!(resumes(&world).is_empty(), "both are what they were");
+}
+
+#[test]
 fn an_exchange_that_is_interrupted_at_any_moment_starts_again_and_loses_nothing() {
     for seed in 11..=22 {
         let mut world = quiet(seed, tolerant());

@@ -35,6 +35,8 @@ pub const COMEBACK_GRACE_MS: u64 = 1_000;
 pub const COMEBACK_PLAN_MS: u64 = 5_000;
 /// How long the coordinator goes on telling that a resume is complete, milliseconds.
 pub const COMEBACK_LINGER_MS: u64 = 1_000;
+/// How long a replica that made way stays aside if no plan comes of it, milliseconds.
+pub const COMEBACK_WAY_MADE_MS: u64 = 5_000;
 /// Entries copied in one answer while resuming, bytes; a larger one travels alone.
 pub const COMEBACK_COPY_BYTES: usize = 4 << 20;
 /// Until a swap that was refused is tried again, milliseconds.

@@ -72,7 +72,7 @@ impl RaftLog {
         if let Some(index) = log.first_missing_batch() {
             log.cut_missing(index, &offsets)?;
         }
-        log.lower_commit();
+        log.bound_commit();
         log.cut_ledger()?;
         log.sync()?;
         log.truncated = None;
@@ -193,9 +193,13 @@ impl RaftLog {
         Ok(self.cut_after(index - 1)?)
     }
 
-    /// A commit index is recorded without waiting for the entries it covers: those that a crash took come again.
-    fn lower_commit(&mut self) {
-        let commit = self.state.commit.min(self.last_index());
+    /// A commit index is recorded without waiting for the entries it covers: those that a crash took come again. Nor do entries wait for
+    /// it, and a log that was copied to resume comes without: but a membership entry is proposed only once the one before it is
+    /// committed and applied, so that two of them say it of the first. Without that, this replica could be elected in a
+    /// configuration two steps behind that of others, whose majorities need not meet.
+    fn bound_commit(&mut self) {
+        let implied = self.memberships.keys().rev().nth(1).copied().unwrap_or_default();
+        let commit = self.state.commit.max(implied).min(self.last_index());
         self.set_state(State { commit, ..self.state.clone() });
     }
 

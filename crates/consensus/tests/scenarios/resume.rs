@@ -116,6 +116,43 @@ fn a_network_resumes_in_the_middle_of_a_swap() {
 }
 
 #[test]
+fn a_copied_log_with_two_membership_entries_says_that_the_first_is_committed() {
+    let mut network = Network::new(3, 8);
+    network.elect_this(3);
+    network.commit(b"one");
+    network.settle();
+    network.isolate(1);
+    network.join_learner(4, 3);
+    network.change(&MembershipChange::AddLearner(id(4)));
+    network.run(40);
+    network.change(&MembershipChange::Joint { promote: ids(&[4]), remove: ids(&[1]) });
+    network.run(40);
+    network.core(3).leave_joint().unwrap();
+    network.collect(3);
+    network.run(40);
+    assert_eq!(network.core(3).membership().voters, ids(&[2, 3, 4]));
+    for id in 1..=4 {
+        network.stop(id);
+    }
+    // Replica 1 heard of none of it. It is given all of it, and nobody's word that any of it is committed.
+    assert!(resume(&network, &[1, 2, 3, 4], true, || false));
+    let state = open(&network, 1).state();
+    let changes: Vec<u64> = state.changes.iter().map(|(index, _)| *index).collect();
+    let [_, joint, left] = changes.as_slice() else { panic!("{changes:?}") };
+    assert!((*joint..*left).contains(&state.commit), "it may not campaign two configurations behind: {state:?}");
+}
+
+/// Two primaries in one view: each was elected in a configuration of its own, two steps apart.
+#[test]
+fn seeds_that_elected_two_primaries_after_a_resume_keep_every_promise() {
+    for seed in [61_954, 64_035] {
+        if let Err(failure) = coco_replicas::chaos::run(seed, &coco_replicas::chaos::Options::SHORT) {
+            panic!("seed {seed}: {}", failure.why);
+        }
+    }
+}
+
+#[test]
 fn a_resume_that_was_cut_short_does_not_run() {
     let mut network = Network::new(1, 5);
     network.commit(b"one");

@@ -52,6 +52,8 @@ impl Returning {
         };
         let Some(log) = &mut self.origin.log else { return Ok(false) };
         if let Some(best) = best {
+            // Entries that it acknowledged may go now: it is not what it was.
+            self.made_way &= self.copied.is_empty();
             for (first_index, entries) in std::mem::take(&mut self.copied) {
                 let count = entries.len() as u64;
                 log.replace_tail(first_index - 1, entries)?;
@@ -65,6 +67,7 @@ impl Returning {
                         return Ok(false);
                     };
                     if common == best.last_index {
+                        self.made_way = false;
                         log.replace_tail(common, Vec::new())?;
                     }
                     common + 1
@@ -75,6 +78,7 @@ impl Returning {
                 return Ok(false);
             }
         }
+        self.made_way = false;
         log.adopt(plan.view)?;
         self.state = Some(log.state());
         self.adopted = true;

@@ -32,6 +32,16 @@ pub struct Card {
     pub adopted: bool,
     /// All in the plan have.
     pub complete: bool,
+    /// It made way for others, in a process that never ended, and has changed nothing since: it needs nobody, and may go on as it was.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub made_way: bool,
+}
+
+impl Card {
+    /// Whether it comes back only if others do so with it.
+    pub(super) fn needs_others(&self) -> bool {
+        self.state.is_some() && !self.made_way
+    }
 }
 
 /// One resume.
@@ -117,7 +127,7 @@ pub fn running_reply(from: ReplicaId, ask: &[u8], running: Running) -> Result<Op
 
 /// Whether whoever asks returns without a plan: then it may need the one that it asks.
 pub fn is_of_returning(ask: &[u8]) -> bool {
-    matches!(Ask::decode(ask), Ok(Ask::Card(card)) if card.plan.is_none() && card.state.is_some())
+    matches!(Ask::decode(ask), Ok(Ask::Card(card)) if card.plan.is_none() && card.needs_others())
 }
 
 impl Ask {
@@ -258,6 +268,7 @@ mod tests {
             plan: None,
             adopted: false,
             complete: false,
+            made_way: false,
         };
         let ask = Ask::Card(Box::new(card)).encode();
         let running = Running { primary: Some(ReplicaId(1)), resumed: None, you: YourPlace::Held };

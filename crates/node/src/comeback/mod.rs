@@ -4,6 +4,8 @@
 //!                    ┌──────────────── a primary lives ──────────────▶ swap: join as a fresh replica, with this folder
 //!   returning ──ask──┤
 //!                    └─ no primary, enough voters return ─▶ plan ─▶ copy the best log ─▶ adopt ─▶ all have ─▶ resume
+//!
+//!   running ──asked by one that returns, no majority──▶ makes way: as above ──a primary lives, or nobody needs it──▶ goes on
 //! ```
 //!
 //! A returning replica does not tick, vote or acknowledge: its disk may be older than what it said. It asks all others, ten times a
@@ -15,8 +17,10 @@
 //! durable, and says so on its card. When all have, the coordinator says that the plan is complete, and whoever hears that goes on.
 //! Whatever is interrupted starts again under new lives: nothing ticked meanwhile, so that nothing was promised.
 //!
-//! A replica that runs answers with the primary that it follows, if any. One that runs without hearing a majority stops running and
-//! returns too ([`must_return`]), because those that return may need its log.
+//! A replica that runs answers with the primary that it follows, if any. One that runs without hearing a majority makes way: it stops
+//! running and returns too ([`must_make_way`]), because those that return may need its log. It promises nothing by that. Its process did
+//! not end, so that it knows what its disk must show; as long as it has changed none of it, it goes on as it was once a primary lives, or
+//! nobody is left who needs it. Otherwise one late question, of a replica that has long come back another way, could cost a majority.
 //!
 //! A synchronous machine: [`Returning::turn`] gives what to ask, [`Returning::asked`] and [`Returning::answered`] take in what others
 //! say. It deliberately does not join: the owner does, when the way is [`Way::Swap`].
@@ -27,7 +31,7 @@ mod message;
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use coco_consensus::{Consensus, Resume, ResumeEntry, ResumeState, Resumption, Role};
+use coco_consensus::{Consensus, Resume, ResumeEntry, ResumeState, Resumption, Role, Written};
 use coco_governance::{Addresses, NodeRow, NodeStatus, ResumeRow};
 use coco_protocol::{Outcome, Rejection, RejectionReason};
 use coco_types::{Digest, ReplicaId, limits};
@@ -45,6 +49,8 @@ pub enum Way {
     Swap,
     /// Everybody in the plan has adopted the same log: go on as this replica.
     Resume(Plan),
+    /// It made way, and is not needed: go on as this replica.
+    GoOn,
     /// Another has taken this replica's place, or it was retired.
     Gone,
 }
@@ -60,6 +66,8 @@ pub struct Origin {
     pub rolled_back: Option<usize>,
     /// The others as this replica knew them.
     pub others: Vec<ReplicaId>,
+    /// Where the log stood when this process's replica made way.
+    pub written: Option<Written>,
 }
 
 /// Who is there, in which life, and where.
@@ -71,6 +79,12 @@ pub type Nonces = Box<dyn FnMut() -> Digest + Send>;
 /// See the module's text.
 pub struct Returning {
     origin: Origin,
+    /// See [`Card::made_way`].
+    made_way: bool,
+    /// Since when it comes back, or a plan failed.
+    since_ms: Option<u64>,
+    /// When one that needs others was last heard.
+    wanted_ms: u64,
     /// Of the log, as of the last change to it.
     state: Option<ResumeState>,
     nonces: Nonces,
@@ -111,7 +125,11 @@ impl Returning {
         let others =
             origin.others.iter().filter(|id| **id != origin.replica).map(|id| (*id, Other::default())).collect();
         let state = origin.log.as_ref().map(Resume::state);
+        let unchanged = origin.log.as_ref().zip(origin.written.as_ref());
         Self {
+            made_way: unchanged.is_some_and(|(log, written)| log.is_as(written)),
+            since_ms: None,
+            wanted_ms: 0,
             life: nonces(),
             origin,
             nonces,
@@ -152,6 +170,7 @@ impl Returning {
         match Ask::decode(body)? {
             Ask::Card(card) if card.replica == from => {
                 let echo = card.life;
+                self.hear_need(&card, now_ms);
                 let known = self.others.entry(from).or_default();
                 known.announced = Some(card.addresses);
                 // Never its log's state: an ask may be old. That a plan is complete stays true.
@@ -167,6 +186,7 @@ impl Returning {
         let reply = Reply::decode(body)?;
         match reply {
             Reply::Card { echo, card } if card.replica == from && echo == self.life => {
+                self.hear_need(&card, now_ms);
                 let known = self.others.entry(from).or_default();
                 known.announced = Some(card.addresses);
                 known.running = None;
@@ -253,6 +273,7 @@ impl Returning {
             plan: self.plan.clone(),
             adopted: self.adopted,
             complete: matches!(self.way, Some((Way::Resume(_), _))),
+            made_way: self.made_way,
         }
     }
 
@@ -264,8 +285,12 @@ impl Returning {
         if let Some(way) = self.way_of_those_that_run(now_ms) {
             return Ok(self.go(way, now_ms));
         }
+        let since_ms = *self.since_ms.get_or_insert(now_ms);
         let Some(plan) = self.plan.clone() else {
-            return Ok(self.propose(now_ms));
+            let needed = now_ms < self.wanted_ms.max(since_ms) + limits::COMEBACK_FRESH_MS;
+            let long = now_ms >= since_ms + limits::COMEBACK_WAY_MADE_MS;
+            let goes_on = self.made_way && (long || !needed);
+            return Ok(if goes_on { self.go(Way::GoOn, now_ms) } else { self.propose(now_ms) });
         };
         if self.plan_is_dead(&plan, now_ms) {
             self.start_again();
@@ -298,8 +323,25 @@ impl Returning {
         if fresh().any(|running| running.you == YourPlace::Gone) {
             return Some(Way::Gone);
         }
+        if self.made_way {
+            return self.hears_primary(now_ms).then_some(Way::GoOn);
+        }
         let lives = |running: &Running| running.primary.is_some_and(|primary| primary != self.origin.replica);
         (now_ms >= self.swap_from_ms && fresh().any(lives)).then_some(Way::Swap)
+    }
+
+    /// From itself: what others say of it may be out of date, and costs a swap only an attempt.
+    fn hears_primary(&self, now_ms: u64) -> bool {
+        self.others.iter().any(|(id, other)| {
+            let fresh = other.running.as_ref().filter(|(at, _)| is_fresh(*at, now_ms));
+            fresh.is_some_and(|(_, running)| running.primary == Some(*id))
+        })
+    }
+
+    fn hear_need(&mut self, card: &Card, now_ms: u64) {
+        if card.needs_others() {
+            self.wanted_ms = now_ms;
+        }
     }
 
     /// As the lowest of those that can resume, makes a plan once enough are there.
@@ -407,6 +449,7 @@ impl Returning {
     fn start_again(&mut self) {
         self.state = self.origin.log.as_ref().map(Resume::state);
         self.life = (self.nonces)();
+        self.since_ms = None;
         self.plan = None;
         self.adopted = false;
         self.next_index = None;
@@ -452,8 +495,8 @@ pub fn place_of(nodes: &[NodeRow], replica: ReplicaId) -> YourPlace {
     if gone { YourPlace::Gone } else { YourPlace::Held }
 }
 
-/// Whether a replica that runs should stop running and return, because others that return ask it and it hears no majority.
-pub fn must_return(consensus: &Consensus) -> bool {
+/// Whether a replica that runs must make way if others that return ask it: it hears no majority.
+pub fn must_make_way(consensus: &Consensus) -> bool {
     let votes = consensus.membership().is_voter(consensus.id());
     votes && consensus.role() != Role::Primary && consensus.primary().is_none() && !consensus.hears_quorum()
 }

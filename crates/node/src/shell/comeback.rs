@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use coco_attestation::EvidenceSource;
-use coco_consensus::Resume;
+use coco_consensus::{Resume, Written};
 use coco_crypto::{Crypto, SystemCrypto};
 use coco_disk::Disk;
 use coco_governance::Addresses;
@@ -34,6 +34,8 @@ pub enum CameBack {
     Resumed(Plan),
     /// As a fresh one.
     Swapped(Box<Entrance>),
+    /// As if nothing had been: it had made way, and nobody needs it.
+    GoesOn,
     /// It was told to stop first.
     Stopped,
 }
@@ -53,6 +55,7 @@ pub fn come_back(
     platform: &dyn EvidenceSource,
     root: &dyn Disk,
     entrance: &mut Entrance,
+    written: Option<Written>,
     runtime: &tokio::runtime::Runtime,
     stop: &mpsc::Receiver<()>,
 ) -> Result<CameBack, NodeError> {
@@ -70,6 +73,7 @@ pub fn come_back(
         log: folder.log,
         rolled_back: entrance.known.resume.and_then(|policy| policy.rolled_back()),
         others,
+        written,
     };
     let asking = Asking::start(config, entrance, Returning::new(origin, Box::new(nonce)), runtime)?;
     let mut swap = Swap { config, platform, root, entrance, ledger: folder.ledger, checked: false, told: None };
@@ -81,6 +85,10 @@ pub fn come_back(
         match asking.turn()? {
             None => {}
             Some(Way::Gone) => return Err(NodeError::Replaced),
+            Some(Way::GoOn) => {
+                tracing::info!("goes on as it was: nobody needs it to come back");
+                return Ok(CameBack::GoesOn);
+            }
             Some(Way::Resume(plan)) => {
                 tracing::info!(view = %plan.view, replicas = plan.participants.len(), adopted = %plan.best, "resumes");
                 return Ok(CameBack::Resumed(plan));

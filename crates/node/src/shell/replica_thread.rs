@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use coco_consensus::{Consensus, Persist, ReadOutcome, Role};
+use coco_consensus::{Consensus, Persist, ReadOutcome, Role, Written};
 use coco_crypto::{Certificate, SymmetricKey, SystemCrypto};
 use coco_disk::Disk;
 use coco_governance::rotation;
@@ -44,6 +44,8 @@ pub enum Ended {
     /// A snapshot has come that is ahead of this node: it begins anew there.
     Received,
     /// No majority answers, and others that come back need this replica's log.
+    MadeWay(Written),
+    /// A snapshot came that nothing here opens.
     MustReturn,
     /// The secrets of before a recovery are known again: everything is read anew.
     Recovered,
@@ -187,8 +189,8 @@ impl ReplicaThread {
                 return Ok(Ended::Stopped);
             }
             let needed = self.asked_until.is_some_and(|until| Instant::now() < until);
-            if ticked && needed && stopping_until.is_none() && comeback::must_return(self.replica.consensus()) {
-                return Ok(Ended::MustReturn);
+            if ticked && needed && stopping_until.is_none() && comeback::must_make_way(self.replica.consensus()) {
+                return Ok(Ended::MadeWay(self.replica.consensus().written()));
             }
             if stopping_until
                 .is_some_and(|until| self.replica.consensus().role() != Role::Primary || Instant::now() >= until)

@@ -96,6 +96,7 @@ pub fn run_on(
         Sealing::set_aside_earlier_life(&config.data, root.as_ref())?;
     }
     let mut received = false;
+    let mut written = None;
     loop {
         let pause = |time| matches!(stop.recv_timeout(time), Err(mpsc::RecvTimeoutError::Timeout));
         let mut entrance =
@@ -106,11 +107,14 @@ pub fn run_on(
         let mut resumed = None;
         if entrance.identity.begun && !std::mem::take(&mut received) {
             let runtime = runtime()?;
-            let way = comeback::come_back(&config, platform.as_ref(), root.as_ref(), &mut entrance, &runtime, stop)?;
+            let written = written.take();
+            let way =
+                comeback::come_back(&config, platform.as_ref(), root.as_ref(), &mut entrance, written, &runtime, stop)?;
             runtime.shutdown_timeout(DRAIN_PATIENCE);
             match way {
                 CameBack::Stopped => return Ok(()),
                 CameBack::Swapped(fresh) => entrance = *fresh,
+                CameBack::GoesOn => {}
                 CameBack::Resumed(plan) => {
                     entrance.peers = comeback::peers_after(&entrance, &plan);
                     entrance::rename_if_moved(&config, &mut entrance, clock() / 1000)?;
@@ -147,8 +151,10 @@ pub fn run_on(
             }
             Ended::Removed => return Err(NodeError::Removed),
             Ended::Failed(error) => return Err(NodeError::Failed(error)),
-            Ended::MustReturn => {
-                tracing::warn!("no majority answers, and others come back: this node comes back with them")
+            Ended::MustReturn => {}
+            Ended::MadeWay(log) => {
+                tracing::warn!("no majority answers, and others come back: this node comes back with them");
+                written = Some(log);
             }
         }
     }
