@@ -2,9 +2,11 @@
 //! an auditor replays every decision from the ledger files alone.
 //!
 //! The member acts in turns: it becomes active, proposes, votes for what it proposed, proposes again. It sends a request until what it asked for shows in the
-//! committed state, whatever became of the primary that it sent it to. So a decision that was lost keeps it from going on, and one that was carried out
+//! committed state, whatever became of the primary that it sent it to (in another second it is another
+//! proposal of the same text). So a decision that was lost keeps it from going on, and one that was carried out
 //! twice, or on a state that nobody voted on, is found by the auditor.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use coco_crypto::SigningKey;
@@ -31,11 +33,13 @@ pub struct Member {
     id: String,
     /// The proposal that it is about to make, or has made and votes for, by its number.
     turn: u64,
+    /// Which turn's proposals it voted for, by their ids.
+    voted: BTreeMap<String, u64>,
 }
 
 impl Member {
     pub fn new(key: SigningKey, id: String) -> Self {
-        Self { key, id, turn: 1 }
+        Self { key, id, turn: 1, voted: BTreeMap::new() }
     }
 
     /// Each proposal has a text of its own; every other one asks for a new ledger secret too.
@@ -68,25 +72,33 @@ impl Member {
         }
         loop {
             let text = self.proposal();
-            let Some(proposal) = proposal_with(state, &text) else {
+            let proposals = proposals_with(state, &text);
+            if proposals.is_empty() {
                 return Ok((Operation::Propose, self.draft("proposal", None, now_s, text)));
-            };
-            let info = ProposalInfo::read(state, &proposal).map_err(failed)?;
-            let settled = info.ok_or_else(|| Violation(format!("the proposal {proposal} has no state")))?.state;
-            if settled == ProposalState::Open {
+            }
+            let (mut accepted, mut open) = (false, None);
+            for proposal in proposals {
+                let info = ProposalInfo::read(state, &proposal).map_err(failed)?;
+                match info.ok_or_else(|| Violation(format!("the proposal {proposal} has no state")))?.state {
+                    ProposalState::Accepted => accepted = true,
+                    ProposalState::Open => open = Some(proposal),
+                    settled => return Err(Violation(format!("the proposal {proposal} is {settled:?}"))),
+                }
+            }
+            if let Some(proposal) = open.filter(|_| !accepted) {
+                self.voted.insert(proposal.clone(), self.turn);
                 let ballot = json!({ "ballot": YES }).to_string();
                 let draft = self.draft("ballot", Some(proposal.clone()), now_s, ballot);
                 return Ok((Operation::Vote { proposal, member }, draft));
             }
-            holds(settled == ProposalState::Accepted, || format!("the proposal {proposal} is {settled:?}"))?;
             self.turn += 1;
         }
     }
 }
 
-fn proposal_with(state: &Snapshot, text: &str) -> Option<String> {
-    let found = state.iter(&tables::PROPOSALS).find(|(_, row)| **row == *text.as_bytes());
-    found.map(|(id, _)| String::from_utf8_lossy(&id).into_owned())
+fn proposals_with(state: &Snapshot, text: &str) -> Vec<String> {
+    let found = state.iter(&tables::PROPOSALS).filter(|(_, row)| **row == *text.as_bytes());
+    found.map(|(id, _)| String::from_utf8_lossy(&id).into_owned()).collect()
 }
 
 impl World {
@@ -136,7 +148,7 @@ impl World {
         let ledger = self.nodes[&id].machines.as_ref().map(|machines| machines.ledger.clone());
         ledger.map_or(Ok(()), |ledger| ledger.sync()).map_err(|error| failed(&error))?;
         let disk: Arc<dyn Disk> = Arc::new(self.nodes[&id].ledger_disk.clone());
-        let (mut auditor, mut accepted) = (Auditor::default(), 0);
+        let (mut auditor, mut accepted) = (Auditor::default(), BTreeSet::<u64>::new());
         for transaction in coco_ledger::transactions(disk, EntryKeys::new()).map_err(|error| failed(&error))? {
             let transaction = transaction.map_err(|error| failed(&error))?;
             if transaction.txid.seqno > last.seqno {
@@ -149,7 +161,8 @@ impl World {
                     holds(differs.is_none(), || {
                         format!("{id}: the decision at {} differs: {differs:?}", transaction.txid)
                     })?;
-                    accepted += u64::from(decision.state == Some(ProposalState::Accepted));
+                    let proposal = decision.proposal_id.filter(|_| decision.state == Some(ProposalState::Accepted));
+                    accepted.extend(proposal.and_then(|id| member.voted.get(&id).copied()));
                 }
                 Some(Event::Unexplained { .. }) => {
                     return Err(Violation(format!(
@@ -162,8 +175,8 @@ impl World {
         }
         let info = MemberInfo::read(state, &member.id).map_err(|error| failed(&error))?;
         let turn = info.and_then(|info| info.member_data["turn"].as_u64()).unwrap_or(0);
-        holds(turn == accepted, || {
-            format!("{id}: {accepted} proposals were accepted, and the newest that holds is {turn}")
+        holds(accepted.iter().copied().eq(1..=turn), || {
+            format!("{id}: {accepted:?} were accepted, and the newest that holds is {turn}")
         })
     }
 
