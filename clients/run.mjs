@@ -47,6 +47,15 @@ const VIEM_TEST_CLIENT = {
   command: tap('developer/viem.test.mjs'),
   node: '--instant',
 };
+const ANVIL_STATE = {
+  name: 'anvil state',
+  version: npm('@foundry-rs/anvil-linux-amd64'),
+  command: tap('developer/anvil.test.mjs'),
+  node: '--instant',
+  get missing() {
+    return existsSync(join(HERE, 'node_modules', '@foundry-rs', 'anvil-linux-amd64')) ? undefined : 'anvil is pinned for Linux on x86-64 only';
+  },
+};
 const HARDHAT_3 = {
   name: 'hardhat 3',
   version: npm('hardhat', 'hardhat3/package.json'),
@@ -63,7 +72,7 @@ const CONFORMANCE = {
   node: `--genesis '${join(VECTORS, 'genesis.json')}' --import '${join(VECTORS, 'chain.rlp')}'`,
   missing: existsSync(VECTORS) ? undefined : `${VECTORS} is absent`,
 };
-const ALONE = [HELPERS, VIEM_TEST_CLIENT, HARDHAT_3, CONFORMANCE];
+const ALONE = [HELPERS, VIEM_TEST_CLIENT, ANVIL_STATE, HARDHAT_3, CONFORMANCE];
 // Checks that start, kill and stop networks of their own, on ports of their own.
 const PROCESSES = [
   { name: 'faults', version: '', command: tap('faults/faults.test.mjs') },

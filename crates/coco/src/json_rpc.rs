@@ -12,6 +12,8 @@ use crate::http::{Connection, Response, Url};
 
 /// A server that does not answer for this long is gone.
 const TIMEOUT: Duration = Duration::from_secs(60);
+/// The HTTP status of a server that has no time.
+const UNAVAILABLE: u16 = 503;
 const HEADERS: &[(&str, &str)] = &[("content-type", "application/json")];
 
 /// A connection to a JSON-RPC server.
@@ -85,9 +87,14 @@ impl Client {
     }
 
     /// Posts requests that were put together elsewhere, with ids from 0: one of them bare, several as a batch. `body` is what
-    /// is sent. For each question `None` if it succeeded.
+    /// is sent. For each question `None` if it succeeded. A server that is too busy to look at them refuses each.
     pub fn post_requests(&mut self, body: &[u8], questions: usize) -> anyhow::Result<Vec<Option<RpcError>>> {
-        let body = self.post(body)?;
+        let response = self.connection.call("POST", &self.path, HEADERS, body)?;
+        if response.status == UNAVAILABLE {
+            let busy = RpcError { code: -32005, message: "HTTP status 503: busy".into() };
+            return Ok(vec![Some(busy); questions]);
+        }
+        let body = body_of(response)?;
         let error = |answer: Option<Answer<'_>>| Ok(answer.context("an answer is missing")?.error);
         answers(&body, questions)?.into_iter().map(error).collect()
     }

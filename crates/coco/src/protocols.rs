@@ -35,6 +35,8 @@ pub struct EthereumSettings {
     pub cors_origins: Vec<String>,
     /// Private keys, 0x and hex, that the node signs with for everybody: then it is a developer's node.
     pub unlocked: Vec<String>,
+    /// Such a node answers with an error for a transaction that failed in its block.
+    pub failures_are_errors: bool,
 }
 
 /// `[ledgers.sawtooth]` of a node's configuration file.
@@ -97,5 +99,6 @@ fn ethereum_options(settings: &EthereumSettings) -> anyhow::Result<Options> {
     let unlocked: Vec<_> = settings.unlocked.iter().map(key).collect::<anyhow::Result<_>>()?;
     let random = Arc::new(|bytes: &mut [u8]| SystemCrypto.fill(bytes));
     let options = if unlocked.is_empty() { Options::new(random) } else { Options::developer(random, unlocked) };
-    Ok(Options { cors_origins: settings.cors_origins.clone(), ..options })
+    let (cors_origins, failures_are_errors) = (settings.cors_origins.clone(), settings.failures_are_errors);
+    Ok(Options { cors_origins, failures_are_errors, ..options })
 }

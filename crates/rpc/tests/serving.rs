@@ -135,6 +135,16 @@ async fn a_listener_without_room_for_work_answers_503_at_once() {
 }
 
 #[tokio::test]
+async fn who_waited_too_long_for_a_worker_gets_503_and_the_service_is_not_asked() {
+    let listener = listen(&server(1, 16), Obedient::new().0, ListenerLimits { queued_max: Duration::ZERO, ..limits() });
+    let mut client = Client::connect(listener.address()).await;
+    client.post("/echo", &[b'x'; 8 << 10]).await;
+    let (status, body) = client.answer().await.expect("an answer");
+    assert_eq!(status, 503);
+    assert!(String::from_utf8_lossy(&body).contains("busy, try again later"));
+}
+
+#[tokio::test]
 async fn content_for_all_clients_together_is_bounded() {
     let listener =
         listen(&server(1, 16), Obedient::new().0, ListenerLimits { client_bytes_max: 150 << 10, ..limits() });

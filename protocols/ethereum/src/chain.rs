@@ -29,7 +29,7 @@ use crate::permissions::Permissions;
 use crate::state::{
     ACCOUNT, META, META_CONFIG, META_HEAD, META_REVERTED, META_SEALED_MS, OF_BLOCKS, STORAGE, State, apply_rows,
 };
-use crate::transaction::{AdmissionRules, Transaction, TransactionError};
+use crate::transaction::{AdmissionRules, INITCODE_BYTES_MAX, Transaction, TransactionError};
 use crate::trie::StateTrie;
 
 /// See the module's text. Shared by executor, pool and readers, which never wait for an execution: what the executor holds for
@@ -99,6 +99,7 @@ impl Network {
             allow_unprotected: config.allow_unprotected,
             allow_blobs: config.allow_blobs,
             fee_cap_min: config.fee_cap_min,
+            initcode_bytes_max: self.schedule.code_bytes_max().map_or(INITCODE_BYTES_MAX, |max| max.saturating_mul(2)),
         }
     }
 }

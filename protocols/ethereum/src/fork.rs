@@ -6,6 +6,8 @@ use alloy_genesis::ChainConfig;
 use alloy_primitives::U256;
 use revm::primitives::hardfork::SpecId;
 
+/// What a genesis file's `config` calls a limit of contracts' code that is not Ethereum's (EIP-170), as Besu does.
+pub const CODE_BYTES_MAX_NAME: &str = "contractSizeLimit";
 const ETHER: u128 = 1_000_000_000_000_000_000;
 
 /// The forks of one network.
@@ -23,6 +25,12 @@ impl ForkSchedule {
 
     pub fn chain(&self) -> &ChainConfig {
         &self.chain
+    }
+
+    /// The largest code of a contract, bytes, where it is not Ethereum's. Code that creates one may have twice of it (EIP-3860).
+    pub fn code_bytes_max(&self) -> Option<usize> {
+        let limit = self.chain.extra_fields.get(CODE_BYTES_MAX_NAME)?.as_u64()?;
+        usize::try_from(limit).ok()
     }
 
     /// The rules of a block. Constantinople alone, which priced storage as no network kept it (EIP-1283), is run as Petersburg.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use alloy_consensus::{TxEip1559, TxEip7702, TxLegacy};
 use alloy_eips::eip7702::Authorization;
 use alloy_genesis::GenesisAccount;
-use alloy_primitives::{Address, B256, Bytes as EvmBytes, U256, address, bytes, keccak256};
+use alloy_primitives::{Address, B256, Bytes as EvmBytes, U256, address, bytes, hex, keccak256};
 use alloy_trie::Nibbles;
 use alloy_trie::proof::verify_proof;
 use bytes::Bytes;
@@ -531,4 +531,22 @@ fn all_rows(node: &Node) -> Vec<(MapName, Bytes, Bytes)> {
     let maps = state.maps().into_iter().filter(|map| map.retention() == Retention::Live);
     maps.flat_map(|map| state.iter(&map).map(move |(key, value)| (map.clone(), key, value)).collect::<Vec<_>>())
         .collect()
+}
+
+#[test]
+fn a_network_may_have_a_limit_of_contracts_code_of_its_own() {
+    let deploy = |limit: Option<u64>, code_bytes: u64| {
+        // PUSH3 length, PUSH0, RETURN
+        let mut config = serde_json::to_value(NetworkConfig::dev()).unwrap();
+        if let Some(limit) = limit {
+            config["genesis"]["config"]["contractSizeLimit"] = limit.into();
+        }
+        let mut node = Node::with_config(&config);
+        let create = invoke(0, None, hex::decode(format!("62{code_bytes:06x}5ff3")).unwrap().into());
+        let outcome = node.block(1_000, &[sign(&dev_key(0), TxLegacy { gas_limit: 12_000_000, ..create })]);
+        outcome[0].as_ref().unwrap();
+        !node.record(1).transaction(0).unwrap().has_failed()
+    };
+    assert!(deploy(None, 24_576) && !deploy(None, 24_577));
+    assert!(deploy(Some(50_000), 50_000) && !deploy(Some(50_000), 50_001));
 }

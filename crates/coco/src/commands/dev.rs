@@ -46,11 +46,17 @@ pub struct Options {
     /// Gas limit of a block
     #[arg(long, default_value_t = 30_000_000)]
     gas_limit: u64,
+    /// Largest code of a contract, bytes, instead of 24576
+    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u64).range(24_576..))]
+    code_size_limit: Option<u64>,
     /// Base fee of every block; by default 1 gwei, and with one node what EIP-1559 makes of it
     #[arg(long, value_name = "WEI")]
     base_fee: Option<u64>,
+    /// With one node: a transaction that fails in its block is answered with an error, as hardhat's node does, and not with its hash
+    #[arg(long)]
+    throw_on_transaction_failures: bool,
     /// Begin with this genesis file, as geth reads it, instead of funded accounts
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["chain_id", "gas_limit"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["chain_id", "gas_limit", "code_size_limit"])]
     genesis: Option<PathBuf>,
     /// Execute these blocks at the beginning, RLP as other clients export it, check every root, and only serve them
     #[arg(long, value_name = "FILE", requires = "genesis")]
@@ -155,7 +161,9 @@ impl Options {
             members: self.members,
             chain_id: self.chain_id,
             gas_limit: self.gas_limit,
+            code_size_limit: self.code_size_limit,
             base_fee: self.base_fee,
+            throw_on_transaction_failures: self.throw_on_transaction_failures,
             genesis: None,
             import: None,
             block_time_ms: self.block_time,

@@ -10,6 +10,7 @@ use anyhow::Context;
 use coco_crypto::{
     Certificate, Crypto, Curve, DecryptionKey, SigningKey, SystemCrypto, Validity, self_signed_certificate,
 };
+use coco_ethereum::fork::CODE_BYTES_MAX_NAME;
 use coco_ethereum::network::{DEV_ACCOUNTS, NetworkConfig};
 use coco_node::config::{Actor, Genesis};
 use coco_types::limits;
@@ -94,6 +95,9 @@ fn ethereum(network: &Network, accounts: &[Account], now_s: u64) -> anyhow::Resu
     let genesis = &mut config.genesis;
     genesis.config.chain_id = network.chain_id;
     genesis.gas_limit = network.gas_limit;
+    if let Some(bytes) = network.code_size_limit {
+        genesis.config.extra_fields.insert(CODE_BYTES_MAX_NAME.to_owned(), bytes.into());
+    }
     genesis.timestamp = now_s;
     genesis.base_fee_per_gas = Some(config.base_fee.unwrap_or(BASE_FEE).into());
     genesis.alloc.retain(|address, _| DEV_ACCOUNTS.iter().all(|account| account.address != *address));

@@ -30,9 +30,15 @@ pub struct Network {
     pub members: u32,
     pub chain_id: u64,
     pub gas_limit: u64,
+    /// Of contracts, bytes, where it is not Ethereum's.
+    #[serde(default)]
+    pub code_size_limit: Option<u64>,
     /// Of every block, wei; see [`Network::fixed_base_fee`].
     #[serde(default)]
     pub base_fee: Option<u64>,
+    /// A lone node answers as hardhat's does.
+    #[serde(default)]
+    pub throw_on_transaction_failures: bool,
     pub block_time_ms: u64,
     /// A block for every submission, at once.
     pub instant: bool,
@@ -140,7 +146,11 @@ impl State {
     fn ethereum_settings(&self) -> EthereumSettings {
         let alone = self.network.nodes == 1;
         let keys = self.accounts.iter().filter(|_| alone).map(Account::private_key_hex);
-        EthereumSettings { cors_origins: vec!["*".to_owned()], unlocked: keys.collect() }
+        EthereumSettings {
+            cors_origins: vec!["*".to_owned()],
+            unlocked: keys.collect(),
+            failures_are_errors: self.network.throw_on_transaction_failures,
+        }
     }
 
     pub fn addresses(&self, index: u32) -> anyhow::Result<Addresses> {
@@ -216,7 +226,9 @@ impl Network {
             members: 1,
             chain_id: 31337,
             gas_limit: 30_000_000,
+            code_size_limit: None,
             base_fee: None,
+            throw_on_transaction_failures: false,
             genesis: None,
             import: None,
             block_time_ms: 100,

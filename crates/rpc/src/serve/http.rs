@@ -188,8 +188,13 @@ async fn call(
     let mut request = Request::from_parts(head, body);
     let (reply, replied) = oneshot::channel();
     let (service, authenticator, client) = (Arc::clone(service), shared.authenticator.clone(), Arc::clone(client));
+    let (queued, queued_max, busy_count) = (Instant::now(), shared.limits.queued_max, shared.metrics.busy.clone());
     let job = move || {
         let _charge = charge;
+        if queued.elapsed() > queued_max {
+            busy_count.increment();
+            return drop(reply.send(busy()));
+        }
         let reply: Reply = Box::new(move |response| drop(reply.send(response)));
         match client.identify(&mut request, authenticator.as_deref()) {
             Ok(caller) => service.call(caller, request, reply),

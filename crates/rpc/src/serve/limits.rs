@@ -13,6 +13,8 @@ pub struct ListenerLimits {
     pub head_timeout: Duration,
     /// From a request's head to the end of its body.
     pub body_timeout: Duration,
+    /// From the end of its body until somebody has time for it.
+    pub queued_max: Duration,
     /// Without a request; also without progress in sending an answer.
     pub idle_timeout: Duration,
     pub body_bytes_max: usize,
@@ -37,6 +39,7 @@ impl Default for ListenerLimits {
             connections_per_address_max: limits::CONNECTIONS_PER_ADDRESS_MAX,
             head_timeout: Duration::from_millis(limits::REQUEST_HEAD_TIMEOUT_MS),
             body_timeout: Duration::from_millis(limits::REQUEST_BODY_TIMEOUT_MS),
+            queued_max: Duration::from_millis(limits::REQUEST_QUEUED_MS_MAX),
             idle_timeout: Duration::from_millis(limits::CONNECTION_IDLE_MS),
             body_bytes_max: limits::REQUEST_BODY_BYTES_MAX,
             batch_bytes_max: limits::RPC_BATCH_BYTES_MAX,

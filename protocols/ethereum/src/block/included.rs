@@ -32,6 +32,11 @@ pub struct Included {
 }
 
 impl Included {
+    /// Whether it did nothing but cost its sender; not known of what was executed before Byzantium.
+    pub fn has_failed(&self) -> bool {
+        self.status == Eip658Value::Eip658(false)
+    }
+
     /// Appends the receipt that the block's receipts root covers, EIP-2718.
     pub fn encode_receipt(&self, out: &mut Vec<u8>) {
         let (bloom, logs) = (self.bloom(), &self.logs);

@@ -8,7 +8,7 @@ use alloy_rlp::Decodable;
 use bytes::Bytes;
 use serde_json::Value;
 
-use super::states::{BEYOND_MEMORY, WITH_STORAGE_ONLY};
+use super::states::{BEYOND_MEMORY, has_storage_only};
 use super::{Outcome, before, networks};
 use crate::block::import_block;
 use crate::execute::CodeCache;
@@ -40,7 +40,7 @@ struct Taken {
 
 pub(crate) fn judge(file: &str, test: &Value) -> Vec<(String, Outcome)> {
     let network = test["network"].as_str().unwrap();
-    let outcome = if WITH_STORAGE_ONLY.iter().any(|name| file.contains(name)) {
+    let outcome = if has_storage_only(file) {
         Outcome::Apart("accounts with storage and no code, which no chain can have")
     } else if file.contains(BEYOND_MEMORY) {
         Outcome::Apart("more memory than 128 MiB in one transaction")

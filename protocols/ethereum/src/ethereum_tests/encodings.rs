@@ -5,7 +5,7 @@ use alloy_rlp::{Encodable, Header};
 use serde_json::Value;
 
 use super::{Outcome, networks};
-use crate::transaction::{AdmissionRules, Transaction};
+use crate::transaction::{AdmissionRules, INITCODE_BYTES_MAX, Transaction};
 
 /// Their fees are larger than all ether there is.
 const HIGH_FEES: [&str; 3] = ["GasLimitPriceProductOverflowtMinusOne", "TransactionWithHighGasPrice", "V_equals38"];
@@ -25,6 +25,7 @@ pub(crate) fn judge_transaction(file: &str, test: &Value) -> Vec<(String, Outcom
             allow_unprotected: true,
             allow_blobs: true,
             fee_cap_min: 0,
+            initcode_bytes_max: INITCODE_BYTES_MAX,
         };
         let admitted = raw.clone().and_then(|raw| Transaction::admit(raw.into(), &rules).ok());
         let found = admitted.map(|transaction| (transaction.hash.to_string(), format!("{:?}", transaction.sender)));

@@ -2,13 +2,14 @@
 //! `just ethereum-tests DIR`. Without it nothing is run, and the test says so.
 //!
 //! Executing is what is tested. Of proof of work nothing is checked here or anywhere in Coco, so blocks that are invalid only by its rules
-//! (difficulty, ommers) count apart. Left out are the tests of bare tries, whose keys are not 32 bytes long (the state trie is compared in
-//! every other test), and those of drafts (EIPTests), which no fork has.
+//! (difficulty, ommers) count apart, and so do tries whose keys are not 32 bytes long: no state has such, and the trie here is made without them.
+//! Left out are the tests of drafts (EIPTests), which no fork has.
 
 mod blocks;
 mod encodings;
 mod networks;
 mod states;
+mod tries;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -36,11 +37,12 @@ pub(crate) enum Outcome {
 /// The cases of one file, by name.
 type Judge = fn(&str, &Value) -> Vec<(String, Outcome)>;
 
-const SUITES: [(&str, Judge); 4] = [
+const SUITES: [(&str, Judge); 5] = [
     ("GeneralStateTests", states::judge),
     ("BlockchainTests", blocks::judge),
     ("TransactionTests", encodings::judge_transaction),
     ("RLPTests", encodings::judge_rlp),
+    ("TrieTests", tries::judge),
 ];
 
 #[derive(Default)]

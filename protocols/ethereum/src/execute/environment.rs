@@ -33,6 +33,7 @@ impl Environment {
         let spec = schedule.spec(header.number, header.timestamp);
         let mut cfg = CfgEnv::new().with_chain_id(schedule.chain().chain_id).with_spec_and_mainnet_gas_params(spec);
         cfg.memory_limit = MEMORY_BYTES_MAX;
+        cfg.limit_contract_code_size = schedule.code_bytes_max();
         let mut block = BlockEnv {
             number: U256::from(header.number),
             beneficiary: header.beneficiary,

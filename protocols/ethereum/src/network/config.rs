@@ -6,9 +6,11 @@ use alloy_eips::{eip2935, eip4788, eip7002, eip7251};
 use alloy_genesis::{ChainConfig, Genesis, GenesisAccount};
 use alloy_primitives::{Address, Bytes, U256, address, bytes};
 use coco_types::limits;
+use revm::primitives::eip170;
 use serde::{Deserialize, Serialize};
 
 use super::DEV_ACCOUNTS;
+use crate::fork::CODE_BYTES_MAX_NAME;
 
 /// Chain id of development networks.
 const DEV_CHAIN_ID: u64 = 31_337;
@@ -63,6 +65,8 @@ pub enum ConfigError {
     NoChainId,
     #[error("gas limit {0}: no transaction fits into a block")]
     GasLimit(u64),
+    #[error("contractSizeLimit of the genesis is {0}, not a number of bytes from 24576 on")]
+    CodeLimit(String),
     #[error("the network has Prague, but no contract at {0}: its blocks would be invalid")]
     NoSystemContract(Address),
     #[error("the merge is neither at the start (terminalTotalDifficulty 0) nor at a named block (mergeNetsplitBlock)")]
@@ -122,6 +126,11 @@ impl NetworkConfig {
         }
         if self.genesis.gas_limit < TRANSACTION_GAS_MIN {
             return Err(ConfigError::GasLimit(self.genesis.gas_limit));
+        }
+        if let Some(limit) = chain.extra_fields.get(CODE_BYTES_MAX_NAME)
+            && limit.as_u64().is_none_or(|bytes| bytes < eip170::MAX_CODE_SIZE as u64)
+        {
+            return Err(ConfigError::CodeLimit(limit.to_string()));
         }
         let merges_at_start = chain.terminal_total_difficulty == Some(U256::ZERO);
         let merges = merges_at_start || chain.terminal_total_difficulty_passed || chain.merge_netsplit_block.is_some();

@@ -59,6 +59,11 @@ fn unusable_configurations_are_refused() {
     assert_eq!(error(serde_json::json!({"chain_id": 0})), ConfigError::NoChainId);
     let closed = serde_json::json!({"genesis": {"config": {"chainId": 7}}});
     assert_eq!(error(closed), ConfigError::GasLimit(0));
+    for limit in [serde_json::json!("much"), serde_json::json!(24_575)] {
+        let genesis =
+            serde_json::json!({"gasLimit": "0x1c9c380", "config": {"chainId": 7, "contractSizeLimit": limit}});
+        assert!(matches!(error(serde_json::json!({"genesis": genesis})), ConfigError::CodeLimit(_)));
+    }
     let prague = serde_json::json!({"genesis": {"gasLimit": "0x1c9c380", "config": {
         "chainId": 7, "terminalTotalDifficulty": 0, "shanghaiTime": 0, "pragueTime": 0}}});
     assert!(matches!(error(prague), ConfigError::NoSystemContract(_)));

@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 use std::fmt::Display;
 
-use alloy_primitives::hex;
+use alloy_primitives::{B256, hex};
 use coco_protocol::{HistoryError, Rejection, Submitted};
 
 use crate::state::HistoricError;
@@ -18,6 +18,8 @@ pub struct RpcError {
     pub message: Cow<'static, str>,
     /// A string for the `data` member: revert bytes or a transaction hash, in hex.
     pub data: Option<String>,
+    /// The transaction that failed, for developers: `data` is an object with it then, as hardhat's node has it.
+    pub transaction: Option<Box<B256>>,
     /// The cause of an internal error: for the log only.
     pub(super) cause: Option<String>,
 }
@@ -26,7 +28,7 @@ const METHOD_NAME_SHOWN_MAX: usize = 100;
 
 impl RpcError {
     pub fn new(code: i64, message: impl Into<Cow<'static, str>>) -> Self {
-        Self { code, message: message.into(), data: None, cause: None }
+        Self { code, message: message.into(), data: None, transaction: None, cause: None }
     }
 
     /// The general failure of an otherwise valid request.
@@ -85,7 +87,13 @@ impl RpcError {
 
     /// Something broke that the client did not cause. `cause` stays in this node's log.
     pub fn internal(cause: impl Display) -> Self {
-        Self { code: -32603, message: "internal error".into(), data: None, cause: Some(cause.to_string()) }
+        Self {
+            code: -32603,
+            message: "internal error".into(),
+            data: None,
+            transaction: None,
+            cause: Some(cause.to_string()),
+        }
     }
 
     pub fn unavailable() -> Self {
@@ -95,6 +103,12 @@ impl RpcError {
     #[must_use]
     pub fn with_data(mut self, bytes: &[u8]) -> Self {
         self.data = Some(hex::encode_prefixed(bytes));
+        self
+    }
+
+    #[must_use]
+    pub fn of_transaction(mut self, hash: B256) -> Self {
+        self.transaction = Some(Box::new(hash));
         self
     }
 }

@@ -22,6 +22,7 @@ mod developer;
 mod entrusting;
 mod error;
 mod eth;
+mod failures;
 mod filters;
 mod http;
 mod json;

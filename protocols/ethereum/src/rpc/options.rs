@@ -18,6 +18,8 @@ pub struct Options {
     pub unlocked: Vec<SecretKey>,
     /// A submission is answered once it is in a block, if it can be in the next one, and not already once it is in the pool.
     pub wait_for_block: bool,
+    /// And if it failed in its block, the answer is an error: see [`super::failures`].
+    pub failures_are_errors: bool,
     /// For the ids of filters and subscriptions.
     pub random: Random,
 }
@@ -35,6 +37,7 @@ impl Options {
             cors_origins: Vec::new(),
             unlocked: Vec::new(),
             wait_for_block: false,
+            failures_are_errors: false,
             random,
         }
     }
@@ -46,6 +49,7 @@ impl Options {
             cors_origins: vec!["*".to_owned()],
             unlocked,
             wait_for_block: true,
+            failures_are_errors: false,
             random,
         }
     }

@@ -115,8 +115,14 @@ pub fn render(id: &str, answer: Answer) -> String {
             Err(error) => object.object("error", |object| {
                 object.field("code").push_str(&error.code.to_string());
                 object.string("message", &message(&error));
-                if let Some(data) = &error.data {
-                    object.string("data", data);
+                match (&error.data, &error.transaction) {
+                    (Some(data), Some(transaction)) => object.object("data", |object| {
+                        object.string("message", &error.message);
+                        object.hash("txHash", transaction);
+                        object.string("data", data);
+                    }),
+                    (Some(data), None) => object.string("data", data),
+                    (None, _) => {}
                 }
             }),
         }

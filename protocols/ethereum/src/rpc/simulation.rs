@@ -1,5 +1,6 @@
 //! Trying a transaction without signing or writing anything: the state of some block, changed as the caller says.
 
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -251,27 +252,46 @@ pub fn read_account(overlay: &Overlay, address: &Address) -> Result<Account, Rpc
 
 /// The error of an execution that reverted: its bytes, and its reason where they hold one.
 pub fn reverted(output: &Bytes) -> RpcError {
-    let message = match revert_reason(output) {
+    let message = match Reason::read(output) {
         Some(reason) => format!("execution reverted: {reason}"),
         None => "execution reverted".to_owned(),
     };
     RpcError::new(3, message).with_data(output)
 }
 
-/// `Error(string)` and `Panic(uint256)`, as Solidity encodes them.
-fn revert_reason(output: &[u8]) -> Option<String> {
-    let (selector, arguments) = output.split_first_chunk::<4>()?;
-    let word = |bytes: &[u8]| Some(U256::from_be_slice(bytes.get(..32)?));
-    match selector {
-        [0x08, 0xc3, 0x79, 0xa0] => {
-            let offset = usize::try_from(word(arguments)?).ok()?;
-            let string = arguments.get(offset..)?;
-            let bytes = usize::try_from(word(string)?).ok()?;
-            let text = string.get(32..)?.get(..bytes)?;
-            Some(String::from_utf8_lossy(text).into_owned())
+/// Why a contract reverted, as Solidity encodes it.
+pub enum Reason {
+    /// `Error(string)`
+    Text(String),
+    /// `Panic(uint256)`
+    Panic(U256),
+}
+
+impl Reason {
+    /// `None` for errors of the contract's own, and for what does not decode.
+    pub fn read(output: &[u8]) -> Option<Self> {
+        let (selector, arguments) = output.split_first_chunk::<4>()?;
+        let word = |bytes: &[u8]| Some(U256::from_be_slice(bytes.get(..32)?));
+        match selector {
+            [0x08, 0xc3, 0x79, 0xa0] => {
+                let offset = usize::try_from(word(arguments)?).ok()?;
+                let string = arguments.get(offset..)?;
+                let bytes = usize::try_from(word(string)?).ok()?;
+                let text = string.get(32..)?.get(..bytes)?;
+                Some(Self::Text(String::from_utf8_lossy(text).into_owned()))
+            }
+            [0x4e, 0x48, 0x7b, 0x71] => Some(Self::Panic(word(arguments)?)),
+            _ => None,
         }
-        [0x4e, 0x48, 0x7b, 0x71] => Some(panic_text(word(arguments)?)),
-        _ => None,
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Text(text) => f.write_str(text),
+            Self::Panic(code) => f.write_str(&panic_text(*code)),
+        }
     }
 }
 

@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 
 use super::committed::{CommittedBlock, receipt_json};
 use super::error::RpcError;
+use super::failures;
 use super::json::Json;
 use super::limits::RECEIPT_WAITERS_MAX;
 use super::reply::Responder;
@@ -134,6 +135,10 @@ impl Waiters {
             for waiter in waiters {
                 let Some(included) = block.transaction(index) else { continue };
                 let transaction = &included.transaction;
+                if waiter.wants == Wants::Hash && server.options.failures_are_errors && included.has_failed() {
+                    failures::answer(server, waiter.caller, transaction.hash, waiter.responder);
+                    continue;
+                }
                 let answer = match waiter.wants {
                     Wants::Hash => Ok(Json::data(transaction.hash.as_slice())),
                     Wants::Receipt { .. } | Wants::ReceiptIfAny => {

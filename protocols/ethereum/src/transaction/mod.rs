@@ -19,7 +19,7 @@ use bytes::Bytes;
 
 pub use decode::recipient;
 pub use error::TransactionError;
-pub use rules::AdmissionRules;
+pub use rules::{AdmissionRules, INITCODE_BYTES_MAX};
 pub(crate) use sender::recover_digest;
 
 /// A signed transaction of any type, without blob sidecar: what goes into a block.

@@ -7,8 +7,8 @@ use revm::primitives::hardfork::SpecId;
 
 use super::{Envelope, TransactionError};
 
-/// Largest init code since Shanghai (EIP-3860).
-const INITCODE_BYTES_MAX: usize = 49_152;
+/// Largest init code since Shanghai (EIP-3860), where the network has no limit of its own.
+pub const INITCODE_BYTES_MAX: usize = 49_152;
 
 /// The rules for submissions. Transactions of imported blocks are not asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,6 +23,8 @@ pub struct AdmissionRules {
     pub allow_blobs: bool,
     /// Lowest fee cap, wei per gas.
     pub fee_cap_min: u128,
+    /// Code that creates a contract, since Shanghai.
+    pub initcode_bytes_max: usize,
 }
 
 impl AdmissionRules {
@@ -38,9 +40,9 @@ impl AdmissionRules {
 
     /// What is checked before the expensive recovery.
     pub(super) fn check_signing(&self, envelope: &Envelope) -> Result<(), TransactionError> {
-        let input = envelope.input().len();
-        if self.spec.is_enabled_in(SpecId::SHANGHAI) && envelope.is_create() && input > INITCODE_BYTES_MAX {
-            return Err(TransactionError::InitcodeOversized { bytes: input, max: INITCODE_BYTES_MAX });
+        let (bytes, max) = (envelope.input().len(), self.initcode_bytes_max);
+        if self.spec.is_enabled_in(SpecId::SHANGHAI) && envelope.is_create() && bytes > max {
+            return Err(TransactionError::InitcodeOversized { bytes, max });
         }
         if envelope.chain_id().is_some() && !self.spec.is_enabled_in(SpecId::SPURIOUS_DRAGON) {
             return Err(TransactionError::InvalidSender);

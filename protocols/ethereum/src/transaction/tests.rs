@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use revm::primitives::hardfork::SpecId;
 
 use super::sender;
-use super::{AdmissionRules, Envelope, Transaction, TransactionError, recipient};
+use super::{AdmissionRules, Envelope, INITCODE_BYTES_MAX, Transaction, TransactionError, recipient};
 use crate::network::DEV_ACCOUNTS;
 use crate::testing::{dev_key, invoke, sign, sign_hash, transfer};
 
@@ -19,6 +19,7 @@ fn rules() -> AdmissionRules {
         allow_unprotected: false,
         allow_blobs: false,
         fee_cap_min: 0,
+        initcode_bytes_max: INITCODE_BYTES_MAX,
     }
 }
 

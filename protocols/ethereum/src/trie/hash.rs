@@ -63,6 +63,8 @@ impl Value {
         match self {
             Self::Slot(value) => value.encode(&mut out),
             Self::Account(account) => account.to_trie_account().encode(&mut out),
+            #[cfg(test)]
+            Self::Raw(bytes) => out.extend_from_slice(bytes),
         }
         out
     }

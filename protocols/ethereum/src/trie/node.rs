@@ -21,6 +21,9 @@ pub enum Value {
     /// A storage slot; never zero.
     Slot(U256),
     Account(AccountLeaf),
+    /// What the tests that all clients share put into a trie.
+    #[cfg(test)]
+    Raw(Vec<u8>),
 }
 
 /// An account as its leaf keeps it.

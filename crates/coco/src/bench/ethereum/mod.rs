@@ -62,7 +62,8 @@ pub struct Options {
     /// Sending accounts, derived from the mnemonic; those that lack funds are funded by the first
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     accounts: u32,
-    /// Transfers a second at most; as fast as the server takes them when absent. With --open, exactly so many
+    /// Transfers a second at most; as fast as the server takes them when absent. With --open, exactly so many; with --knee,
+    /// the first rate that is tried
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
     rate: Option<u32>,
     /// Transfers leave when they are due, --rate of them a second, whatever the server answers; what it refuses as busy is not sent again,
@@ -70,7 +71,7 @@ pub struct Options {
     #[arg(long, requires = "rate", conflicts_with_all = ["single", "transactions"])]
     open: bool,
     /// The same with growing rates, until one is not carried: the knee; then with twice and with half of it
-    #[arg(long, conflicts_with_all = ["open", "rate", "single", "transactions"])]
+    #[arg(long, conflicts_with_all = ["open", "single", "transactions"])]
     knee: bool,
     /// How long each rate of --open and --knee is kept up
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=3_600))]
@@ -221,9 +222,9 @@ pub fn run(options: &Options, output: Output) -> anyhow::Result<()> {
 }
 
 fn open(target: &mut Target, options: &Options, output: Output) -> anyhow::Result<()> {
-    match options.rate {
-        Some(rate) => output.print(&open_loop::step(target, options, f64::from(rate))?),
-        None => output.print(&open_loop::knee(target, options)?),
+    match options.rate.map(f64::from) {
+        Some(rate) if options.open => output.print(&open_loop::step(target, options, rate)?),
+        first => output.print(&open_loop::knee(target, options, first)?),
     }
 }
 

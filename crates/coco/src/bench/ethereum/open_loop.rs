@@ -28,7 +28,7 @@ use crate::json_rpc::Client;
 
 /// A rate is carried if nothing is shed, and all but a hundredth is final within this.
 const CARRIED_P99_MS: f64 = 1_000.0;
-/// The first rate, transfers a second, and how the rates grow until one is not carried.
+/// The first rate, transfers a second, unless the user names one, and how the rates grow until one is not carried.
 const FIRST_RATE: f64 = 500.0;
 const GROWTH: f64 = 1.6;
 /// Then this many halvings between the last rate that was carried and the first that was not.
@@ -87,9 +87,9 @@ pub fn step(target: &mut Target, options: &Options, rate: f64) -> anyhow::Result
 }
 
 /// Searches the knee, goes to twice of it, and back to half of it.
-pub fn knee(target: &mut Target, options: &Options) -> anyhow::Result<Knee> {
+pub fn knee(target: &mut Target, options: &Options, first_rate: Option<f64>) -> anyhow::Result<Knee> {
     let mut search = Vec::new();
-    let (mut carried, mut beyond) = (0.0, FIRST_RATE);
+    let (mut carried, mut beyond) = (0.0, first_rate.unwrap_or(FIRST_RATE));
     while beyond < RATE_MAX && try_rate(target, options, beyond, &mut search)? {
         (carried, beyond) = (beyond, beyond * GROWTH);
     }

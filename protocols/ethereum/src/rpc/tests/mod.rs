@@ -5,6 +5,7 @@ mod conformance;
 mod denied;
 mod developer;
 mod explorer;
+mod failures;
 mod flow;
 mod history;
 mod precompile;
