@@ -1,5 +1,6 @@
 //! The first transactions of a network: the founding facts, then the opening.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use coco_attestation::BoundFacts;
@@ -82,6 +83,23 @@ pub fn commands(
         Ok(Outcome::default())
     });
     if opens_at_once { vec![found, open] } else { vec![found] }
+}
+
+/// What follows them, one transaction after the other: the rest of the ledgers' first states, where one transaction does not hold them. A founder
+/// that ends meanwhile leaves a network without them.
+pub fn parts(genesis: &Genesis, protocols: &[Arc<dyn Protocol>]) -> VecDeque<SystemCommand> {
+    let of_protocol = |protocol: &Arc<dyn Protocol>| {
+        let config = Arc::new(genesis.ledgers.get(protocol.name()).cloned().unwrap_or_default());
+        let protocol = protocol.clone();
+        (0..protocol.genesis_parts(&config)).map(move |part| -> SystemCommand {
+            let (protocol, config) = (protocol.clone(), config.clone());
+            Box::new(move |tx, context| {
+                protocol.genesis_part(tx, &config, part, context).map_err(refused)?;
+                Ok(Outcome::default())
+            })
+        })
+    };
+    protocols.iter().flat_map(of_protocol).collect()
 }
 
 fn refused(error: impl std::fmt::Display) -> Rejection {

@@ -20,6 +20,22 @@ pub trait Protocol: Send + Sync {
         Ok(())
     }
 
+    /// In how many more transactions the rest of the first state comes, where it does not fit into one.
+    fn genesis_parts(&self, _config: &serde_json::Value) -> u64 {
+        0
+    }
+
+    /// Writes part `part`, counted from 0. Each is written once those before it are committed.
+    fn genesis_part(
+        &self,
+        _tx: &mut Tx,
+        _config: &serde_json::Value,
+        _part: u64,
+        _context: &Context<'_>,
+    ) -> Result<(), GenesisError> {
+        Ok(())
+    }
+
     /// Stateless: decodes, checks signatures, recovers senders. Many threads, any node, before ordering.
     fn admit(&self, submission: Bytes, caller: &Caller) -> Result<Admitted, Rejection>;
 

@@ -32,6 +32,9 @@ use crate::state::{
 use crate::transaction::{AdmissionRules, INITCODE_BYTES_MAX, Transaction, TransactionError};
 use crate::trie::StateTrie;
 
+/// Rows that a trie is made of at a time.
+const ROWS_AT_ONCE: usize = 1_024;
+
 /// See the module's text. Shared by executor, pool and readers, which never wait for an execution: what the executor holds for
 /// long has a lock of its own. Where both are taken, `building` comes first.
 pub struct Chain {
@@ -139,10 +142,11 @@ impl Chain {
         &self.codes
     }
 
-    /// The trie after a committed block, if it is one of the newest.
+    /// The trie after a committed block by itself, if it is one of the newest.
     pub fn trie(&self, hash: &B256) -> Option<StateTrie> {
         // A root that is wrong is told to whoever follows next, which stops the node.
-        self.committed.lock().tip(hash).ok().flatten().map(|tip| tip.trie.clone())
+        let trie = self.committed.lock().tip(hash).ok().flatten().map(|tip| tip.trie.clone())?;
+        Some(trie.apart())
     }
 
     /// Base fee of the block that is open or, if none is, of the next if it is opened now.
@@ -322,7 +326,7 @@ impl Chain {
     /// Follows what was committed. Own blocks are known already; others bring the trie forward, and have to lead to the root
     /// that their header names.
     pub fn follow(&self, batch: &CommittedBatch, state: &Snapshot) -> Result<(), Integrity> {
-        let mut went_back = false;
+        let mut anew = false;
         for transaction in &batch.transactions {
             if let Some(config) = written(&transaction.writes, META_CONFIG) {
                 *self.network.write() = Arc::new(Network::new(read_config(config)?));
@@ -336,17 +340,22 @@ impl Chain {
                 let number = read_number(Some(number));
                 *lowest = Some(lowest.map_or(number, |lowest| lowest.min(number)));
             }
-            self.committed.lock().collect(&transaction.writes);
+            // What comes before the first block is in the tables that its trie is made of.
+            if self.committed_number().is_some() || written(&transaction.writes, META_HEAD).is_some() {
+                self.committed.lock().collect(&transaction.writes);
+            }
             if let Some(head) = written(&transaction.writes, META_HEAD) {
                 let header = read_header(head)?;
-                // Where somebody else went back there is no way to follow but to look at the state again.
-                went_back |= written(&transaction.writes, META_REVERTED).is_some() && !self.is_own(&header);
-                if !went_back {
+                // Where somebody else went back, or began with a crowd, there is no way to follow but to look at the state again.
+                let is_on_crowd = self.committed_number().is_none() && self.network().config.crowd > 0;
+                let begins_anew = is_on_crowd || written(&transaction.writes, META_REVERTED).is_some();
+                anew |= begins_anew && !self.is_own(&header);
+                if !anew {
                     self.advance(header, read_number(written(&transaction.writes, META_SEALED_MS)))?;
                 }
             }
         }
-        if went_back { self.rebuild(state) } else { Ok(()) }
+        if anew { self.rebuild(state) } else { Ok(()) }
     }
 
     /// Whether this node made the next block to be committed, and this is its header.
@@ -446,14 +455,18 @@ impl Tip {
     }
 }
 
-/// Account by account, so that nothing but the trie grows with the state. Rows as they were after the newest block.
-fn trie_of(state: &Snapshot) -> Result<StateTrie, Integrity> {
+/// Some accounts at a time, so that nothing but the trie grows with the state. Rows as they were after the newest block.
+pub(crate) fn trie_of(state: &Snapshot) -> Result<StateTrie, Integrity> {
     let mut trie = StateTrie::default();
+    let mut rows = Vec::with_capacity(ROWS_AT_ONCE);
     for (address, row) in state.iter(&ACCOUNT) {
-        let slots = state.prefix(&STORAGE, &address);
-        let rows = std::iter::once((address, row)).chain(slots);
-        apply_rows(&mut trie, rows.map(|(key, value)| (key, Some(value)))).map_err(damaged)?;
+        rows.extend(state.prefix(&STORAGE, &address).map(|(key, value)| (key, Some(value))));
+        rows.push((address, Some(row)));
+        if rows.len() >= ROWS_AT_ONCE {
+            apply_rows(&mut trie, rows.drain(..)).map_err(damaged)?;
+        }
     }
+    apply_rows(&mut trie, rows).map_err(damaged)?;
     apply_rows(&mut trie, developer::patched_rows(state)).map_err(damaged)?;
     Ok(trie)
 }

@@ -15,7 +15,7 @@ use coco_protocol::{
 use coco_types::{Digest, WriteSet};
 
 use crate::block::{BlockError, BlockRecord, ImportError, Included, SealedBlock, import_block};
-use crate::chain::{Chain, Tip};
+use crate::chain::{Chain, Tip, trie_of};
 use crate::developer::Operation;
 use crate::events::Events;
 use crate::execute::CodeCache;
@@ -23,7 +23,7 @@ use crate::fork::ForkSchedule;
 use crate::held::{Held, HeldTransaction};
 use crate::identity;
 use crate::index::Index;
-use crate::network::{NetworkConfig, write_genesis};
+use crate::network::{NetworkConfig, crowd_parts, write_alloc, write_crowd, write_first_block, write_genesis};
 use crate::pool::EthereumPool;
 use crate::rpc::{CommittedBlock, Ledger, Options, RpcService};
 use crate::sources::SourceUpload;
@@ -123,11 +123,41 @@ impl Protocol for Ethereum {
     fn genesis(&self, tx: &mut Tx, config: &serde_json::Value, context: &Context<'_>) -> Result<(), GenesisError> {
         let refused = |error: &dyn std::fmt::Display| GenesisError { ledger: NAME, message: error.to_string() };
         let config = NetworkConfig::read(config).map_err(|error| refused(&error))?;
+        if config.crowd > 0 {
+            write_alloc(tx, &config.genesis.alloc);
+            return Ok(());
+        }
         let (header, hash, trie) = write_genesis(tx, &config);
         tx.put(&META, META_SEALED_MS, Bytes::copy_from_slice(&context.now_ms.to_be_bytes()));
         let first = Tip { header, hash, trie, sealed_ms: context.now_ms };
         let newest = import_chain(tx, &config, first).map_err(|error| refused(&error))?;
         self.chain.begin(config, newest);
+        Ok(())
+    }
+
+    /// A crowd, and then block 0.
+    fn genesis_parts(&self, config: &serde_json::Value) -> u64 {
+        let crowd = NetworkConfig::read(config).map_or(0, |config| config.crowd);
+        crowd_parts(crowd) + u64::from(crowd > 0)
+    }
+
+    fn genesis_part(
+        &self,
+        tx: &mut Tx,
+        config: &serde_json::Value,
+        part: u64,
+        context: &Context<'_>,
+    ) -> Result<(), GenesisError> {
+        let refused = |error: &dyn std::fmt::Display| GenesisError { ledger: NAME, message: error.to_string() };
+        let config = NetworkConfig::read(config).map_err(|error| refused(&error))?;
+        if part < crowd_parts(config.crowd) {
+            write_crowd(tx, config.crowd, part);
+            return Ok(());
+        }
+        let trie = trie_of(tx.base()).map_err(|error| refused(&error))?;
+        let (header, hash, trie) = write_first_block(tx, &config, trie);
+        tx.put(&META, META_SEALED_MS, Bytes::copy_from_slice(&context.now_ms.to_be_bytes()));
+        self.chain.begin(config, Tip { header, hash, trie, sealed_ms: context.now_ms });
         Ok(())
     }
 

@@ -16,7 +16,7 @@ use parking_lot::Mutex;
 
 use crate::block::BlockRecord;
 use crate::events::{Channel, Event, Keep};
-use crate::network::NetworkConfig;
+use crate::network::{NetworkConfig, crowd_member};
 use crate::rpc::CommittedBlock;
 use crate::state::{ACCOUNT, Account, HistoricState, ReadState, STORAGE, UNDO, Undo, storage_key};
 use crate::testing::{Node, context, dev_key, invoke, sign, sign_hash, transfer};
@@ -296,6 +296,35 @@ fn a_backup_follows_to_the_same_roots_batch_by_batch_or_all_at_once() {
         assert_eq!(backup.ethereum.chain().trie(&hash).unwrap().root(), primary.head().state_root);
         assert_eq!(backup.ethereum.chain().admission_rules(), primary.ethereum.chain().admission_rules());
     }
+}
+
+#[test]
+fn a_network_can_begin_with_a_crowd_that_its_first_root_covers_and_backups_follow() {
+    let mut node = Node::empty();
+    let crowd = 100_001;
+    let config = serde_json::json!({"dev": true, "crowd": crowd});
+    let mut tx = node.store.begin();
+    node.ethereum.genesis(&mut tx, &config, &context(node.next(), 1)).unwrap();
+    node.append(tx);
+    for part in 0..node.ethereum.genesis_parts(&config) {
+        let mut tx = node.store.begin();
+        node.ethereum.genesis_part(&mut tx, &config, part, &context(node.next(), 1)).unwrap();
+        node.append(tx);
+    }
+    let last = crowd_member(crowd - 1);
+    assert_eq!(node.account(&last).balance, U256::ONE);
+    assert_eq!(node.account(&node.dev_address(0)).balance, U256::from(10).pow(U256::from(22)));
+    node.block(1_000, &[sign(&dev_key(0), transfer(0, last, 1))])[0].as_ref().unwrap();
+
+    let backup = Node::empty();
+    for transaction in node.batch(0).transactions {
+        backup.store.apply(transaction.txid.seqno, &transaction.writes).unwrap();
+        let batch = CommittedBatch { transactions: vec![transaction] };
+        backup.ethereum.committed(&batch, &backup.store.newest_snapshot()).unwrap();
+    }
+    let trie = backup.ethereum.chain().trie(&node.head().hash_slow()).unwrap();
+    assert_eq!(trie.account(&last).unwrap().1, U256::from(2));
+    assert_eq!(trie.account(&crowd_member(7)).unwrap().1, U256::ONE);
 }
 
 #[test]

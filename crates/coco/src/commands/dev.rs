@@ -11,6 +11,7 @@ use std::time::Duration;
 use alloy_genesis::Genesis;
 use anyhow::Context;
 use clap::Args;
+use serde_json::Value;
 
 use crate::accounts::DEV_MNEMONIC;
 use crate::dev::banner::{self, Ready};
@@ -20,6 +21,7 @@ use crate::dev::nodes::{Node, Nodes, wait_until_ready};
 use crate::dev::plan::{Ports, check_apart, check_free};
 use crate::dev::state::{Network, State};
 use crate::governance::{self, Gov};
+use crate::json_rpc::Client;
 use crate::output::{self, Output};
 use crate::{signals, tls};
 
@@ -64,6 +66,10 @@ pub struct Options {
     /// Funded accounts
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     accounts: u32,
+    /// Accounts of one wei each that the first block holds besides, for trying out a large state: a hundred thousand take about a second.
+    /// Those that `coco bench ethereum --crowd` makes
+    #[arg(long, value_name = "ACCOUNTS", default_value_t = 0, conflicts_with = "genesis", value_parser = clap::value_parser!(u64).range(..=100_000_000))]
+    crowd: u64,
     /// Balance of each account
     #[arg(long, value_name = "ETH", default_value_t = 10_000)]
     balance: u64,
@@ -169,6 +175,7 @@ impl Options {
             block_time_ms: self.block_time,
             instant: self.instant,
             accounts: self.accounts,
+            crowd: self.crowd,
             balance_ether: self.balance,
             mnemonic: self.mnemonic.clone(),
             host: self.host,
@@ -198,10 +205,25 @@ fn start_all(state: &State, nodes: &mut Nodes, timeout: Duration, stop: &AtomicB
         return Ok(false);
     }
     open(state, timeout)?;
+    if !founded && state.network.crowd > 0 && !crowd_is_there(state, stop)? {
+        return Ok(false);
+    }
     if let Some(file) = &state.network.import {
         import(&format!("http://{}", state.addresses(0)?.ethereum).parse()?, file)?;
     }
     Ok(true)
+}
+
+/// Waits for block 0, which comes after the crowd. `false` if told to stop.
+fn crowd_is_there(state: &State, stop: &AtomicBool) -> anyhow::Result<bool> {
+    let mut client = Client::connect(&format!("http://{}", state.addresses(0)?.ethereum).parse()?)?;
+    while !stop.load(Ordering::Relaxed) {
+        if client.call::<Value>("eth_getBlockByNumber", ("latest", false)).is_ok_and(|block| !block.is_null()) {
+            return Ok(true);
+        }
+        thread::sleep(WATCH);
+    }
+    Ok(false)
 }
 
 /// As every network, this one is opened by its members' votes.

@@ -92,6 +92,7 @@ fn ethereum(network: &Network, accounts: &[Account], now_s: u64) -> anyhow::Resu
     let mut config = NetworkConfig::dev();
     config.block_interval_ms = if network.instant { 0 } else { network.block_time_ms };
     config.base_fee = network.fixed_base_fee();
+    config.crowd = network.crowd;
     let genesis = &mut config.genesis;
     genesis.config.chain_id = network.chain_id;
     genesis.gas_limit = network.gas_limit;

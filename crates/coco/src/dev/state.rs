@@ -48,6 +48,9 @@ pub struct Network {
     #[serde(default)]
     pub import: Option<PathBuf>,
     pub accounts: u32,
+    /// Accounts of one wei each that block 0 holds besides.
+    #[serde(default)]
+    pub crowd: u64,
     pub balance_ether: u64,
     pub mnemonic: String,
     pub host: IpAddr,
@@ -234,6 +237,7 @@ impl Network {
             block_time_ms: 100,
             instant: false,
             accounts: 2,
+            crowd: 0,
             balance_ether: 1,
             mnemonic: accounts::DEV_MNEMONIC.to_owned(),
             host: [127, 0, 0, 1].into(),

@@ -1,6 +1,6 @@
 //! The thread that runs the replica.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -66,6 +66,8 @@ pub struct ReplicaThread {
     pub alarms: Arc<Counter>,
     /// The commands of a new network's first batch.
     pub genesis: Vec<SystemCommand>,
+    /// What follows it, one at a time: see [`crate::genesis::parts`].
+    pub genesis_parts: VecDeque<SystemCommand>,
     /// Where others listened when this node joined, until governance says it.
     pub first_peers: BTreeMap<ReplicaId, SocketAddr>,
     /// Where others said that they listen when they came back together, until governance says it.
@@ -89,6 +91,25 @@ fn in_place(consensus: &Consensus, nodes: &[NodeRow]) -> bool {
     let (own, membership) = (consensus.id(), consensus.membership());
     let reads = |node: &NodeRow| node.info.replica == own && node.info.role == NodeRole::Reader;
     membership.voters.contains(&own) || (membership.learners.contains(&own) && nodes.iter().any(reads))
+}
+
+/// Has a transaction of the genesis executed, and `rest` after it, each once the one before is committed: they are large.
+fn write_genesis(
+    command: SystemCommand,
+    mut rest: VecDeque<SystemCommand>,
+    executor: Sender<ExecutorEvent>,
+    own: Sender<ReplicaEvent>,
+) {
+    let queue = executor.clone();
+    let reply = Box::new(move |answers: Vec<Submitted>| {
+        tracing::info!(?answers, left = rest.len(), "genesis");
+        if let Some(Submitted::Rejected(rejection)) = answers.into_iter().next() {
+            let _ = own.send(ReplicaEvent::GenesisRefused(rejection.message));
+        } else if let Some(next) = rest.pop_front() {
+            write_genesis(next, rest, executor, own);
+        }
+    });
+    let _ = queue.send(ExecutorEvent::System { command, reply });
 }
 
 /// Keeps [`Known`] on disk as the committed rows change.
@@ -325,15 +346,11 @@ impl ReplicaThread {
                     if self.genesis.is_empty() {
                         self.record_resume();
                     }
-                    for command in std::mem::take(&mut self.genesis) {
-                        let own = self.own.clone();
-                        let reply = Box::new(move |answers: Vec<Submitted>| {
-                            tracing::info!(?answers, "genesis");
-                            if let Some(Submitted::Rejected(rejection)) = answers.into_iter().next() {
-                                let _ = own.send(ReplicaEvent::GenesisRefused(rejection.message));
-                            }
-                        });
-                        let _ = self.executor.send(ExecutorEvent::System { command, reply });
+                    let mut genesis = std::mem::take(&mut self.genesis).into_iter().peekable();
+                    while let Some(command) = genesis.next() {
+                        let is_last = genesis.peek().is_none();
+                        let parts = if is_last { std::mem::take(&mut self.genesis_parts) } else { VecDeque::new() };
+                        write_genesis(command, parts, self.executor.clone(), self.own.clone());
                     }
                 }
                 Effect::EpochBegan => {

@@ -239,6 +239,8 @@ impl Running {
         outlook::register(&metrics, &shared, &node_metrics.primary_clock, &config.data);
         let vault = entrance.identity.vault();
         let mut genesis = genesis_commands(&entrance, protocols, &vault);
+        let founded = entrance.founding.as_ref();
+        let genesis_parts = founded.map(|(genesis, _)| crate::genesis::parts(genesis, protocols)).unwrap_or_default();
         if let Some(recovery) = entrance::recovery(config, platform.as_ref(), &entrance.identity, &machines)? {
             machines.replica.begin_service();
             let first = machines.ledger.last_seqno().next();
@@ -293,6 +295,7 @@ impl Running {
             archive: archive_to.clone(),
             alarms: node_metrics.alarms.clone(),
             genesis,
+            genesis_parts,
             first_peers,
             moved: moved(&shared),
             memory: Memory::new(place.root.clone(), entrance.sealing.clone(), entrance.known.clone()),

@@ -48,6 +48,9 @@ pub struct NetworkConfig {
     /// when the network is founded, in one ledger transaction.
     #[serde(skip_serializing_if = "has_no_bytes")]
     pub chain: Bytes,
+    /// For development: so many accounts of one wei besides, each with the address that [`super::crowd_member`] gives its number.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub crowd: u64,
     /// Contracts can ask the Coco precompile. Another network's blocks know nothing of it: with `chain` it is off.
     pub coco_precompile: bool,
     /// No blocks are made: what is submitted stays in the pool.
@@ -71,6 +74,8 @@ pub enum ConfigError {
     NoSystemContract(Address),
     #[error("the merge is neither at the start (terminalTotalDifficulty 0) nor at a named block (mergeNetsplitBlock)")]
     NoMergeBlock,
+    #[error("a crowd is for development networks that begin without blocks of another network")]
+    Crowd,
 }
 
 impl Default for NetworkConfig {
@@ -83,6 +88,7 @@ impl Default for NetworkConfig {
             allow_unprotected: false,
             allow_blobs: false,
             chain: Bytes::new(),
+            crowd: 0,
             coco_precompile: true,
             frozen: false,
             dev: false,
@@ -132,6 +138,9 @@ impl NetworkConfig {
         {
             return Err(ConfigError::CodeLimit(limit.to_string()));
         }
+        if self.crowd > 0 && !(self.dev && has_no_bytes(&self.chain)) {
+            return Err(ConfigError::Crowd);
+        }
         let merges_at_start = chain.terminal_total_difficulty == Some(U256::ZERO);
         let merges = merges_at_start || chain.terminal_total_difficulty_passed || chain.merge_netsplit_block.is_some();
         if chain.shanghai_time.is_some() && !merges {
@@ -156,6 +165,10 @@ impl NetworkConfig {
         let deployer = GenesisAccount::default().with_nonce(Some(1)).with_code(Some(CREATE2_DEPLOYER_CODE));
         self.genesis.alloc.insert(CREATE2_DEPLOYER, deployer);
     }
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 fn has_no_bytes(bytes: &Bytes) -> bool {

@@ -22,8 +22,16 @@ use crate::trie::{AccountChange, StateTrie};
 /// Writes the first state and block 0; gives its header, hash and trie.
 pub fn write_genesis(state: &mut dyn State, config: &NetworkConfig) -> (Header, B256, StateTrie) {
     let trie = write_alloc(state, &config.genesis.alloc);
-    let mut root = trie.clone();
-    let header = genesis_header(&config.genesis, root.root());
+    write_first_block(state, config, trie)
+}
+
+/// Writes block 0 over a state that is written already.
+pub(crate) fn write_first_block(
+    state: &mut dyn State,
+    config: &NetworkConfig,
+    mut trie: StateTrie,
+) -> (Header, B256, StateTrie) {
+    let header = genesis_header(&config.genesis, trie.root());
     let hash = header.hash_slow();
     let number = Bytes::copy_from_slice(&header.number.to_be_bytes());
     let hash_bytes = Bytes::copy_from_slice(hash.as_slice());
@@ -38,7 +46,7 @@ pub fn write_genesis(state: &mut dyn State, config: &NetworkConfig) -> (Header, 
     state.set(&RECENT, number.clone(), Some(hash_bytes.clone()));
     state.set(&BLOCK_BY_HASH, hash_bytes, Some(number.clone()));
     state.set(&BLOCK, number, Some(BlockRecord::genesis(&header).bytes().clone()));
-    (header, hash, root)
+    (header, hash, trie)
 }
 
 /// Writes the first accounts; gives their trie.

@@ -1,6 +1,7 @@
 //! A network: its parameters, its genesis file, its first block.
 
 mod config;
+mod crowd;
 mod dev;
 mod genesis;
 
@@ -8,7 +9,8 @@ mod genesis;
 mod tests;
 
 pub use config::{ConfigError, NetworkConfig};
+pub use crowd::crowd_member;
+pub(crate) use crowd::{crowd_parts, write_crowd};
 pub use dev::{DEV_ACCOUNTS, DevAccount};
-#[cfg(test)]
-pub(crate) use genesis::write_alloc;
 pub use genesis::{genesis_header, write_genesis};
+pub(crate) use genesis::{write_alloc, write_first_block};

@@ -24,14 +24,16 @@ pub(crate) fn apply_rows(
             Err(_) => account.row = Some(value),
         }
     }
+    let mut changes = Vec::with_capacity(touched.len());
     for (address, touched) in touched {
         // An account of which only slots changed is as the trie knows it.
         let account = match touched.row {
             Some(row) => decoded_account(&address, row)?.map(|row| (row.nonce, row.balance, row.code_hash)),
             None => trie.account(&address),
         };
-        trie.apply(&address, &AccountChange { account, slots: touched.slots });
+        changes.push((address, AccountChange { account, slots: touched.slots }));
     }
+    trie.apply_all(changes);
     Ok(())
 }
 

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use alloy_primitives::{B256, keccak256};
-use alloy_rlp::Encodable;
-use alloy_trie::nodes::{BranchNodeRef, ExtensionNodeRef, LeafNodeRef, RlpNode};
-use alloy_trie::{KECCAK_EMPTY, Nibbles, TrieAccount, TrieMask};
+use alloy_rlp::{EMPTY_STRING_CODE, Encodable, Header};
+use alloy_trie::nodes::{ExtensionNodeRef, LeafNodeRef, RlpNode};
+use alloy_trie::{KECCAK_EMPTY, Nibbles, TrieAccount};
 
 use super::EMPTY_ROOT;
 use super::node::{AccountLeaf, Branch, Leaf, Node, Reference, Trie, Value};
@@ -22,30 +22,33 @@ impl Trie {
 
 impl Node {
     /// How the parent, `depth` nibbles down, refers to this node; computed if it is not known.
-    fn refer(&mut self, depth: usize, buffer: &mut Vec<u8>) -> Reference {
+    fn refer(&mut self, depth: usize, buffer: &mut Vec<u8>) -> &Reference {
         match self {
-            Self::Leaf(leaf) if leaf.reference.is_empty() => {
-                let leaf = Arc::make_mut(leaf);
-                leaf.value.hash_below();
-                leaf.reference = leaf.encode(depth, buffer);
-            }
-            Self::Branch(branch) if branch.reference.is_empty() => {
-                let branch = Arc::make_mut(branch);
-                let below = depth + branch.prefix_len() + 1;
-                for child in &mut branch.children {
-                    child.refer(below, buffer);
+            Self::Leaf(leaf) => {
+                if leaf.reference.is_empty() {
+                    leaf.value.hash_below();
+                    leaf.reference = leaf.encode(depth, buffer);
                 }
-                branch.reference = branch.encode(buffer);
+                &leaf.reference
             }
-            Self::Leaf(_) | Self::Branch(_) => {}
+            Self::Branch { reference, branch } => {
+                if reference.is_empty() {
+                    let branch = Arc::make_mut(branch);
+                    let below = depth + branch.prefix_len() + 1;
+                    for child in &mut branch.children {
+                        child.refer(below, buffer);
+                    }
+                    *reference = branch.encode(buffer);
+                }
+                reference
+            }
         }
-        self.reference().clone()
     }
 
     pub(super) fn reference(&self) -> &Reference {
         match self {
             Self::Leaf(leaf) => &leaf.reference,
-            Self::Branch(branch) => &branch.reference,
+            Self::Branch { reference, .. } => reference,
         }
     }
 }
@@ -112,10 +115,21 @@ impl Branch {
         }
     }
 
-    /// Leaves the encoding of the branch itself in `buffer`. Its children must be hashed.
+    /// Leaves the encoding of the branch itself in `buffer`: its children's references in sixteen places, and no value. Its children must be
+    /// hashed.
     pub(super) fn encode_without_prefix(&self, buffer: &mut Vec<u8>) -> RlpNode {
-        let stack: Vec<Reference> = self.children.iter().map(|child| child.reference().clone()).collect();
+        let absent = (!self.mask).count_ones() as usize;
+        let present: usize = self.children.iter().map(|child| child.reference().len()).sum();
         buffer.clear();
-        BranchNodeRef::new(&stack, TrieMask::new(self.mask)).rlp(buffer)
+        Header { list: true, payload_length: present + absent + 1 }.encode(buffer);
+        let mut children = self.children.iter();
+        for nibble in 0..16 {
+            match (self.mask & (1 << nibble) != 0).then(|| children.next()).flatten() {
+                Some(child) => buffer.extend_from_slice(child.reference()),
+                None => buffer.push(EMPTY_STRING_CODE),
+            }
+        }
+        buffer.push(EMPTY_STRING_CODE);
+        RlpNode::from_rlp(buffer)
     }
 }

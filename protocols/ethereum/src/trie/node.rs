@@ -2,7 +2,11 @@
 //!
 //! A branch carries the path that leads to it (what Ethereum encodes as an extension node in front of it), and a leaf carries
 //! its whole key. Collapsing a branch with one child is then the only repair that a removal needs.
+//!
+//! In a large trie what costs is waiting for memory, so a branch holds its children in one piece, with how it refers to each of them: leaves
+//! themselves, of other branches only the way there. Hashing a branch then looks at none of those that did not change.
 
+use std::hint::black_box;
 use std::sync::Arc;
 
 use alloy_primitives::{B256, U256};
@@ -45,10 +49,11 @@ pub struct Contract {
 /// How a parent refers to a node: its hash, or its encoding if that is shorter than 32 bytes; empty if it has to be computed.
 pub(super) type Reference = RlpNode;
 
+/// A child, as its parent holds it.
 #[derive(Clone)]
 pub(super) enum Node {
-    Leaf(Arc<Leaf>),
-    Branch(Arc<Branch>),
+    Leaf(Leaf),
+    Branch { reference: Reference, branch: Arc<Branch> },
 }
 
 #[derive(Clone)]
@@ -60,7 +65,6 @@ pub(super) struct Leaf {
 
 #[derive(Clone)]
 pub(super) struct Branch {
-    pub(super) reference: Reference,
     /// Bit n is set if there is a child at nibble n.
     pub(super) mask: u16,
     /// Nibbles between the parent and this branch; most branches have none.
@@ -81,9 +85,51 @@ impl Trie {
         loop {
             match node {
                 Node::Leaf(leaf) => return (leaf.key == *key).then_some(&leaf.value),
-                Node::Branch(branch) => {
+                Node::Branch { branch, .. } => {
                     let at = branch.position(&path, depth)?;
                     node = branch.children.get(branch.child_index(at.nibble)?)?;
+                    depth = at.depth;
+                }
+            }
+        }
+    }
+
+    /// Has the processor fetch what changing these keys touches on the way to them. One key by itself waits for memory at every branch; many,
+    /// taken branch by branch, wait together.
+    pub(super) fn preload<'a>(&self, keys: impl Iterator<Item = &'a B256>) {
+        let Some(top) = &self.top else { return };
+        let mut ways: Vec<_> = keys.map(|key| (Nibbles::unpack_array(&key.0), top, 0)).collect();
+        while !ways.is_empty() {
+            ways.retain_mut(|(path, node, depth)| {
+                let Node::Branch { branch, .. } = *node else { return false };
+                let below = branch.position(path, *depth);
+                let child = below.as_ref().and_then(|at| branch.children.get(branch.child_index(at.nibble)?));
+                let (Some(below), Some(child)) = (below, child) else { return false };
+                black_box(child.reference().len());
+                (*node, *depth) = (child, below.depth);
+                true
+            });
+        }
+    }
+
+    /// The value of `key`, to be changed where it is.
+    pub fn value_mut(&mut self, key: &B256) -> Option<&mut Value> {
+        let path = Nibbles::unpack_array(&key.0);
+        let mut node = self.top.as_mut()?;
+        let mut depth = 0;
+        loop {
+            match node {
+                Node::Leaf(leaf) if leaf.key == *key => {
+                    leaf.reference = Reference::default();
+                    return Some(&mut leaf.value);
+                }
+                Node::Leaf(_) => return None,
+                Node::Branch { reference, branch } => {
+                    *reference = Reference::default();
+                    let branch = Arc::make_mut(branch);
+                    let at = branch.position(&path, depth)?;
+                    let index = branch.child_index(at.nibble)?;
+                    node = branch.children.get_mut(index)?;
                     depth = at.depth;
                 }
             }
@@ -93,9 +139,9 @@ impl Trie {
     /// Sets the value of `key`.
     pub fn insert(&mut self, key: B256, value: Value) {
         let path = Nibbles::unpack_array(&key.0);
-        let leaf = Node::leaf(key, value);
+        let leaf = Leaf { key, reference: Reference::default(), value };
         match &mut self.top {
-            None => self.top = Some(leaf),
+            None => self.top = Some(Node::Leaf(leaf)),
             Some(node) => node.insert(&path, 0, leaf),
         }
     }
@@ -116,7 +162,7 @@ impl Trie {
         fn walk(node: &Node, visit: &mut impl FnMut(&B256, &Value)) {
             match node {
                 Node::Leaf(leaf) => visit(&leaf.key, &leaf.value),
-                Node::Branch(branch) => branch.children.iter().for_each(|child| walk(child, visit)),
+                Node::Branch { branch, .. } => branch.children.iter().for_each(|child| walk(child, visit)),
             }
         }
         if let Some(top) = &self.top {
@@ -195,51 +241,41 @@ impl Branch {
         if a.0 > b.0 {
             std::mem::swap(&mut a, &mut b);
         }
-        Node::Branch(Arc::new(Self {
+        Node::Branch {
             reference: Reference::default(),
-            mask: 1 << a.0 | 1 << b.0,
-            prefix: boxed(prefix),
-            children: Box::new([a.1, b.1]),
-        }))
+            branch: Arc::new(Self { mask: 1 << a.0 | 1 << b.0, prefix: boxed(prefix), children: Box::new([a.1, b.1]) }),
+        }
     }
 }
 
 impl Node {
-    fn leaf(key: B256, value: Value) -> Self {
-        Self::Leaf(Arc::new(Leaf { key, reference: Reference::default(), value }))
-    }
-
     /// Puts `new`, a leaf with the path `path`, below this node, which `depth` nibbles lead to.
-    fn insert(&mut self, path: &Nibbles, depth: usize, new: Self) {
+    fn insert(&mut self, path: &Nibbles, depth: usize, new: Leaf) {
         match self {
+            Self::Leaf(old) if old.key == new.key => *old = new,
             Self::Leaf(old) => {
                 let old_path = Nibbles::unpack_array(&old.key.0);
-                if old_path == *path {
-                    *self = new;
-                    return;
-                }
                 let shared = old_path.slice(depth..).common_prefix_length(&path.slice(depth..));
                 let fork = depth + shared;
-                let mut old = old.clone();
-                Arc::make_mut(&mut old).reference = Reference::default();
+                let old = Leaf { reference: Reference::default(), ..old.clone() };
                 let old = (nibble_at(&old_path, fork), Self::Leaf(old));
-                *self = Branch::pair(path.slice(depth..fork), old, (nibble_at(path, fork), new));
+                *self = Branch::pair(path.slice(depth..fork), old, (nibble_at(path, fork), Self::Leaf(new)));
             }
-            Self::Branch(shared_branch) => {
+            Self::Branch { reference, branch: shared_branch } => {
+                *reference = Reference::default();
                 let common = shared_branch.common_prefix(path, depth);
                 let branch = Arc::make_mut(shared_branch);
-                branch.reference = Reference::default();
                 let fork = depth + common;
                 let nibble = nibble_at(path, fork);
                 if common < branch.prefix_len() {
                     let prefix = branch.prefix.take().map(|prefix| *prefix).unwrap_or_default();
                     branch.prefix = boxed(prefix.slice(common + 1..));
                     let old = (nibble_at(&prefix, common), self.clone());
-                    *self = Branch::pair(prefix.slice(..common), old, (nibble, new));
+                    *self = Branch::pair(prefix.slice(..common), old, (nibble, Self::Leaf(new)));
                 } else if let Some(index) = branch.child_index(nibble) {
                     branch.children[index].insert(path, fork + 1, new);
                 } else {
-                    branch.add_child(nibble, new);
+                    branch.add_child(nibble, Self::Leaf(new));
                 }
             }
         }
@@ -247,9 +283,8 @@ impl Node {
 
     /// This node without the leaf at `path`, which is below it.
     fn without(self, path: &Nibbles, depth: usize) -> Option<Self> {
-        let Self::Branch(mut shared) = self else { return None };
+        let Self::Branch { branch: mut shared, .. } = self else { return None };
         let branch = Arc::make_mut(&mut shared);
-        branch.reference = Reference::default();
         let fork = depth + branch.prefix_len();
         let nibble = nibble_at(path, fork);
         let index = branch.child_index(nibble).expect("the leaf to remove was found before");
@@ -264,16 +299,16 @@ impl Node {
             return Some(only.lifted(branch.prefix.take().as_deref(), nibble));
         }
         branch.children = children.into_boxed_slice();
-        Some(Self::Branch(shared))
+        Some(Self::Branch { reference: Reference::default(), branch: shared })
     }
 
     /// This node in the place of its parent, a branch at the end of `prefix` that held it at `nibble`.
     fn lifted(mut self, prefix: Option<&Nibbles>, nibble: u8) -> Self {
         match &mut self {
-            Self::Leaf(leaf) => Arc::make_mut(leaf).reference = Reference::default(),
-            Self::Branch(branch) => {
+            Self::Leaf(leaf) => leaf.reference = Reference::default(),
+            Self::Branch { reference, branch } => {
+                *reference = Reference::default();
                 let branch = Arc::make_mut(branch);
-                branch.reference = Reference::default();
                 let mut path = prefix.copied().unwrap_or_default();
                 path.push(nibble);
                 if let Some(below) = &branch.prefix {

@@ -20,7 +20,7 @@ impl Trie {
                     leaf.encode(depth, &mut proof.buffer);
                     proof.push();
                 }
-                Node::Branch(branch) => {
+                Node::Branch { branch, .. } => {
                     let reference = branch.encode_without_prefix(&mut proof.buffer);
                     let below = branch.position(&path, depth);
                     if let Some(prefix) = &branch.prefix {

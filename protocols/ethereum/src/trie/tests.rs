@@ -192,3 +192,57 @@ fn a_clone_is_an_overlay_that_leaves_the_original_alone() {
     assert_ne!(overlay.root(), root);
     assert_eq!(trie.root(), root);
 }
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(100))]
+
+    #[test]
+    fn every_version_that_is_kept_stays_as_it_was(
+        blocks in prop::collection::vec((0usize..6, prop::collection::vec((0u8..12, 0u8..4, 0u8..6, 0u64..4), 1..8)), 1..24)
+    ) {
+        // Each block is made on one of the newest versions, as a dropped lead or a simulation does it.
+        let mut kept = vec![(StateTrie::default(), BTreeMap::new(), EMPTY_ROOT)];
+        for (back, steps) in blocks {
+            let (mut trie, mut model, _) = kept[kept.len().saturating_sub(back + 1)].clone();
+            let mut changes: BTreeMap<Address, AccountChange> = BTreeMap::new();
+            for (who, action, slot, value) in steps {
+                let address = Address::with_last_byte(who);
+                let change = changes.entry(address).or_default();
+                if action == 0 {
+                    model.remove(&address);
+                    *change = AccountChange::default();
+                    continue;
+                }
+                let is_new = !model.contains_key(&address);
+                let (nonce, slots): &mut (u64, BTreeMap<U256, U256>) = model.entry(address).or_default();
+                if is_new {
+                    // It may have had slots in this block's beginning: a wipe names them.
+                    change.slots.extend((0u8..6).map(|slot| (U256::from(slot), U256::ZERO)));
+                }
+                *nonce += 1;
+                let (slot, value) = (U256::from(slot), U256::from(value));
+                if value.is_zero() { slots.remove(&slot); } else { slots.insert(slot, value); }
+                change.slots.push((slot, value));
+                change.account = Some((*nonce, U256::from(who), KECCAK_EMPTY));
+            }
+            trie.apply_all(changes);
+            let root = trie.root();
+            prop_assert_eq!(root, model_root(&model));
+            kept.push((trie, model, root));
+        }
+        for (trie, model, root) in &kept {
+            prop_assert_eq!(trie.apart().root(), *root);
+            for who in 0u8..12 {
+                let address = Address::with_last_byte(who);
+                let nonce = model.get(&address).map(|(nonce, _)| *nonce);
+                prop_assert_eq!(trie.account(&address).map(|account| account.0), nonce);
+                let (account, proof) = trie.apart().prove_account(&address);
+                let path = Nibbles::unpack(keccak256(address));
+                prop_assert!(verify_proof(*root, path, account.map(rlp), &proof).is_ok());
+            }
+        }
+        for (mut trie, _, root) in kept {
+            prop_assert_eq!(trie.root(), root);
+        }
+    }
+}
