@@ -82,6 +82,7 @@ const PROCESSES = [
   { name: 'namespaces', version: '', command: tap('faults/namespaces.test.mjs'), limitMs: 540_000 },
   { name: 'upgrade', version: '', command: tap('faults/upgrade.test.mjs') },
   { name: 'golden', version: '', command: tap('faults/golden.test.mjs') },
+  { name: 'retention', version: '', command: tap('faults/retention.test.mjs') },
   { name: 'canary', version: '', command: tap('faults/canary.test.mjs') },
   { name: 'three banks', version: '', command: tap('three_banks.test.mjs') },
 ];

@@ -130,6 +130,66 @@ fn complete_chunks_are_archived_once_and_an_archive_that_is_not_what_it_was_is_r
 }
 
 #[test]
+fn old_chunks_leave_a_node_only_for_an_archive_that_has_them_and_come_back_from_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let text = |name: &str| path(name).to_str().unwrap().to_owned();
+    for name in ["data/ledger", "data/snapshots", "archive"] {
+        std::fs::create_dir_all(path(name)).unwrap();
+    }
+    for name in ["ledger_1-6.committed", "ledger_7-12.committed"] {
+        std::fs::copy(format!("{}/{name}", golden("ledger")), path("data/ledger").join(name)).unwrap();
+    }
+    let (ledger, archive, service) = (text("data/ledger"), text("archive"), golden("service_cert.pem"));
+    let prune = |more: &[&str]| {
+        coco(&[&["ledger", "prune", &ledger, "--archive", &archive, "--service", &service], more].concat())
+    };
+    let refused = |output: Output, why: &str| {
+        let error = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.code() == Some(1) && error.contains(why), "{error}");
+    };
+    refused(prune(&[]), "has none of the chunks");
+    stdout(&coco(&["ledger", "archive", &ledger, "--to", &archive, "--service", &service]));
+    refused(prune(&[]), "0 snapshots");
+    for seqno in [6, 12] {
+        std::fs::write(path("data/snapshots").join(format!("snapshot_{seqno}")), "").unwrap();
+    }
+    refused(coco(&["ledger", "prune", &ledger, "--archive", &ledger]), "nothing would be left");
+    assert!(stdout(&prune(&["--keep", "2"])).starts_with("0 chunks, 0 bytes removed"));
+    assert!(stdout(&prune(&["--dry-run"])).starts_with("1 chunks, "));
+    assert!(path("data/ledger/ledger_1-6.committed").exists());
+
+    let chunk = path("archive/ledger_1-6.committed");
+    let whole = std::fs::read(&chunk).unwrap();
+    let mut changed = whole.clone();
+    changed[whole.len() / 2] ^= 1;
+    std::fs::write(&chunk, changed).unwrap();
+    refused(prune(&[]), "ledger_1-6.committed");
+    std::fs::write(&chunk, &whole).unwrap();
+
+    let pruned = stdout(&prune(&[]));
+    assert!(pruned.starts_with("1 chunks, ") && pruned.contains("begins behind 2.6"), "{pruned}");
+    assert!(!path("data/ledger/ledger_1-6.committed").exists() && path("data/ledger/ledger_7-12.committed").exists());
+    let verified = stdout(&coco(&["ledger", "verify", &ledger, "--service", &service]));
+    assert!(verified.contains("2.6"), "{verified}");
+    assert!(stdout(&prune(&[])).starts_with("0 chunks"));
+    // The list of what was taken out holds the archive to it, also one that begins anew without its own list.
+    let list = std::fs::read(path("archive/archive.json")).unwrap();
+    std::fs::remove_file(path("archive/archive.json")).unwrap();
+    std::fs::remove_file(&chunk).unwrap();
+    let archiving = || coco(&["ledger", "archive", &ledger, "--to", &archive]);
+    refused(archiving(), "was taken out of");
+    std::fs::write(&chunk, &whole).unwrap();
+    std::fs::write(path("archive/archive.json"), list).unwrap();
+    stdout(&archiving());
+
+    let restored = stdout(&coco(&["ledger", "restore", &archive, "--to", &ledger, "--service", &service]));
+    assert!(restored.starts_with("1 chunks, ") && restored.contains("begins with its first"), "{restored}");
+    assert_eq!(std::fs::read(path("data/ledger/ledger_1-6.committed")).unwrap(), whole);
+    assert!(stdout(&coco(&["ledger", "verify", &ledger, "--service", &service])).starts_with("verified: 12 "));
+}
+
+#[test]
 fn a_support_bundle_tells_what_the_host_sees_and_no_secret() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();

@@ -119,9 +119,26 @@ impl LedgerFiles {
         base::Base::write(disk, signature, primary)
     }
 
-    /// Who led the view in which a ledger begins that begins behind a snapshot.
+    /// From the next opening on, this folder's ledger begins behind the chunk that ends with this transaction: that one and those before it may be taken
+    /// out, and lie in `archive`, which was verified. Durable when it returns. Whoever puts them back, or shows them beside the folder's
+    /// own, has the ledger whole again.
+    pub fn retain_after(folder: &dyn Disk, archive: &Arc<dyn Disk>, last: Seqno) -> Result<TxId, Error> {
+        base::Base::retain_after(folder, archive, last)
+    }
+
+    /// What the ledger in this folder begins behind; `None` if it is held from its first transaction on.
+    pub fn begins_behind(disk: &dyn Disk) -> Result<Option<TxId>, Error> {
+        Ok(base::Base::of(disk)?.map(|base| base.txid))
+    }
+
+    /// Chunks before a snapshot are still to come, and are fetched by the node.
+    pub fn awaits_earlier(disk: &dyn Disk) -> Result<bool, Error> {
+        Ok(base::Base::read(disk)?.is_some())
+    }
+
+    /// Who led the view in which a ledger begins that does not begin with its first transaction.
     pub fn base_primary(disk: &dyn Disk) -> Result<Option<Primary>, Error> {
-        Ok(base::Base::read(disk)?.and_then(|base| base.primary))
+        Ok(base::Base::of(disk)?.and_then(|base| base.primary))
     }
 
     /// The chunks before the snapshot are all there: the ledger begins with its first transaction from now on.

@@ -164,7 +164,7 @@ impl<'a> Audit<'a> {
     /// The chunks to be verified, and where they begin.
     fn begin(&mut self, disk: &dyn Disk) -> Result<Vec<ChunkFrame>, Error> {
         let mut chunks = ChunkFrame::all(disk)?;
-        if let Some(base) = Base::read(disk)? {
+        if let Some(base) = Base::of(disk)? {
             chunks.retain(|chunk| chunk.name.first > base.txid.seqno);
             (self.late, self.last, self.frontier) = (true, base.txid, base.frontier);
             self.report.from = Some(base.txid);

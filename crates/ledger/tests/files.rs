@@ -424,6 +424,64 @@ fn earlier_chunks_are_checked_as_they_come_and_make_the_ledger_whole() {
 }
 
 #[test]
+fn a_ledger_whose_old_chunks_were_taken_out_goes_on_and_is_whole_again_once_they_are_back() {
+    let mut origin = Service::new(1);
+    for _ in 0..3 {
+        origin.batch_of(2, true);
+    }
+    origin.commit();
+    let (last, root) = (origin.files.last_txid(), origin.tree.root());
+    let archive: Arc<dyn coco_disk::Disk> = Arc::new(origin.disk.image());
+    let folder = origin.disk.image();
+    let chunks: Vec<_> = folder.names().unwrap().iter().filter_map(|name| ChunkName::parse(name)).collect();
+    let end = chunks.iter().filter_map(|chunk| chunk.last).min().unwrap();
+    let first = ChunkName::committed(Seqno(1), end).to_string();
+    assert!(matches!(LedgerFiles::retain_after(&folder, &archive, last.seqno.next()), Err(Error::NotHeld { .. })));
+    let behind = LedgerFiles::retain_after(&folder, &archive, end).unwrap();
+    assert_eq!(behind.seqno, end);
+    // Whoever was interrupted between this and taking the file out has lost nothing.
+    assert_eq!(LedgerFiles::begins_behind(&folder).unwrap(), None);
+    folder.remove(&first).unwrap();
+    for tree_lost in [false, true] {
+        if tree_lost {
+            folder.remove("merkle.ignored").unwrap();
+        }
+        let (files, tree, report) = LedgerFiles::open(Arc::new(folder.clone()), last.seqno).unwrap();
+        assert_eq!((report.last, tree.root(), files.reader().base()), (last, root, behind));
+        assert!(matches!(files.reader().read(end, end), Err(Error::NotHeld { .. })));
+        assert_eq!(
+            files.reader().read(end.next(), last.seqno).unwrap(),
+            origin.files.reader().read(end.next(), last.seqno).unwrap()
+        );
+    }
+    let primary = LedgerFiles::base_primary(&folder).unwrap().unwrap();
+    assert_eq!(primary.replica, origin.primary.replica);
+    assert!(!LedgerFiles::awaits_earlier(&folder).unwrap());
+    let service = (&origin.service_certificate.public_key().clone()).into();
+    assert!(Earlier::open(Arc::new(folder.clone()), service).unwrap().is_none(), "nobody fetches it again");
+    folder.write(&first, 0, &archive.read_all(&first).unwrap()).unwrap();
+    let (files, tree, _) = LedgerFiles::open(Arc::new(folder.clone()), last.seqno).unwrap();
+    assert_eq!((files.reader().base(), tree.root()), (TxId::default(), root));
+    assert_eq!(
+        files.reader().read(Seqno(1), last.seqno).unwrap(),
+        origin.files.reader().read(Seqno(1), last.seqno).unwrap()
+    );
+}
+
+#[test]
+fn a_chunk_that_is_taken_out_while_it_is_read_is_not_held_any_more() {
+    let mut origin = Service::new(1);
+    origin.batch_of(2, true);
+    origin.batch_of(2, true);
+    origin.commit();
+    let reader = origin.files.reader();
+    let name = origin.disk.names().unwrap().into_iter().find(|name| name.starts_with("ledger_1-")).unwrap();
+    origin.disk.remove(&name).unwrap();
+    assert!(matches!(reader.read(Seqno(1), Seqno(1)), Err(Error::NotHeld { seqno: Seqno(1) })));
+    assert!(matches!(reader.txid(Seqno(2)), Err(Error::NotHeld { .. })));
+}
+
+#[test]
 fn damaged_committed_chunks_and_gaps_are_errors() {
     let mut service = Service::new(1);
     service.batch_of(2, true);

@@ -34,6 +34,9 @@ pub struct NodeConfig {
     /// stays in memory, and a node that starts again joins anew.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub sealing_key_file: bool,
+    /// Folders with complete chunks that `data` need not hold, such as an archive: read where the node's own folder has none, never written.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub read_only_ledger_directories: Vec<PathBuf>,
     /// Development conveniences are on: permissive CORS, unlocked accounts. Never in production.
     #[serde(default)]
     pub dev: bool,

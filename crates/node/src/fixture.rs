@@ -99,6 +99,7 @@ pub fn config(folder: &Path) -> NodeConfig {
         role: Default::default(),
         timing: Timing::default(),
         amd_certificates: None,
+        read_only_ledger_directories: Vec::new(),
         sealing_key_file: false,
         snapshot_bytes: coco_types::limits::SNAPSHOT_LEDGER_BYTES,
         dev: true,

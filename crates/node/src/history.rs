@@ -241,7 +241,8 @@ impl NodeHistory {
         let opened = self.keys.open(&blinded, range, |key| self.store.read(key)).map_err(failed)?;
         if opened.is_none() {
             if self.recent.lock().incomplete {
-                return Err(HistoryError("this node is still fetching earlier records: ask another one".to_owned()));
+                let why = "this node does not hold the earlier records, or is still fetching them: ask another one";
+                return Err(HistoryError(why.to_owned()));
             }
             self.check_absence(&blinded)?;
         }

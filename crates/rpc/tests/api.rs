@@ -92,6 +92,7 @@ impl NodeApi for Node {
             3 => ReceiptAnswer::Unknown,
             4 => ReceiptAnswer::Invalid,
             5 => ReceiptAnswer::None,
+            7 => ReceiptAnswer::NotHeld,
             _ => ReceiptAnswer::Receipt(Receipt { cose, json: None }),
         });
     }
@@ -299,6 +300,9 @@ async fn a_receipt_comes_in_the_form_asked_for_or_says_why_not() {
     assert!(receipt(4, "").await.2.contains("TransactionInvalid"));
     assert!(receipt(5, "").await.2.contains("ResourceNotFound"));
     assert_eq!(receipt(6, "").await.0, 406);
+    let (status, head, body) = receipt(7, "").await;
+    assert_eq!((status, head.contains("cache-control: no-cache")), (404, true));
+    assert!(body.contains("TransactionNotHeld") && body.contains("2.7"), "{body}");
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 //! Each chunk ends with a transaction that the service signed over everything before it, so an archive proves itself: nothing of it has to be
 //! taken on trust from whoever keeps it, and `coco ledger verify` says so again at any time. Chunks never change and are the same on every node,
 //! so that an archive may be filled from one node today and from another tomorrow; one that differs is refused, as two ledgers never mix.
-//! Nothing is deleted from the node, which needs its chunks for receipts and for nodes that join.
+//! Nothing is deleted from the node here: that is `coco ledger prune` ([`super::retention`]), which asks the archive first.
 
 use std::fmt;
 use std::fs::{self, File};
@@ -19,6 +19,7 @@ use coco_ledger::{ChunkName, VerifyOptions};
 use coco_types::TxId;
 use serde::{Deserialize, Serialize};
 
+use super::retention;
 use crate::output::{Hinted, Output};
 use crate::read_only_disk::ReadOnlyDisk;
 use crate::tls;
@@ -42,9 +43,9 @@ pub struct Archive {
 
 /// `archive.json`, and what is printed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct List {
+pub(super) struct List {
     /// Oldest first.
-    chunks: Vec<Chunk>,
+    pub chunks: Vec<Chunk>,
     transactions: u64,
     /// The archive is proved up to here, by the service's signature over everything before.
     signed: TxId,
@@ -55,10 +56,10 @@ struct List {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Chunk {
-    file: String,
-    bytes: u64,
-    sha256: String,
+pub(super) struct Chunk {
+    pub file: String,
+    pub bytes: u64,
+    pub sha256: String,
 }
 
 /// What was done.
@@ -89,6 +90,13 @@ pub fn run(options: &Archive, output: Output) -> anyhow::Result<()> {
         }
     }
     let list = proved(&options.to, &before, service)?;
+    let gone = retention::removed(&options.folder)?.into_iter().find(|chunk| !list.chunks.contains(chunk));
+    ensure!(
+        gone.is_none(),
+        "{} was taken out of {}, and is not in the archive as it was",
+        gone.map_or_else(String::new, |chunk| chunk.file),
+        options.folder.display()
+    );
     write_list(&options.to, &list)?;
     output.print(&Archived { copied, list })
 }
@@ -101,7 +109,11 @@ fn nothing_complete(folder: &Path) -> anyhow::Error {
 }
 
 /// Verifies the whole archive, and that what was listed before is there still.
-fn proved(archive: &Path, before: &[Chunk], service: Option<coco_crypto::Certificate>) -> anyhow::Result<List> {
+pub(super) fn proved(
+    archive: &Path,
+    before: &[Chunk],
+    service: Option<coco_crypto::Certificate>,
+) -> anyhow::Result<List> {
     let disk: Arc<dyn Disk> = Arc::new(ReadOnlyDisk::open(archive.to_owned())?);
     let options = VerifyOptions {
         service: service.map(|certificate| certificate.public_key().into()),
@@ -128,7 +140,7 @@ fn proved(archive: &Path, before: &[Chunk], service: Option<coco_crypto::Certifi
 }
 
 /// The complete chunks of a folder, oldest first.
-fn chunks(folder: &Path) -> anyhow::Result<Vec<ChunkName>> {
+pub(super) fn chunks(folder: &Path) -> anyhow::Result<Vec<ChunkName>> {
     let disk = ReadOnlyDisk::open(folder.to_owned()).with_context(|| folder.display().to_string())?;
     let names = disk.names()?;
     let mut chunks: Vec<_> =
@@ -137,7 +149,7 @@ fn chunks(folder: &Path) -> anyhow::Result<Vec<ChunkName>> {
     Ok(chunks)
 }
 
-fn read_list(archive: &Path) -> anyhow::Result<Vec<Chunk>> {
+pub(super) fn read_list(archive: &Path) -> anyhow::Result<Vec<Chunk>> {
     let path = archive.join(LIST);
     match fs::read(&path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
@@ -149,13 +161,19 @@ fn read_list(archive: &Path) -> anyhow::Result<Vec<Chunk>> {
 }
 
 fn write_list(archive: &Path, list: &List) -> anyhow::Result<()> {
-    let mut file = tempfile::NamedTempFile::new_in(archive)?;
-    file.write_all(&serde_json::to_vec_pretty(list)?)?;
-    keep(file, &archive.join(LIST)).with_context(|| archive.join(LIST).display().to_string())
+    write_json(&archive.join(LIST), list)
+}
+
+/// Whole and durable, or as it was.
+pub(super) fn write_json(path: &Path, content: &impl Serialize) -> anyhow::Result<()> {
+    let folder = path.parent().context("a file lies in a folder")?;
+    let mut file = tempfile::NamedTempFile::new_in(folder)?;
+    file.write_all(&serde_json::to_vec_pretty(content)?)?;
+    keep(file, path).with_context(|| path.display().to_string())
 }
 
 /// Whole and durable under its name, or not there.
-fn copy(from: &Path, to: &Path) -> anyhow::Result<()> {
+pub(super) fn copy(from: &Path, to: &Path) -> anyhow::Result<()> {
     let folder = to.parent().context("a file lies in a folder")?;
     let mut copy = tempfile::NamedTempFile::new_in(folder)?;
     io::copy(&mut File::open(from)?, &mut copy)?;
@@ -169,7 +187,7 @@ fn keep(file: tempfile::NamedTempFile, path: &Path) -> anyhow::Result<()> {
     Ok(File::open(folder)?.sync_all()?)
 }
 
-fn digest_of(path: &Path) -> anyhow::Result<String> {
+pub(super) fn digest_of(path: &Path) -> anyhow::Result<String> {
     let mut file = File::open(path).with_context(|| path.display().to_string())?;
     let (mut hash, mut piece) = (Sha256::new(), vec![0; PIECE_BYTES]);
     loop {

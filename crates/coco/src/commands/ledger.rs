@@ -18,7 +18,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::gov::audit::{self, Register, Settled, Summary};
-use super::{archive, audit_attestations};
+use super::{archive, audit_attestations, retention};
 use crate::output::{self, Hinted, Output};
 use crate::read_only_disk::ReadOnlyDisk;
 use crate::tls;
@@ -31,6 +31,10 @@ pub enum Command {
     Show(Show),
     /// Copy complete chunks to an archive, and prove all of it by the service's signatures
     Archive(archive::Archive),
+    /// Free a node's disk of old chunks that an archive has, proved and unchanged
+    Prune(retention::Prune),
+    /// Copy back from an archive what a node's folder lacks
+    Restore(retention::Restore),
     /// Replay every proposal, ballot and decision, and say who decided what
     AuditGovernance(AuditGovernance),
     /// Judge every admission of a node again, from the evidence and the policy of its time
@@ -91,6 +95,8 @@ pub fn run(command: &Command, output: Output) -> anyhow::Result<()> {
         Command::Verify(options) => verify(options, output),
         Command::Show(options) => show(options, output),
         Command::Archive(options) => archive::run(options, output),
+        Command::Prune(options) => retention::prune(options, output),
+        Command::Restore(options) => retention::restore(options, output),
         Command::AuditAttestations(options) => audit_attestations::run(open(&options.folder)?, output),
         Command::AuditGovernance(options) => audit::run(open(&options.folder)?, output),
     }

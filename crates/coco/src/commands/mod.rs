@@ -16,6 +16,7 @@ mod node;
 mod receipt;
 mod receipt_signer;
 mod recover;
+mod retention;
 mod sawtooth;
 mod support_bundle;
 

@@ -217,6 +217,7 @@ fn start(folder: &Path, vendors: &Vendors, kind: TeeKind, index: u32, start: Sta
         role: Default::default(),
         timing: Default::default(),
         amd_certificates: None,
+        read_only_ledger_directories: Vec::new(),
         sealing_key_file: false,
         snapshot_bytes: coco_types::limits::SNAPSHOT_LEDGER_BYTES,
         dev: false,

@@ -35,7 +35,7 @@ pub struct Cut {
 }
 
 pub(super) fn open(disk: Arc<dyn Disk>, durable: Seqno) -> Result<(LedgerFiles, MerkleTree, OpenReport), Error> {
-    let base = Base::read(disk.as_ref())?;
+    let base = Base::of(disk.as_ref())?;
     let mut names = chunk_names(disk.as_ref())?;
     if let Some(base) = &base {
         set_aside(disk.as_ref(), &mut names, base)?;
@@ -78,7 +78,7 @@ pub(super) fn open(disk: Arc<dyn Disk>, durable: Seqno) -> Result<(LedgerFiles, 
     Ok((LedgerFiles::from_index(disk, index), tree, report))
 }
 
-/// Sets apart what lies before a snapshot: its committed chunks stay in the folder, of the open one nothing is worth keeping.
+/// Sets apart what lies before the ledger's beginning: its committed chunks stay in the folder, of the open one nothing is worth keeping.
 fn set_aside(disk: &dyn Disk, names: &mut Vec<ChunkName>, base: &Base) -> Result<(), Error> {
     for name in names.extract_if(.., |name| name.first <= base.txid.seqno) {
         let file = name.to_string();

@@ -1,5 +1,6 @@
 //! Reads entries while one writer appends: receipts, peers that catch up, auditors.
 
+use std::io;
 use std::sync::Arc;
 
 use coco_disk::Disk;
@@ -54,7 +55,7 @@ impl LedgerReader {
             let end = chunk.end_of(self.disk.as_ref(), until)?;
             let len = end.checked_sub(start).and_then(|len| usize::try_from(len).ok());
             let len = len.ok_or(Error::MalformedEntry { why: "positions are out of order" })?;
-            let read = self.disk.read(&name, start, len).map_err(disk_error(&name))?;
+            let read = self.disk.read(&name, start, len).map_err(taken_out(next, &name))?;
             if bytes.is_empty() {
                 bytes = read;
             } else {
@@ -130,13 +131,21 @@ impl LedgerReader {
     }
 }
 
+/// A chunk may be taken out of the folder while it is read: it is not held any more then.
+fn taken_out(seqno: Seqno, file: &str) -> impl FnOnce(io::Error) -> Error + '_ {
+    move |error| match error.kind() {
+        io::ErrorKind::NotFound => Error::NotHeld { seqno },
+        _ => disk_error(file)(error),
+    }
+}
+
 impl Index {
     /// The head of an entry, from its file.
     pub(super) fn read_head(&self, disk: &dyn Disk, seqno: Seqno) -> Result<EntryHead, Error> {
         let chunk = self.chunk_of(seqno).ok_or(Error::NotHeld { seqno })?;
         let name = chunk.name.to_string();
         let start = chunk.start_of(disk, seqno)?;
-        let head = EntryHead::read(&disk.read(&name, start, HEAD_BYTES).map_err(disk_error(&name))?)?;
+        let head = EntryHead::read(&disk.read(&name, start, HEAD_BYTES).map_err(taken_out(seqno, &name))?)?;
         if head.txid.seqno != seqno {
             return Err(Error::NotContiguous { expected: seqno, found: head.txid.seqno });
         }
@@ -152,7 +161,7 @@ impl Chunk {
             return position.map(|position| u64::from(*position)).ok_or(Error::NotHeld { seqno });
         }
         let name = self.name.to_string();
-        let bytes = disk.read(&name, self.end + 4 * at, 4).map_err(disk_error(&name))?;
+        let bytes = disk.read(&name, self.end + 4 * at, 4).map_err(taken_out(seqno, &name))?;
         let position = bytes.try_into().map(u32::from_le_bytes).map_err(|_| Error::NotHeld { seqno })?;
         Ok(u64::from(position))
     }

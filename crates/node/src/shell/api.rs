@@ -65,6 +65,7 @@ fn name_signer(shared: &Shared, receipt: &mut serde_json::Value) {
 /// `None`: not decided yet.
 fn receipt_answer(shared: &Shared, txid: TxId) -> Option<ReceiptAnswer> {
     match shared.transaction_status(txid) {
+        TransactionStatus::Unknown if txid.seqno <= shared.visible.txid().seqno => Some(ReceiptAnswer::NotHeld),
         TransactionStatus::Unknown => Some(ReceiptAnswer::Unknown),
         TransactionStatus::Invalid => Some(ReceiptAnswer::Invalid),
         TransactionStatus::Pending => None,

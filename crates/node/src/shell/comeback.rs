@@ -25,6 +25,7 @@ use crate::ledger::NodeLedger;
 use crate::machines::{self, OpenError};
 use crate::reuse;
 use crate::shell::entrance::{self, Entrance};
+use crate::shell::ledger_disk::LedgerDisk;
 use crate::shell::{FolderDisk, NodeError};
 use crate::wire::kind;
 
@@ -120,7 +121,7 @@ struct Folder {
 impl Folder {
     fn open(config: &NodeConfig, entrance: &Entrance) -> Result<Self, NodeError> {
         let log_disk: Arc<dyn Disk> = Arc::new(FolderDisk::open(&config.data.join("consensus"))?);
-        let disk: Arc<dyn Disk> = Arc::new(FolderDisk::open(&config.data.join("ledger"))?);
+        let disk = LedgerDisk::open(config)?;
         let snapshots: Arc<dyn Disk> = Arc::new(FolderDisk::open(&config.data.join("snapshots"))?);
         if log_disk.exists(coco_consensus::LOG_FILE)? {
             machines::install_received(&snapshots, &disk, &log_disk, &entrance.identity)?;

@@ -29,6 +29,7 @@ use crate::known::{Known, KnownNode};
 use crate::machines::{Machines, OpenError};
 use crate::recovering::{self, RecoveryError};
 use crate::shell::https::{HttpsClient, HttpsError};
+use crate::shell::ledger_disk::LedgerDisk;
 use crate::shell::machine::Machine;
 use crate::shell::{FolderDisk, NodeError, sealing};
 
@@ -373,7 +374,7 @@ fn recover(
     now_s: u64,
 ) -> Result<Entrance, NodeError> {
     let previous = Certificate::from_pem(&read(previous)?).map_err(|error| NodeError::Join(error.to_string()))?;
-    let ledger: Arc<dyn Disk> = Arc::new(FolderDisk::open(&config.data.join("ledger"))?);
+    let ledger = LedgerDisk::open(config)?;
     let found = recovering::look(&ledger, previous.public_key())?;
     tracing::warn!(
         signed = %found.signed, committed = %found.committed, dropped = found.unsigned,

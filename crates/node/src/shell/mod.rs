@@ -25,6 +25,7 @@ mod governance;
 mod history_store;
 mod https;
 mod identities;
+mod ledger_disk;
 mod machine;
 mod mailbox;
 mod metrics;

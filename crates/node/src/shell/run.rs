@@ -50,6 +50,7 @@ use crate::shell::entrance::{self, Entrance};
 use crate::shell::governance::{self, Governance, GovernorEvent};
 use crate::shell::history_store::FolderHistory;
 use crate::shell::identities::Identities;
+use crate::shell::ledger_disk::LedgerDisk;
 use crate::shell::mailbox::Mailbox;
 use crate::shell::metrics::{self, NodeMetrics};
 use crate::shell::network::{Arrivals, Network};
@@ -424,7 +425,7 @@ fn recover_secrets(config: &NodeConfig, root: &dyn Disk, entrance: &mut Entrance
     if entrance.identity.service.epochs.is_whole() {
         return Ok(());
     }
-    let ledger: Arc<dyn Disk> = Arc::new(FolderDisk::open(&config.data.join("ledger"))?);
+    let ledger = LedgerDisk::open(config)?;
     if let Some(epochs) = recovering::secrets_of_before(&ledger, &entrance.identity)? {
         entrance.identity.service.epochs = epochs;
         entrance.keep(root)?;
@@ -454,7 +455,7 @@ fn open_machines(
     let crypto: Arc<dyn Crypto> = Arc::new(SystemCrypto);
     let machines = Machines::open(Parts {
         identity: &entrance.identity,
-        ledger_disk: Arc::new(FolderDisk::open(&config.data.join("ledger"))?),
+        ledger_disk: LedgerDisk::open(config)?,
         log_disk: log_disk.clone(),
         snapshot_disk: Arc::new(FolderDisk::open(&config.data.join("snapshots"))?),
         history,

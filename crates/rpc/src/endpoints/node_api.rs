@@ -154,6 +154,8 @@ pub enum ReceiptAnswer {
     Pending,
     /// Unknown here, or not for this caller.
     Unknown,
+    /// Of before what this node keeps of the ledger.
+    NotHeld,
     /// Can never commit.
     Invalid,
     /// Committed, and of a kind that has no receipt: a signature.

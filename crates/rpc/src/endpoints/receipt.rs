@@ -79,6 +79,13 @@ fn respond(answer: ReceiptAnswer, txid: TxId, form: Form) -> Response<Bytes> {
             response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
             return response;
         }
+        ReceiptAnswer::NotHeld => {
+            let message =
+                format!("this node does not hold the ledger as far back as {txid}: ask another node, or the archive");
+            let mut response = not_found("TransactionNotHeld", message);
+            response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+            return response;
+        }
         ReceiptAnswer::Invalid => return not_found("TransactionInvalid", format!("transaction {txid} is invalid")),
         ReceiptAnswer::None => {
             let message = format!("transaction {txid} is a signature, which is its own proof");
