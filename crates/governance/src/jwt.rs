@@ -3,6 +3,8 @@
 //! A key is only ever asked for by its id. What a token itself says about where its key may be found (`jku`, `x5u`, `jwk`, `x5c`) is
 //! nobody's business here, and nothing is fetched. Judging a token is the server's (`coco_rpc::authentication`).
 
+use std::borrow::Cow;
+
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD as BASE64, URL_SAFE_NO_PAD};
 use coco_crypto::{ForeignCertificate, ForeignKey};
@@ -16,6 +18,10 @@ use crate::tables::{self, Read};
 /// Hosts whose tokens name a tenant, in any of which the one who is asked for may be.
 const ENTRA_HOSTS: &[&str] = &["login.microsoftonline.com", "login.windows.net", "sts.windows.net"];
 const TENANT: &str = "{tenantid}";
+/// What Entra calls all tenants, and all but that of personal accounts, in the address under which it publishes their keys.
+const ALL_TENANTS: &str = "common";
+const ALL_ORGANIZATIONS: &str = "organizations";
+const PERSONAL_TENANT: &str = "9188040d-6c67-4c5b-b112-36a304b66dad";
 
 /// A token issuer.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -105,12 +111,15 @@ impl KeyRow {
     /// tenant only, which is the token's own.
     pub fn accepts_issuer(&self, iss: &str, tid: Option<&str>) -> bool {
         let Some(constraint) = constraint(&self.issuer, self.constraint.as_deref()) else { return false };
-        let Some((host, _)) = host_and_path(constraint).filter(|(host, _)| ENTRA_HOSTS.contains(host)) else {
+        let Some((host, _)) = host_and_path(&constraint).filter(|(host, _)| ENTRA_HOSTS.contains(host)) else {
             return iss == constraint && tid.is_none();
         };
         let (Some(tid), Some((of_host, path))) = (tid.filter(|tid| !tid.is_empty()), host_and_path(iss)) else {
             return false;
         };
+        if tenant(&self.issuer) == Some(ALL_ORGANIZATIONS) && tid == PERSONAL_TENANT {
+            return false;
+        }
         let tenant = path.split('/').next().unwrap_or_default();
         of_host == host && tenant == tid && iss == constraint.replace(TENANT, tid)
     }
@@ -118,13 +127,21 @@ impl KeyRow {
 
 /// What tokens of a key may be of. Whoever sets an issuer's keys must not make other issuers' tokens with them: it is the issuer itself. Entra
 /// publishes the keys of all tenants together, and writes `{tenantid}` where each one's own stands: of an issuer that is one tenant they
-/// are that one's. Of every tenant, or of another, they are only if the members have accepted an issuer that says `{tenantid}` itself.
-fn constraint<'a>(issuer: &'a str, of_key: Option<&'a str>) -> Option<&'a str> {
-    let Some(of_key) = of_key.filter(|of_key| *of_key != issuer) else { return Some(issuer) };
+/// are that one's. Of every tenant, or of another, they are only if the members have accepted an issuer that says `{tenantid}` itself, or `common`
+/// or `organizations` as Entra does.
+fn constraint<'a>(issuer: &'a str, of_key: Option<&'a str>) -> Option<Cow<'a, str>> {
+    let named = issuer;
+    let issuer = match tenant(issuer) {
+        Some(all @ (ALL_TENANTS | ALL_ORGANIZATIONS)) => {
+            Cow::Owned(issuer.replacen(&format!("/{all}/"), &format!("/{TENANT}/"), 1))
+        }
+        _ => Cow::Borrowed(issuer),
+    };
+    let Some(of_key) = of_key.filter(|of_key| *of_key != issuer && *of_key != named) else { return Some(issuer) };
     let names = |template: &str, url: &str| tenant(url).is_some_and(|tenant| template.replace(TENANT, tenant) == url);
     match (issuer.contains(TENANT), of_key.contains(TENANT)) {
-        (true, false) => names(issuer, of_key).then_some(of_key),
-        (false, true) => names(of_key, issuer).then_some(issuer),
+        (true, false) => names(&issuer, of_key).then_some(Cow::Borrowed(of_key)),
+        (false, true) => names(of_key, &issuer).then_some(issuer),
         _ => None,
     }
 }
@@ -142,7 +159,8 @@ pub fn set_keys(tx: &mut Tx, issuer: &str, jwks: &str) -> Result<(), Error> {
         let Some(constraint) = constraint(issuer, key.constraint.as_deref()) else {
             return Err(Error::Jwks(format!("the key {kid} is of another issuer than {issuer}")));
         };
-        key.constraint = key.constraint.is_some().then(|| constraint.to_owned());
+        let constraint = constraint.into_owned();
+        key.constraint = key.constraint.is_some().then_some(constraint);
         let mut rows = KeyRow::of(tx, &kid)?;
         rows.push(key);
         tables::write(tx, &tables::JWT_KEYS, kid.as_bytes(), &rows);
@@ -320,6 +338,21 @@ mod tests {
                 assert_eq!(accepts(&mut tx), accepted, "{issuer} {constraint}");
             }
             remove_keys(&mut tx, issuer).unwrap();
+        }
+        // As Entra names all tenants where it publishes their keys.
+        for (every, accepted) in [("common", [true, true, true]), ("organizations", [true, true, false])] {
+            let every = format!("https://login.microsoftonline.com/{every}/v2.0");
+            for keys in [of(&all), of(&every), set(&["1"])] {
+                set_keys(&mut tx, &every, &keys).unwrap();
+                let row = KeyRow::of(&mut tx, "1").unwrap().pop().unwrap();
+                let of_tenant =
+                    |tid: &str| row.accepts_issuer(&format!("https://login.microsoftonline.com/{tid}/v2.0"), Some(tid));
+                assert_eq!(["t1", "t2", PERSONAL_TENANT].map(of_tenant), accepted, "{keys}");
+                assert!(!row.accepts_issuer(&other, Some("t1")) && !row.accepts_issuer(&every, Some("t1")));
+            }
+            set_keys(&mut tx, &every, &of(&own)).unwrap();
+            assert_eq!(accepts(&mut tx), [true, false]);
+            remove_keys(&mut tx, &every).unwrap();
         }
         for elsewhere in [
             "https://sts.windows.net/{tenantid}/",

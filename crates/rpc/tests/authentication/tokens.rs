@@ -252,3 +252,31 @@ fn an_issuer_without_an_audience_is_taken_at_its_word_as_in_ccf() {
     let claims = json!({"iss": ISSUER, "sub": "ann", "exp": NOW_S + 1});
     assert_eq!(issuer.judge(&issuer.token(&claims)), Ok(ann()));
 }
+
+#[test]
+fn tokens_of_any_tenant_of_entra_are_taken_where_the_members_accepted_all_of_them() {
+    let issuer = Issuer::new();
+    let entra = |tenant: &str| format!("https://login.microsoftonline.com/{tenant}/v2.0");
+    let (common, tenant) = (entra("common"), "72f988bf-86f1-41af-91ab-2d7cd011db47");
+    issuer.network.put(&tables::JWT_ISSUERS, &common, &json!({"issuer": common, "audience": ["coco"]}).to_string());
+    let mut jwk = point(&issuer.key, "P-256");
+    // As Microsoft publishes it at common/discovery/v2.0/keys.
+    jwk["issuer"] = entra("{tenantid}").into();
+    issuer.network.set_keys(&common, &with_kid(jwk, "entra"));
+    let token = |iss: &str, tid: Value| {
+        let claims = json!({"iss": iss, "tid": tid, "sub": "ann", "aud": "coco", "exp": NOW_S + 600});
+        issuer.signed(&json!({"alg": "ES256", "kid": "entra"}), &claims.to_string())
+    };
+    let of_tenant = Identity::Token { issuer: entra(tenant), subject: "ann".to_owned() };
+    assert_eq!(issuer.judge(&token(&entra(tenant), json!(tenant))), Ok(Caller::Identified(vec![of_tenant])));
+    for (iss, tid) in [
+        (entra(tenant), json!("other")),
+        (entra(tenant), Value::Null),
+        (entra("{tenantid}"), json!(tenant)),
+        (common.clone(), json!(tenant)),
+        (format!("https://sts.windows.net/{tenant}/"), json!(tenant)),
+        (ISSUER.to_owned(), Value::Null),
+    ] {
+        issuer.refuses(&token(&iss, tid), "iss");
+    }
+}
