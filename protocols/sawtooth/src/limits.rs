@@ -62,8 +62,19 @@ pub const STATUSES_BYTES_MAX: usize = 8 << 20;
 pub const SUBSCRIBERS_MAX: usize = 1_000;
 pub const SUBSCRIBED_PATTERNS_MAX: usize = 500;
 
-/// Threads that filter events and tell them.
+/// Threads that filter events and tell them, and of those for subscribers whose filters have patterns, who wait for each other and nobody for them.
 pub const TELLING_THREADS: usize = 2;
+pub const MATCHING_THREADS: usize = 1;
+
+/// What one subscriber's patterns are tried on in one block, bytes times what a pattern weighs: one, and one more for each 8 KiB that it takes compiled.
+/// A subscription that takes more ends with its connection, and a question about events is refused.
+pub const MATCHED_BYTES_MAX: usize = 8 << 20;
+
+/// The same after which it is others' turn.
+pub const MATCHED_BYTES_TURN: usize = 1 << 20;
+
+/// What trying a pattern on an attribute takes at least, in the same bytes.
+pub const MATCHED_ATTRIBUTE_BYTES: usize = 64;
 
 /// Blocks that a subscriber who missed some is told in a row, before it is others' turn.
 pub const TOLD_BLOCKS_MAX: usize = 16;
@@ -190,7 +201,9 @@ pub const BATCH_FUEL: u64 = 200_000_000;
 pub const CONTRACT_REQUEST_FUEL: u64 = 20;
 pub const CONTRACT_REQUEST_BYTE_FUEL: u64 = 1;
 
-/// Steps that an execution takes before it begins, besides one for each byte of the contract; and a byte's when it has to be translated first.
+/// Steps that an execution takes before it begins, besides one for each byte of the contract; and a byte's when it has to be translated first. Both
+/// are taken too when a contract, or a permission's function, is put into the ledger, as it is translated to be checked: one batch has a node translate nine
+/// mebibytes at most.
 pub const CONTRACT_ENTRY_FUEL: u64 = 50_000;
 pub const CONTRACT_TRANSLATED_BYTE_FUEL: u64 = 20;
 

@@ -2,6 +2,7 @@
 
 use crate::limits::{ANSWER_BYTES_MAX, EVENT_BLOCKS_MAX};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use coco_protocol::{Caller, Standing, Stream, StreamEnded, StreamSession};
@@ -12,7 +13,7 @@ use super::processors::{Processors, Proof};
 use super::relay::Relay;
 use super::serving::Serving;
 use super::zmtp::{Heard, Incoming, Outgoing};
-use crate::events::{Subscriber, Subscriptions, WholeBlock};
+use crate::events::{Effort, Subscriber, Subscriptions, Told, TooMuch, WholeBlock};
 use crate::messages::client::{
     BatchStatusRequest, BatchStatusResponse, BatchSubmitRequest, BlockGetByNumRequest, EventsGetRequest,
     EventsGetResponse, EventsSubscribeRequest, EventsSubscribeResponse, GetRequest, GetResponse, ListRequest,
@@ -34,6 +35,8 @@ pub struct Session {
     incoming: Incoming,
     outbox: Arc<Connected>,
     subscriber: Option<Arc<Subscriber>>,
+    /// Its subscription took too much, and it with it.
+    overdone: Arc<AtomicBool>,
 }
 
 impl Session {
@@ -52,7 +55,8 @@ impl Session {
         let outbox = Arc::new(Connected::new(Outgoing::new(stream)));
         let id = processors.connect(outbox.clone(), proof);
         let serving = Serving { processors, id, outbox: outbox.clone() };
-        Self { node, relay, serving, incoming: Incoming::new(), outbox, subscriber: None }
+        let overdone = Arc::default();
+        Self { node, relay, serving, incoming: Incoming::new(), outbox, subscriber: None, overdone }
     }
 
     fn serve(&mut self, envelope: Envelope) {
@@ -211,13 +215,25 @@ impl Session {
             .first_block(&request.last_known_block_ids)
             .ok_or_else(|| (events_subscribe_status::UNKNOWN_BLOCK, "Unable to find a known block".to_owned()))?;
         let (node, reading, outbox) = (Arc::clone(&self.node), Arc::clone(&self.node), Arc::clone(&self.outbox));
-        let patterns = wanted.patterns();
+        let (patterns, overdone) = (wanted.patterns(), Arc::clone(&self.overdone));
         let sink = move |block: &WholeBlock| {
-            let Some(shown) = node.view(&Caller::Anonymous).shown(block) else { return true };
-            let mut events = shown.events();
-            events.retain(|event| wanted.want(event));
+            let Some(shown) = node.view(&Caller::Anonymous).shown(block) else { return Told::Heard { effort: 0 } };
+            let (mut events, mut effort) = (Vec::new(), Effort::default());
+            for event in shown.events() {
+                match wanted.want(&event, &mut effort) {
+                    Ok(true) => events.push(event),
+                    Ok(false) => {}
+                    Err(TooMuch) => {
+                        tracing::warn!(block = block.header.block_num, "a subscription ends: {TooMuch}");
+                        overdone.store(true, Ordering::Relaxed);
+                        return Told::Gone;
+                    }
+                }
+            }
             // No empty lists.
-            events.is_empty() || outbox.send(&Envelope::new(kind::CLIENT_EVENTS, "", &EventList { events }))
+            let heard =
+                events.is_empty() || outbox.send(&Envelope::new(kind::CLIENT_EVENTS, "", &EventList { events }));
+            if heard { Told::Heard { effort: effort.spent() } } else { Told::Gone }
         };
         Ok(Subscriber::new(next, patterns, move |number| reading.block_to_tell(number), sink))
     }
@@ -244,14 +260,20 @@ impl Session {
             return failed(events_get_status::UNKNOWN_BLOCK);
         }
         let view = self.node.view(&Caller::Anonymous);
-        let (mut events, mut bytes) = (Vec::new(), 0);
+        let (mut events, mut bytes, mut effort) = (Vec::new(), 0, Effort::default());
         for id in ids {
             let Some(block) = view.number_of_block(id).and_then(|number| view.block_events(number)) else {
                 return failed(events_get_status::UNKNOWN_BLOCK);
             };
-            for event in block.events().into_iter().filter(|event| wanted.want(event)) {
-                bytes += event.encoded_len();
-                events.push(event);
+            for event in block.events() {
+                match wanted.want(&event, &mut effort) {
+                    Ok(true) => {
+                        bytes += event.encoded_len();
+                        events.push(event);
+                    }
+                    Ok(false) => {}
+                    Err(TooMuch) => return failed(events_get_status::INTERNAL_ERROR),
+                }
             }
             if bytes > ANSWER_BYTES_MAX || view.has_read_enough() {
                 return failed(events_get_status::INTERNAL_ERROR);
@@ -263,6 +285,9 @@ impl Session {
 
 impl StreamSession for Session {
     fn received(&mut self, bytes: &[u8]) -> Result<(), StreamEnded> {
+        if self.overdone.load(Ordering::Relaxed) {
+            return Err(StreamEnded(TooMuch.to_string()));
+        }
         self.incoming.received(bytes);
         self.serving.processors.heard(self.serving.id);
         while let Some(heard) = self.incoming.next()? {
@@ -283,7 +308,8 @@ impl StreamSession for Session {
     }
 
     fn standing(&self) -> Standing {
-        if !self.incoming.is_greeted() {
+        // Who has to begin anew has as little time for that as who has not begun.
+        if !self.incoming.is_greeted() || self.overdone.load(Ordering::Relaxed) {
             return Standing::Greeting;
         }
         let is_relied_on = self.subscriber.is_some() || self.serving.processors.is_serving(self.serving.id);

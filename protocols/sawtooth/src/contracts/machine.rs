@@ -56,8 +56,12 @@ pub struct Entrance<'a> {
 }
 
 impl Contracts {
-    /// Whether it is a module that can be executed.
-    pub fn check(&self, wasm: &[u8]) -> Result<(), String> {
+    /// Whether it is a module that can be executed. Finding out is paid for as an execution's translation is, so that what one batch has a
+    /// node translate is bounded by its fuel; it costs the same where the module is ready.
+    pub fn check(&self, wasm: &[u8], fuel: &mut u64) -> Result<(), String> {
+        let bytes = wasm.len() as u64;
+        take(fuel, CONTRACT_ENTRY_FUEL + (1 + CONTRACT_TRANSLATED_BYTE_FUEL) * bytes)
+            .map_err(|error| explained(&error))?;
         let name = sha512(wasm);
         if self.0.lock().take(&name).is_some() { Ok(()) } else { self.translate(name, wasm).map(|_| ()) }
     }

@@ -1,7 +1,11 @@
 //! Which events a subscriber wants. Patterns are matched anywhere in a value, by an engine that takes linear time: look-around and
-//! back-references, which Python has, are refused.
+//! back-references, which Python has, are refused. How long a value takes still grows with the pattern, so what a subscriber's patterns are tried on is
+//! weighed and bounded ([`Effort`]): whoever subscribes chooses the patterns, and others choose the events.
 
-use crate::limits::{FILTERS_MAX, PATTERN_BYTES_MAX, PATTERN_COMPILED_BYTES_MAX, SUBSCRIPTIONS_MAX};
+use crate::limits::{
+    FILTERS_MAX, MATCHED_ATTRIBUTE_BYTES, MATCHED_BYTES_MAX, PATTERN_BYTES_MAX, PATTERN_COMPILED_BYTES_MAX,
+    SUBSCRIPTIONS_MAX,
+};
 use regex::{Regex, RegexBuilder};
 
 use crate::messages::ledger::{Event, EventSubscription, filter_type};
@@ -27,7 +31,27 @@ struct Filter {
 #[derive(Clone, Debug)]
 enum Test {
     Equal(String),
-    Matches(Regex),
+    Matches { pattern: Regex, weight: usize },
+}
+
+/// What patterns have been tried on, bytes times their weights, in one block or for one question.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Effort(usize);
+
+/// Patterns would have to be tried on more than [`MATCHED_BYTES_MAX`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the patterns of a subscription would have to be tried on too much")]
+pub struct TooMuch;
+
+impl Effort {
+    pub fn spent(self) -> usize {
+        self.0
+    }
+
+    fn spend(&mut self, bytes: usize, weight: usize) -> Result<(), TooMuch> {
+        self.0 = self.0.saturating_add(bytes.max(MATCHED_ATTRIBUTE_BYTES).saturating_mul(weight));
+        if self.0 > MATCHED_BYTES_MAX { Err(TooMuch) } else { Ok(()) }
+    }
 }
 
 /// A filter was not understood, and why.
@@ -51,14 +75,20 @@ impl Subscriptions {
     /// How many patterns it is going to match.
     pub fn patterns(&self) -> usize {
         let filters = self.0.iter().flat_map(|subscription| &subscription.filters);
-        filters.filter(|filter| matches!(filter.test, Test::Matches(_))).count()
+        filters.filter(|filter| matches!(filter.test, Test::Matches { .. })).count()
     }
 
-    pub fn want(&self, event: &Event) -> bool {
-        self.0.iter().any(|subscription| {
-            subscription.event_type == event.event_type
-                && subscription.filters.iter().all(|filter| filter.passes(event))
-        })
+    pub fn want(&self, event: &Event, effort: &mut Effort) -> Result<bool, TooMuch> {
+        for subscription in self.0.iter().filter(|one| one.event_type == event.event_type) {
+            let mut passes = true;
+            for filter in &subscription.filters {
+                passes = passes && filter.passes(event, effort)?;
+            }
+            if passes {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 }
 
@@ -68,34 +98,47 @@ impl Filter {
         let (of_all, test) = match filter.filter_type {
             filter_type::SIMPLE_ANY => (false, Test::Equal(text.clone())),
             filter_type::SIMPLE_ALL => (true, Test::Equal(text.clone())),
-            filter_type::REGEX_ANY => (false, Test::Matches(compile(text)?)),
-            filter_type::REGEX_ALL => (true, Test::Matches(compile(text)?)),
+            filter_type::REGEX_ANY => (false, compile(text)?),
+            filter_type::REGEX_ALL => (true, compile(text)?),
             other => return Err(InvalidFilter(format!("unknown filter type {other}"))),
         };
         Ok(Self { key: filter.key.clone(), of_all, test })
     }
 
-    fn passes(&self, event: &Event) -> bool {
-        let mut values = event.attributes.iter().filter(|attribute| attribute.key == self.key);
-        let test = |value: &str| match &self.test {
-            Test::Equal(text) => value == text,
-            Test::Matches(pattern) => pattern.is_match(value),
-        };
-        match self.of_all {
-            true => values.all(|attribute| test(&attribute.value)),
-            false => values.any(|attribute| test(&attribute.value)),
+    fn passes(&self, event: &Event, effort: &mut Effort) -> Result<bool, TooMuch> {
+        for attribute in event.attributes.iter().filter(|attribute| attribute.key == self.key) {
+            let passes = match &self.test {
+                Test::Equal(text) => attribute.value == *text,
+                Test::Matches { pattern, weight } => {
+                    effort.spend(attribute.value.len(), *weight)?;
+                    pattern.is_match(&attribute.value)
+                }
+            };
+            if passes != self.of_all {
+                return Ok(passes);
+            }
+        }
+        Ok(self.of_all)
+    }
+}
+
+fn compile(pattern: &str) -> Result<Test, InvalidFilter> {
+    if pattern.len() > PATTERN_BYTES_MAX {
+        return Err(InvalidFilter(format!("a pattern has at most {PATTERN_BYTES_MAX} bytes")));
+    }
+    // What it takes compiled is only told by not exceeding a limit.
+    let mut bytes = SMALL_PATTERN_BYTES;
+    loop {
+        match RegexBuilder::new(pattern).size_limit(bytes).dfa_size_limit(PATTERN_COMPILED_BYTES_MAX).build() {
+            Ok(pattern) => return Ok(Test::Matches { pattern, weight: bytes / SMALL_PATTERN_BYTES }),
+            Err(regex::Error::CompiledTooBig(_)) if bytes < PATTERN_COMPILED_BYTES_MAX => bytes *= 2,
+            Err(error) => return Err(InvalidFilter(format!("Invalid regex: {error}"))),
         }
     }
 }
 
-fn compile(pattern: &str) -> Result<Regex, InvalidFilter> {
-    if pattern.len() > PATTERN_BYTES_MAX {
-        return Err(InvalidFilter(format!("a pattern has at most {PATTERN_BYTES_MAX} bytes")));
-    }
-    let mut builder = RegexBuilder::new(pattern);
-    builder.size_limit(PATTERN_COMPILED_BYTES_MAX).dfa_size_limit(PATTERN_COMPILED_BYTES_MAX);
-    builder.build().map_err(|error| InvalidFilter(format!("Invalid regex: {error}")))
-}
+/// A pattern of so many bytes, compiled, weighs one.
+const SMALL_PATTERN_BYTES: usize = 8 << 10;
 
 #[cfg(test)]
 mod tests {
@@ -107,7 +150,7 @@ mod tests {
         let subscription = EventSubscription { event_type: "t".into(), filters: vec![filter] };
         let attributes = values.iter().map(|value| Attribute::new("k", *value)).collect();
         let event = Event { event_type: "t".into(), attributes, ..Event::default() };
-        Ok(Subscriptions::new(&[subscription])?.want(&event))
+        Ok(Subscriptions::new(&[subscription])?.want(&event, &mut Effort::default()).unwrap())
     }
 
     #[test]
@@ -136,5 +179,25 @@ mod tests {
         assert!(wants(filter_type::REGEX_ANY, "(((a{99}){99}){99}){99}", &[]).is_err());
         assert!(wants(filter_type::REGEX_ANY, &"a".repeat(1_001), &[]).is_err());
         assert!(Subscriptions::new(&vec![EventSubscription::default(); 101]).is_err());
+    }
+
+    #[test]
+    fn what_the_patterns_of_one_subscriber_are_tried_on_is_bounded_the_more_the_larger_they_are() {
+        let tried_on = |pattern: &str| {
+            let filter =
+                EventFilter { key: "k".into(), match_string: pattern.into(), filter_type: filter_type::REGEX_ANY };
+            let subscription = EventSubscription { event_type: "t".into(), filters: vec![filter] };
+            let wanted = Subscriptions::new(&[subscription]).unwrap();
+            let attributes = vec![Attribute::new("k", "x".repeat(1 << 10))];
+            let event = Event { event_type: "t".into(), attributes, ..Event::default() };
+            let mut effort = Effort::default();
+            (0..).take_while(|_| wanted.want(&event, &mut effort).is_ok()).count()
+        };
+        let all = MATCHED_BYTES_MAX >> 10;
+        assert_eq!(tried_on("^1cf126[0-9a-f]{64}$"), all);
+        assert!(tried_on("[0-9a-f]{1300}y") <= all / 8);
+        let other = Event { event_type: "other".into(), ..Event::default() };
+        let mut effort = Effort::default();
+        assert!(!Subscriptions::default().want(&other, &mut effort).unwrap() && effort.spent() == 0);
     }
 }

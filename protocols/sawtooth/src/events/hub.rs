@@ -13,7 +13,8 @@ use parking_lot::Mutex;
 use super::waits::{Wait, Waits};
 use super::{Outstanding, Subscriber, WholeBlock};
 use crate::limits::{
-    ANSWERING_THREADS, RECENT_BLOCKS_BYTES_MAX, SUBSCRIBED_PATTERNS_MAX, SUBSCRIBERS_MAX, TELLING_THREADS,
+    ANSWERING_THREADS, MATCHING_THREADS, RECENT_BLOCKS_BYTES_MAX, SUBSCRIBED_PATTERNS_MAX, SUBSCRIBERS_MAX,
+    TELLING_THREADS,
 };
 use crate::tables::{BATCH, BLOCK, INVALID};
 use crate::workers::Workers;
@@ -27,6 +28,8 @@ pub struct Hub {
     recent: Mutex<Recent>,
     answering: Workers,
     telling: Workers,
+    /// For those whose filters have patterns: whoever has none waits for nobody's matching.
+    matching: Workers,
 }
 
 /// The newest of the blocks that subscribers were told, as most are told the same.
@@ -46,6 +49,7 @@ impl Hub {
             recent: Mutex::default(),
             answering: workers.others("answers", ANSWERING_THREADS),
             telling: workers.others("events", TELLING_THREADS),
+            matching: workers.others("patterns", MATCHING_THREADS),
         }
     }
 
@@ -90,7 +94,7 @@ impl Hub {
 
     /// Lets it hear of blocks from now on, and of those that it missed.
     pub fn begin(&self, subscriber: &Arc<Subscriber>) {
-        subscriber.begin(&self.telling);
+        subscriber.begin(self.tellers_of(subscriber));
     }
 
     /// A batch of the ledger can be read now.
@@ -112,7 +116,11 @@ impl Hub {
             all.retain(|subscriber| subscriber.strong_count() > 0);
             all.iter().filter_map(Weak::upgrade).collect()
         };
-        subscribers.iter().for_each(|subscriber| subscriber.wake(&self.telling));
+        subscribers.iter().for_each(|subscriber| subscriber.wake(self.tellers_of(subscriber)));
+    }
+
+    fn tellers_of(&self, subscriber: &Subscriber) -> &Workers {
+        if subscriber.patterns == 0 { &self.telling } else { &self.matching }
     }
 
     /// A block for subscribers: kept for the others, if it is among the newest.
@@ -145,10 +153,11 @@ impl Recent {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::events::Told;
     use crate::messages::ledger::BlockHeader;
 
     fn nobody(patterns: usize) -> Arc<Subscriber> {
-        Subscriber::new(0, patterns, |_| None, |_| true)
+        Subscriber::new(0, patterns, |_| None, |_| Told::Heard { effort: 0 })
     }
 
     #[test]

@@ -8,8 +8,8 @@ mod subscriber;
 mod waits;
 
 pub use block::{BLOCK_COMMIT, BlockEvents, STATE_DELTA, WholeBatch, WholeBlock};
-pub use filter::{InvalidFilter, Subscriptions};
+pub use filter::{Effort, InvalidFilter, Subscriptions, TooMuch};
 pub use hub::Hub;
 pub use outstanding::Outstanding;
-pub use subscriber::Subscriber;
+pub use subscriber::{Subscriber, Told};
 pub use waits::Wait;

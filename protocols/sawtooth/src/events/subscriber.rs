@@ -5,7 +5,7 @@
 //! ```
 //!
 //! A subscriber only knows which block is its next, and reads it like any other reader; so there is nothing to queue for it, and those who missed
-//! many blocks are no special case. At most one thread tells it at a time, and after some blocks it is others' turn. One that reads too
+//! many blocks are no special case. At most one thread tells it at a time, and after some blocks, or much matching, it is others' turn. One that reads too
 //! slowly is cut off by its connection.
 
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use super::WholeBlock;
-use crate::limits::TOLD_BLOCKS_MAX;
+use crate::limits::{MATCHED_BYTES_TURN, TOLD_BLOCKS_MAX};
 use crate::workers::Workers;
 
 /// See the module's text.
@@ -22,7 +22,16 @@ pub struct Subscriber {
     /// Patterns that it matches.
     pub patterns: usize,
     read: Box<dyn Fn(u64) -> Option<Arc<WholeBlock>> + Send + Sync>,
-    sink: Box<dyn Fn(&WholeBlock) -> bool + Send + Sync>,
+    sink: Box<dyn Fn(&WholeBlock) -> Told + Send + Sync>,
+}
+
+/// What came of telling a block.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Told {
+    /// And what its patterns were tried on for it ([`super::Effort`]).
+    Heard { effort: usize },
+    /// Nobody listens any more.
+    Gone,
 }
 
 struct Standing {
@@ -34,12 +43,12 @@ struct Standing {
 }
 
 impl Subscriber {
-    /// Begins with block `next`. `read` gives a committed block, or nothing beyond the newest; `sink` says `false` once nobody listens any more.
+    /// Begins with block `next`. `read` gives a committed block, or nothing beyond the newest; `sink` tells one.
     pub fn new(
         next: u64,
         patterns: usize,
         read: impl Fn(u64) -> Option<Arc<WholeBlock>> + Send + Sync + 'static,
-        sink: impl Fn(&WholeBlock) -> bool + Send + Sync + 'static,
+        sink: impl Fn(&WholeBlock) -> Told + Send + Sync + 'static,
     ) -> Arc<Self> {
         let standing = Mutex::new(Standing { next, is_told: true, again: false });
         Arc::new(Self { standing, patterns, read: Box::new(read), sink: Box::new(sink) })
@@ -74,12 +83,19 @@ impl Subscriber {
     }
 
     fn tell(self: &Arc<Self>, workers: &Workers) {
+        let mut spent = 0;
         for _ in 0..TOLD_BLOCKS_MAX {
             let next = self.standing.lock().next;
-            match (self.read)(next) {
-                Some(block) if (self.sink)(&block) => self.standing.lock().next += 1,
-                // Nobody listens: it stays as if it were being told.
-                Some(_) => return,
+            match (self.read)(next).map(|block| (self.sink)(&block)) {
+                Some(Told::Heard { effort }) => {
+                    self.standing.lock().next += 1;
+                    spent += effort;
+                    if spent > MATCHED_BYTES_TURN {
+                        break;
+                    }
+                }
+                // It stays as if it were being told.
+                Some(Told::Gone) => return,
                 None => {
                     let mut standing = self.standing.lock();
                     if !std::mem::take(&mut standing.again) {
@@ -111,7 +127,7 @@ mod tests {
         let (read, tell) = (Arc::clone(&newest), Arc::clone(&heard));
         let sink = move |block: &WholeBlock| {
             tell.lock().push(block.header.block_num);
-            true
+            Told::Heard { effort: 0 }
         };
         let subscriber = Subscriber::new(3, 0, move |number| (number <= *read.lock()).then(|| block(number)), sink);
         let workers = Workers::at_once();
@@ -132,7 +148,7 @@ mod tests {
         let blocked = Mutex::new(blocked);
         let sink = move |block: &WholeBlock| {
             blocked.lock().recv().expect("the test releases it");
-            tell.send(block.header.block_num).is_ok()
+            tell.send(block.header.block_num).map_or(Told::Gone, |()| Told::Heard { effort: 0 })
         };
         let subscriber = Subscriber::new(1, 0, |number| (number <= 2).then(|| block(number)), sink);
         let workers = Workers::threads(2);
@@ -154,9 +170,34 @@ mod tests {
             *count.lock() += 1;
             Some(block(number))
         };
-        let subscriber = Subscriber::new(1, 0, read, |_| false);
+        let subscriber = Subscriber::new(1, 0, read, |_| Told::Gone);
         subscriber.begin(&Workers::at_once());
         (0..3).for_each(|_| subscriber.wake(&Workers::at_once()));
         assert_eq!(*reads.lock(), 1);
+    }
+
+    #[test]
+    fn after_much_matching_it_is_others_turn_before_the_next_block() {
+        let told = Arc::new(Mutex::new(Vec::new()));
+        let (release, blocked) = mpsc::channel::<()>();
+        let workers = Workers::threads(1);
+        workers.give(move || blocked.recv().expect("the test releases it"));
+        let (done, over) = mpsc::channel();
+        let subscribers = ["a", "b"].map(|name| {
+            let (told, done) = (Arc::clone(&told), done.clone());
+            let sink = move |block: &WholeBlock| {
+                told.lock().push((name, block.header.block_num));
+                if block.header.block_num == 2 {
+                    done.send(()).expect("the test waits");
+                }
+                Told::Heard { effort: MATCHED_BYTES_TURN + 1 }
+            };
+            let subscriber = Subscriber::new(1, 1, |number| (number <= 2).then(|| block(number)), sink);
+            subscriber.begin(&workers);
+            subscriber
+        });
+        release.send(()).expect("it is waited for");
+        (0..subscribers.len()).for_each(|_| over.recv().expect("each hears of both blocks"));
+        assert_eq!(*told.lock(), [("a", 1), ("b", 1), ("a", 2), ("b", 2)]);
     }
 }

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::json;
 use crate::address::{ADDRESS_BYTES, is_id};
-use crate::events::{BlockEvents, Subscriber, WholeBlock};
+use crate::events::{BlockEvents, Subscriber, Told, WholeBlock};
 use crate::query::Node;
 
 /// One client's connection.
@@ -67,8 +67,8 @@ impl Session {
         let (node, reading) = (Arc::clone(&self.node), Arc::clone(&self.node));
         let (caller, socket) = (self.caller.clone(), Arc::clone(&self.socket));
         let sink = move |block: &WholeBlock| match node.view(&caller).shown(block) {
-            Some(block) => socket.send(frame(&block, &prefixes).to_string()).is_ok(),
-            None => true,
+            Some(block) if socket.send(frame(&block, &prefixes).to_string()).is_err() => Told::Gone,
+            Some(_) | None => Told::Heard { effort: 0 },
         };
         let subscriber = Subscriber::new(newest, 0, move |number| reading.block_to_tell(number), sink);
         if !self.node.subscribe(&subscriber, || {}) {

@@ -56,6 +56,8 @@ fn main() {
         .collect();
 
     let (sender, _receiver) = ZmqMessageConnection::new(url).create();
+    let transactions: Vec<String> =
+        batches.iter().map(|batch| batch.transactions[0].header_signature.clone()).collect();
     let ids: Vec<String> = batches.iter().map(|batch| batch.header_signature.clone()).collect();
     let mut request = ClientBatchSubmitRequest::new();
     request.set_batches(RepeatedField::from_vec(batches));
@@ -72,6 +74,7 @@ fn main() {
     let mut request = ClientStateGetRequest::new();
     request.set_address(address);
     let response: ClientStateGetResponse = ask(&sender, MessageType::CLIENT_STATE_GET_REQUEST, &request);
+    println!("transactions {}", transactions.join(" "));
     println!("state {}", String::from_utf8_lossy(response.get_value()));
     println!("bytes {:?}", response.get_value());
 }

@@ -30,7 +30,7 @@ pub fn create(call: &mut Call<'_>, facts: &Facts, wanted: CreateContract) -> Res
     if !registry.owners.contains(&creator) {
         return invalid(format!("Only owners can submit new versions of contracts: {creator}"));
     }
-    facts.contracts.check(&contract).map_err(|why| Invalid(format!("{name}, {version}: {why}")))?;
+    facts.contracts.check(&contract, call.fuel).map_err(|why| Invalid(format!("{name}, {version}: {why}")))?;
     let contract_sha512 = hex::encode(sha512(&contract));
     registry.versions.push(ContractVersion { version: version.clone(), contract_sha512, creator: creator.clone() });
     let address = rows::contract(&name, &version);

@@ -64,7 +64,10 @@ fn find(call: &mut Call<'_>, org_id: &str, name: &str) -> Result<Option<SmartPer
 
 fn keep(call: &mut Call<'_>, facts: &Facts, permission: SmartPermission) -> Result<(), Invalid> {
     check_filled(!permission.function.is_empty(), "Function body required")?;
-    facts.contracts.check(&permission.function).map_err(|why| Invalid(format!("{}: {why}", permission.name)))?;
+    facts
+        .contracts
+        .check(&permission.function, call.fuel)
+        .map_err(|why| Invalid(format!("{}: {why}", permission.name)))?;
     let address = rows::smart_permission(&permission.org_id, &permission.name);
     let mut list: SmartPermissionList = rows::read(call, &address, WHAT)?;
     rows::put(&mut list.smart_permissions, permission, |permission| &permission.name);

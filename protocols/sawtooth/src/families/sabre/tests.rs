@@ -404,3 +404,24 @@ fn a_contract_asks_an_organisations_permission() {
     send(&mut world, "ann", payload(sabre_action::DELETE_SMART_PERMISSION, &wanted)).unwrap();
     assert!(send(&mut world, "sixsix", ask(&at)).unwrap_err().contains("internal error: -6"));
 }
+
+#[test]
+fn what_the_node_does_to_check_a_contract_takes_steps_too_whether_it_has_it_ready_or_not() {
+    let wasm = module("(i32.const 1)");
+    let mut world = world("c");
+    let price = CONTRACT_ENTRY_FUEL + (1 + CONTRACT_TRANSLATED_BYTE_FUEL) * wasm.len() as u64;
+    let creating = |name: &str| create(name, &wasm).encode_to_vec();
+    let mut fuel = price - 1;
+    let error = world.apply_with(&mut fuel, apply, OWNER, creating("c")).unwrap_err();
+    assert!(error.to_lowercase().contains("steps"), "{error}");
+    let spent = |world: &mut World| {
+        let mut fuel = BATCH_FUEL;
+        world.apply_with(&mut fuel, apply, OWNER, creating("c")).unwrap();
+        BATCH_FUEL - fuel
+    };
+    let first = spent(&mut world);
+    assert!(first >= price, "{first}");
+    let mut later = self::world("c");
+    later.1 = world.1.clone();
+    assert_eq!(spent(&mut later), first, "it is ready, and that is nobody's to notice");
+}
