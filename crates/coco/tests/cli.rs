@@ -177,7 +177,7 @@ fn old_chunks_leave_a_node_only_for_an_archive_that_has_them_and_come_back_from_
     let list = std::fs::read(path("archive/archive.json")).unwrap();
     std::fs::remove_file(path("archive/archive.json")).unwrap();
     std::fs::remove_file(&chunk).unwrap();
-    let archiving = || coco(&["ledger", "archive", &ledger, "--to", &archive]);
+    let archiving = || coco(&["ledger", "archive", &ledger, "--to", &archive, "--service", &service]);
     refused(archiving(), "was taken out of");
     std::fs::write(&chunk, &whole).unwrap();
     std::fs::write(path("archive/archive.json"), list).unwrap();
