@@ -53,7 +53,7 @@ const ANVIL_STATE = {
   command: tap('developer/anvil.test.mjs'),
   node: '--instant',
   get missing() {
-    return existsSync(join(HERE, 'node_modules', '@foundry-rs', 'anvil-linux-amd64')) ? undefined : 'anvil is pinned for Linux on x86-64 only';
+    return existsSync(join(HERE, 'node_modules', '@foundry-rs', 'anvil-linux-amd64')) ? undefined : 'anvil is not here: selftest/run brings it, on Linux on x86-64';
   },
 };
 const HARDHAT_3 = {
@@ -292,8 +292,8 @@ function pytest(...paths) {
 
 /** The pinned version of a package, read from the pins, since nothing may be installed yet. */
 function npm(name, pins = 'package.json') {
-  const { dependencies, optionalDependencies } = JSON.parse(readFileSync(join(HERE, pins), 'utf8'));
-  return { ...dependencies, ...optionalDependencies }[name];
+  const { dependencies, optionalDependencies, devDependencies } = JSON.parse(readFileSync(join(HERE, pins), 'utf8'));
+  return { ...dependencies, ...optionalDependencies, ...devDependencies }[name];
 }
 
 function pip(name) {
