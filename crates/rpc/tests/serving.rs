@@ -142,6 +142,12 @@ async fn who_waited_too_long_for_a_worker_gets_503_and_the_service_is_not_asked(
     let (status, body) = client.answer().await.expect("an answer");
     assert_eq!(status, 503);
     assert!(String::from_utf8_lossy(&body).contains("busy, try again later"));
+    // Where few wait it is not too much that is asked, and so nobody is refused.
+    let roomy =
+        listen(&server(1, 1 << 10), Obedient::new().0, ListenerLimits { queued_max: Duration::ZERO, ..limits() });
+    let mut client = Client::connect(roomy.address()).await;
+    client.post("/echo", &[b'x'; 8 << 10]).await;
+    assert_eq!(client.answer().await.map(|(status, _)| status), Some(200));
 }
 
 #[tokio::test]

@@ -96,7 +96,8 @@ pub const ANSWER_PACE_BYTES: usize = 512 << 10;
 pub const ANSWER_PACE_MS: u64 = 30_000;
 /// Requests waiting for a worker; above it a listener answers 503.
 pub const REQUESTS_QUEUED_MAX: usize = 4_096;
-/// How long a request may wait for one, milliseconds; then it is answered 503 unread, so that what is answered was asked a moment ago.
+/// How long a request may wait for one, milliseconds; then it is answered 503 unread while a sixty-fourth of them or more wait, so that under
+/// overload what is answered was asked a moment ago.
 pub const REQUEST_QUEUED_MS_MAX: u64 = 1_000;
 /// Messages waiting on one WebSocket; a client that reads more slowly is closed with 1013.
 pub const SOCKET_QUEUE_MESSAGES_MAX: usize = 10_000;

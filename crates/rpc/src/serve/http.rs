@@ -189,9 +189,10 @@ async fn call(
     let (reply, replied) = oneshot::channel();
     let (service, authenticator, client) = (Arc::clone(service), shared.authenticator.clone(), Arc::clone(client));
     let (queued, queued_max, busy_count) = (Instant::now(), shared.limits.queued_max, shared.metrics.busy.clone());
+    let crowded = shared.workers.crowd();
     let job = move || {
         let _charge = charge;
-        if queued.elapsed() > queued_max {
+        if queued.elapsed() > queued_max && crowded() {
             busy_count.increment();
             return drop(reply.send(busy()));
         }

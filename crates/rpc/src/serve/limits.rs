@@ -13,7 +13,7 @@ pub struct ListenerLimits {
     pub head_timeout: Duration,
     /// From a request's head to the end of its body.
     pub body_timeout: Duration,
-    /// From the end of its body until somebody has time for it.
+    /// From the end of its body until somebody has time for it, where many wait.
     pub queued_max: Duration,
     /// Without a request; also without progress in sending an answer.
     pub idle_timeout: Duration,

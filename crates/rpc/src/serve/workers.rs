@@ -28,10 +28,14 @@ pub(crate) const OWN: Asker = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
 /// Of the places in the queue, one asker may take so many quarters.
 const QUARTERS_OF_ONE: usize = 3;
 
+/// As long as fewer than this part of the places are taken, nobody is told to come again for having waited.
+const PARTS_OF_CROWD: usize = 64;
+
 /// A bounded pool. Its threads end once it is dropped and the queue is empty.
 pub(crate) struct Workers {
     queue: Arc<Queue>,
     room: Arc<Semaphore>,
+    queued_max: usize,
     of_one_max: usize,
     /// Callers that compute themselves now, and how many may.
     at_home: AtomicUsize,
@@ -90,7 +94,7 @@ impl Workers {
         }
         let of_one_max = (queued_max * QUARTERS_OF_ONE / 4).max(1);
         let room = Arc::new(Semaphore::new(queued_max));
-        Self { queue, room, of_one_max, at_home: AtomicUsize::new(0), at_home_max }
+        Self { queue, room, queued_max, of_one_max, at_home: AtomicUsize::new(0), at_home_max }
     }
 
     /// Runs a small job on the caller's thread if that is among those allowed to compute, else on a worker.
@@ -117,6 +121,12 @@ impl Workers {
     pub(crate) async fn run(&self, asker: Asker, job: impl FnOnce() + Send + 'static) {
         let place = Arc::clone(&self.room).acquire_owned().await.expect("the semaphore is never closed");
         self.queue.push(asker, place, Box::new(job));
+    }
+
+    /// Tells whether many wait: then there is more to do than can be done, and it is not just that some requests take long.
+    pub(crate) fn crowd(&self) -> impl Fn() -> bool + Send + use<> {
+        let (room, free_max) = (Arc::clone(&self.room), self.queued_max - self.queued_max / PARTS_OF_CROWD);
+        move || room.available_permits() <= free_max
     }
 }
 
