@@ -19,6 +19,10 @@ const LEDGER_FAMILIES = "public:ccf.gov.coco.ledger.families";
 const LEDGER_ACCOUNTS = "public:ccf.gov.coco.ledger.accounts";
 const LEDGER_NAMESPACES = "public:ccf.gov.coco.ledger.namespaces";
 const LEDGER_SETTINGS = "public:ccf.gov.coco.ledger.settings";
+const NETWORK = "public:ccf.gov.coco.network";
+const ADDED_LEDGERS = "public:ccf.gov.coco.ledgers";
+const IDENTITY_DISCLOSURE = "public:ccf.gov.coco.identity_disclosure";
+const CA_CERT_BUNDLES = "public:ccf.gov.tls.ca_cert_bundles";
 const CLOSURES = "public:ccf.gov.coco.ledger.closed";
 const PUBLISHED_MAPS = "public:ccf.gov.coco.published_maps";
 const RESUME_POLICY = "public:ccf.gov.coco.resume_policy";
@@ -78,6 +82,8 @@ function activeShareHolders() {
 }
 
 const participantsHoldShares = () => readRow(SHARE_HOLDERS, K0)?.participants === true;
+
+const isHosted = (ledger) => readRow(NETWORK, K0).ledgers.includes(ledger) || ccf.kv[ADDED_LEDGERS].has(textKey(ledger));
 
 const serviceIsOpen = () => readRow(SERVICE_INFO, K0).status === "Open";
 
@@ -159,17 +165,7 @@ const is = {
 };
 
 // Of a time in UTC, in the forms that CCF takes; NaN for anything else.
-function unixSeconds(text) {
-  const forms = [/^(\d{2}|\d{4})(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)Z$/, /^(\d{4})-(\d\d)-(\d\d)[T ](\d\d):(\d\d):(\d\d)(?:\.\d+)?Z?$/];
-  const found = typeof text === "string" ? forms.map((form) => form.exec(text)).find((match) => match) : undefined;
-  if (!found) return NaN;
-  const [year, month, day, hour, minute, second] = found.slice(1).map(Number);
-  const full = found[1].length === 2 ? 2000 + year : year;
-  const date = new Date(Date.UTC(full, month - 1, day, hour, minute, second));
-  // A month of 13 or a day of 32 would be another time than it says.
-  const same = date.getUTCMonth() === month - 1 && date.getUTCDate() === day && date.getUTCHours() === hour && date.getUTCMinutes() === minute;
-  return same && full >= 1970 ? date.getTime() / 1000 : NaN;
-}
+const unixSeconds = (text) => ccf.gov.unixSeconds(text);
 
 function hexDigest(text) {
   const bytes = new Uint8Array(ccf.crypto.digest("SHA-256", ccf.strToBuf(text)));

@@ -1,5 +1,8 @@
 actions.set("freeze_ledger", {
-  validate: (args) => checkArgs(args, { ledger: is.ledger, reason: is.words }),
+  validate(args) {
+    checkArgs(args, { ledger: is.ledger, reason: is.words });
+    if (!isHosted(args.ledger)) fail(`the network hosts no ledger ${args.ledger}`);
+  },
   apply: ({ ledger, reason }) => writeRow(CLOSURES, textKey(ledger), { reason }),
   describe: ({ ledger, reason }) => `Take no more writes on the ledger ${ledger}, because: ${reason}`,
 });

@@ -1,4 +1,4 @@
-fails("unfreeze_ledger", { ledger: "ethereum" }, /there is no frozen ledger ethereum/);
-carries("freeze_ledger", { ledger: "ethereum", reason: "Audit" });
-carries("unfreeze_ledger", { ledger: "ethereum" });
-equal(readRow(CLOSURES, textKey("ethereum")), undefined);
+fails("unfreeze_ledger", { ledger: "records" }, /there is no frozen ledger records/);
+carries("freeze_ledger", { ledger: "records", reason: "Audit" });
+carries("unfreeze_ledger", { ledger: "records" });
+equal(readRow(CLOSURES, textKey("records")), undefined);

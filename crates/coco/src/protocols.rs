@@ -60,10 +60,14 @@ pub fn hosted(config: &NodeConfig) -> anyhow::Result<Vec<Arc<dyn Protocol>>> {
     Ok(vec![Arc::new(Ethereum::new(move || options.clone())), Arc::new(Records), Arc::new(sawtooth)])
 }
 
-/// The ledgers of a development network.
-pub fn genesis(ethereum: Value, sawtooth: Value) -> BTreeMap<String, Value> {
-    let records = (RECORDS.to_owned(), json!({}));
-    [(coco_ethereum::NAME.to_owned(), ethereum), (coco_sawtooth::NAME.to_owned(), sawtooth), records].into()
+/// Every ledger that this binary can host.
+pub const NAMES: [&str; 3] = [coco_ethereum::NAME, coco_sawtooth::NAME, RECORDS];
+
+/// The ledgers of a development network, of those with these names.
+pub fn genesis(names: &[String], ethereum: Value, sawtooth: Value) -> BTreeMap<String, Value> {
+    let all = [(coco_ethereum::NAME, ethereum), (coco_sawtooth::NAME, sawtooth), (RECORDS, json!({}))];
+    let hosted = all.into_iter().filter(|(name, _)| names.iter().any(|wanted| wanted == name));
+    hosted.map(|(name, genesis)| (name.to_owned(), genesis)).collect()
 }
 
 /// Where a node of a development network serves them.

@@ -217,7 +217,8 @@ impl Auditor {
             let txid = self.roots.get(&root)?;
             Some(serde_json::json!({"root": root, "view": txid.view, "seqno": txid.seqno}).to_string())
         });
-        let facts = Facts { signature_json, root, now_s: message.created_at, seed: [0; 32], vault: None };
+        let facts =
+            Facts { signature_json, root, now_s: message.created_at, seed: [0; 32], vault: None, ledgers: None };
         let session = Session::new(self.store.begin_tracked(before), facts, None);
         let operation = operation(message).ok_or_else(|| format!("{:?} is no request", message.kind))?;
         let request = Request { operation, message: Bytes::copy_from_slice(request) };

@@ -10,16 +10,18 @@ use coco_crypto::{
     issue_node_certificate, self_signed_service_certificate,
 };
 use coco_kv::Tx;
+use coco_types::NodeId;
 
 use crate::Error;
 use crate::attestation;
 use crate::rotation;
 use crate::rows::{Addresses, NodeRow, NodeStatus, ServiceInfo};
 use crate::secrets::{self, Vault};
-use crate::service::CERTIFICATE_DAYS_MAX;
+use crate::service::{CERTIFICATE_DAYS_MAX, ServiceConfig};
 use crate::tables::{self, Read};
 
-const DAY_S: u64 = 24 * 3600;
+const HOUR_S: u64 = 3600;
+const DAY_S: u64 = 24 * HOUR_S;
 
 /// How long a certificate holds, as members vote.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -46,7 +48,7 @@ pub struct Subject<'a> {
 
 /// A little into the past: clocks of other machines may be behind.
 pub fn validity_from(now_s: u64) -> Validity {
-    Validity { not_before: now_s.saturating_sub(3600), not_after: now_s + CERTIFICATE_DAYS_MAX * DAY_S }
+    Validity { not_before: now_s.saturating_sub(HOUR_S), not_after: now_s + CERTIFICATE_DAYS_MAX * DAY_S }
 }
 
 /// A node's certificate, issued by this service.
@@ -109,6 +111,42 @@ pub(crate) fn of_service(
     self_signed_service_certificate(vault.crypto.as_ref(), key, &name, validity, &anchors).map_err(refused)
 }
 
+/// Trusted nodes whose certificates have come to the last third of their time, and for how long the next ones hold: as long as these, within what
+/// members allow.
+fn ending(state: &mut dyn Read, now_s: u64) -> Result<Vec<(NodeId, Validity)>, Error> {
+    let config = ServiceConfig::read(state)?;
+    let longest_s = config.maximum_node_certificate_validity_days.unwrap_or(CERTIFICATE_DAYS_MAX).saturating_mul(DAY_S);
+    let mut ending = Vec::new();
+    for NodeRow { id, info } in NodeRow::all(state)? {
+        let pem =
+            state.row(&tables::NODE_CERTS, id.to_string().as_bytes()).filter(|_| info.status == NodeStatus::Trusted);
+        let Some(pem) = pem else { continue };
+        let certificate = Certificate::from_pem(&String::from_utf8_lossy(&pem)).map_err(refused)?;
+        let Validity { not_before, not_after } = certificate.validity();
+        let held_s = not_after.saturating_sub(not_before);
+        if not_after.saturating_sub(now_s) < held_s / 3 {
+            let not_before = now_s.saturating_sub(HOUR_S);
+            ending.push((id, Validity { not_before, not_after: now_s.saturating_add(held_s.min(longest_s)) }));
+        }
+    }
+    Ok(ending)
+}
+
+/// Whether [`renew_ending`] has anything to do.
+pub fn are_ending(state: &mut dyn Read, now_s: u64) -> Result<bool, Error> {
+    Ok(!ending(state, now_s)?.is_empty())
+}
+
+/// New certificates for the nodes whose present ones end soon: nobody has to ask, nor be awake.
+pub fn renew_ending(tx: &mut Tx, vault: &Vault, now_s: u64) -> Result<(), Error> {
+    let ending = ending(tx, now_s)?;
+    let (service, key) = present(tx, vault)?;
+    for (node, validity) in ending {
+        write_nodes(tx, vault, (&service, &key), Some(&node.to_string()), validity)?;
+    }
+    Ok(())
+}
+
 /// Certificates under this service for the trusted nodes, or for one.
 pub(crate) fn write_nodes(
     tx: &mut Tx,
@@ -154,4 +192,43 @@ pub(crate) fn present(tx: &mut Tx, vault: &Vault) -> Result<(Certificate, std::s
 
 fn refused(error: coco_crypto::Error) -> Error {
     Error::Secrets(format!("a certificate: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use coco_crypto::{Curve, SeededCrypto, SymmetricKey};
+    use coco_kv::Store;
+    use coco_types::{Seqno, TxId, View};
+
+    use super::*;
+    use crate::fixture::{self, Actor, Founded, VALIDITY};
+
+    #[test]
+    fn a_nodes_certificate_is_renewed_in_the_last_third_of_its_time_for_no_longer_than_members_allow() {
+        let crypto = SeededCrypto::new(1);
+        let member = Actor::new(&crypto, Curve::P384, "member");
+        let Founded { founding, node, exchange, service_key } = fixture::founded_with(&crypto, &[&member], &[], 0);
+        let vault = Vault {
+            node,
+            exchange: Arc::new(exchange),
+            service_key: Arc::new(service_key),
+            crypto: Arc::new(SeededCrypto::new(2)),
+            disclose: |_| Vec::new(),
+        };
+        let mut tx = Store::new().begin();
+        crate::found(&mut tx, &founding, 0).unwrap();
+        let first = TxId::new(View(1), Seqno(1));
+        secrets::begin(&mut tx, &vault, &SymmetricKey::generate(&crypto), first, 0).unwrap();
+        let (early, late) = (VALIDITY.not_after / 2, VALIDITY.not_after - 10 * DAY_S);
+        assert_eq!(are_ending(&mut tx, early), Ok(false));
+        assert_eq!(are_ending(&mut tx, late), Ok(true));
+        renew_ending(&mut tx, &vault, late).unwrap();
+        let pem = tx.get(&tables::NODE_CERTS, node.to_string().as_bytes()).unwrap();
+        let renewed = Certificate::from_pem(&String::from_utf8_lossy(&pem)).unwrap().validity();
+        let expected = Validity { not_before: late - HOUR_S, not_after: late + CERTIFICATE_DAYS_MAX * DAY_S };
+        assert_eq!((renewed.not_before, renewed.not_after), (expected.not_before, expected.not_after));
+        assert_eq!(are_ending(&mut tx, late), Ok(false));
+    }
 }

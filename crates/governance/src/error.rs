@@ -27,6 +27,9 @@ pub enum Error {
     /// An audit was given transactions out of order.
     #[error("a transaction is missing or out of order: {0}")]
     NotInOrder(String),
+    /// A ledger that cannot be added, or not taken away.
+    #[error("{0}")]
+    Hosting(String),
     #[error("there is no node {0}")]
     UnknownNode(NodeId),
 }

@@ -73,7 +73,7 @@ pub fn founded_with(crypto: &SeededCrypto, members: &[&Actor], keys: &[String], 
         network: Network {
             name: "test".to_owned(),
             chunk_bytes: 1 << 20,
-            ledgers: Vec::new(),
+            ledgers: vec!["records".to_owned()],
             resume: ResumePolicy::default(),
             swap_interval_ms: 0,
         },
@@ -117,6 +117,7 @@ pub fn session(store: &Store) -> Session {
         now_s: NOW_S,
         seed: [1; 32],
         vault: None,
+        ledgers: None,
     };
     Session::new(store.begin(), facts, None)
 }

@@ -78,12 +78,16 @@ pub const SERVICE_KEYS: MapName = MapName::from_static("public:ccf.internal.coco
 pub const ROTATION_DUE: MapName = MapName::from_static("public:ccf.gov.coco.service_rotation_due");
 /// Seqno → [`crate::rotation::RotationRow`].
 pub const ROTATIONS: MapName = MapName::from_static("public:ccf.gov.coco.service_rotations");
+/// A ledger's name → [`crate::AddedLedger`], of those that the network was not founded with.
+pub const ADDED_LEDGERS: MapName = MapName::from_static("public:ccf.gov.coco.ledgers");
 /// A ledger's name, or `*` for all → [`crate::Closure`].
 pub const CLOSURES: MapName = MapName::from_static("public:ccf.gov.coco.ledger.closed");
 /// One row: [`crate::ResumePolicy`], in place of what the network was founded with.
 pub const RESUME_POLICY: MapName = MapName::from_static("public:ccf.gov.coco.resume_policy");
 /// A private map of some ledger → `{}`: what is written to it from now on is in the ledger files in clear too.
 pub const PUBLISHED_MAPS: MapName = MapName::from_static("public:ccf.gov.coco.published_maps");
+/// One row: [`crate::disclosure::IdentityDisclosure`].
+pub const IDENTITY_DISCLOSURE: MapName = MapName::from_static("public:ccf.gov.coco.identity_disclosure");
 /// First seqno of an epoch and its auditor's key → [`crate::GrantRow`].
 pub const AUDIT_GRANTS: MapName = MapName::from_static("public:ccf.gov.coco.audit_grants");
 /// Participant id → RSA public key in PEM, of participants that may hold a recovery share.
@@ -149,7 +153,7 @@ pub(crate) fn write<T: Serialize>(tx: &mut Tx, map: &MapName, key: &[u8], value:
     tx.put(map, Bytes::copy_from_slice(key), json);
 }
 
-fn parse<T: DeserializeOwned>(map: &MapName, key: &[u8], value: &[u8]) -> Result<T, Error> {
+pub(crate) fn parse<T: DeserializeOwned>(map: &MapName, key: &[u8], value: &[u8]) -> Result<T, Error> {
     let unreadable =
         |error: serde_json::Error| Error::UnreadableRow { map: map.clone(), key: text(key), why: error.to_string() };
     serde_json::from_slice(value).map_err(unreadable)

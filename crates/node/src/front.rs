@@ -3,12 +3,14 @@
 //! For each committed batch, in order: the write-once records go to the history, derived data is brought up to date, and only then do
 //! readers and waiters see the batch. One version is *visible* at a time, so that state, history and derived data always agree.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use coco_governance::{ServiceInfo, ServiceStatus, tables};
+use coco_governance::disclosure::IdentityDisclosure;
+use coco_governance::{ServiceInfo, ServiceStatus, changes_hosting, hosted_ledgers, tables};
 use coco_kv::{Snapshot, Store};
-use coco_protocol::{Integrity, Protocol};
+use coco_protocol::{CommittedTransaction, Integrity, Protocol};
 use coco_types::{Seqno, TxId, WriteSet};
 use parking_lot::RwLock;
 
@@ -23,6 +25,10 @@ pub struct Visible {
     open: AtomicBool,
     /// The newest batch that may have changed the certificates of members and participants.
     actors_version: AtomicU64,
+    /// The ledgers that the network hosts; `None` before anything is known of a network.
+    hosted: RwLock<Option<BTreeSet<String>>>,
+    /// Who is told of whom.
+    disclosure: RwLock<IdentityDisclosure>,
 }
 
 /// See the module's text.
@@ -49,7 +55,14 @@ impl Visible {
             current: RwLock::new((txid, store.snapshot())),
             open: AtomicBool::new(false),
             actors_version: AtomicU64::new(txid.seqno.0),
+            hosted: RwLock::new(hosted_ledgers(&mut store.snapshot()).unwrap_or_default()),
+            disclosure: RwLock::new(IdentityDisclosure::read(&mut store.snapshot())),
         }
+    }
+
+    /// Whether the network hosts a ledger. Before anything is known of a network, none is denied.
+    pub fn hosts(&self, ledger: &str) -> bool {
+        self.hosted.read().as_ref().is_none_or(|hosted| hosted.contains(ledger))
     }
 
     pub fn txid(&self) -> TxId {
@@ -70,6 +83,11 @@ impl Visible {
     /// Changes whenever certificates of members and participants may have changed.
     pub fn actors_version(&self) -> u64 {
         self.actors_version.load(Ordering::Acquire)
+    }
+
+    /// What the members have decided, as of what is committed.
+    pub fn disclosure(&self) -> IdentityDisclosure {
+        *self.disclosure.read()
     }
 
     pub fn current(&self) -> (TxId, Snapshot) {
@@ -94,6 +112,17 @@ impl Front {
         self.history.record_batch(&batch);
         for protocol in &self.protocols {
             protocol.committed(&batch, &state)?;
+        }
+        if batch.transactions.iter().any(|transaction| changes_hosting(&transaction.writes))
+            && let Ok(hosted) = hosted_ledgers(&mut state)
+        {
+            *self.visible.hosted.write() = hosted;
+        }
+        // Before the state: what a vote closes is closed to whoever reads the state of after it.
+        let is_about_disclosure =
+            |transaction: &CommittedTransaction| transaction.writes.map(&tables::IDENTITY_DISCLOSURE).is_some();
+        if batch.transactions.iter().any(is_about_disclosure) {
+            *self.visible.disclosure.write() = IdentityDisclosure::read(&mut state);
         }
         *self.visible.current.write() = (last, state);
         // Behind the state: whoever reads this version finds the state that made it.

@@ -69,11 +69,16 @@ pub fn commands(
     let found: SystemCommand = Box::new(move |tx, context| {
         let primary = Primary { view: context.txid.view, replica: founding.node.info.replica };
         tx.put(&coco_ledger::tables::VIEW, coco_ledger::tables::K0.to_vec(), primary.to_row());
+        let known = |name: &String| protocols.iter().any(|protocol| protocol.name() == name);
+        if let Some(unknown) = genesis.ledgers.keys().find(|name| !known(name)) {
+            return Err(refused(format!("genesis: this node's code knows no ledger {unknown}")));
+        }
         coco_governance::found(tx, &founding, context.now_ms / 1000).map_err(refused)?;
         secrets::begin(tx, &vault, &secret, context.txid, context.now_ms).map_err(refused)?;
         for protocol in &protocols {
-            let config = genesis.ledgers.get(protocol.name()).cloned().unwrap_or_default();
-            protocol.genesis(tx, &config, context).map_err(refused)?;
+            if let Some(config) = genesis.ledgers.get(protocol.name()) {
+                protocol.genesis(tx, config, context).map_err(refused)?;
+            }
         }
         Ok(Outcome::default())
     });

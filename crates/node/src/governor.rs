@@ -15,10 +15,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use coco_crypto::Crypto;
 use coco_governance::secrets::{self, Order, Vault};
-use coco_governance::{Code, Disclosable, Facts, Refusal, Request, Session};
-use coco_kv::{ReadSet, Snapshot, Store};
+use coco_governance::{Code, Disclosable, Facts, LedgerCheck, Refusal, Request, Session, added_ledgers};
+use coco_kv::{ReadSet, Snapshot, Store, Tx};
 use coco_ledger::DisclosedEpoch;
-use coco_protocol::{Context, Earlier, Idempotent, Outcome, Rejection, RejectionReason};
+use coco_protocol::{Context, Earlier, Idempotent, Outcome, Protocol, Rejection, RejectionReason};
 use coco_types::{ReplicaId, WriteSet};
 
 use crate::executor::SystemCommand;
@@ -33,6 +33,8 @@ pub struct Governor {
     pub crypto: Arc<dyn Crypto>,
     pub clock: Arc<dyn Fn() -> u64 + Send + Sync>,
     pub vault: Vault,
+    /// The ledgers that this node's code knows: members may add them.
+    pub protocols: Vec<Arc<dyn Protocol>>,
 }
 
 /// What a request led to. `base` is the version that it was evaluated on: nothing may be said before that is committed, nor if it was
@@ -118,10 +120,53 @@ impl Governor {
             now_s: (self.clock)() / 1000,
             seed,
             vault: Some(self.vault.clone()),
+            ledgers: Some(self.ledger_check()),
         };
         let clock = self.clock.clone();
         Ok(Session::new(self.store.begin_tracked(base), facts, Some(Rc::new(move || clock()))))
     }
+
+    fn ledger_check(&self) -> LedgerCheck {
+        let protocols = self.protocols.clone();
+        LedgerCheck::new(move |name, genesis| {
+            let protocol = match protocol_named(&protocols, name) {
+                Ok(protocol) => protocol,
+                Err(unknown) => return Some(unknown),
+            };
+            if protocol.genesis_parts(genesis) > 0 {
+                return Some(format!(
+                    "a genesis of {name} that does not fit into one transaction is for foundings only"
+                ));
+            }
+            protocol.check_genesis(genesis).err().map(|error| error.to_string())
+        })
+    }
+}
+
+fn protocol_named<'a>(protocols: &'a [Arc<dyn Protocol>], name: &str) -> Result<&'a Arc<dyn Protocol>, String> {
+    protocols.iter().find(|protocol| protocol.name() == name).ok_or_else(|| {
+        let known: Vec<_> = protocols.iter().map(|protocol| protocol.name()).collect();
+        let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+        format!("this node's code knows no ledger {name}, it knows: {known}")
+    })
+}
+
+/// Ledgers that a decision adds begin with it: what they write is of the same transaction.
+fn begin_ledgers(
+    tx: &mut Tx,
+    decided: &WriteSet,
+    protocols: &[Arc<dyn Protocol>],
+    context: &Context<'_>,
+) -> Result<(), Rejection> {
+    let refused = |message| Rejection::new(RejectionReason::Invalid, 0, message);
+    let mut before = tx.base().clone();
+    let added = added_ledgers(&mut before, decided).map_err(|error| refused(error.to_string()))?;
+    for (name, ledger) in added {
+        let protocol = protocol_named(protocols, &name).map_err(refused)?;
+        protocol.genesis(tx, &ledger.genesis, context).map_err(|error| refused(error.to_string()))?;
+        tracing::info!(ledger = name, txid = %context.txid, "begins, by a vote of the members");
+    }
+    Ok(())
 }
 
 impl Effect {
@@ -131,6 +176,7 @@ impl Effect {
         store: Store,
         vault: Vault,
         ledger: Arc<NodeLedger>,
+        protocols: Vec<Arc<dyn Protocol>>,
         key: Option<Idempotent>,
         checked: impl FnOnce(Result<(), Outdated>) + Send + 'static,
     ) -> SystemCommand {
@@ -147,7 +193,10 @@ impl Effect {
                     }
                 }
             }
+            // Whoever waits to evaluate the next request does so on what came of this one.
+            let began = begin_ledgers(tx, &self.writes, &protocols, context);
             checked(Ok(()));
+            began?;
             for order in self.orders {
                 match order {
                     Order::EndChunk => ledger.end_chunk(),

@@ -3,6 +3,7 @@
 pub mod archive;
 pub mod comeback;
 pub mod config;
+mod disclosure;
 mod entitlement;
 mod epochs;
 pub mod events;

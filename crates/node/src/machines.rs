@@ -51,6 +51,8 @@ pub struct Machines {
     pub ledger: Arc<NodeLedger>,
     pub history: Arc<NodeHistory>,
     pub store: Store,
+    /// Every ledger that this node's code knows, hosted or not.
+    pub protocols: Vec<Arc<dyn Protocol>>,
     /// The snapshot that this start began with; 0.0 if it began with the first transaction.
     pub restored_from: TxId,
 }
@@ -140,12 +142,13 @@ impl Machines {
         let visible = Arc::new(Visible::new(last, &store));
         let random = executor_random(&parts.crypto);
         let executor = Executor::new(store.clone(), &parts.protocols, random, parts.batches);
-        let front = Front::new(parts.protocols, history.clone(), visible.clone());
+        let front = Front::new(parts.protocols.clone(), history.clone(), visible.clone());
         let mut replica = Replica::new(parts.identity.replica, consensus, ledger.clone(), store.clone(), last, plan);
         if let Some(kept) = archive.kept().iter().rfind(|kept| kept.head.place.txid.seqno <= applied) {
             replica.offer(kept);
         }
-        Ok(Self { replica, executor, front, archive, visible, ledger, history, store, restored_from: at })
+        let protocols = parts.protocols;
+        Ok(Self { replica, executor, front, archive, visible, ledger, history, store, protocols, restored_from: at })
     }
 }
 

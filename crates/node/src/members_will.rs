@@ -1,11 +1,11 @@
-//! What the members have decided about hosted ledgers, as the executor heeds it: which take no writes, and which private maps are written to
-//! the ledger files in clear too.
+//! What the members have decided about ledgers, as the executor heeds it: which are hosted, which take no writes, and which private maps are
+//! written to the ledger files in clear too.
 
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use coco_governance::Closure;
 use coco_governance::tables::{PUBLISHED_MAPS, Read};
+use coco_governance::{Closure, hosted_ledgers};
 use coco_kv::Snapshot;
 use coco_protocol::{Rejection, RejectionReason};
 use coco_types::{MapName, WriteSet};
@@ -26,10 +26,12 @@ impl MembersWill {
     /// is to stop.
     pub fn read(&mut self, state: &mut Snapshot, ledgers: &[&str]) -> Vec<(usize, Rejection)> {
         let mut fresh = Vec::new();
+        let hosted = hosted_ledgers(state);
         for (at, name) in ledgers.iter().enumerate() {
-            let message = match Closure::of(state, name) {
-                Ok(closure) => closure.map(|closure| closure.message(name)),
-                Err(error) => Some(error.to_string()),
+            let message = match (&hosted, &Closure::of(state, name)) {
+                (Err(error), _) | (_, Err(error)) => Some(error.to_string()),
+                (Ok(Some(hosted)), _) if !hosted.contains(*name) => Some(not_hosted(name)),
+                (Ok(_), Ok(closure)) => closure.as_ref().map(|closure| closure.message(name)),
             };
             match message {
                 None => drop(self.closed.remove(&at)),
@@ -72,6 +74,11 @@ impl MembersWill {
     }
 }
 
+/// For whoever wants something of a ledger that is in the code and not in the network.
+pub fn not_hosted(ledger: &str) -> String {
+    format!("this network does not host the ledger {ledger}: its members can add it (add_ledger)")
+}
+
 /// Write-once records stay such.
 fn public_name(private: &str) -> MapName {
     match private.strip_prefix("history:") {
@@ -82,7 +89,7 @@ fn public_name(private: &str) -> MapName {
 
 #[cfg(test)]
 mod tests {
-    use coco_governance::tables::CLOSURES;
+    use coco_governance::tables::{ADDED_LEDGERS, CLOSURES};
     use coco_kv::Store;
     use coco_types::Seqno;
 
@@ -110,6 +117,25 @@ mod tests {
         assert_eq!(vote("*", None), (vec![], true, None));
         assert_eq!(vote("ethereum", None), (vec![], false, None));
         assert!(vote("records", Some("?")).2.unwrap().contains("not readable"));
+    }
+
+    #[test]
+    fn a_ledger_that_the_network_does_not_host_takes_nothing_until_members_add_it() {
+        let store = Store::new();
+        let mut will = MembersWill::default();
+        let mut write = |map: &MapName, key: &[u8], row: serde_json::Value| {
+            let mut tx = store.begin();
+            tx.put(map, key.to_vec(), row.to_string().into_bytes());
+            store.apply(store.newest().next(), tx.writes()).unwrap();
+            let ledgers = ["ethereum", "sawtooth"];
+            let fresh: Vec<_> = will.read(&mut store.newest_snapshot(), &ledgers).iter().map(|(at, _)| *at).collect();
+            (fresh, will.closed(0).is_some(), will.closed(1).map(|closed| closed.message.clone()))
+        };
+        let network = serde_json::json!({ "name": "n", "chunk_bytes": 1, "ledgers": ["ethereum"] });
+        let founded = write(&coco_governance::tables::NETWORK, &coco_governance::tables::SINGLETON, network);
+        assert_eq!(founded, (vec![1], false, Some(not_hosted("sawtooth"))));
+        let added = write(&ADDED_LEDGERS, b"sawtooth", serde_json::json!({ "genesis": {} }));
+        assert_eq!(added, (vec![], false, None));
     }
 
     #[test]

@@ -15,7 +15,8 @@ pub trait Protocol: Send + Sync {
     /// The name of the ledger: its map names and claims begin with it.
     fn name(&self) -> &'static str;
 
-    /// Writes the first state, if there is any. Runs once in a network's life, in the genesis transaction.
+    /// Writes the first state, if there is any. Runs once in the life of a network that hosts this ledger: in its first transaction, or in the one
+    /// that adds the ledger. That one may be dropped with the lead like any other, and another one may come in its place.
     fn genesis(&self, _tx: &mut Tx, _config: &serde_json::Value, _context: &Context<'_>) -> Result<(), GenesisError> {
         Ok(())
     }
@@ -33,6 +34,11 @@ pub trait Protocol: Send + Sync {
         _part: u64,
         _context: &Context<'_>,
     ) -> Result<(), GenesisError> {
+        Ok(())
+    }
+
+    /// Whether a ledger could begin with this configuration, as far as that shows without a state: members are told before they vote on it.
+    fn check_genesis(&self, _config: &serde_json::Value) -> Result<(), GenesisError> {
         Ok(())
     }
 

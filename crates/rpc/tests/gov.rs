@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use coco_governance::{Code, Operation, Refusal, Request};
 use coco_kv::{Snapshot, Store};
-use coco_protocol::{Caller, Idempotent, Identity, Service, TransactionStatus};
+use coco_protocol::{Caller, Gate, Idempotent, Identity, OpenGate, Service, TransactionStatus};
 use coco_rpc::endpoints::{GovApi, GovEndpoints, Governed};
 use coco_types::{MapName, Seqno, TxId, View};
 use http::{Method, Response};
@@ -55,6 +55,10 @@ impl Gov {
 impl GovApi for Gov {
     fn state(&self, _: &Caller) -> (TxId, Snapshot) {
         (TXID, self.store.snapshot())
+    }
+
+    fn gate(&self) -> &dyn Gate {
+        &OpenGate
     }
 
     fn created(&self, _: &Caller) -> Option<TxId> {

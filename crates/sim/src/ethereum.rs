@@ -76,7 +76,7 @@ impl World {
         if !self.setting.options.ethereum || !self.random.one_in(30) {
             return;
         }
-        let Some(primary) = self.primary() else { return };
+        let Some(primary) = self.primary().filter(|id| self.hosts_ethereum(*id)) else { return };
         for _ in 0..self.random.between(1, 3) {
             let account = usize::try_from(self.random.below(ACCOUNTS as u64)).unwrap_or(0);
             let clients = &mut self.ethereum;
@@ -85,6 +85,10 @@ impl World {
             clients.sent.push(Sent::signed(account, nonce));
         }
         self.transact_again(primary);
+    }
+
+    fn hosts_ethereum(&self, id: ReplicaId) -> bool {
+        self.nodes[&id].machines.as_ref().is_some_and(|machines| machines.visible.hosts(coco_ethereum::NAME))
     }
 
     /// Hands in, at this node, what its clients have waited for long enough.

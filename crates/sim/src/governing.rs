@@ -19,7 +19,7 @@ use coco_ledger::EntryKeys;
 use coco_node::events::ExecutorEvent;
 use coco_node::governor::{Evaluation, Governor};
 use coco_types::{ReplicaId, TxId};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::invariants::{Violation, holds};
 use crate::world::{Waiter, World};
@@ -35,17 +35,22 @@ pub struct Member {
     turn: u64,
     /// Which turn's proposals it voted for, by their ids.
     voted: BTreeMap<String, u64>,
+    /// A ledger, with its genesis, that its first proposal adds.
+    adds: Option<(&'static str, Value)>,
 }
 
 impl Member {
-    pub fn new(key: SigningKey, id: String) -> Self {
-        Self { key, id, turn: 1, voted: BTreeMap::new() }
+    pub fn new(key: SigningKey, id: String, adds: Option<(&'static str, Value)>) -> Self {
+        Self { key, id, turn: 1, voted: BTreeMap::new(), adds }
     }
 
     /// Each proposal has a text of its own; every other one asks for a new ledger secret too.
     fn proposal(&self) -> String {
         let data = json!({ "member_id": self.id, "member_data": { "turn": self.turn } });
         let mut actions = vec![json!({ "name": "set_member_data", "args": data })];
+        if let Some((ledger, genesis)) = self.adds.as_ref().filter(|_| self.turn == 1) {
+            actions.push(json!({ "name": "add_ledger", "args": { "ledger": ledger, "genesis": genesis } }));
+        }
         if self.turn.is_multiple_of(2) {
             actions.push(json!({ "name": "trigger_ledger_rekey", "args": null }));
         }
@@ -124,12 +129,13 @@ impl World {
             crypto: node.crypto.clone(),
             clock: node.clock.clone(),
             vault: node.vault(),
+            protocols: machines.protocols.clone(),
         };
         self.note(|| format!("{to} is asked to {operation:?}"));
         match governor.evaluate(&Request { operation, message }) {
             Evaluation::Changed(effect) => {
-                let Governor { store, vault, ledger, .. } = governor;
-                let command = effect.command(store, vault, ledger, None, |_| {});
+                let Governor { store, vault, ledger, protocols, .. } = governor;
+                let command = effect.command(store, vault, ledger, protocols, None, |_| {});
                 let reply = self.reply(to, Waiter::Nobody);
                 self.tell_executor(to, ExecutorEvent::System { command, reply });
             }

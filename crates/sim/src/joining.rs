@@ -283,7 +283,8 @@ impl World {
         let member = coco_crypto::self_signed_certificate(crypto, &member_key, "member", &[], VALIDITY, &[])
             .map_err(|error| Violation(error.to_string()))?;
         let pem = member.to_pem();
-        self.member = Some(Member::new(member_key, member.fingerprint().to_string()));
+        let adds = self.setting.options.ethereum_by_vote.then(|| (coco_ethereum::NAME, ethereum::config()));
+        self.member = Some(Member::new(member_key, member.fingerprint().to_string(), adds));
         let mut genesis = Genesis {
             name: "sim".to_owned(),
             members: vec![Actor {
@@ -305,7 +306,9 @@ impl World {
         };
         let mut protocols: Vec<Arc<dyn Protocol>> = vec![Arc::new(Counter::default())];
         if self.setting.options.ethereum {
-            genesis.ledgers.insert(coco_ethereum::NAME.to_owned(), ethereum::config());
+            if !self.setting.options.ethereum_by_vote {
+                genesis.ledgers.insert(coco_ethereum::NAME.to_owned(), ethereum::config());
+            }
             protocols.push(ethereum::hosted());
         }
         let bound = BoundFacts { exchange_key: Vec::new(), service: None, config: Digest::ZERO, nonce: None };

@@ -66,6 +66,8 @@ pub struct Options {
     pub ethereum: bool,
     /// A member proposes and votes.
     pub governed: bool,
+    /// Ethereum is not of the founding: the member's first proposal adds it.
+    pub ethereum_by_vote: bool,
 }
 
 impl Default for Options {
@@ -87,6 +89,7 @@ impl Default for Options {
             planted: None,
             ethereum: false,
             governed: false,
+            ethereum_by_vote: false,
         }
     }
 }
@@ -98,14 +101,15 @@ impl Options {
     }
 
     /// What a seed is run with: every fifth network tolerates an old disk, and is given one; every eighth hosts Ethereum, and in
-    /// every eighth a member governs.
+    /// every eighth a member governs, who adds Ethereum in every fourth of these.
     pub fn of_seed(seed: u64) -> Self {
         let old_disks = seed.is_multiple_of(5);
         Self {
             rolled_back_disks: u32::from(old_disks),
             disks_put_back: usize::from(old_disks),
-            ethereum: seed % 8 == 3,
+            ethereum: seed % 8 == 3 || seed % 32 == 29,
             governed: seed % 8 == 5,
+            ethereum_by_vote: seed % 32 == 29,
             ..Self::default()
         }
     }

@@ -154,6 +154,32 @@ fn a_retired_node_leaves_the_consensus_and_its_replica_stops() {
 }
 
 #[test]
+fn a_removed_node_that_is_killed_before_it_has_left_is_waited_for_only_until_another_is_back() {
+    for seed in 1..=6 {
+        let mut world = World::quiet(seed, 4, Options::default()).unwrap();
+        acknowledge(&mut world, 3);
+        let leading = primary(&world);
+        let backups: Vec<_> = world.members().into_iter().filter(|id| *id != leading).collect();
+        let (down, gone) = (backups[0], backups[1]);
+        let node = world.node(gone).node_id();
+        world.crash(down);
+        world.retire(gone);
+        // Its row says that it is retired; consensus still counts on it, and on a majority of four.
+        let is_retired = |world: &World| {
+            world.standing(leading, node).is_some_and(|row| row.info.status == coco_governance::NodeStatus::Retired)
+        };
+        world.run_until(SOON_MS, "the vote", is_retired).unwrap();
+        world.crash(gone);
+        world.run_for(3_000).unwrap();
+        world.start(down).unwrap();
+        acknowledge(&mut world, 3);
+        settle(&mut world);
+        let voters = world.membership(primary(&world)).voters;
+        assert!(voters.len() == 3 && !voters.contains(&gone), "seed {seed}: {voters:?}");
+    }
+}
+
+#[test]
 fn a_fresh_node_takes_the_place_of_one_that_died() {
     swap(7, true);
 }

@@ -23,7 +23,9 @@ use crate::fork::ForkSchedule;
 use crate::held::{Held, HeldTransaction};
 use crate::identity;
 use crate::index::Index;
-use crate::network::{NetworkConfig, crowd_parts, write_alloc, write_crowd, write_first_block, write_genesis};
+use crate::network::{
+    ConfigError, NetworkConfig, crowd_parts, write_alloc, write_crowd, write_first_block, write_genesis,
+};
 use crate::pool::EthereumPool;
 use crate::rpc::{CommittedBlock, Ledger, Options, RpcService};
 use crate::sources::SourceUpload;
@@ -118,6 +120,11 @@ impl Protocol for Ethereum {
         let message =
             "the signature is not this account's over the statement, as personal_sign or eth_signTypedData_v4 make it";
         Err(Rejection::new(RejectionReason::Invalid, 403, message))
+    }
+
+    fn check_genesis(&self, config: &serde_json::Value) -> Result<(), GenesisError> {
+        let refused = |error: ConfigError| GenesisError { ledger: NAME, message: error.to_string() };
+        NetworkConfig::read(config).map(drop).map_err(refused)
     }
 
     fn genesis(&self, tx: &mut Tx, config: &serde_json::Value, context: &Context<'_>) -> Result<(), GenesisError> {

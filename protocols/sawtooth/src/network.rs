@@ -89,6 +89,16 @@ impl NetworkConfig {
     }
 }
 
+/// What shows of a genesis without executing its batches: its form, and the form of each batch.
+pub fn check_genesis(config: &serde_json::Value) -> Result<(), String> {
+    let genesis: NetworkConfig = serde_json::from_value(config.clone()).map_err(|error| error.to_string())?;
+    if genesis.settings.contains_key("") {
+        return Err("a setting has no name".to_owned());
+    }
+    let checked = |raw| SignedBatch::admit(raw).map(drop).map_err(|rejection| rejection.message);
+    genesis_batches(&genesis.genesis_batch)?.into_iter().try_for_each(checked)
+}
+
 /// Writes the first block; the configuration that remains, and the block.
 pub fn write_genesis(
     tx: &mut Tx,

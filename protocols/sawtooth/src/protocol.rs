@@ -18,7 +18,7 @@ use crate::events::Hub;
 use crate::execute::{Executed, Failure};
 use crate::local_roles::LocalRoles;
 use crate::messages::client::submit_status;
-use crate::network::{consensus_record, write_genesis};
+use crate::network::{check_genesis, consensus_record, write_genesis};
 use crate::pool::{PoolLimits, SawtoothPool};
 use crate::query::Node;
 use crate::rest::RestService;
@@ -96,11 +96,11 @@ impl Protocol for Sawtooth {
         Err(Rejection::new(RejectionReason::Invalid, 403, "the signature is not this key's over the statement"))
     }
 
+    fn check_genesis(&self, config: &serde_json::Value) -> Result<(), GenesisError> {
+        check_genesis(config).map_err(|message| GenesisError { ledger: NAME, message })
+    }
+
     fn genesis(&self, tx: &mut Tx, config: &serde_json::Value, context: &Context<'_>) -> Result<(), GenesisError> {
-        if config.is_null() {
-            // A network without this ledger: it serves nothing and takes nothing in.
-            return Ok(());
-        }
         let refused = |message| GenesisError { ledger: NAME, message };
         let (config, tip) = write_genesis(tx, config, context).map_err(refused)?;
         self.chain.begin(config, tip);

@@ -23,7 +23,7 @@ use crate::dev::state::{Network, State};
 use crate::governance::{self, Gov};
 use crate::json_rpc::Client;
 use crate::output::{self, Output};
-use crate::{signals, tls};
+use crate::{protocols, signals, tls};
 
 /// Between two looks whether a node has ended.
 const WATCH: Duration = Duration::from_millis(100);
@@ -63,6 +63,9 @@ pub struct Options {
     /// Execute these blocks at the beginning, RLP as other clients export it, check every root, and only serve them
     #[arg(long, value_name = "FILE", requires = "genesis")]
     import: Option<PathBuf>,
+    /// Ledgers that the network begins with; its members can add others (coco gov propose add-ledger)
+    #[arg(long, value_name = "LEDGER", value_delimiter = ',', default_values = protocols::NAMES, value_parser = protocols::NAMES)]
+    ledgers: Vec<String>,
     /// Funded accounts
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     accounts: u32,
@@ -174,6 +177,7 @@ impl Options {
             import: None,
             block_time_ms: self.block_time,
             instant: self.instant,
+            ledgers: self.ledgers.clone(),
             accounts: self.accounts,
             crowd: self.crowd,
             balance_ether: self.balance,

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use serde::Serialize;
 
 use super::nodes::Node;
-use super::state::{BASE_FEE, State};
+use super::state::{BASE_FEE, Network, State};
 use crate::accounts::DERIVATION_PATH;
 use crate::{output, tls};
 
@@ -80,7 +80,7 @@ fn anchors(state: &State) -> Option<String> {
 }
 
 /// The banner. Its last line is `Listening on …`, for which tools wait.
-pub fn text(state: &State, ready: &Ready, genesis_timestamp_s: u64) -> Result<String, std::fmt::Error> {
+pub fn text(state: &State, ready: &Ready, genesis_timestamp_s: Option<u64>) -> Result<String, std::fmt::Error> {
     let network = &state.network;
     let mut out = String::from("\nCoco: a confidential consortium network, for development\n");
     let warning = output::red("TEE: virtual: no protection");
@@ -89,15 +89,25 @@ pub fn text(state: &State, ready: &Ready, genesis_timestamp_s: u64) -> Result<St
         writeln!(out, "Accepted anchors: {anchors}")?;
     }
     writeln!(out)?;
-    section(&mut out, "Available Accounts")?;
+    if let Some(genesis_timestamp_s) = genesis_timestamp_s {
+        ethereum(&mut out, network, ready, genesis_timestamp_s)?;
+    }
+    endpoints(&mut out, ready)?;
+    let listening = state.addresses(0).map(|addresses| addresses.ethereum.to_string()).unwrap_or_default();
+    write!(out, "\nListening on {listening}")?;
+    Ok(out)
+}
+
+fn ethereum(out: &mut String, network: &Network, ready: &Ready, genesis_timestamp_s: u64) -> std::fmt::Result {
+    section(out, "Available Accounts")?;
     for (i, account) in ready.accounts.iter().enumerate() {
         writeln!(out, "({i}) {} ({}.000000000000000000 ETH)", account.address, network.balance_ether)?;
     }
-    section(&mut out, "\nPrivate Keys")?;
+    section(out, "\nPrivate Keys")?;
     for (i, account) in ready.accounts.iter().enumerate() {
         writeln!(out, "({i}) {}", account.private_key)?;
     }
-    section(&mut out, "\nWallet")?;
+    section(out, "\nWallet")?;
     writeln!(out, "Mnemonic:          {}", network.mnemonic)?;
     writeln!(out, "Derivation path:   {DERIVATION_PATH}")?;
     let facts = [
@@ -107,13 +117,10 @@ pub fn text(state: &State, ready: &Ready, genesis_timestamp_s: u64) -> Result<St
         ("Genesis Timestamp", genesis_timestamp_s.to_string()),
     ];
     for (title, fact) in facts {
-        section(&mut out, &format!("\n{title}"))?;
+        section(out, &format!("\n{title}"))?;
         writeln!(out, "{fact}")?;
     }
-    endpoints(&mut out, ready)?;
-    let listening = state.addresses(0).map(|addresses| addresses.ethereum.to_string()).unwrap_or_default();
-    write!(out, "\nListening on {listening}")?;
-    Ok(out)
+    Ok(())
 }
 
 fn endpoints(out: &mut String, ready: &Ready) -> std::fmt::Result {
@@ -146,13 +153,12 @@ fn section(out: &mut String, title: &str) -> std::fmt::Result {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dev::state::Network;
 
     #[test]
     fn the_banner_ends_with_the_line_that_tools_wait_for() {
         let state = State::open(None, Network::example()).unwrap();
         let ready = Ready::of(&state, &[]).unwrap();
-        let banner = text(&state, &ready, 1).unwrap();
+        let banner = text(&state, &ready, Some(1)).unwrap();
         assert!(banner.ends_with("\nListening on 127.0.0.1:8545"), "{banner}");
         assert!(
             banner.contains("(0) 0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266 (1.000000000000000000 ETH)"),

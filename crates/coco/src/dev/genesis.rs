@@ -59,7 +59,7 @@ pub fn create(folder: &Path, network: &Network, accounts: &[Account], kept: bool
         chunk_bytes: limits::CHUNK_BYTES,
         resume: Default::default(),
         swap_interval_ms: SWAP_INTERVAL_MS,
-        ledgers: protocols::genesis(ethereum(network, accounts, now_s)?, sawtooth(network)?),
+        ledgers: protocols::genesis(&network.ledgers, ethereum(network, accounts, now_s)?, sawtooth(network)?),
     })
 }
 

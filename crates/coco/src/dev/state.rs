@@ -47,6 +47,9 @@ pub struct Network {
     pub genesis: Option<PathBuf>,
     #[serde(default)]
     pub import: Option<PathBuf>,
+    /// Which ledgers it begins with.
+    #[serde(default = "every_ledger")]
+    pub ledgers: Vec<String>,
     pub accounts: u32,
     /// Accounts of one wei each that block 0 holds besides.
     #[serde(default)]
@@ -55,6 +58,10 @@ pub struct Network {
     pub mnemonic: String,
     pub host: IpAddr,
     pub ports: Ports,
+}
+
+fn every_ledger() -> Vec<String> {
+    protocols::NAMES.map(str::to_owned).to_vec()
 }
 
 /// Wei a unit of gas costs at first.
@@ -187,11 +194,11 @@ impl State {
         (0..self.network.members).map(member).collect()
     }
 
-    /// Unix seconds of the Ethereum genesis block.
-    pub fn genesis_timestamp_s(&self) -> anyhow::Result<u64> {
+    /// Unix seconds of the Ethereum genesis block, if the network began with one.
+    pub fn genesis_timestamp_s(&self) -> anyhow::Result<Option<u64>> {
         let genesis: Genesis = read(&self.folder.join(GENESIS_FILE))?;
-        let ethereum = genesis.ledgers.get(coco_ethereum::NAME).context("genesis.json has no Ethereum ledger")?;
-        Ok(NetworkConfig::read(ethereum)?.genesis.timestamp)
+        let ethereum = genesis.ledgers.get(coco_ethereum::NAME);
+        Ok(ethereum.map(NetworkConfig::read).transpose()?.map(|config| config.genesis.timestamp))
     }
 
     /// Where node 0 writes the service's certificate when it founds the network.
@@ -237,6 +244,7 @@ impl Network {
             import: None,
             block_time_ms: 100,
             instant: false,
+            ledgers: every_ledger(),
             accounts: 2,
             crowd: 0,
             balance_ether: 1,

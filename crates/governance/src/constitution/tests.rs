@@ -9,6 +9,7 @@ use coco_kv::Store;
 use super::*;
 use crate::Session;
 use crate::fixture::{self, Actor, ROOT};
+use crate::secrets::Order;
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../constitution")
@@ -334,6 +335,7 @@ fn a_constitution_written_for_ccf_runs_unchanged() {
         ("assert_service_identity", json!({"service_identity": service})),
         ("set_service_configuration", json!({"recent_cose_proposals_window_size": 50})),
         ("transition_service_to_open", json!({"next_service_identity": service})),
+        ("set_service_certificate_validity", json!({"valid_from": "20261231235959Z", "validity_period_days": 30})),
         ("trigger_ledger_rekey", json!(null)),
         ("trigger_recovery_shares_refresh", json!(null)),
         ("trigger_ledger_chunk", json!(null)),
@@ -344,6 +346,8 @@ fn a_constitution_written_for_ccf_runs_unchanged() {
         assert!(verdict.valid, "{name}: {}", verdict.description);
         apply(&session.world, &module, &proposal, &id).unwrap_or_else(|failure| panic!("{name}: {failure:?}"));
     }
+    let is_asked_for = |order: &Order| matches!(order, Order::RenewService(period) if period.days == 30);
+    assert!(session.orders().iter().any(is_asked_for), "the service's certificate is made with the transaction");
     let votes = |yes: bool| vec![Vote { member_id: id.clone(), vote: yes }];
     let decide = |votes: &[Vote]| {
         let budget = resolution_budget(&session.world);

@@ -24,6 +24,8 @@ const CONSOLE_LINE_BYTES_MAX: usize = 1024;
 
 /// What a look at a map costs beside its bytes: it is remembered until the request is decided.
 const LOOK_BYTES: usize = 256;
+/// Reading a ledger's genesis, for each byte.
+const GENESIS_COST: usize = 16;
 /// Steps for looking at one constitution that somebody proposes: what it does before any of its functions is called.
 const STEPS_CONSTITUTION: u64 = 500;
 
@@ -220,6 +222,13 @@ fn texts<'js>(ctx: &Ctx<'js>, to: &Object<'js>, world: &Rc<World>, budget: &Rc<B
             endless.set(failure.exceeded);
             throw(&ctx, &failure.reason)
         })
+    })?;
+    let (w, b) = (world.clone(), budget.clone());
+    add(ctx, to, "ledgerProblem", move |ctx: Ctx<'js>, ledger: String, genesis: String| -> Result<Option<String>> {
+        pay(&ctx, &b, STEP_BYTES + genesis.len() * GENESIS_COST)?;
+        let Some(ledgers) = &w.facts.ledgers else { return Ok(None) };
+        let genesis = serde_json::from_str(&genesis).map_err(|error| throw(&ctx, &error.to_string()))?;
+        Ok(ledgers.problem(&ledger, &genesis))
     })?;
     let (w, b) = (world.clone(), budget.clone());
     add(ctx, to, "log", move |ctx: Ctx<'js>, level: String, text: Opt<String>| -> Result<()> {

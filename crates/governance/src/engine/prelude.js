@@ -13,11 +13,23 @@
     return text;
   };
   const describe = (value) => (value === null ? "null" : typeof value);
+  const RealDate = Date;
+  // Of a time in UTC, in the forms that CCF takes; NaN for anything else.
+  const TIMES = [/^(\d{2}|\d{4})(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)Z$/, /^(\d{4})-(\d\d)-(\d\d)[T ](\d\d):(\d\d):(\d\d)(?:\.\d+)?Z?$/];
+  const unixSeconds = (text) => {
+    const found = typeof text === "string" ? TIMES.map((form) => form.exec(text)).find((match) => match) : undefined;
+    if (!found) return NaN;
+    const [year, month, day, hour, minute, second] = found.slice(1).map(Number);
+    const full = found[1].length === 2 ? 2000 + year : year;
+    const date = new RealDate(RealDate.UTC(full, month - 1, day, hour, minute, second));
+    // A month of 13 or a day of 32 would be another time than it says.
+    const same = date.getUTCMonth() === month - 1 && date.getUTCDate() === day && date.getUTCHours() === hour && date.getUTCMinutes() === minute;
+    return same && full >= 1970 ? date.getTime() / 1000 : NaN;
+  };
 
   // --- Fences -----------------------------------------------------------------------------------------------------------------
 
   // Ledger time is no business of a decision: a clock that stands still in 1970, and dates that mean the same in every time zone.
-  const RealDate = Date;
   const ISO = /^[+-]?\d{4,6}(-\d\d(-\d\d)?)?(T\d\d:\d\d(:\d\d(\.\d+)?)?)?(Z|[+-]\d\d:\d\d)?$/;
   const zoned = (text) => {
     if (!ISO.test(text)) return NaN;
@@ -186,6 +198,9 @@
     gov: {
       // Why the keys of a token issuer (JWKS) cannot be taken; undefined if they can.
       jwksProblem: (jwks) => native.jwksProblem(stringify(jwks) ?? "") ?? undefined,
+      // Why this network's nodes cannot begin a ledger with this genesis; undefined if they can.
+      ledgerProblem: (ledger, genesis) => native.ledgerProblem(String(ledger), stringify(genesis) ?? "null") ?? undefined,
+      unixSeconds,
       isEncryptionKey: (pem) => typeof pem === "string" && native.isEncryptionKey(pem),
       validateConstitution(text) {
         if (typeof text !== "string") throw new TypeError("validateConstitution takes a string");
@@ -231,7 +246,17 @@
       },
     };
     ccf.network = {
-      ...all("ccf.network", ["generateEndorsedCertificate", "generateNetworkCertificate"]),
+      // Nodes of Coco ask for certificates without such a request; their rows hold none.
+      ...all("ccf.network", ["generateEndorsedCertificate"]),
+      // No two makings give the same: it is made, and written to the service's row, with the transaction. Until then the present one stands for it.
+      generateNetworkCertificate(...args) {
+        arity("generateNetworkCertificate", args, 2);
+        const [from, days] = [unixSeconds(args[0]), args[1]];
+        if (!Number.isInteger(from)) throw new TypeError(`generateNetworkCertificate: ${args[0]} is no time in UTC`);
+        if (!Number.isInteger(days) || days < 1) throw new TypeError("generateNetworkCertificate takes a whole number of days");
+        native.renewService(from, days);
+        return parse(native.bufToStr(buffer("generateNetworkCertificate", "service", globalThis.ccf.kv["public:ccf.gov.service.info"].get(new ArrayBuffer(8))))).cert;
+      },
       getLatestLedgerSecretSeqno: () => native.secretSeqno(),
     };
     // Coco's own.

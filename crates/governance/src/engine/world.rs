@@ -6,6 +6,7 @@ use coco_kv::Tx;
 use coco_types::Digest;
 
 use super::budget::Wall;
+use crate::hosting::LedgerCheck;
 use crate::secrets::{Order, Vault};
 
 /// Facts from outside the maps, fixed before governance looks at anything.
@@ -22,6 +23,8 @@ pub struct Facts {
     pub seed: [u8; 32],
     /// What this node opens submitted shares with; an auditor's replay has none.
     pub vault: Option<Vault>,
+    /// What the ledgers of this node's code say of a genesis. An auditor's replay has none: what was recorded was found good.
+    pub ledgers: Option<LedgerCheck>,
 }
 
 /// Shared by a request's scripts and the code around them. One thread, one transaction.

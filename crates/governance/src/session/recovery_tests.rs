@@ -105,6 +105,7 @@ impl Network {
             now_s: NOW_S,
             seed: [1; 32],
             vault: Some(self.vault.clone()),
+            ledgers: None,
         };
         let session = Session::new(self.store.begin(), facts, None);
         let answer = session.handle(&Request { operation, message })?;

@@ -7,10 +7,12 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
-use coco_governance::secrets;
 use coco_governance::{Code, Operation, Refusal, Request};
+use coco_governance::{certificates, secrets};
 use coco_kv::Snapshot;
-use coco_protocol::{Caller, Earlier, Idempotent, Outcome, Rejection, RejectionReason, Submitted, TransactionStatus};
+use coco_protocol::{
+    Caller, Earlier, Gate, Idempotent, Outcome, Rejection, RejectionReason, Submitted, TransactionStatus,
+};
 use coco_rpc::channel::NoAnswer;
 use coco_rpc::endpoints::{GovApi, Governed};
 use coco_types::{Digest, Seqno, TxId};
@@ -79,7 +81,10 @@ pub fn run_governor(governor: &Governor, shared: &Arc<Shared>, events: &Mailbox<
         match events.wait(IDLE) {
             Ok(GovernorEvent::Handle { request, key, reply }) => handle(governor, shared, &request, key, reply),
             Ok(GovernorEvent::Simulate { proposal, reply }) => simulate(governor, shared, &proposal, reply),
-            Err(RecvTimeoutError::Timeout) => end_epoch(governor, shared),
+            Err(RecvTimeoutError::Timeout) => {
+                end_epoch(governor, shared);
+                renew_certificates(governor, shared);
+            }
             Ok(GovernorEvent::Shutdown) | Err(RecvTimeoutError::Disconnected) => break,
         }
     }
@@ -139,6 +144,22 @@ fn end_epoch(governor: &Governor, shared: &Arc<Shared>) {
     submit_here(shared, ExecutorEvent::System { command, reply });
 }
 
+/// Nodes' certificates end some day, and nobody may be there to vote for new ones.
+fn renew_certificates(governor: &Governor, shared: &Arc<Shared>) {
+    let now_s = (governor.clock)() / 1000;
+    if !shared.is_primary() || !matches!(certificates::are_ending(&mut shared.visible.state(), now_s), Ok(true)) {
+        return;
+    }
+    let vault = governor.vault.clone();
+    let command: SystemCommand = Box::new(move |tx, context| {
+        let refused = |error: coco_governance::Error| Rejection::new(RejectionReason::Invalid, 0, error.to_string());
+        certificates::renew_ending(tx, &vault, context.now_ms / 1000).map_err(refused)?;
+        Ok(Outcome::default())
+    });
+    let reply = Box::new(|answers: Vec<Submitted>| tracing::info!(?answers, "certificates of nodes were about to end"));
+    submit_here(shared, ExecutorEvent::System { command, reply });
+}
+
 type Waiting = Arc<Mutex<Option<GovernedReply>>>;
 
 /// Whoever comes first answers.
@@ -159,7 +180,8 @@ fn execute(
 ) -> bool {
     let (checked_at, checked) = bounded(1);
     let (store, vault, ledger) = (governor.store.clone(), governor.vault.clone(), governor.ledger.clone());
-    let command = effect.command(store, vault, ledger, key, move |result| {
+    let protocols = governor.protocols.clone();
+    let command = effect.command(store, vault, ledger, protocols, key, move |result| {
         // Nobody waits any more when the node stops.
         let _ = checked_at.send(result);
     });
@@ -277,6 +299,10 @@ fn refused(code: Code, rejection: Rejection) -> Governed {
 impl GovApi for Governance {
     fn state(&self, _caller: &Caller) -> (TxId, Snapshot) {
         self.shared.visible.current()
+    }
+
+    fn gate(&self) -> &dyn Gate {
+        &*self.shared.gate
     }
 
     fn created(&self, _caller: &Caller) -> Option<TxId> {

@@ -43,6 +43,7 @@ pub type ChangeReply = Box<dyn FnOnce(Submitted) + Send>;
 impl Identities {
     fn protocol(&self, ledger: &str) -> Result<&Arc<dyn Protocol>, ApiError> {
         let hosted = self.protocols.iter().find(|protocol| protocol.name() == ledger);
+        let hosted = hosted.filter(|_| self.shared.visible.hosts(ledger));
         hosted.ok_or_else(|| {
             ApiError::new(StatusCode::NOT_FOUND, "ResourceNotFound", format!("there is no ledger {ledger}"))
         })
@@ -140,11 +141,11 @@ fn change_here(shared: &Shared, change: Change, key: Option<Idempotent>, reply: 
 }
 
 impl IdentityApi for Identities {
-    fn bindings(&self, caller: &Caller) -> (TxId, Vec<Binding>) {
+    fn bindings(&self, caller: &Caller, of: &[Identity]) -> (TxId, Vec<Binding>) {
         let (txid, state) = self.shared.visible.current();
         let reader = self.shared.reader(caller);
         let mut shown = Vec::new();
-        for principal in caller.identities() {
+        for principal in of {
             let party: Digest = bindings::principal_digest(principal);
             for binding in bindings::of(&state, principal) {
                 let subject = Subject {

@@ -23,6 +23,7 @@ mod dumps;
 mod entrance;
 mod governance;
 mod history_store;
+mod hosting;
 mod https;
 mod identities;
 mod ledger_disk;

@@ -16,7 +16,7 @@ use coco_disk::Disk;
 use coco_governance::secrets::Vault;
 use coco_governance::{ServiceInfo, tables};
 use coco_ledger::{HistoryStore, MemoryHistory};
-use coco_protocol::{Mount, OpenGate, Protocol, Service};
+use coco_protocol::{Mount, Protocol, Service};
 use coco_rpc::admin::AdminService;
 use coco_rpc::channel::{Channels, Hello, Trusted};
 use coco_rpc::endpoints::{GovEndpoints, IdentityEndpoints, LedgerEndpoints, NodeEndpoints};
@@ -29,6 +29,7 @@ use parking_lot::RwLock;
 use crate::archive::{ArchiveEvent, SnapshotLimits};
 use crate::comeback::Plan;
 use crate::config::{NodeConfig, Start};
+use crate::disclosure::VotedGate;
 use crate::events::{ExecutorEvent, ReplicaEvent};
 use crate::executor::{BatchLimits, Executor, SystemCommand};
 use crate::front::{Front, Visible};
@@ -49,6 +50,7 @@ use crate::shell::credentials::Credentials;
 use crate::shell::entrance::{self, Entrance};
 use crate::shell::governance::{self, Governance, GovernorEvent};
 use crate::shell::history_store::FolderHistory;
+use crate::shell::hosting::IfHosted;
 use crate::shell::identities::Identities;
 use crate::shell::ledger_disk::LedgerDisk;
 use crate::shell::mailbox::Mailbox;
@@ -226,7 +228,7 @@ impl Running {
             visible: machines.visible.clone(),
             history: machines.history.clone(),
             ledger: machines.ledger.clone(),
-            gate: Arc::new(OpenGate),
+            gate: Arc::new(VotedGate { visible: machines.visible.clone() }),
             standing: RwLock::new(Standing::default()),
             executor: to_executor.requests,
             replica: to_replica.requests,
@@ -267,6 +269,7 @@ impl Running {
             crypto: Arc::new(SystemCrypto),
             clock: clock.clone(),
             vault: vault.clone(),
+            protocols: protocols.to_vec(),
         };
         let arrivals = Arrivals {
             files: machines.archive.files(),
@@ -686,7 +689,8 @@ fn serve(serving: Serving<'_>) -> Result<Vec<Listener>, NodeError> {
     let limits = ListenerLimits { connections_max, ..ListenerLimits::default() };
     for (ledger, protocol) in protocols.iter().enumerate() {
         let handle = Arc::new(Handle { shared: shared.clone(), ledger, aside: server.aside() });
-        let service = protocol.clone().serve(handle);
+        let inner = protocol.clone().serve(handle);
+        let service = Arc::new(IfHosted { ledger: protocol.name(), shared: shared.clone(), inner }) as Arc<dyn Service>;
         runtime.spawn(tick(Arc::downgrade(&service)));
         match service.mount() {
             Mount::Path(_) | Mount::Ledger(_) => on_api.push(service),

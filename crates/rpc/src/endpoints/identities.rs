@@ -17,8 +17,8 @@ use super::request::{content, json, with_transaction_id};
 
 /// Bindings as their HTTP API sees them. Called on workers: must not block; what takes longer answers by callback.
 pub trait IdentityApi: Send + Sync {
-    /// What is bound to the caller, as of a transaction, as far as it may see it.
-    fn bindings(&self, caller: &Caller) -> (TxId, Vec<Binding>);
+    /// What is bound to any of these, as of a transaction, as far as the caller may see it.
+    fn bindings(&self, caller: &Caller, of: &[Identity]) -> (TxId, Vec<Binding>);
 
     /// What the ledger's key is to sign; `identity` may be written in any way that the ledger knows.
     fn statement(&self, principal: &Identity, wanted: Wanted) -> Result<Statement, ApiError>;
@@ -57,6 +57,8 @@ pub struct IdentityEndpoints {
 }
 
 const PATH: &str = "/app/identities";
+/// Behind it: whose.
+const OF: &str = "/of/";
 const JSON: &[&str] = &["application/json"];
 const CHALLENGE: HeaderValue = HeaderValue::from_static("Bearer realm=\"JWT bearer token access\"");
 
@@ -69,6 +71,9 @@ impl IdentityEndpoints {
         let path = request.uri().path().strip_prefix(PATH).unwrap_or_default();
         let asked = match (request.method(), path) {
             (&Method::GET, "") => return self.shown(caller, reply),
+            (&Method::GET, path) if path.starts_with(OF) => {
+                return self.shown_of(caller, path.strip_prefix(OF).unwrap_or_default(), reply);
+            }
             (&Method::GET, "/api") => {
                 reply(content("application/json", text().into()));
                 return Ok(());
@@ -95,8 +100,21 @@ impl IdentityEndpoints {
     }
 
     fn shown(&self, caller: &Caller, reply: Reply) -> Result<(), (Reply, ApiError)> {
-        let (txid, bindings) = self.api.bindings(caller);
+        let (txid, bindings) = self.api.bindings(caller, caller.identities());
         reply(with_transaction_id(json(&value!({"caller": caller.identities(), "bindings": bindings})), txid));
+        Ok(())
+    }
+
+    /// Whoever may not see what is bound to somebody sees nothing bound.
+    fn shown_of(&self, caller: &Caller, id: &str, reply: Reply) -> Result<(), (Reply, ApiError)> {
+        if id.len() != 64 || !id.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            let message = "a member or participant is named by its id, 64 hexadecimal digits";
+            return Err((reply, ApiError::new(StatusCode::BAD_REQUEST, "InvalidResourceName", message)));
+        }
+        let id = id.to_ascii_lowercase();
+        let of = [Identity::Member(id.clone()), Identity::Participant(id)];
+        let (txid, bindings) = self.api.bindings(caller, &of);
+        reply(with_transaction_id(json(&value!({ "bindings": bindings })), txid));
         Ok(())
     }
 
@@ -169,6 +187,13 @@ fn text() -> String {
     };
     let operations = [
         described(&Method::GET, PATH, "Who the caller is", "What it has proved, and what is bound to it", false),
+        described(
+            &Method::GET,
+            "/app/identities/of/{id}",
+            "What is bound to a member or participant, if the members have voted to tell",
+            "What is bound to it",
+            false,
+        ),
         described(&Method::GET, "/app/identities/api", "This document", "OpenAPI 3.0", false),
         described(
             &Method::POST,

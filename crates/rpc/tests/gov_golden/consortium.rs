@@ -17,7 +17,7 @@ use coco_governance::{
     Request, Session, SharesRow, constitution,
 };
 use coco_kv::{Snapshot, Store, Tx};
-use coco_protocol::{Caller, Earlier, Idempotent, Identity, Rejection, Service, TransactionStatus};
+use coco_protocol::{Caller, Earlier, Gate, Idempotent, Identity, OpenGate, Rejection, Service, TransactionStatus};
 use coco_rpc::endpoints::{GovApi, GovEndpoints, Governed};
 use coco_types::{Digest, ReplicaId, Seqno, TxId, View};
 use http::{Method, Response};
@@ -311,6 +311,7 @@ impl Api {
             now_s: NOW_S,
             seed: [1; 32],
             vault: Some(self.vault.lock().clone()),
+            ledgers: None,
         };
         Session::new(self.store.begin(), facts, None)
     }
@@ -386,6 +387,10 @@ impl Api {
 impl GovApi for Api {
     fn state(&self, _: &Caller) -> (TxId, Snapshot) {
         (self.committed(), self.store.snapshot())
+    }
+
+    fn gate(&self) -> &dyn Gate {
+        &OpenGate
     }
 
     fn created(&self, _: &Caller) -> Option<TxId> {

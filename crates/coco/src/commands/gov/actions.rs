@@ -157,6 +157,14 @@ pub enum Action {
     },
     /// Take writes again
     LiftReadOnly,
+    /// Host another of the ledgers that the nodes' code knows
+    AddLedger {
+        /// Its name, such as sawtooth
+        ledger: String,
+        /// Its genesis, in the ledger's own form, as JSON; without it, the defaults of its code
+        #[arg(long, value_name = "FILE")]
+        genesis: Option<PathBuf>,
+    },
     /// Take no writes on one ledger
     FreezeLedger {
         ledger: String,
@@ -169,6 +177,26 @@ pub enum Action {
     PublishMap { map: String },
     /// Seal what enters a published map again
     UnpublishMap { map: String },
+    /// Whom nodes tell what about members and participants; what is not named stays as it is
+    #[command(group(clap::ArgGroup::new("what").required(true).multiple(true)))]
+    SetIdentityDisclosure {
+        #[arg(long, value_name = "WHOM", group = "what")]
+        member_certificates: Option<Audience>,
+        #[arg(long, value_name = "WHOM", group = "what")]
+        member_encryption_keys: Option<Audience>,
+        /// member_data
+        #[arg(long, value_name = "WHOM", group = "what")]
+        member_data: Option<Audience>,
+        /// Who they are, their certificates and user_data
+        #[arg(long, value_name = "WHOM", group = "what")]
+        participants: Option<Audience>,
+        /// Texts of proposals and ballots
+        #[arg(long, value_name = "WHOM", group = "what")]
+        proposals: Option<Audience>,
+        /// Which identities inside ledgers are bound to somebody
+        #[arg(long, value_name = "WHOM", group = "what")]
+        bindings: Option<Audience>,
+    },
     /// Whether the nodes may go on by themselves after an outage of most of them, and how many of their disks may show an old state
     SetResumePolicy {
         /// Members recover the ledger instead
@@ -213,6 +241,17 @@ pub enum Action {
 pub enum ShareHolders {
     Members,
     Participants,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Audience {
+    Everyone,
+    /// Whoever proves to be anybody that the network knows
+    Callers,
+    /// And those whom it is about
+    Members,
+    /// Those whom it is about
+    Themselves,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -388,6 +427,30 @@ impl Action {
             Self::EndChunk => ("trigger_ledger_chunk", json!({})),
             Self::Snapshot => ("trigger_snapshot", json!({})),
             Self::LiftReadOnly => ("lift_read_only", json!({})),
+            Self::SetIdentityDisclosure {
+                member_certificates,
+                member_encryption_keys,
+                member_data,
+                participants,
+                proposals,
+                bindings,
+            } => {
+                let given = [
+                    ("member_certificates", member_certificates),
+                    ("member_encryption_keys", member_encryption_keys),
+                    ("member_data", member_data),
+                    ("participants", participants),
+                    ("proposals", proposals),
+                    ("bindings", bindings),
+                ];
+                let named = |audience: Audience| audience.to_possible_value().map(|value| value.get_name().to_owned());
+                let args = given.into_iter().filter_map(|(what, to)| Some((what.to_owned(), named((*to)?)?.into())));
+                ("set_identity_disclosure", Value::Object(args.collect()))
+            }
+            Self::AddLedger { ledger, genesis } => {
+                let genesis = genesis.as_deref().map(read_json).transpose()?.unwrap_or_else(|| json!({}));
+                ("add_ledger", json!({ "ledger": ledger, "genesis": genesis }))
+            }
             Self::FreezeLedger { ledger, reason } => ("freeze_ledger", json!({ "ledger": ledger, "reason": reason })),
             Self::UnfreezeLedger { ledger } => ("unfreeze_ledger", json!({ "ledger": ledger })),
             Self::PublishMap { map } => ("publish_map", json!({ "map": map })),
@@ -476,6 +539,21 @@ mod tests {
             (
                 Action::SetVotingPolicy { policy: Policy::Roles, required: None, role: None, of_role },
                 json!({"name": "set_voting_policy", "args": {"policy": "roles", "required": {"auditor": 1, "bank": 2}}}),
+            ),
+            (
+                Action::SetIdentityDisclosure {
+                    member_certificates: None,
+                    member_encryption_keys: None,
+                    member_data: Some(Audience::Callers),
+                    participants: Some(Audience::Members),
+                    proposals: None,
+                    bindings: None,
+                },
+                json!({"name": "set_identity_disclosure", "args": {"member_data": "callers", "participants": "members"}}),
+            ),
+            (
+                Action::AddLedger { ledger: "sawtooth".to_owned(), genesis: None },
+                json!({"name": "add_ledger", "args": {"ledger": "sawtooth", "genesis": {}}}),
             ),
             (
                 Action::SetJwtIssuer {

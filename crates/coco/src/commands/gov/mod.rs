@@ -4,6 +4,7 @@ mod actions;
 pub mod audit;
 mod report;
 mod signing;
+mod watch;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -77,6 +78,15 @@ pub enum Command {
     List {
         #[command(flatten)]
         network: Network,
+        #[command(flatten)]
+        member: Reader,
+    },
+    /// Say when a proposal is made, voted on or settled, until Ctrl-C
+    Watch {
+        #[command(flatten)]
+        network: Network,
+        #[command(flatten)]
+        member: Reader,
     },
     /// What a proposal would do, and who has voted how
     Show {
@@ -99,6 +109,8 @@ pub enum Command {
     Members {
         #[command(flatten)]
         network: Network,
+        #[command(flatten)]
+        member: Reader,
     },
     /// Print the constitution in force, or how another differs from it
     Constitution {
@@ -190,13 +202,14 @@ pub fn run(command: &Command, output: Output) -> anyhow::Result<()> {
         }
         Command::Ack { digest, network, member } => acknowledge(digest.as_deref(), network, member),
         Command::SubmitShare { encryption_key, network, member } => submit_share(encryption_key, network, member),
-        Command::List { network } => list(&network.gov(None)?, output),
+        Command::List { network, member } => list(&network.read_by(&member.read()?)?, output),
+        Command::Watch { network, member } => watch::run(&network.read_by(&member.read()?)?, output),
         Command::Show { proposal, network, member } => show(proposal, network, &member.read()?, output),
         Command::Simulate { action, network, member } => {
             let member = member.read()?.context("only members may simulate: name --cert and --key")?;
             output.print(&SimulationReport(network.gov(Some(&member))?.simulate(&action.proposal()?)?))
         }
-        Command::Members { network } => members(&network.gov(None)?, output),
+        Command::Members { network, member } => members(&network.read_by(&member.read()?)?, output),
         Command::Constitution { digest: true, network, .. } => {
             let text = network.gov(None)?.text("service/constitution")?;
             output::line(&coco_crypto::sha256(text.as_bytes()).to_string())
@@ -224,6 +237,11 @@ impl Network {
             None => tls::trusting(&service)?,
         };
         Ok(Gov::new(self.api.clone(), tls))
+    }
+
+    /// As whoever is named, so that what members keep among themselves is told to them. A key in a token signs, and does not prove itself to TLS.
+    fn read_by(&self, member: &Option<Member>) -> anyhow::Result<Gov> {
+        self.gov(member.as_ref().filter(|member| member.key().is_some()))
     }
 
     /// Signs and sends; or only writes what is to be signed, and gives nothing.
@@ -321,17 +339,23 @@ fn submit_share(encryption_key: &Path, network: &Network, signer: &Signer) -> an
 }
 
 fn list(gov: &Gov, output: Output) -> anyhow::Result<()> {
+    output.print(&List(proposals(gov)?))
+}
+
+/// Those that are open or newly settled.
+fn proposals(gov: &Gov) -> anyhow::Result<Vec<Line>> {
     let names = member_names(gov)?;
     let proposals = gov.json("members/proposals")?;
     let line = |proposal: &Value| {
         let text = |field: &str| proposal[field].as_str().unwrap_or_default().to_owned();
         let proposer = names.get(&text("proposerId")).cloned().unwrap_or_else(|| text("proposerId"));
-        let actions = gov.text(&format!("members/proposals/{}/actions", text("proposalId")))?;
-        let text_of = format!("{} (by {proposer}, {} votes)", action_names(&actions), proposal["ballotCount"]);
-        anyhow::Ok(Line { id: text("proposalId"), status: text("proposalState"), text: text_of })
+        let actions = gov.text(&format!("members/proposals/{}/actions", text("proposalId")));
+        // Members may have voted to keep it among themselves.
+        let actions = actions.map_or("not told to outsiders".to_owned(), |actions| action_names(&actions));
+        let text_of = format!("{actions} (by {proposer}, {} votes)", proposal["ballotCount"]);
+        Line { id: text("proposalId"), status: text("proposalState"), text: text_of }
     };
-    let lines = proposals["value"].as_array().into_iter().flatten().map(line);
-    output.print(&List(lines.collect::<anyhow::Result<_>>()?))
+    Ok(proposals["value"].as_array().into_iter().flatten().map(line).collect())
 }
 
 fn members(gov: &Gov, output: Output) -> anyhow::Result<()> {

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use coco_governance::{Refusal, Request};
 use coco_kv::Snapshot;
-use coco_protocol::{Caller, Idempotent, TransactionStatus};
+use coco_protocol::{Caller, Gate, Idempotent, TransactionStatus};
 use coco_types::TxId;
 use serde::{Deserialize, Serialize};
 
@@ -11,6 +11,9 @@ use serde::{Deserialize, Serialize};
 pub trait GovApi: Send + Sync {
     /// The committed state, and up to which transaction.
     fn state(&self, caller: &Caller) -> (TxId, Snapshot);
+
+    /// Decides what of the state is told to whom.
+    fn gate(&self) -> &dyn Gate;
 
     /// The network's first transaction.
     fn created(&self, caller: &Caller) -> Option<TxId>;

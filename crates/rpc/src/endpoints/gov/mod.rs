@@ -14,8 +14,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use coco_governance::Code;
+use coco_governance::disclosure::GOVERNANCE;
 use coco_kv::Snapshot;
-use coco_protocol::{ApiError, Caller, Mount, Reply, Service};
+use coco_protocol::{ApiError, Caller, Gate, Identity, Mount, Reply, Service, Subject, bindings};
 use http::header::{ALLOW, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
 
@@ -44,6 +45,22 @@ pub(crate) struct Exchange<'a> {
     pub(crate) reply: Reply,
 }
 
+/// Who asks, and who decides what they are told.
+pub(crate) struct Told<'a> {
+    caller: &'a Caller,
+    gate: &'a dyn Gate,
+}
+
+impl Told<'_> {
+    /// Whether the caller may know this of whom `id` names.
+    pub(crate) fn of(&self, kind: &str, id: &str) -> bool {
+        let parties = [Identity::Member(id.to_owned()), Identity::Participant(id.to_owned())];
+        let parties = parties.map(|identity| bindings::principal_digest(&identity));
+        let parties = parties.each_ref().map(|party| party.as_bytes().as_slice());
+        self.gate.permits(self.caller, &Subject { ledger: GOVERNANCE, kind, name: id.as_bytes(), parties: &parties })
+    }
+}
+
 pub(crate) type Answer = Result<Response<Bytes>, ApiError>;
 
 /// How a route is answered.
@@ -51,6 +68,8 @@ pub(crate) type Answer = Result<Response<Bytes>, ApiError>;
 pub(crate) enum Handler {
     /// From committed state.
     Read(fn(&mut Snapshot, &[String]) -> Answer),
+    /// From committed state, as far as the gate lets the caller know.
+    Tell(fn(&mut Snapshot, &[String], &Told<'_>) -> Answer),
     /// From more than the state.
     Ask(fn(&Exchange<'_>) -> Answer),
     /// By the primary, some time later.
@@ -91,7 +110,7 @@ const fn post(
     }
 }
 
-use Handler::{Ask, Read};
+use Handler::{Ask, Read, Tell};
 
 const PROPOSAL: (&[&str], &str) = (JSON, "The proposal");
 
@@ -129,13 +148,13 @@ const ROUTES: &[Route] = &[
         "/gov/members/proposals/{proposalId}/actions",
         "What was proposed",
         (JSON, "As submitted"),
-        Read(proposals::actions),
+        Tell(proposals::actions),
     ),
     get(
         "/gov/members/proposals/{proposalId}/ballots/{memberId}",
         "A member's ballot",
         (JAVASCRIPT, "The ballot"),
-        Read(proposals::ballot),
+        Tell(proposals::ballot),
     ),
     post("/gov/members/proposals/{proposalId}/ballots/{memberId}:submit", "Votes", PROPOSAL, writes::vote),
     get(
@@ -187,8 +206,8 @@ const ROUTES: &[Route] = &[
         (JSON, "Issuers by name, keys by id"),
         Read(tokens::jwk),
     ),
-    get("/gov/service/members", "The members", (JSON, "The members"), Read(members::members)),
-    get("/gov/service/members/{memberId}", "A member", (JSON, "The member"), Read(members::member)),
+    get("/gov/service/members", "The members", (JSON, "The members"), Tell(members::members)),
+    get("/gov/service/members/{memberId}", "A member", (JSON, "The member"), Tell(members::member)),
     get("/gov/service/nodes", "The nodes", (JSON, "The nodes"), Read(service::nodes)),
     get("/gov/service/nodes/{nodeId}", "A node", (JSON, "The node"), Read(service::node)),
     get(
@@ -203,8 +222,8 @@ const ROUTES: &[Route] = &[
         (JSON, "Its status"),
         Ask(service::transaction),
     ),
-    get("/gov/service/users", "The participants", (JSON, "The participants"), Read(members::users)),
-    get("/gov/service/users/{userId}", "A participant", (JSON, "The participant"), Read(members::user)),
+    get("/gov/service/users", "The participants", (JSON, "The participants"), Tell(members::users)),
+    get("/gov/service/users/{userId}", "A participant", (JSON, "The participant"), Tell(members::user)),
 ];
 
 impl GovEndpoints {
@@ -234,6 +253,11 @@ impl Exchange<'_> {
         let answer = match route.handler {
             Handler::Write(handler) => return handler(self),
             Handler::Ask(handler) => handler(&self),
+            Handler::Tell(handler) => {
+                let told = Told { caller: &self.caller, gate: self.gov.gate() };
+                let (txid, mut state) = self.gov.state(&self.caller);
+                handler(&mut state, &self.names, &told).map(|response| with_transaction_id(response, txid))
+            }
             Handler::Read(handler) => {
                 let (txid, mut state) = self.gov.state(&self.caller);
                 handler(&mut state, &self.names).map(|response| with_transaction_id(response, txid))

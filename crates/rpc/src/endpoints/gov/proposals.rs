@@ -1,11 +1,11 @@
 //! Proposals and ballots, as committed.
 
 use bytes::Bytes;
-use coco_governance::{Code, ProposalInfo, tables};
+use coco_governance::{Code, ProposalInfo, disclosure, tables};
 use coco_kv::Snapshot;
 use http::Response;
 
-use super::{Answer, error, listing, unreadable};
+use super::{Answer, Told, error, listing, unreadable};
 use crate::endpoints::request::{content, json};
 
 pub(super) fn all(state: &mut Snapshot, _names: &[String]) -> Answer {
@@ -19,17 +19,27 @@ pub(super) fn one(state: &mut Snapshot, names: &[String]) -> Answer {
     Ok(json(&info.answer(&id)))
 }
 
-pub(super) fn actions(state: &mut Snapshot, names: &[String]) -> Answer {
-    let (id, _) = proposal(state, names)?;
+pub(super) fn actions(state: &mut Snapshot, names: &[String], told: &Told<'_>) -> Answer {
+    let (id, info) = proposal(state, names)?;
+    check_told(told, &info, &id)?;
     let text = state.get(&tables::PROPOSALS, id.as_bytes()).unwrap_or_default();
     Ok(content("application/json", text))
 }
 
-pub(super) fn ballot(state: &mut Snapshot, names: &[String]) -> Answer {
-    let (_, info) = proposal(state, names)?;
+pub(super) fn ballot(state: &mut Snapshot, names: &[String], told: &Told<'_>) -> Answer {
+    let (id, info) = proposal(state, names)?;
+    check_told(told, &info, &id)?;
     let ballot = names.get(1).and_then(|member| info.ballots.get(member));
     let ballot = ballot.ok_or_else(|| error(Code::VoteNotFound, "this member has not voted on this proposal"))?;
     Ok(javascript(ballot))
+}
+
+/// Its text is its proposer's own.
+fn check_told(told: &Told<'_>, info: &ProposalInfo, id: &str) -> Result<(), coco_protocol::ApiError> {
+    if told.of(disclosure::PROPOSAL, &info.proposer_id) {
+        return Ok(());
+    }
+    Err(error(Code::ResourceNotFound, format!("the members tell outsiders nothing of what the proposal {id} says")))
 }
 
 pub(super) fn javascript(text: &str) -> Response<Bytes> {

@@ -1,0 +1,94 @@
+//! HTTPS to a node of one service, a connection for each request: the test's own, so that what it asks with is not what it tests.
+
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::time::Duration;
+
+use coco_crypto::Certificate;
+use rustls::crypto::aws_lc_rs::default_provider;
+use rustls::pki_types::PrivateKeyDer;
+use rustls::pki_types::pem::PemObject;
+use rustls::{ClientConfig, ClientConnection, ConfigBuilder, RootCertStore, StreamOwned, client::WantsClientCert};
+use serde_json::Value;
+
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+#[derive(Clone)]
+pub struct Client {
+    pub node: SocketAddr,
+    config: Arc<ClientConfig>,
+}
+
+pub struct Answer {
+    pub status: u16,
+    pub body: Vec<u8>,
+}
+
+impl Client {
+    pub fn new(node: SocketAddr, service: &Certificate) -> Self {
+        Self { node, config: Arc::new(trusting(service).with_no_client_auth()) }
+    }
+
+    /// Shows a certificate: `chain` in DER, the caller's own first, and its key in PEM.
+    pub fn with_identity(node: SocketAddr, service: &Certificate, chain: &[Vec<u8>], key: &str) -> Self {
+        let chain = chain.iter().map(|der| der.clone().into()).collect();
+        let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap();
+        Self { node, config: Arc::new(trusting(service).with_client_auth_cert(chain, key).unwrap()) }
+    }
+
+    pub fn call(&self, method: &str, path: &str, body: &[u8]) -> io::Result<Answer> {
+        self.call_as(method, path, "application/octet-stream", body)
+    }
+
+    pub fn call_as(&self, method: &str, path: &str, content_type: &str, body: &[u8]) -> io::Result<Answer> {
+        let socket = TcpStream::connect_timeout(&self.node, TIMEOUT)?;
+        socket.set_read_timeout(Some(TIMEOUT))?;
+        socket.set_write_timeout(Some(TIMEOUT))?;
+        let tls = ClientConnection::new(self.config.clone(), self.node.ip().into()).map_err(io::Error::other)?;
+        let mut stream = StreamOwned::new(tls, socket);
+        let (host, length) = (self.node, body.len());
+        let head = format!(
+            "{method} {path} HTTP/1.1\r\nhost: {host}\r\ncontent-type: {content_type}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n"
+        );
+        // Whoever refuses a body need not read all of it: what matters is the answer.
+        drop(stream.write_all(&[head.as_bytes(), body].concat()).and_then(|()| stream.flush()));
+        let mut said = Vec::new();
+        if let Err(error) = stream.read_to_end(&mut said)
+            && said.is_empty()
+        {
+            return Err(error);
+        }
+        Answer::read(&said).ok_or_else(|| io::ErrorKind::InvalidData.into())
+    }
+
+    /// The JSON of a successful answer.
+    pub fn json(&self, path: &str) -> Option<Value> {
+        let answer = self.call("GET", path, b"").ok().filter(|answer| answer.status == 200)?;
+        Some(answer.json())
+    }
+}
+
+fn trusting(service: &Certificate) -> ConfigBuilder<ClientConfig, WantsClientCert> {
+    let mut roots = RootCertStore::empty();
+    roots.add(service.der().to_vec().into()).unwrap();
+    let builder = ClientConfig::builder_with_provider(Arc::new(default_provider()));
+    builder.with_safe_default_protocol_versions().unwrap().with_root_certificates(roots)
+}
+
+impl Answer {
+    fn read(said: &[u8]) -> Option<Self> {
+        let end = said.windows(4).position(|window| window == b"\r\n\r\n")?;
+        let head = std::str::from_utf8(&said[..end]).ok()?;
+        let status = head.split(' ').nth(1)?.parse().ok()?;
+        Some(Self { status, body: said[end + 4..].to_vec() })
+    }
+
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_default()
+    }
+}
