@@ -146,7 +146,7 @@ impl Network {
             virtual_measurements: vec![coco_node::shell::own_measurement().unwrap().to_string()],
             attestation: Default::default(),
             constitution: None,
-            opens_at_once: true,
+            opens_at_once: false,
             chunk_bytes: coco_types::limits::CHUNK_BYTES,
             resume: Default::default(),
             swap_interval_ms: coco_types::limits::SWAP_INTERVAL_MS,
@@ -172,7 +172,16 @@ impl Network {
         let mut network = Self { members, folder, config, running: None, client: None, clock };
         network.start();
         network.acknowledge();
+        network.open();
         network
+    }
+
+    /// By its members' votes, as every network that is meant.
+    fn open(&self) {
+        let identity = fs::read_to_string(self.service()).unwrap();
+        let open = json!([{ "name": "transition_service_to_open", "args": { "next_service_identity": identity } }]);
+        assert_eq!(self.decides(&open).json()["proposalState"], "Accepted");
+        until("the open service", || (self.client().json("/node/network")?["service_status"] == "Open").then_some(()));
     }
 
     /// Starts the node over what is in its folder.
@@ -181,10 +190,7 @@ impl Network {
         let file = self.config.data.join("service_certificate.pem");
         let service = until("the service", || Certificate::from_pem(&fs::read_to_string(&file).ok()?).ok());
         let client = Client::new(self.config.listen.api, &service);
-        until("the node leads an open network", || {
-            let said = client.json("/node/network")?;
-            (said["service_status"] == "Open" && !said["primary_id"].is_null()).then_some(())
-        });
+        until("the node leads", || (!client.json("/node/network")?["primary_id"].is_null()).then_some(()));
         self.client = Some(client);
     }
 
