@@ -61,7 +61,7 @@ pub enum Event {
         txid: TxId,
         members: usize,
     },
-    /// `opens_at_once` of the genesis: the service was opened by the transaction after the founding.
+    /// `opens_at_once` of the genesis: the service was opened behind the founding, before any member asked for anything.
     OpenedByFounder {
         txid: TxId,
     },
@@ -128,6 +128,8 @@ pub struct Auditor {
     newest_root: Option<Digest>,
     /// Members have asked for another identity of the service, and it is not there yet.
     rotation_due: bool,
+    /// Some member has asked for something.
+    asked: bool,
 }
 
 #[derive(Deserialize)]
@@ -145,6 +147,7 @@ impl Auditor {
         } else if let Some((member, request)) = request(public) {
             let decision = self.decision(txid, &before, &member, &request, public);
             self.rotation_due &= !rotates(public);
+            self.asked = true;
             Some(Event::Decision(decision))
         } else if self.rotation_due && rotates(public) && only_rotates(&before, public) {
             self.rotation_due = false;
@@ -152,7 +155,9 @@ impl Auditor {
         } else {
             recovering(txid, &before, public).or_else(|| {
                 unexplained(public).map(|maps| match maps.as_slice() {
-                    [only] if txid.seqno == Seqno(2) && only == tables::SERVICE_INFO.as_str() => {
+                    [only] if !self.asked && only == tables::SERVICE_INFO.as_str() => {
+                        // Not twice.
+                        self.asked = true;
                         Event::OpenedByFounder { txid }
                     }
                     _ => Event::Unexplained { txid, maps },

@@ -55,8 +55,8 @@ pub fn founding(genesis: &Genesis, founder: Founder) -> Result<Founding, String>
     })
 }
 
-/// What a new network's executor runs first: the founding, and the opening unless that is left to the members' vote. They share the first
-/// batch, so that either both are there or none.
+/// What a new network's executor runs first: the founding, and the opening unless that is left to the members' vote. A
+/// founder that ends between them leaves the opening to the members.
 pub fn commands(
     genesis: Genesis,
     founding: Founding,

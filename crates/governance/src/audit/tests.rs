@@ -149,6 +149,26 @@ fn members_rows_that_no_request_wrote_are_found() {
 }
 
 #[test]
+fn a_founder_may_open_the_service_once_and_before_any_member_asked_for_anything() {
+    let opening = || {
+        let mut writes = WriteSet::new();
+        writes.insert(&tables::SERVICE_INFO, tables::SINGLETON.to_vec().into(), Some(Bytes::from_static(b"{}")));
+        writes
+    };
+    let mut kept = Kept::new();
+    // A signature lies between: the founding ended its batch.
+    kept.ledger.extend([opening(), opening()]);
+    let [_, opened, again] = kept.audit().try_into().unwrap();
+    let at = |seqno| TxId::new(View(1), Seqno(seqno));
+    assert_eq!(opened, Event::OpenedByFounder { txid: at(3) });
+    assert!(matches!(again, Event::Unexplained { .. }), "{again:?}");
+    let mut kept = Kept::new();
+    kept.decide();
+    kept.ledger.push(opening());
+    assert!(matches!(kept.audit().pop(), Some(Event::Unexplained { .. })));
+}
+
+#[test]
 fn transactions_out_of_order_are_refused() {
     let second = Auditor::default().transaction(TxId::new(View(1), Seqno(2)), &WriteSet::new());
     assert!(matches!(second, Err(Error::NotInOrder(_))));
