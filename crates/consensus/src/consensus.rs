@@ -290,10 +290,10 @@ impl Consensus {
         })
     }
 
-    /// Whether a majority of each active set, this replica counted, said something within two election timeouts. Assumed while it
-    /// has not run for so long.
+    /// Whether a majority of each active set, this replica counted, said something within two and a half election timeouts: by two, each
+    /// backup of a primary that is gone has campaigned, and until then they say nothing to each other. Assumed while it has not run for so long.
     pub fn hears_quorum(&self) -> bool {
-        let patience = 2 * self.config.election_ticks as u64;
+        let patience = 5 * self.config.election_ticks as u64 / 2;
         let recent = |heard: &u64| self.ticks - heard <= patience;
         let mut heard: BTreeSet<_> = self.heard.iter().filter(|(_, at)| recent(at)).map(|(id, _)| *id).collect();
         heard.insert(self.config.id);
