@@ -121,7 +121,7 @@ def test_a_contract_of_the_published_sdk_runs_in_the_node(decide, contract):
     assert end(sabre(PERMIT, (1, SPACE), (2, name), (3, 1), (4, 1))) == "COMMITTED"
     assert end(execute(name, f"{PLACE},40"), execute(name, f"{PLACE},2")) == "COMMITTED"
     for rest in REST:
-        assert read(rest, f"/state/{PLACE}")["data"] == "NDI=", "42, on every node"
+        assert read_soon(rest, f"/state/{PLACE}")["data"] == "NDI=", "42, on every node"
     assert end(execute(name, f"{PLACE},2000")) == "INVALID"
     assert end(execute(name, f"{'00ec01' + PLACE[6:]},1")) == "INVALID", "not in its namespace"
 
