@@ -41,6 +41,11 @@ const SNP_HOST_DATA = "public:ccf.gov.nodes.snp.host_data";
 const SNP_UVM_ENDORSEMENTS = "public:ccf.gov.nodes.snp.uvm_endorsements";
 const SNP_TCB_VERSIONS = "public:ccf.gov.nodes.snp.tcb_versions";
 const SGX_MEASUREMENTS = "public:ccf.gov.nodes.code_ids";
+const JS_MODULES = "public:ccf.gov.modules";
+const JS_ENDPOINTS = "public:ccf.gov.endpoints";
+const JS_RUNTIME_OPTIONS = "public:ccf.gov.js_runtime_options";
+// CCF's caches of compiled modules: kept empty.
+const JS_CACHES = ["public:ccf.gov.modules_quickjs_bytecode", "public:ccf.gov.modules_quickjs_version", "public:ccf.gov.interpreter.flush"];
 
 // --- Rows ---------------------------------------------------------------------------------------------------------------------------
 

@@ -6,6 +6,7 @@
 
 mod admission;
 mod alarm;
+pub mod application;
 pub mod attestation;
 mod audit;
 pub mod certificates;

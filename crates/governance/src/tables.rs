@@ -38,6 +38,12 @@ pub const USER_INFO: MapName = MapName::from_static("public:ccf.gov.users.info")
 pub const JWT_ISSUERS: MapName = MapName::from_static("public:ccf.gov.jwt.issuers");
 /// Key id → list of [`crate::jwt::KeyRow`].
 pub const JWT_KEYS: MapName = MapName::from_static("public:ccf.gov.jwt.public_signing_keys_metadata_v2");
+/// "VERB /path" below `/app` → [`crate::application::Endpoint`].
+pub const JS_ENDPOINTS: MapName = MapName::from_static("public:ccf.gov.endpoints");
+/// A module's name, which begins with `/` → its source.
+pub const JS_MODULES: MapName = MapName::from_static("public:ccf.gov.modules");
+/// One row: [`crate::application::RuntimeOptions`].
+pub const JS_RUNTIME_OPTIONS: MapName = MapName::from_static("public:ccf.gov.js_runtime_options");
 /// Name → CA certificates in PEM, as JSON.
 pub const CA_CERT_BUNDLES: MapName = MapName::from_static("public:ccf.gov.tls.ca_cert_bundles");
 /// Node id → [`crate::NodeInfo`].

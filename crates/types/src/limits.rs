@@ -159,6 +159,13 @@ pub const SCRIPT_MAP_NAME_BYTES_MAX: usize = 1 << 10;
 /// A key that a script of the members asks for, bytes.
 pub const SCRIPT_KEY_BYTES_MAX: usize = 64 << 10;
 
+/// The heap of one request to the members' application (`set_js_runtime_options`), bytes; without a vote, 100 MiB.
+pub const APP_HEAP_BYTES_MAX: usize = 256 << 20;
+/// The stack of one request to the members' application, bytes; without a vote, 1 MiB.
+pub const APP_STACK_BYTES_MAX: usize = 4 << 20;
+/// How long one request to the members' application may run, milliseconds; without a vote, 5,000.
+pub const APP_EXECUTION_MS_MAX: u64 = 10_000;
+
 /// Identities of ledgers that may be bound to one caller.
 pub const BINDINGS_PER_PRINCIPAL_MAX: usize = 32;
 /// How long a statement about a binding is good, seconds of ledger time.

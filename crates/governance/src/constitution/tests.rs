@@ -313,6 +313,11 @@ fn a_constitution_written_for_ccf_runs_unchanged() {
     let service = crate::ServiceInfo::read(&mut fixture.store.snapshot()).unwrap().unwrap().cert;
     let hex = |digits: usize| "ab".repeat(digits / 2);
     let (policy, host_data) = ("policy", coco_crypto::sha256(b"policy").to_string());
+    let endpoint = json!({
+        "js_module": "a.js", "js_function": "f", "mode": "readonly", "forwarding_required": "never", "authn_policies": ["jwt"],
+    });
+    let modules = json!([{"name": "a.js", "module": "export {}"}]);
+    let bundle = json!({"metadata": {"endpoints": {"/a/{b}": {"get": endpoint}}}, "modules": modules});
     for (name, args) in [
         ("set_constitution", json!({"constitution": DEFAULT})),
         ("set_member", json!({"cert": certificate, "encryption_pub_key": ENCRYPTION_KEY, "member_data": {"a": 1}})),
@@ -330,6 +335,10 @@ fn a_constitution_written_for_ccf_runs_unchanged() {
         ("add_node_code", json!({"code_id": hex(64)})),
         ("remove_node_code", json!({"code_id": hex(64)})),
         ("set_js_runtime_options", json!({"max_heap_bytes": 1, "max_stack_bytes": 1, "max_execution_time_ms": 1})),
+        ("set_js_app", json!({"bundle": bundle})),
+        ("refresh_js_app_bytecode_cache", json!(null)),
+        ("remove_js_app", json!(null)),
+        ("set_js_app", json!({"bundle": bundle, "disable_bytecode_cache": true})),
         ("set_ca_cert_bundle", json!({"name": "ca", "cert_bundle": certificate})),
         ("remove_ca_cert_bundle", json!({"name": "ca"})),
         ("assert_service_identity", json!({"service_identity": service})),
@@ -346,6 +355,11 @@ fn a_constitution_written_for_ccf_runs_unchanged() {
         assert!(verdict.valid, "{name}: {}", verdict.description);
         apply(&session.world, &module, &proposal, &id).unwrap_or_else(|failure| panic!("{name}: {failure:?}"));
     }
+    let installed = crate::application::Installed::all(&mut *session.world.tx.borrow_mut()).unwrap();
+    let [crate::application::Installed { method, path, endpoint, .. }] = &installed[..] else {
+        panic!("{installed:?}")
+    };
+    assert_eq!((&**method, &**path, &*endpoint.js_module), ("GET", "/a/{b}", "/a.js"));
     let is_asked_for = |order: &Order| matches!(order, Order::RenewService(period) if period.days == 30);
     assert!(session.orders().iter().any(is_asked_for), "the service's certificate is made with the transaction");
     let votes = |yes: bool| vec![Vote { member_id: id.clone(), vote: yes }];

@@ -63,6 +63,16 @@ fn operations() -> Vec<(&'static str, Exchange)> {
     looking(&network, &mut story);
     network.carry("set_jwt_issuer", issuer());
     story.push(("GET /gov/service/jwk", network.get("service/jwk")));
+    network.carry("set_js_app", application());
+    for (operation, path) in [
+        ("GET /gov/service/javascript-app", "service/javascript-app"),
+        ("GET /gov/service/javascript-modules", "service/javascript-modules"),
+        ("GET /gov/service/javascript-modules/{moduleName}", "service/javascript-modules/%2Flib%2Fbank.js"),
+        ("GET /gov/service/js-modules", "service/js-modules"),
+        ("GET /gov/service/js-modules/{moduleName}", "service/js-modules/%2Flib%2Fbank.js"),
+    ] {
+        story.push((operation, network.get(path)));
+    }
     let network = Consortium::recovering();
     story.push(("GET /gov/coco/service/endorsements", network.get("coco/service/endorsements")));
     let payload = json!({ "share": network.share(0) }).to_string();
@@ -79,6 +89,31 @@ fn issuer() -> Value {
         "y": "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0",
     });
     json!({"issuer": "https://id.example", "audience": ["coco"], "jwks": {"keys": [key]}})
+}
+
+fn application() -> Value {
+    let endpoint = json!({
+        "js_module": "lib/bank.js", "js_function": "balance", "mode": "readonly", "forwarding_required": "sometimes",
+        "authn_policies": ["user_cert", {"all_of": ["member_cert", "jwt"]}], "openapi": {"summary": "A balance"},
+    });
+    let modules = json!([{"name": "lib/bank.js", "module": "export function balance() { return { body: 1 } }\n"}]);
+    json!({"bundle": {"metadata": {"endpoints": {"/accounts/{id}": {"get": endpoint}}}, "modules": modules}})
+}
+
+#[test]
+fn an_application_is_also_shown_as_it_was_installed() {
+    let network = Consortium::opened();
+    network.carry("set_js_app", application());
+    let shown = |query: &str| network.get(&format!("service/javascript-app?api-version=2024-07-01{query}"));
+    let original = json_of(&shown("&case=original"));
+    let endpoint = &original["endpoints"]["/accounts/{id}"]["GET"];
+    assert_eq!(endpoint["js_module"], "/lib/bank.js");
+    assert_eq!(endpoint["authn_policies"][1], json!({"all_of": ["member_cert", "jwt"]}));
+    assert_eq!(json_of(&shown("&case=upper"))["error"]["code"], "InvalidQueryParameterValue");
+    assert_eq!(network.get("service/javascript-modules/%2Fnone.js").response.status(), 404);
+    assert_eq!(network.get("service/javascript-modules/%2").response.status(), 400);
+    network.carry("remove_js_app", Value::Null);
+    assert_eq!(json_of(&shown("")), json!({"endpoints": {}}));
 }
 
 fn becoming_active(network: &Consortium, story: &mut Vec<(&'static str, Exchange)>) {

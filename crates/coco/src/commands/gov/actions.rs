@@ -7,6 +7,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use coco_crypto::ForeignCertificate;
 use serde_json::{Value, json};
 
+use super::application;
 use crate::governance::read_text;
 
 /// What to propose. Ids may be given by certificate files, names are kept in member_data.name.
@@ -81,6 +82,29 @@ pub enum Action {
     },
     /// Take no more tokens of an issuer
     RemoveJwtIssuer { issuer: String },
+    /// Serve an application in JavaScript below /app, in place of what is there
+    SetJsApp {
+        /// A bundle: a JSON file with metadata and modules, or a folder with app.json and src/
+        #[arg(long, value_name = "FILE|DIR")]
+        bundle: PathBuf,
+    },
+    /// Serve no application any more; what it has stored stays
+    RemoveJsApp,
+    /// What one request to the application may use
+    SetJsRuntimeOptions {
+        #[arg(long, value_name = "BYTES")]
+        max_heap_bytes: u64,
+        #[arg(long, value_name = "BYTES")]
+        max_stack_bytes: u64,
+        #[arg(long, value_name = "MS")]
+        max_execution_time_ms: u64,
+        /// What a function throws stands in the node's log
+        #[arg(long)]
+        log_exception_details: bool,
+        /// What a function throws is told to the caller
+        #[arg(long)]
+        return_exception_details: bool,
+    },
     /// Change how votes are counted
     SetVotingPolicy {
         policy: Policy,
@@ -402,6 +426,24 @@ impl Action {
                 ("set_jwt_public_signing_keys", json!({ "issuer": issuer, "jwks": read_json(jwks)? }))
             }
             Self::RemoveJwtIssuer { issuer } => ("remove_jwt_issuer", json!({ "issuer": issuer })),
+            Self::SetJsApp { bundle } => ("set_js_app", json!({ "bundle": application::bundle(bundle)? })),
+            Self::RemoveJsApp => ("remove_js_app", json!({})),
+            Self::SetJsRuntimeOptions {
+                max_heap_bytes,
+                max_stack_bytes,
+                max_execution_time_ms,
+                log_exception_details,
+                return_exception_details,
+            } => (
+                "set_js_runtime_options",
+                json!({
+                    "max_heap_bytes": max_heap_bytes,
+                    "max_stack_bytes": max_stack_bytes,
+                    "max_execution_time_ms": max_execution_time_ms,
+                    "log_exception_details": log_exception_details,
+                    "return_exception_details": return_exception_details,
+                }),
+            ),
             Self::SetVotingPolicy { policy, required, role, of_role } => {
                 ("set_voting_policy", voting_policy(*policy, *required, role.as_deref(), of_role))
             }
@@ -487,7 +529,7 @@ impl Action {
     }
 }
 
-fn read_json(path: &Path) -> anyhow::Result<Value> {
+pub(super) fn read_json(path: &Path) -> anyhow::Result<Value> {
     serde_json::from_str(&read_text(path)?).with_context(|| path.display().to_string())
 }
 

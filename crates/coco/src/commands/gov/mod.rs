@@ -1,6 +1,7 @@
 //! `coco gov …`: members propose, look, vote.
 
 mod actions;
+mod application;
 pub mod audit;
 mod report;
 mod signing;

@@ -4,6 +4,7 @@
 //! part ends in a verb: `POST /gov/members/proposals/{proposalId}:withdraw`.
 
 mod api;
+mod application;
 mod members;
 mod proposals;
 mod service;
@@ -16,7 +17,7 @@ use bytes::Bytes;
 use coco_governance::Code;
 use coco_governance::disclosure::GOVERNANCE;
 use coco_kv::Snapshot;
-use coco_protocol::{ApiError, Caller, Gate, Identity, Mount, Reply, Service, Subject, bindings};
+use coco_protocol::{ApiError, Caller, Gate, Identity, Mount, Reply, Service, Subject, bindings, percent_decoded};
 use http::header::{ALLOW, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
 
@@ -27,6 +28,7 @@ use super::request::{content, parameter, with_transaction_id};
 
 const API_VERSION: &str = "2024-07-01";
 const QUERY: &[(&str, bool, &str)] = &[("api-version", true, "2024-07-01")];
+const CASE: (&str, bool, &str) = ("case", false, "original: properties as they were installed");
 const JSON: &[&str] = &["application/json"];
 const JAVASCRIPT: &[&str] = &["text/javascript"];
 
@@ -193,6 +195,24 @@ const ROUTES: &[Route] = &[
         (JAVASCRIPT, "The module"),
         Read(service::constitution),
     ),
+    get(
+        "/gov/service/javascript-app",
+        "The application's endpoints, below /app",
+        (JSON, "By path and method"),
+        Ask(application::endpoints),
+    ),
+    get(
+        "/gov/service/javascript-modules",
+        "The application's modules",
+        (JSON, "Their names"),
+        Read(application::modules),
+    ),
+    get(
+        "/gov/service/javascript-modules/{moduleName}",
+        "A module of the application, by its URL-encoded name",
+        (JAVASCRIPT, "Its source"),
+        Read(application::module),
+    ),
     get("/gov/service/info", "The service", (JSON, "Its status and configuration"), Ask(service::info)),
     get(
         "/gov/service/join-policy",
@@ -205,6 +225,18 @@ const ROUTES: &[Route] = &[
         "Issuers whose tokens are taken, and their keys",
         (JSON, "Issuers by name, keys by id"),
         Read(tokens::jwk),
+    ),
+    get(
+        "/gov/service/js-modules",
+        "The application's modules, by CCF's other name",
+        (JSON, "Their names"),
+        Read(application::modules),
+    ),
+    get(
+        "/gov/service/js-modules/{moduleName}",
+        "A module of the application, by CCF's other name",
+        (JAVASCRIPT, "Its source"),
+        Read(application::module),
     ),
     get("/gov/service/members", "The members", (JSON, "The members"), Tell(members::members)),
     get("/gov/service/members/{memberId}", "A member", (JSON, "The member"), Tell(members::member)),
@@ -320,6 +352,10 @@ fn checked_name(route: &Route, name: &str) -> Result<String, ApiError> {
     if is_id || route.path.ends_with("{transactionId}") {
         return Ok(name.to_ascii_lowercase());
     }
+    if route.path.ends_with("{moduleName}") {
+        return percent_decoded(name)
+            .ok_or_else(|| error(Code::InvalidResourceName, format!("{name} is no URL-encoded name")));
+    }
     Err(error(Code::InvalidResourceName, format!("{name} is no id: ids have 64 hexadecimal digits")))
 }
 
@@ -368,7 +404,11 @@ fn text() -> String {
         method: &route.method,
         path: route.path,
         summary: route.summary,
-        query: if route.path == "/gov/api" { &[] } else { QUERY },
+        query: match route.path {
+            "/gov/api" => &[],
+            "/gov/service/javascript-app" => const { &[QUERY[0], CASE] },
+            _ => QUERY,
+        },
         answers: route.answers,
         body: route.body,
     });
