@@ -174,8 +174,11 @@ class Run {
   /** What is down, cut off or paused must leave a majority. */
   some() {
     const most = Math.ceil(this.count / 2) - 1;
-    const order = this.nodes.map((node) => [this.below(1_000), node]).sort(([a], [b]) => a - b);
-    return order.slice(0, 1 + this.below(most)).map(([, node]) => node);
+    return this.shuffled().slice(0, 1 + this.below(most));
+  }
+
+  shuffled() {
+    return this.nodes.map((node) => [this.below(1_000), node]).sort(([a], [b]) => a - b).map(([, node]) => node);
   }
 
   async calm() {
@@ -200,6 +203,18 @@ const FAULTS = {
     await pause(2_000 + run.below(6_000));
     await run.calm();
     return [];
+  },
+  /** One that was cut off is back, and at once another goes: what is left is a majority only if those two find each other. */
+  async cut_then_kill(run) {
+    const [apart, ...others] = run.shuffled();
+    await run.wires.set({ cut: others.flatMap(({ index }) => [[apart.index, index], [index, apart.index]]) });
+    await pause(2_000 + run.below(6_000));
+    const victim = others[0];
+    victim.signal('SIGKILL');
+    await victim.ended;
+    await run.calm();
+    victim.start();
+    return [victim];
   },
   async one_way_cut(run) {
     const [victim] = run.some();

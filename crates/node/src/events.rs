@@ -47,7 +47,7 @@ pub enum ReplicaEvent {
         reply: Box<dyn FnOnce(bool) + Send>,
     },
     /// A replica that comes back found no primary here.
-    AskedByReturning,
+    AskedByReturning(ReplicaId),
     /// A member ends the whole network: nobody is left to hand over to.
     StopNetwork,
     /// Hand over the lead if this is the primary, then stop.

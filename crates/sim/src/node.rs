@@ -16,7 +16,7 @@ use coco_governance::secrets::Vault;
 use coco_governance::{Addresses, NodeRole, ResumePolicy};
 use coco_ledger::{EntryKeys, MemoryHistory};
 use coco_node::archive::{ArchiveEvent, SnapshotLimits, Taken};
-use coco_node::comeback::{Plan, Returning};
+use coco_node::comeback::{Askers, Plan, Returning};
 use coco_node::events::ExecutorEvent;
 use coco_node::executor::{BatchLimits, ExecutedBatch};
 use coco_node::identity::{Identity, ServiceSecrets};
@@ -26,7 +26,7 @@ use coco_node::machines::{self, Machines, OpenError, Parts};
 use coco_node::replica::Delivery;
 use coco_node::signatures::Alarm;
 use coco_protocol::Protocol;
-use coco_types::{Digest, NodeId, ReplicaId, Seqno, TxId};
+use coco_types::{Digest, NodeId, ReplicaId, Seqno, TxId, limits};
 use parking_lot::Mutex;
 
 use crate::ethereum;
@@ -159,8 +159,8 @@ pub struct SimNode {
     pub sealed: Known,
     /// The others, as it last knew them.
     pub known: BTreeSet<ReplicaId>,
-    /// When a returning replica asked it last.
-    pub asked_ms: Option<u64>,
+    /// Who returned and asked it lately.
+    pub askers: Askers,
     /// An old state of its disks.
     pub image: Option<[MemoryDisk; 3]>,
     pub syncing: Inbox<Syncing>,
@@ -269,7 +269,7 @@ impl Setting {
             resumed: None,
             sealed: Known { resume: Some(self.options.resume_policy()), ..Known::default() },
             known: BTreeSet::new(),
-            asked_ms: None,
+            askers: Askers::new(self.options.election_ticks as u64 * limits::TICK_MS),
             image: None,
             syncing: Inbox::default(),
             for_executor: Inbox::default(),
@@ -401,7 +401,7 @@ impl SimNode {
         self.returning = None;
         self.joining = None;
         self.resumed = None;
-        self.asked_ms = None;
+        self.askers.forget();
         self.syncing.clear();
         self.for_executor.clear();
         self.for_front.clear();

@@ -1,7 +1,7 @@
 //! Restarted nodes: what they ask, what they are answered, and how they go on.
 
 use bytes::Bytes;
-use coco_consensus::{Consensus, Written};
+use coco_consensus::Written;
 use coco_disk::MemoryDisk;
 use coco_governance::NodeRow;
 use coco_node::comeback::{self, Origin, Returning, Running, Way};
@@ -12,9 +12,6 @@ use crate::invariants::Violation;
 use crate::network::{Envelope, Kind};
 use crate::node::SimNode;
 use crate::world::World;
-
-/// A question counts for so long when a node decides whether others need it.
-const ASKED_LATELY_MS: u64 = 1_000;
 
 impl World {
     /// A process starts over a folder that was used before.
@@ -128,7 +125,7 @@ impl World {
             None => {
                 let Some(running) = node.running(from) else { return Ok(()) };
                 if comeback::is_of_returning(message) {
-                    node.asked_ms = Some(now_ms);
+                    node.askers.asked_by(from, now_ms);
                 }
                 comeback::running_reply(from, message, running)
             }
@@ -152,10 +149,12 @@ impl World {
     pub(crate) fn return_if_needed(&mut self, id: ReplicaId, now_ms: u64) -> Result<(), Violation> {
         let node = self.node_mut(id);
         node.remember();
-        let asked = node.asked_ms.is_some_and(|at| now_ms <= at + ASKED_LATELY_MS);
-        let consensus = node.machines.as_ref().map(|machines| machines.replica.consensus());
-        let makes_way = consensus.filter(|consensus| asked && comeback::must_make_way(consensus));
-        let Some(written) = makes_way.map(Consensus::written) else { return Ok(()) };
+        let Some(machines) = &node.machines else { return Ok(()) };
+        let consensus = machines.replica.consensus();
+        if !node.askers.must_make_way(consensus, now_ms) {
+            return Ok(());
+        }
+        let written = consensus.written();
         self.joiners_lose(id);
         self.come_back(id, Some(written))
     }

@@ -116,9 +116,14 @@ pub const CHANNEL_REQUEST_BYTES_MAX: usize = 96 << 20;
 pub const CHANNEL_REQUESTS_MAX: usize = 4_096;
 /// First delay before a channel is tried again, milliseconds; doubles up to [`CHANNEL_RETRY_MS_MAX`].
 pub const CHANNEL_RETRY_MS: u64 = 50;
-pub const CHANNEL_RETRY_MS_MAX: u64 = 2_000;
+pub const CHANNEL_RETRY_MS_MAX: u64 = 500;
+/// Until a channel's TCP connection is there, milliseconds: TCP itself asks again only after 1,000, then 3,000.
+pub const CHANNEL_CONNECT_TIMEOUT_MS: u64 = 500;
 /// Until a channel's TCP connection, handshake and hello are done, milliseconds.
 pub const CHANNEL_OPEN_TIMEOUT_MS: u64 = 5_000;
+/// How long what was sent on a channel may stay without TCP's acknowledgement, milliseconds; then it is dialled again. Otherwise a link would be silent after a cut
+/// for up to as long as the cut took: TCP doubles the time between its attempts.
+pub const CHANNEL_UNACKNOWLEDGED_MS: u32 = 1_500;
 /// Connections that have not said hello yet; nodes are few.
 pub const CHANNEL_STRANGERS_MAX: usize = 64;
 

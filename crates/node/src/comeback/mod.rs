@@ -18,24 +18,26 @@
 //! Whatever is interrupted starts again under new lives: nothing ticked meanwhile, so that nothing was promised.
 //!
 //! A replica that runs answers with the primary that it follows, if any. One that runs without hearing a majority makes way: it stops
-//! running and returns too ([`must_make_way`]), because those that return may need its log. It promises nothing by that. Its process did
+//! running and returns too ([`Askers`] says when), because those that return may need its log. It promises nothing by that. Its process did
 //! not end, so that it knows what its disk must show; as long as it has changed none of it, it goes on as it was once a primary lives, or
 //! nobody is left who needs it. Otherwise one late question, of a replica that has long come back another way, could cost a majority.
 //!
 //! A synchronous machine: [`Returning::turn`] gives what to ask, [`Returning::asked`] and [`Returning::answered`] take in what others
 //! say. It deliberately does not join: the owner does, when the way is [`Way::Swap`].
 
+mod askers;
 mod copying;
 mod message;
 
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use coco_consensus::{Consensus, Resume, ResumeEntry, ResumeState, Resumption, Role, Written};
+use coco_consensus::{Resume, ResumeEntry, ResumeState, Resumption, Written};
 use coco_governance::{Addresses, NodeRow, NodeStatus, ResumeRow};
 use coco_protocol::{Outcome, Rejection, RejectionReason};
 use coco_types::{Digest, ReplicaId, limits};
 
+pub use askers::Askers;
 pub use message::{Card, Malformed, Participant, Plan, Running, YourPlace, is_of_returning, running_reply};
 
 use message::{Ask, Reply};
@@ -493,12 +495,6 @@ pub fn place_of(nodes: &[NodeRow], replica: ReplicaId) -> YourPlace {
     let row = nodes.iter().find(|node| node.info.replica == replica);
     let gone = row.is_some_and(|node| node.info.status == NodeStatus::Retired);
     if gone { YourPlace::Gone } else { YourPlace::Held }
-}
-
-/// Whether a replica that runs must make way if others that return ask it: it hears no majority.
-pub fn must_make_way(consensus: &Consensus) -> bool {
-    let votes = consensus.membership().is_voter(consensus.id());
-    votes && consensus.role() != Role::Primary && consensus.primary().is_none() && !consensus.hears_quorum()
 }
 
 fn is_fresh(at_ms: u64, now_ms: u64) -> bool {

@@ -205,7 +205,7 @@ impl Arrivals {
         };
         // Who has left needs nobody's log.
         if running.you == YourPlace::Held && comeback::is_of_returning(ask) {
-            let _ = self.shared.replica.try_send(ReplicaEvent::AskedByReturning);
+            let _ = self.shared.replica.try_send(ReplicaEvent::AskedByReturning(from));
         }
         match comeback::running_reply(from, ask, running) {
             Ok(Some(reply)) => respond(reply),

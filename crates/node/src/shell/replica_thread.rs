@@ -19,7 +19,7 @@ use coco_types::{ReplicaId, Seqno, TxId, limits};
 use crossbeam_channel::{RecvTimeoutError, Sender};
 
 use crate::archive::ArchiveEvent;
-use crate::comeback;
+use crate::comeback::{self, Askers};
 use crate::entitlement;
 use crate::events::{ExecutorEvent, ReplicaEvent};
 use crate::executor::SystemCommand;
@@ -78,8 +78,9 @@ pub struct ReplicaThread {
     pub credentials: Credentials,
     /// What new ledger secrets are made with.
     pub vault: Vault,
-    /// Others that come back asked for this replica's log lately: until then.
-    pub asked_until: Option<Instant>,
+    /// Others that come back, and asked for this replica's log.
+    pub askers: Askers,
+    pub began: Instant,
     /// The whole network ends.
     pub stop_at: Option<Instant>,
     /// The network removed this replica; it goes on answering until then.
@@ -143,8 +144,6 @@ impl Memory {
 const EVENTS_A_TURN: usize = 256;
 /// For so long a removed replica still answers: several elections of those that stay.
 const LEAVING: Duration = Duration::from_millis(10 * limits::ELECTION_TIMEOUT_MS);
-/// For so long after it asked, a replica that comes back is taken to wait.
-const ASKED: Duration = Duration::from_millis(limits::COMEBACK_FRESH_MS);
 /// Answers leave, and what is under way is committed, before a node ends with its network.
 const STOP_DELAY: Duration = Duration::from_millis(300);
 /// Ticks between two attempts of a resumed network's first candidate.
@@ -209,8 +208,7 @@ impl ReplicaThread {
             if self.stop_at.is_some_and(|at| Instant::now() >= at) {
                 return Ok(Ended::Stopped);
             }
-            let needed = self.asked_until.is_some_and(|until| Instant::now() < until);
-            if ticked && needed && stopping_until.is_none() && comeback::must_make_way(self.replica.consensus()) {
+            if ticked && stopping_until.is_none() && self.must_make_way() {
                 return Ok(Ended::MadeWay(self.replica.consensus().written()));
             }
             if stopping_until
@@ -219,6 +217,15 @@ impl ReplicaThread {
                 return Ok(Ended::Stopped);
             }
         }
+    }
+
+    fn must_make_way(&mut self) -> bool {
+        let now_ms = self.runs_for_ms();
+        self.askers.must_make_way(self.replica.consensus(), now_ms)
+    }
+
+    fn runs_for_ms(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
     /// The service that this node signs for is open; the one that it recovers may have been before.
@@ -281,7 +288,7 @@ impl ReplicaThread {
                 tracing::info!("a member ends the network");
                 self.stop_at.get_or_insert(Instant::now() + STOP_DELAY);
             }
-            ReplicaEvent::AskedByReturning => self.asked_until = Some(Instant::now() + ASKED),
+            ReplicaEvent::AskedByReturning(from) => self.askers.asked_by(from, self.runs_for_ms()),
             ReplicaEvent::Stop => {
                 self.replica.hand_over()?;
                 let patience = Duration::from_millis(limits::ELECTION_TIMEOUT_MS);

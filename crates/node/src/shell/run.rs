@@ -7,7 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc;
 use std::sync::{Arc, Weak};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use coco_attestation::EvidenceSource;
 use coco_consensus::{Config, Persist};
@@ -27,7 +27,7 @@ use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use parking_lot::RwLock;
 
 use crate::archive::{ArchiveEvent, SnapshotLimits};
-use crate::comeback::Plan;
+use crate::comeback::{Askers, Plan};
 use crate::config::{NodeConfig, Start};
 use crate::disclosure::VotedGate;
 use crate::events::{ExecutorEvent, ReplicaEvent};
@@ -315,7 +315,8 @@ impl Running {
                 followed: followed(&entrance.identity, &shared.visible),
             },
             vault,
-            asked_until: None,
+            askers: Askers::new(config.timing.election_timeout_ms),
+            began: Instant::now(),
             stop_at: None,
             leaving_until: None,
         };

@@ -16,7 +16,7 @@ use tokio_rustls::server::TlsStream;
 use super::frame::{Frame, Hello};
 use super::lanes::Lanes;
 use super::trust::node_of;
-use super::wire::{Reader, write_hello, write_lanes};
+use super::wire::{Reader, prepare, write_hello, write_lanes};
 use super::{Inbound, Shared};
 use crate::serve::{OWN, Workers};
 
@@ -88,7 +88,7 @@ async fn open(
     acceptor: TlsAcceptor,
     shared: &Shared,
 ) -> io::Result<(Hello, Reader<ReadHalf>, WriteHalf)> {
-    stream.set_nodelay(true)?;
+    prepare(&stream)?;
     let stream = acceptor.accept(stream).await?;
     let node = node_of(stream.get_ref().1.peer_certificates());
     let (read, mut write) = tokio::io::split(stream);

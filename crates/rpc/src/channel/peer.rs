@@ -21,7 +21,7 @@ use tokio_rustls::client::TlsStream;
 use super::frame::Frame;
 use super::lanes::{Lane, Lanes};
 use super::trust::node_of;
-use super::wire::{Reader, write_hello, write_lanes};
+use super::wire::{Reader, prepare, write_hello, write_lanes};
 use super::{Answer, Link, NoAnswer, Shared};
 
 pub(crate) struct Peer {
@@ -160,8 +160,9 @@ impl Peer {
 
     /// Connects, and checks that who answers is this peer: the host decides where packets go.
     async fn open(&self) -> io::Result<(WriteHalf, Reader<ReadHalf>)> {
-        let socket = TcpStream::connect(self.address).await?;
-        socket.set_nodelay(true)?;
+        let connected = tokio::time::timeout(CONNECT_TIMEOUT, TcpStream::connect(self.address)).await;
+        let socket = connected.map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "no connection in time"))??;
+        prepare(&socket)?;
         let name = ServerName::IpAddress(self.address.ip().into());
         let stream = self.shared.connector.connect(name, socket).await?;
         let node = node_of(stream.get_ref().1.peer_certificates());
@@ -206,6 +207,7 @@ impl Peer {
 type WriteHalf = tokio::io::WriteHalf<TlsStream<TcpStream>>;
 type ReadHalf = tokio::io::ReadHalf<TlsStream<TcpStream>>;
 
+const CONNECT_TIMEOUT: Duration = Duration::from_millis(limits::CHANNEL_CONNECT_TIMEOUT_MS);
 const OPEN_TIMEOUT: Duration = Duration::from_millis(limits::CHANNEL_OPEN_TIMEOUT_MS);
 
 /// Between half of `delay_ms` and all of it, so that nodes cut off together do not come back in step.

@@ -1,16 +1,25 @@
-//! Frames on a byte stream.
+//! Frames on a byte stream, and the TCP connection below it.
 
 use std::io;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use coco_types::{ReplicaId, limits};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use super::frame::{Frame, FrameError, Hello};
 use super::lanes::Lanes;
 
 /// Bytes collected before they are given to TLS.
 const COALESCED_BYTES_MAX: usize = 64 << 10;
+
+/// Small frames leave at once, and a connection whose other end is silent ends, so that it is dialled again.
+pub(crate) fn prepare(socket: &TcpStream) -> io::Result<()> {
+    socket.set_nodelay(true)?;
+    #[cfg(target_os = "linux")]
+    rustix::net::sockopt::set_tcp_user_timeout(socket, limits::CHANNEL_UNACKNOWLEDGED_MS)?;
+    Ok(())
+}
 
 /// Reads whole frames; puts parts together.
 pub(crate) struct Reader<R> {
