@@ -21,6 +21,7 @@ const LEDGER_NAMESPACES = "public:ccf.gov.coco.ledger.namespaces";
 const LEDGER_SETTINGS = "public:ccf.gov.coco.ledger.settings";
 const NETWORK = "public:ccf.gov.coco.network";
 const ADDED_LEDGERS = "public:ccf.gov.coco.ledgers";
+const REMOVED_LEDGERS = "public:ccf.gov.coco.ledgers.removed";
 const IDENTITY_DISCLOSURE = "public:ccf.gov.coco.identity_disclosure";
 const CA_CERT_BUNDLES = "public:ccf.gov.tls.ca_cert_bundles";
 const CLOSURES = "public:ccf.gov.coco.ledger.closed";
@@ -36,6 +37,7 @@ const EPOCH_POLICY = "public:ccf.gov.coco.epoch_policy";
 const ATTESTATION_POLICY = "public:ccf.gov.coco.attestation.policy";
 const ATTESTATION_ANCHORS = "public:ccf.gov.coco.attestation.anchors";
 const VIRTUAL_MEASUREMENTS = "public:ccf.gov.nodes.virtual.measurements";
+const VIRTUAL_HOST_DATA = "public:ccf.gov.nodes.virtual.host_data";
 const SNP_MEASUREMENTS = "public:ccf.gov.nodes.snp.measurements";
 const SNP_HOST_DATA = "public:ccf.gov.nodes.snp.host_data";
 const SNP_UVM_ENDORSEMENTS = "public:ccf.gov.nodes.snp.uvm_endorsements";
@@ -88,7 +90,10 @@ function activeShareHolders() {
 
 const participantsHoldShares = () => readRow(SHARE_HOLDERS, K0)?.participants === true;
 
-const isHosted = (ledger) => readRow(NETWORK, K0).ledgers.includes(ledger) || ccf.kv[ADDED_LEDGERS].has(textKey(ledger));
+const isRemoved = (ledger) => ccf.kv[REMOVED_LEDGERS].has(textKey(ledger));
+
+const isHosted = (ledger) =>
+  !isRemoved(ledger) && (readRow(NETWORK, K0).ledgers.includes(ledger) || ccf.kv[ADDED_LEDGERS].has(textKey(ledger)));
 
 const serviceIsOpen = () => readRow(SERVICE_INFO, K0).status === "Open";
 
@@ -99,6 +104,30 @@ function dropOtherOpenProposals(proposalId) {
       writeRow(PROPOSALS_INFO, textKey(id), { ...info, state: "Dropped" });
     }
   }
+}
+
+// Lists of the attestation policy, a rule at a time: the rest of a section is `set_attestation_policy`'s.
+function addRule(section, list, rule) {
+  const policy = readRow(ATTESTATION_POLICY, textKey(section)) ?? {};
+  const rules = policy[list] ?? [];
+  if (rules.some((known) => isSameRule(known, rule))) return;
+  writeRow(ATTESTATION_POLICY, textKey(section), { ...policy, [list]: [...rules, rule] });
+}
+
+function removeRule(section, list, rule) {
+  const policy = readRow(ATTESTATION_POLICY, textKey(section)) ?? {};
+  const left = (policy[list] ?? []).filter((known) => !isSameRule(known, rule));
+  writeRow(ATTESTATION_POLICY, textKey(section), { ...policy, [list]: left });
+}
+
+const hasRule = (section, list, rule) =>
+  (readRow(ATTESTATION_POLICY, textKey(section))?.[list] ?? []).some((known) => isSameRule(known, rule));
+
+// However it was written: what a rule leaves out, it does not ask for.
+function isSameRule(one, other) {
+  const asks = (value) => value !== null && value !== undefined && value !== 0 && (typeof value !== "object" || Object.keys(value).length > 0);
+  const spelt = (rule) => JSON.stringify(Object.entries(rule).filter(([, value]) => asks(value)).sort()).toLowerCase();
+  return spelt(one) === spelt(other);
 }
 
 // --- Arguments ----------------------------------------------------------------------------------------------------------------------

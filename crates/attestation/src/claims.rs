@@ -55,7 +55,11 @@ pub enum Isolation {
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Details {
-    Virtual { measurement: Digest },
+    Virtual {
+        measurement: Digest,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        host_data: Option<Digest>,
+    },
     SevSnp(Box<SnpClaims>),
     Tdx(Box<TdxClaims>),
     Sgx(Box<SgxClaims>),
@@ -270,7 +274,7 @@ impl Claims {
 impl Details {
     pub fn measurement(&self) -> String {
         match self {
-            Self::Virtual { measurement } => measurement.to_string(),
+            Self::Virtual { measurement, .. } => measurement.to_string(),
             Self::SevSnp(snp) => hex::encode(snp.measurement),
             Self::Tdx(tdx) => hex::encode(tdx.mrtd),
             Self::Sgx(sgx) => hex::encode(sgx.mrenclave),

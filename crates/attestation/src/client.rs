@@ -83,7 +83,7 @@ mod tests {
     use crate::platforms::virtual_tee::VirtualTee;
     use crate::{BoundFacts, EvidenceSource, TeeKind};
 
-    const TEE: VirtualTee = VirtualTee { measurement: Digest([7; 32]) };
+    const TEE: VirtualTee = VirtualTee::running(Digest([7; 32]));
 
     fn node(seed: u64, evidence: bool) -> Certificate {
         let crypto = SeededCrypto::new(seed);

@@ -30,6 +30,9 @@ pub struct Policy {
 #[serde(default, deny_unknown_fields)]
 pub struct VirtualPolicy {
     pub measurements: BTreeSet<Digest>,
+    /// Judged if not empty.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub host_data: BTreeSet<String>,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
@@ -239,7 +242,7 @@ pub enum HardwareRule {
 impl Policy {
     /// A policy that accepts these virtual nodes: for development.
     pub fn for_virtual(measurements: impl IntoIterator<Item = Digest>) -> Self {
-        let virtual_tee = VirtualPolicy { measurements: measurements.into_iter().collect() };
+        let virtual_tee = VirtualPolicy { measurements: measurements.into_iter().collect(), ..Default::default() };
         Self { virtual_tee, ..Self::default() }
     }
 }

@@ -81,6 +81,10 @@ pub struct Response {
 }
 
 impl Response {
+    pub fn is_chunked(&self) -> bool {
+        self.header("transfer-encoding").is_some_and(|value| value.eq_ignore_ascii_case("chunked"))
+    }
+
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
     }
@@ -155,16 +159,8 @@ impl Connection {
 
     /// Reads the answer to the oldest request that has none yet.
     pub fn receive(&mut self) -> anyhow::Result<Response> {
-        let (mut response, head_bytes) = loop {
-            if let Some(head) = parse_head(&self.buffer)? {
-                break head;
-            }
-            ensure!(self.buffer.len() < HEAD_BYTES_MAX, "{} sent an endless header", self.authority);
-            self.fill()?;
-        };
-        self.buffer.drain(..head_bytes);
-        let chunked = response.header("transfer-encoding").is_some_and(|value| value.eq_ignore_ascii_case("chunked"));
-        response.body = if chunked {
+        let mut response = self.receive_head()?;
+        response.body = if response.is_chunked() {
             self.chunked_body()?
         } else {
             let length = response.header("content-length").map_or(Ok(0), str::parse).context("content-length")?;
@@ -173,25 +169,45 @@ impl Connection {
         Ok(response)
     }
 
+    /// The same without its body, which follows by [`Connection::chunk`].
+    pub fn receive_head(&mut self) -> anyhow::Result<Response> {
+        let (response, head_bytes) = loop {
+            if let Some(head) = parse_head(&self.buffer)? {
+                break head;
+            }
+            ensure!(self.buffer.len() < HEAD_BYTES_MAX, "{} sent an endless header", self.authority);
+            self.fill()?;
+        };
+        self.buffer.drain(..head_bytes);
+        Ok(response)
+    }
+
     fn chunked_body(&mut self) -> anyhow::Result<Vec<u8>> {
         let mut body = Vec::new();
-        loop {
-            let size = loop {
-                match httparse::parse_chunk_size(&self.buffer).map_err(|_| anyhow!("malformed chunk size"))? {
-                    httparse::Status::Complete((line, size)) => {
-                        self.buffer.drain(..line);
-                        break usize::try_from(size)?;
-                    }
-                    httparse::Status::Partial => self.fill()?,
-                }
-            };
-            ensure!(body.len().saturating_add(size) <= BODY_BYTES_MAX, "the answer exceeds {BODY_BYTES_MAX} bytes");
-            body.extend(self.take(size)?);
-            ensure!(self.take(2)? == b"\r\n", "malformed chunk");
-            if size == 0 {
-                return Ok(body);
-            }
+        while let Some(chunk) = self.chunk()? {
+            ensure!(
+                body.len().saturating_add(chunk.len()) <= BODY_BYTES_MAX,
+                "the answer exceeds {BODY_BYTES_MAX} bytes"
+            );
+            body.extend(chunk);
         }
+        Ok(body)
+    }
+
+    /// The next part of a chunked body; `None` at its end.
+    pub fn chunk(&mut self) -> anyhow::Result<Option<Vec<u8>>> {
+        let size = loop {
+            match httparse::parse_chunk_size(&self.buffer).map_err(|_| anyhow!("malformed chunk size"))? {
+                httparse::Status::Complete((line, size)) => {
+                    self.buffer.drain(..line);
+                    break usize::try_from(size)?;
+                }
+                httparse::Status::Partial => self.fill()?,
+            }
+        };
+        let chunk = self.take(size)?;
+        ensure!(self.take(2)? == b"\r\n", "malformed chunk");
+        Ok((size > 0).then_some(chunk))
     }
 
     fn take(&mut self, bytes: usize) -> anyhow::Result<Vec<u8>> {

@@ -1,12 +1,16 @@
-//! Which ledgers the network hosts: those it was founded with, and those its members have added since.
+//! Which ledgers the network hosts: those it was founded with, and those its members have added since, without those that they have removed.
 //!
 //! A row of the action `add_ledger` is a decision only. The ledger begins in the very transaction that writes it: the executor of the node that leads
 //! lets the ledger's own code write its first state there, as it does in a founding.
+//!
+//! `remove_ledger` deletes nothing: what the ledger holds is part of the state that later roots and snapshots rest on, and of what auditors read. It is
+//! only served no more and takes nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use coco_types::WriteSet;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -20,6 +24,13 @@ use crate::tables::{self, Read};
 pub struct AddedLedger {
     /// In the ledger's own form, as in the file that a network is founded with.
     pub genesis: Value,
+}
+
+/// That members have removed a ledger.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+struct RemovedLedger {
+    #[serde(default)]
+    reason: String,
 }
 
 /// Why the code of this node cannot begin a ledger, by its name and its genesis; `None` if it can.
@@ -47,17 +58,33 @@ impl fmt::Debug for LedgerCheck {
 /// The names of all hosted ledgers; `None` before there is a network.
 pub fn hosted_ledgers(state: &mut dyn Read) -> Result<Option<BTreeSet<String>>, Error> {
     let Some(network) = Network::read(state)? else { return Ok(None) };
-    let added = state.rows(&tables::ADDED_LEDGERS).into_iter().map(|(name, _)| String::from_utf8_lossy(&name).into());
-    Ok(Some(network.ledgers.into_iter().chain(added).collect()))
+    let named = |(name, _): (Bytes, Bytes)| String::from_utf8_lossy(&name).into_owned();
+    let added = state.rows(&tables::ADDED_LEDGERS).into_iter().map(named);
+    let mut hosted: BTreeSet<String> = network.ledgers.into_iter().chain(added).collect();
+    for name in state.rows(&tables::REMOVED_LEDGERS).into_iter().map(named) {
+        hosted.remove(&name);
+    }
+    Ok(Some(hosted))
+}
+
+/// Why a ledger is not hosted, for whoever wants something of it.
+pub fn not_hosted(state: &mut dyn Read, ledger: &str) -> String {
+    match tables::read::<RemovedLedger>(state, &tables::REMOVED_LEDGERS, ledger.as_bytes()) {
+        Ok(None) => format!("this network does not host the ledger {ledger}: its members can add it (add_ledger)"),
+        Ok(Some(RemovedLedger { reason })) if !reason.is_empty() => {
+            format!("the members have removed the ledger {ledger}: {reason}")
+        }
+        Ok(Some(_)) | Err(_) => format!("the members have removed the ledger {ledger}"),
+    }
 }
 
 /// Whether the answer of [`hosted_ledgers`] may be another one behind these writes.
 pub fn changes_hosting(writes: &WriteSet) -> bool {
-    writes.map(&tables::ADDED_LEDGERS).is_some() || writes.map(&tables::NETWORK).is_some()
+    [&tables::ADDED_LEDGERS, &tables::REMOVED_LEDGERS, &tables::NETWORK].iter().any(|map| writes.map(map).is_some())
 }
 
-/// The ledgers that these writes add to what `before` hosts, to begin in the same transaction. What is hosted can neither begin again nor go: its rows
-/// are there to stay.
+/// The ledgers that these writes add to what `before` hosts, to begin in the same transaction. What has begun cannot begin again, removed or not: its
+/// rows are there to stay.
 pub fn added_ledgers(before: &mut dyn Read, writes: &WriteSet) -> Result<BTreeMap<String, AddedLedger>, Error> {
     let Some(rows) = writes.map(&tables::ADDED_LEDGERS) else { return Ok(BTreeMap::new()) };
     let hosted = hosted_ledgers(before)?.unwrap_or_default();
@@ -67,6 +94,10 @@ pub fn added_ledgers(before: &mut dyn Read, writes: &WriteSet) -> Result<BTreeMa
         let Some(row) = row else {
             return Err(Error::Hosting(format!("the ledger {name} cannot be taken away again")));
         };
+        let begun = before.row(&tables::REMOVED_LEDGERS, name.as_bytes()).is_some();
+        if begun {
+            return Err(Error::Hosting(format!("the ledger {name} was removed, and cannot begin again")));
+        }
         if hosted.contains(&name) {
             return Err(Error::Hosting(format!("the network hosts the ledger {name} already")));
         }
@@ -114,6 +145,27 @@ mod tests {
         assert_eq!(gone, Err("the ledger sawtooth cannot be taken away again".to_owned()));
         let other = added_ledgers(&mut state, &write("other", Some(&json!([])))).map_err(message);
         assert!(other.unwrap_err().contains("not readable"));
+    }
+
+    #[test]
+    fn a_removed_ledger_is_hosted_no_more_and_cannot_begin_again() {
+        let crypto = SeededCrypto::new(1);
+        let store = fixture::founded(&crypto, &[&Actor::new(&crypto, Curve::P384, "member")], DEFAULT);
+        let founded = hosted_ledgers(&mut store.newest_snapshot()).unwrap().unwrap();
+        let name = founded.first().unwrap().clone();
+        assert!(not_hosted(&mut store.newest_snapshot(), "other").contains("its members can add it"));
+        let mut tx = store.begin();
+        tables::write(&mut tx, &tables::REMOVED_LEDGERS, name.as_bytes(), &json!({ "reason": "nobody uses it" }));
+        assert!(changes_hosting(tx.writes()));
+        store.apply(store.newest().next(), tx.writes()).unwrap();
+        let mut state = store.newest_snapshot();
+        assert!(!hosted_ledgers(&mut state).unwrap().unwrap().contains(&name));
+        let why = format!("the members have removed the ledger {name}: nobody uses it");
+        assert_eq!(not_hosted(&mut state, &name), why);
+        let mut tx = store.begin();
+        tables::write(&mut tx, &tables::ADDED_LEDGERS, name.as_bytes(), &json!({ "genesis": {} }));
+        let again = added_ledgers(&mut state, tx.writes()).map_err(|error| error.to_string());
+        assert_eq!(again, Err(format!("the ledger {name} was removed, and cannot begin again")));
     }
 
     #[test]

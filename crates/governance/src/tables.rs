@@ -86,6 +86,8 @@ pub const ROTATION_DUE: MapName = MapName::from_static("public:ccf.gov.coco.serv
 pub const ROTATIONS: MapName = MapName::from_static("public:ccf.gov.coco.service_rotations");
 /// A ledger's name → [`crate::AddedLedger`], of those that the network was not founded with.
 pub const ADDED_LEDGERS: MapName = MapName::from_static("public:ccf.gov.coco.ledgers");
+/// Ledger → why members have removed it.
+pub const REMOVED_LEDGERS: MapName = MapName::from_static("public:ccf.gov.coco.ledgers.removed");
 /// A ledger's name, or `*` for all → [`crate::Closure`].
 pub const CLOSURES: MapName = MapName::from_static("public:ccf.gov.coco.ledger.closed");
 /// One row: [`crate::ResumePolicy`], in place of what the network was founded with.

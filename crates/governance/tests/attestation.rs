@@ -76,7 +76,7 @@ impl Ledger {
             index: 0,
             addresses: addresses(),
             encryption_pub_key: String::new(),
-            quote_info: VirtualTee { measurement: VIRTUAL }.evidence(&report_data).unwrap(),
+            quote_info: VirtualTee::running(VIRTUAL).evidence(&report_data).unwrap(),
             replaces: None,
             retired_committed: false,
             role: NodeRole::Voter,
@@ -142,7 +142,7 @@ impl Ledger {
                 let guest = if kind == TeeKind::Tdx { td } else { enclave };
                 Box::new(Minted { kind, mint: move |data: &_| intel.mint(&intel.platform(machine), &guest, data) })
             }
-            _ => Box::new(VirtualTee { measurement: VIRTUAL }),
+            _ => Box::new(VirtualTee::running(VIRTUAL)),
         }
     }
 
@@ -510,7 +510,7 @@ fn a_newcomer_waits_for_a_vote_if_the_members_say_so() {
     put(&mut ledger, &tables::NODE_ADMISSION, &tables::SINGLETON, serde_json::json!({"by": "vote"}));
     let key = SigningKey::generate(&ledger.crypto, Curve::P256);
     let ask = |ledger: &mut Ledger, index: u32| {
-        let applicant = ledger.applicant(&VirtualTee { measurement: VIRTUAL }, &key, index);
+        let applicant = ledger.applicant(&VirtualTee::running(VIRTUAL), &key, index);
         let verified = ledger.verify(&applicant, AT + 10)?;
         ledger.commit(|tx| coco_governance::admit(tx, &applicant, &verified, "pem", 0))
     };

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use coco_attestation::Rules;
 use coco_governance::{NodeRole, ResumePolicy};
-use coco_types::limits;
+use coco_types::{Digest, limits};
 use serde::{Deserialize, Serialize};
 
 /// `node.toml`.
@@ -37,6 +37,9 @@ pub struct NodeConfig {
     /// Folders with complete chunks that `data` need not hold, such as an archive: read where the node's own folder has none, never written.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub read_only_ledger_directories: Vec<PathBuf>,
+    /// What the node says that it was launched with, as SEV-SNP nodes prove it: the virtual platform only. SHA-256, hex.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub virtual_host_data: Option<Digest>,
     /// Development conveniences are on: permissive CORS, unlocked accounts. Never in production.
     #[serde(default)]
     pub dev: bool,
@@ -49,8 +52,12 @@ pub struct NodeConfig {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Listen {
-    /// The node API (HTTPS): `/node`, `/app`. 8000 + index by convention.
+    /// The node API (HTTPS): `/node`, `/app`, and `/gov` where it has no listener of its own. 8000 + index by convention.
     pub api: SocketAddr,
+    /// Governance (HTTPS): `/gov`, which the node API serves no more then, and `/node`. 8200 + index by convention. A channel apart for members: what
+    /// applications' clients do to the node API does not keep them from voting, and who may reach it is the network's own matter.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gov: Option<SocketAddr>,
     /// Other nodes (mutual TLS). 8100 + index by convention.
     pub peers: SocketAddr,
     /// Metrics and health (plain HTTP, loopback by default). 9464 + index by convention.

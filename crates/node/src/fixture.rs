@@ -90,7 +90,7 @@ pub fn config(folder: &Path) -> NodeConfig {
     NodeConfig {
         index: 0,
         data: folder.to_owned(),
-        listen: Listen { api: address, peers: address, admin: address, ledgers: BTreeMap::new() },
+        listen: Listen { api: address, gov: None, peers: address, admin: address, ledgers: BTreeMap::new() },
         start: Start::Join {
             targets: Vec::new(),
             service_certificate: folder.join("service_certificate.pem"),
@@ -101,6 +101,7 @@ pub fn config(folder: &Path) -> NodeConfig {
         amd_certificates: None,
         read_only_ledger_directories: Vec::new(),
         sealing_key_file: false,
+        virtual_host_data: None,
         snapshot_bytes: coco_types::limits::SNAPSHOT_LEDGER_BYTES,
         dev: true,
         ledgers: BTreeMap::new(),

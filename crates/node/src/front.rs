@@ -14,6 +14,7 @@ use coco_protocol::{CommittedTransaction, Integrity, Protocol};
 use coco_types::{Seqno, TxId, WriteSet};
 use parking_lot::RwLock;
 
+use crate::bulletin::Bulletin;
 use crate::history::NodeHistory;
 use crate::replica::Delivery;
 use crate::signatures::{Alarm, SignatureChecker};
@@ -29,6 +30,8 @@ pub struct Visible {
     hosted: RwLock<Option<BTreeSet<String>>>,
     /// Who is told of whom.
     disclosure: RwLock<IdentityDisclosure>,
+    /// For whoever follows governance.
+    bulletin: Bulletin,
 }
 
 /// See the module's text.
@@ -57,6 +60,7 @@ impl Visible {
             actors_version: AtomicU64::new(txid.seqno.0),
             hosted: RwLock::new(hosted_ledgers(&mut store.snapshot()).unwrap_or_default()),
             disclosure: RwLock::new(IdentityDisclosure::read(&mut store.snapshot())),
+            bulletin: Bulletin::new(txid),
         }
     }
 
@@ -88,6 +92,10 @@ impl Visible {
     /// What the members have decided, as of what is committed.
     pub fn disclosure(&self) -> IdentityDisclosure {
         *self.disclosure.read()
+    }
+
+    pub fn bulletin(&self) -> &Bulletin {
+        &self.bulletin
     }
 
     pub fn current(&self) -> (TxId, Snapshot) {
@@ -129,6 +137,7 @@ impl Front {
         if batch.transactions.iter().any(|transaction| changes_actors(&transaction.writes)) {
             self.visible.actors_version.store(last.seqno.0, Ordering::Release);
         }
+        self.visible.bulletin.deliver(&batch, last);
         for protocol in &self.protocols {
             protocol.published(&batch);
         }

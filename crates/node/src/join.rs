@@ -242,7 +242,7 @@ mod tests {
         let [node_key, service] = [(); 2].map(|()| SigningKey::generate(&crypto, Curve::P384));
         let exchange = ExchangeKey::generate(&crypto);
         let addresses = Addresses { api: "127.0.0.1:8000".parse().unwrap(), peers: "127.0.0.1:8100".parse().unwrap() };
-        let tee = VirtualTee { measurement: Digest([7; 32]) };
+        let tee = VirtualTee::running(Digest([7; 32]));
         let nonce = challenge(&crypto, &service, 0);
         let place = Place { index: 1, addresses, role: NodeRole::Reader };
         let request =

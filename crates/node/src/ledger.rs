@@ -9,7 +9,7 @@ use bytes::Bytes;
 use coco_consensus::{BatchError, BatchSpan, BatchStore, Membership};
 use coco_crypto::{Certificate, Crypto, ExchangeKey, SigningKey, SymmetricKey};
 use coco_disk::Disk;
-use coco_governance::attestation;
+use coco_governance::{News, attestation};
 use coco_kv::Snapshot;
 use coco_ledger::tables::VIEW;
 use coco_ledger::{
@@ -393,6 +393,25 @@ impl NodeLedger {
     pub fn batch_from(&self, first: Seqno) -> Result<Option<BatchSpan>, LedgerError> {
         let Some(signature) = self.reader.signature_from(first)? else { return Ok(None) };
         Ok(Some(BatchSpan { first, last: signature.txid.seqno, view: signature.txid.view }))
+    }
+
+    /// What the committed transactions behind `after`, up to `until`, say of governance. Empty for those that are in no file here.
+    pub fn news(&self, after: Seqno, until: Seqno) -> Result<Vec<(TxId, Vec<News>)>, LedgerError> {
+        let mut told = Vec::new();
+        let mut next = after.next();
+        while next <= until
+            && let Some(span) = self.batch_from(next)?
+        {
+            let bytes = self.reader.read(span.first, span.last)?;
+            for entry in Batch::parse(&bytes)?.entries() {
+                let news = coco_governance::news(&entry.public_writes()?);
+                if !news.is_empty() {
+                    told.push((entry.txid(), news));
+                }
+            }
+            next = span.last.next();
+        }
+        Ok(told)
     }
 
     /// The name of the chunk file that should hold a transaction.

@@ -1,6 +1,7 @@
 //! One node: its synchronous machines, and the shell that runs them.
 
 pub mod archive;
+mod bulletin;
 pub mod comeback;
 pub mod config;
 mod disclosure;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use coco_governance::tables::{PUBLISHED_MAPS, Read};
-use coco_governance::{Closure, hosted_ledgers};
+use coco_governance::{Closure, hosted_ledgers, not_hosted};
 use coco_kv::Snapshot;
 use coco_protocol::{Rejection, RejectionReason};
 use coco_types::{MapName, WriteSet};
@@ -30,7 +30,7 @@ impl MembersWill {
         for (at, name) in ledgers.iter().enumerate() {
             let message = match (&hosted, &Closure::of(state, name)) {
                 (Err(error), _) | (_, Err(error)) => Some(error.to_string()),
-                (Ok(Some(hosted)), _) if !hosted.contains(*name) => Some(not_hosted(name)),
+                (Ok(Some(hosted)), _) if !hosted.contains(*name) => Some(not_hosted(state, name)),
                 (Ok(_), Ok(closure)) => closure.as_ref().map(|closure| closure.message(name)),
             };
             match message {
@@ -74,11 +74,6 @@ impl MembersWill {
     }
 }
 
-/// For whoever wants something of a ledger that is in the code and not in the network.
-pub fn not_hosted(ledger: &str) -> String {
-    format!("this network does not host the ledger {ledger}: its members can add it (add_ledger)")
-}
-
 /// Write-once records stay such.
 fn public_name(private: &str) -> MapName {
     match private.strip_prefix("history:") {
@@ -89,7 +84,7 @@ fn public_name(private: &str) -> MapName {
 
 #[cfg(test)]
 mod tests {
-    use coco_governance::tables::{ADDED_LEDGERS, CLOSURES};
+    use coco_governance::tables::{ADDED_LEDGERS, CLOSURES, REMOVED_LEDGERS};
     use coco_kv::Store;
     use coco_types::Seqno;
 
@@ -133,9 +128,13 @@ mod tests {
         };
         let network = serde_json::json!({ "name": "n", "chunk_bytes": 1, "ledgers": ["ethereum"] });
         let founded = write(&coco_governance::tables::NETWORK, &coco_governance::tables::SINGLETON, network);
-        assert_eq!(founded, (vec![1], false, Some(not_hosted("sawtooth"))));
+        let why = "this network does not host the ledger sawtooth: its members can add it (add_ledger)";
+        assert_eq!(founded, (vec![1], false, Some(why.to_owned())));
         let added = write(&ADDED_LEDGERS, b"sawtooth", serde_json::json!({ "genesis": {} }));
         assert_eq!(added, (vec![], false, None));
+        let removed = write(&REMOVED_LEDGERS, b"sawtooth", serde_json::json!({ "reason": "nobody uses it" }));
+        let why = "the members have removed the ledger sawtooth: nobody uses it";
+        assert_eq!(removed, (vec![1], false, Some(why.to_owned())));
     }
 
     #[test]

@@ -251,7 +251,7 @@ mod tests {
 
     fn node(replica: u64, replaces: Option<u64>) -> NodeRow {
         let address = ([127, 0, 0, 1], 8000).into();
-        let evidence = VirtualTee { measurement: Digest::ZERO }.evidence(&ReportData([0; 64]));
+        let evidence = VirtualTee::running(Digest::ZERO).evidence(&ReportData([0; 64]));
         let info = NodeInfo {
             status: NodeStatus::Trusted,
             public_key: String::new(),

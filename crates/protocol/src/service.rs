@@ -49,10 +49,30 @@ pub enum Mount {
 /// The way back for one response.
 pub type Reply = Box<dyn FnOnce(Response<Bytes>) + Send>;
 
-/// The sending half of a WebSocket. Text frames only.
+/// A response that goes on behind its body, for as long as the client and the service want: put among the response's extensions.
+#[derive(Clone)]
+pub struct Feed(Arc<Open>);
+
+type Open = dyn Fn(Arc<dyn Socket>) -> Box<dyn Send> + Send + Sync;
+
+impl Feed {
+    /// `open` is given where to send to. What it gives back is dropped when the client has gone.
+    pub fn new(open: impl Fn(Arc<dyn Socket>) -> Box<dyn Send> + Send + Sync + 'static) -> Self {
+        Self(Arc::new(open))
+    }
+
+    pub fn open(&self, socket: Arc<dyn Socket>) -> Box<dyn Send> {
+        (self.0)(socket)
+    }
+}
+
+/// The sending half of a WebSocket, text frames only, or of a [`Feed`].
 pub trait Socket: Send + Sync {
     /// Queues a message. An error means that the connection is gone, or was closed because the client reads too slowly.
     fn send(&self, text: String) -> Result<(), SocketClosed>;
+
+    /// Ends the connection once everything that is queued has left.
+    fn finish(&self) {}
 }
 
 /// The receiving half. Dropped when the connection ends.

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use coco_governance::{Code, Operation, Refusal, Request};
 use coco_kv::{Snapshot, Store};
 use coco_protocol::{Caller, Gate, Idempotent, Identity, OpenGate, Service, TransactionStatus};
-use coco_rpc::endpoints::{GovApi, GovEndpoints, Governed};
+use coco_rpc::endpoints::{GovApi, GovEndpoints, Governed, Listener, Past};
 use coco_types::{MapName, Seqno, TxId, View};
 use http::{Method, Response};
 use parking_lot::Mutex;
@@ -74,6 +74,14 @@ impl GovApi for Gov {
         reply(self.answer.lock().clone());
     }
 
+    fn news_since(&self, _: Option<TxId>) -> Past {
+        Past { at: TXID, news: Vec::new(), gap_until: None }
+    }
+
+    fn follow(&self, _: TxId, _: Listener) -> Box<dyn Send> {
+        Box::new(())
+    }
+
     fn simulate(&self, _: &Caller, _: Bytes, reply: Box<dyn FnOnce(Governed) + Send>) {
         reply(self.answer.lock().clone());
     }
@@ -130,6 +138,11 @@ fn committed_rows_are_shown_in_the_words_of_the_api() {
     let user = json!({"userId": id('b'), "certificate": "PEM", "userData": null});
     let digest = json!({"memberId": id('a'), "stateDigest": id('d')});
     let commit = json!({"status": "Committed", "transactionId": "2.7"});
+    let snp = json!({"measurements": [], "hostData": {}, "uvmEndorsements": {}, "tcbVersions": {}});
+    let policy = json!({
+        "sgx": {"measurements": []}, "virtual": {"measurements": [id('e')], "hostData": []}, "snp": snp,
+        "tdx": {"images": []}, "vbs": {"modules": []},
+    });
     for (path, expected) in [
         ("members/proposals".to_owned(), json!({"value": [proposal]})),
         (format!("members/proposals/{}", id('c')), proposal),
@@ -142,7 +155,7 @@ fn committed_rows_are_shown_in_the_words_of_the_api() {
         ("service/users".to_owned(), json!({"value": [user]})),
         (format!("service/users/{}", id('b')), user),
         ("service/nodes".to_owned(), json!({"value": []})),
-        ("service/join-policy".to_owned(), json!({"virtual": {"measurements": [id('e')], "hostData": []}})),
+        ("service/join-policy".to_owned(), policy),
         ("service/transactions/commit".to_owned(), commit.clone()),
         ("service/transactions/2.7".to_owned(), commit),
     ] {

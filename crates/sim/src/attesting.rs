@@ -58,7 +58,7 @@ impl World {
         let (node, service) = (self.node(id), service_key.public_key());
         let nonce = join::challenge(crypto, service_key, now_ms);
         let place = Place { index: node.index, addresses: node.addresses(), role: node.role };
-        let virtual_tee = VirtualTee { measurement: MEASUREMENT };
+        let virtual_tee = VirtualTee::running(MEASUREMENT);
         let tee = self.tees.get(&node.index).map_or(&virtual_tee as &dyn EvidenceSource, |tee| tee.as_ref());
         let key = node.identity.node_key.public_key();
         let exchange = node.identity.exchange.public();

@@ -344,7 +344,7 @@ impl World {
         let crypto = self.setting.crypto.as_ref();
         let nonce = join::challenge(crypto, &self.setting.service_key, self.now_ms());
         let place = Place { index: node.index, addresses: node.addresses(), role: node.role };
-        let virtual_tee = VirtualTee { measurement: MEASUREMENT };
+        let virtual_tee = VirtualTee::running(MEASUREMENT);
         let tee = self.tees.get(&node.index).map_or(&virtual_tee as &dyn EvidenceSource, |tee| tee.as_ref());
         let service = self.setting.service_key.public_key();
         let new_key = node.identity.node_key.public_key();

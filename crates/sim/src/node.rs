@@ -447,7 +447,7 @@ impl SimNode {
     }
 
     pub fn evidence(&self, report_data: &ReportData) -> Evidence {
-        VirtualTee { measurement: MEASUREMENT }.evidence(report_data).expect("virtual evidence is always to be had")
+        VirtualTee::running(MEASUREMENT).evidence(report_data).expect("virtual evidence is always to be had")
     }
 }
 

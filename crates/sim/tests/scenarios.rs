@@ -503,6 +503,45 @@ fn unknown(world: &World, id: u64) -> TxId {
 }
 
 #[test]
+fn three_that_are_left_of_four_go_on_with_two_while_one_is_down_and_one_is_removed() {
+    for seed in 1..=4 {
+        for removes_primary in [false, true] {
+            let mut world = World::quiet(seed, 4, Options::default()).unwrap();
+            acknowledge(&mut world, 3);
+            let leading = primary(&world);
+            let backups: Vec<_> = world.members().into_iter().filter(|id| *id != leading).collect();
+            let (down, gone) = (backups[0], if removes_primary { leading } else { backups[1] });
+            let node = world.node(gone).node_id();
+            world.crash(down);
+            world.set_faults(Faults { delay_ms: (1, 30), lose_one_in: 50, ..Faults::none() });
+            world.retire(gone);
+            let is_out = |world: &World| {
+                let members = world.primary().filter(|id| *id != gone).map(|id| (id, world.membership(id)));
+                let recorded = |id| world.standing(id, node).is_some_and(|row| row.info.retired_committed);
+                members.is_some_and(|(id, members)| !members.voters.contains(&gone) && recorded(id))
+            };
+            world.run_until(SOON_MS, "its removal", is_out).unwrap();
+            // Two of the three that are left are a majority, whether or not the third has heard yet that it is out: nobody waits for it, nor for
+            // the one that is down.
+            world.isolate(gone);
+            for _ in 0..10 {
+                let begun = world.now_ms();
+                acknowledge(&mut world, 1);
+                let took = world.now_ms() - begun;
+                assert!(took <= 4 * limits::ELECTION_TIMEOUT_MS, "seed {seed}: a write took {took} ms");
+                world.run_for(500).unwrap();
+            }
+            let voters = world.membership(primary(&world)).voters;
+            assert!(voters.len() == 3 && voters.contains(&down), "seed {seed}: {voters:?}");
+            world.heal();
+            world.start(down).unwrap();
+            settle(&mut world);
+            assert!(world.node(gone).removed, "seed {seed}");
+        }
+    }
+}
+
+#[test]
 fn a_wide_area_network_of_100_ms_round_trips_keeps_its_primary_and_survives_losing_it() {
     // Heartbeats every 400 ms, elections after two seconds: `timing` in a node's configuration, raised in proportion.
     let mut world = World::quiet(17, 3, Options { election_ticks: 40, ..Options::default() }).unwrap();

@@ -105,6 +105,18 @@ pub const SOCKET_QUEUE_MESSAGES_MAX: usize = 10_000;
 pub const SOCKET_QUEUE_BYTES_MAX: usize = 32 << 20;
 /// Between two pings on a WebSocket, milliseconds; a client silent for two of them is gone.
 pub const SOCKET_PING_MS: u64 = 30_000;
+/// Responses that go on (`GET /gov/events`), of a listener.
+pub const EVENT_STREAMS_MAX: usize = 1_000;
+/// The same to one address.
+pub const EVENT_STREAMS_PER_ADDRESS_MAX: usize = 16;
+/// Between two signs of life on such a response, milliseconds.
+pub const EVENT_STREAM_PULSE_MS: u64 = 10_000;
+/// So many of those one lasts if somebody proved who they are: then they prove it anew.
+pub const EVENT_STREAM_PULSES_MAX: u32 = 60;
+/// Transactions with news of governance that a node keeps at hand for whoever comes back.
+pub const NEWS_KEPT: usize = 4_096;
+/// Transactions that a node reads again from its ledger files for whoever comes back from further away.
+pub const NEWS_READ_AGAIN_MAX: u64 = 20_000;
 /// How long a request for a receipt waits for its transaction to commit, milliseconds, unless it says `Prefer: wait=seconds`.
 pub const RECEIPT_WAIT_MS: u64 = 5_000;
 

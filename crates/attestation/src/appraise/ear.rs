@@ -157,7 +157,7 @@ mod tests {
             hardware_id: hardware_id.map(str::to_owned),
             validity: Window::ALWAYS,
             roots: Vec::new(),
-            details: Details::Virtual { measurement: Digest::ZERO },
+            details: Details::Virtual { measurement: Digest::ZERO, host_data: None },
             bound: Bound::ReportData([0; 64]),
         }
     }

@@ -60,7 +60,7 @@ impl Judge {
 
     fn details(&mut self, kind: TeeKind, details: &Details, policy: &Policy, at: u64) {
         match details {
-            Details::Virtual { measurement } => self.virtual_tee(measurement, policy),
+            Details::Virtual { measurement, host_data } => self.virtual_tee(measurement, *host_data, policy),
             Details::SevSnp(snp) => self.snp(kind, snp, &policy.sev_snp),
             Details::Tdx(tdx) => self.tdx(kind, tdx, &policy.tdx, at),
             Details::Sgx(sgx) => self.sgx(sgx, &policy.sgx, at),
@@ -79,10 +79,16 @@ impl Judge {
         }
     }
 
-    fn virtual_tee(&mut self, measurement: &Digest, policy: &Policy) {
+    fn virtual_tee(&mut self, measurement: &Digest, host_data: Option<Digest>, policy: &Policy) {
         let accepted = &policy.virtual_tee.measurements;
         self.platform(TeeKind::Virtual, !accepted.is_empty());
         self.measurement(accepted.contains(measurement), measurement.to_string());
+        let accepted = &policy.virtual_tee.host_data;
+        if !accepted.is_empty() {
+            let found = host_data.map(|found| found.to_string()).unwrap_or_default();
+            let words = format!("the host data {found} are accepted");
+            self.check(accepted.contains(&found), words, || Reason::HostDataNotAccepted(found.clone()));
+        }
     }
 
     fn platform(&mut self, kind: TeeKind, accepted: bool) {

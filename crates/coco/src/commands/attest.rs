@@ -154,7 +154,7 @@ mod tests {
 
     #[test]
     fn a_report_says_what_protects_nothing_and_whose_word_it_is() {
-        let tee = VirtualTee { measurement: Digest([7; 32]) };
+        let tee = VirtualTee::running(Digest([7; 32]));
         let key = SigningKey::generate(&SystemCrypto, Curve::P256);
         let validity = Validity { not_before: 0, not_after: 4_000_000_000 };
         let node = self_signed_certificate(&SystemCrypto, &key, "node", &[], validity, &[]).unwrap();

@@ -97,6 +97,9 @@ pub struct Options {
     /// Node API port of the first node
     #[arg(long, default_value_t = 8000)]
     api_port: u16,
+    /// Governance port of the first node, by convention 8200; without it, its API serves governance too
+    #[arg(long, value_name = "PORT")]
+    gov_port: Option<u16>,
     /// Port of the first node for other nodes
     #[arg(long, default_value_t = 8100)]
     peers_port: u16,
@@ -189,6 +192,7 @@ impl Options {
                 sawtooth_rest: self.sawtooth_rest_port,
                 sawtooth_attested: self.sawtooth_attested_port,
                 api: self.api_port,
+                gov: self.gov_port,
                 peers: self.peers_port,
                 admin: self.admin_port,
             },
@@ -233,7 +237,7 @@ fn crowd_is_there(state: &State, stop: &AtomicBool) -> anyhow::Result<bool> {
 /// As every network, this one is opened by its members' votes.
 fn open(state: &State, timeout: Duration) -> anyhow::Result<()> {
     let tls = tls::trusting(&tls::read_certificate(&state.service_certificate())?)?;
-    let gov = Gov::new(format!("https://{}", state.addresses(0)?.api).parse()?, tls);
+    let gov = Gov::new(format!("https://{}", state.addresses(0)?.governance()).parse()?, tls);
     governance::open(&gov, &state.members()?, timeout).context("opening the network by its members' votes")
 }
 

@@ -245,7 +245,7 @@ mod tests {
 
     #[test]
     fn a_judgement_is_told_in_words_beside_what_the_rules_of_now_say() {
-        let tee = VirtualTee { measurement: Digest([7; 32]) };
+        let tee = VirtualTee::running(Digest([7; 32]));
         let key = SigningKey::generate(&SystemCrypto, Curve::P256);
         let bound = BoundFacts { exchange_key: vec![1; 32], service: None, config: Digest::ZERO, nonce: None };
         let evidence = tee.evidence(&bound.binding(key.public_key(), TeeKind::Virtual).report_data()).unwrap();

@@ -31,6 +31,8 @@ struct ReadyNode {
     #[serde(skip_serializing_if = "Option::is_none")]
     sawtooth_attested: Option<String>,
     api: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    gov: Option<String>,
     admin: String,
     ledger: String,
     config: String,
@@ -54,6 +56,7 @@ impl Ready {
                 sawtooth_rest: format!("http://{}", addresses.sawtooth_rest),
                 sawtooth_attested: addresses.sawtooth_attested.map(|address| address.to_string()),
                 api: format!("https://{}", addresses.api),
+                gov: addresses.gov.map(|address| format!("https://{address}")),
                 admin: format!("http://{}", addresses.admin),
                 ledger: state.ledger(node.index).display().to_string(),
                 config: state.config_file(node.index).display().to_string(),
@@ -141,7 +144,8 @@ fn endpoints(out: &mut String, ready: &Ready) -> std::fmt::Result {
         let question = r#"{"jsonrpc":"2.0","id":1,"method":"eth_blockNumber","params":[]}"#;
         writeln!(out, "curl -H 'content-type: application/json' -d '{question}' {}", node.ethereum)?;
         writeln!(out, "curl --cacert {} {}/node/network", ready.service_certificate, node.api)?;
-        writeln!(out, "coco gov members --service {} --api {}", ready.service_certificate, node.api)?;
+        let gov = node.gov.as_ref().unwrap_or(&node.api);
+        writeln!(out, "coco gov members --service {} --api {gov}", ready.service_certificate)?;
     }
     Ok(())
 }

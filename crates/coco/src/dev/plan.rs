@@ -20,6 +20,9 @@ pub struct Ports {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sawtooth_attested: Option<u16>,
     pub api: u16,
+    /// Governance is served with the API unless somebody asks for a listener of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gov: Option<u16>,
     pub peers: u16,
     pub admin: u16,
 }
@@ -32,6 +35,7 @@ pub struct Addresses {
     pub sawtooth_rest: SocketAddr,
     pub sawtooth_attested: Option<SocketAddr>,
     pub api: SocketAddr,
+    pub gov: Option<SocketAddr>,
     pub peers: SocketAddr,
     pub admin: SocketAddr,
 }
@@ -63,6 +67,7 @@ impl Ports {
                 .map(|first| port(first, 10).map(|port| SocketAddr::new(host, port)))
                 .transpose()?,
             api: SocketAddr::new(host, port(self.api, 1)?),
+            gov: self.gov.map(|first| port(first, 1).map(|port| SocketAddr::new(host, port))).transpose()?,
             peers: SocketAddr::new(loopback, port(self.peers, 1)?),
             admin: SocketAddr::new(loopback, port(self.admin, 1)?),
         })
@@ -70,6 +75,11 @@ impl Ports {
 }
 
 impl Addresses {
+    /// Where members govern.
+    pub fn governance(&self) -> SocketAddr {
+        self.gov.unwrap_or(self.api)
+    }
+
     /// Each with its name and the flag that moves it.
     fn listeners(&self) -> impl Iterator<Item = (SocketAddr, &'static str, &'static str)> {
         let attested = self.sawtooth_attested;
@@ -82,6 +92,7 @@ impl Addresses {
             (self.admin, "admin", "--admin-port"),
         ]
         .into_iter()
+        .chain(self.gov.map(|address| (address, "governance", "--gov-port")))
         .chain(attested.map(|address| (address, "Sawtooth attested processors", "--sawtooth-attested-port")))
     }
 }
@@ -139,6 +150,7 @@ mod tests {
         sawtooth_rest: 8008,
         sawtooth_attested: None,
         api: 8000,
+        gov: Some(8200),
         peers: 8100,
         admin: 9464,
     };
@@ -151,6 +163,7 @@ mod tests {
         assert_eq!(ledgers.map(|address| address.port()), [8565, 4024, 8028]);
         let others = [addresses.api, addresses.peers, addresses.admin];
         assert_eq!(others.map(|address| address.port()), [8002, 8102, 9466]);
+        assert_eq!(addresses.governance().port(), 8202);
     }
 
     #[test]
@@ -171,6 +184,7 @@ mod tests {
             sawtooth_rest: free,
             sawtooth_attested: None,
             api,
+            gov: None,
             peers: free,
             admin: free,
         };

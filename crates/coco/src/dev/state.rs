@@ -137,6 +137,7 @@ impl State {
             data: self.data(index),
             listen: Listen {
                 api: addresses.api,
+                gov: addresses.gov,
                 peers: addresses.peers,
                 admin: addresses.admin,
                 ledgers: protocols::listeners(&addresses),
@@ -147,6 +148,7 @@ impl State {
             amd_certificates: None,
             read_only_ledger_directories: Vec::new(),
             sealing_key_file: false,
+            virtual_host_data: None,
             snapshot_bytes: coco_types::limits::SNAPSHOT_LEDGER_BYTES,
             dev: true,
             ledgers: protocols::settings(&self.ethereum_settings())?,
@@ -256,6 +258,7 @@ impl Network {
                 sawtooth_rest: 8008,
                 sawtooth_attested: None,
                 api: 8000,
+                gov: None,
                 peers: 8100,
                 admin: 9464,
             },

@@ -9,6 +9,7 @@ use anyhow::Context;
 use rustls::ClientConfig;
 use serde_json::Value;
 
+use super::Events;
 use crate::http::{Connection, Response, Url};
 
 const TIMEOUT: Duration = Duration::from_secs(40);
@@ -68,20 +69,39 @@ impl Gov {
         serde_json::from_slice(&answer.body).context("malformed answer")
     }
 
+    /// Follows what happens, behind this event's transaction or from now on.
+    pub fn events(&self, after: Option<&str>) -> anyhow::Result<Events> {
+        let mut connection = Connection::open(&self.api, Some(&self.tls), TIMEOUT)?;
+        let after = after.map(|id| ("last-event-id", id));
+        let headers: Vec<_> = [("accept", "text/event-stream")].into_iter().chain(after).collect();
+        connection.send("GET", &self.path("events"), &headers, b"")?;
+        let head = connection.receive_head()?;
+        if head.status == 200 && head.is_chunked() {
+            return Ok(Events::new(connection));
+        }
+        Err(refused(&head, Value::Null))
+    }
+
+    fn path(&self, path: &str) -> String {
+        format!("{}?{VERSION}", self.api.at(&format!("/gov/{path}")).path)
+    }
+
     fn call(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> anyhow::Result<Response> {
         let mut kept = self.connection.borrow_mut();
         let mut connection = match kept.take() {
             Some(connection) => connection,
             None => Connection::open(&self.api, Some(&self.tls), TIMEOUT)?,
         };
-        let path = format!("{}?{VERSION}", self.api.at(&format!("/gov/{path}")).path);
-        let answer = connection.call(method, &path, headers, body)?;
+        let answer = connection.call(method, &self.path(path), headers, body)?;
         *kept = Some(connection);
         if (200..300).contains(&answer.status) {
             return Ok(answer);
         }
-        let told: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
-        let text = |field: &str| told["error"][field].as_str().unwrap_or_default().to_owned();
-        Err(anyhow::Error::new(Refused { status: answer.status, code: text("code"), message: text("message") }))
+        Err(refused(&answer, serde_json::from_slice(&answer.body).unwrap_or_default()))
     }
+}
+
+fn refused(answer: &Response, told: Value) -> anyhow::Error {
+    let text = |field: &str| told["error"][field].as_str().unwrap_or_default().to_owned();
+    anyhow::Error::new(Refused { status: answer.status, code: text("code"), message: text("message") })
 }

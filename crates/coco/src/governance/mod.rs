@@ -1,10 +1,12 @@
 //! A member's side of governance: asks `/gov` of a node, signs what a member sends there.
 
 mod client;
+mod events;
 mod member;
 mod token;
 
 pub use client::{Gov, Refused};
+pub use events::{Event, Events};
 pub use member::{Member, read_text};
 
 use std::thread;

@@ -1,6 +1,6 @@
 //! HTTPS to a node of one service, a connection for each request: the test's own, so that what it asks with is not what it tests.
 
-use std::io::{self, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
@@ -62,6 +62,18 @@ impl Client {
         Answer::read(&said).ok_or_else(|| io::ErrorKind::InvalidData.into())
     }
 
+    /// Follows an answer that goes on.
+    pub fn follow(&self, path: &str, last_event_id: Option<&str>) -> io::Result<Followed> {
+        let socket = TcpStream::connect_timeout(&self.node, TIMEOUT)?;
+        socket.set_read_timeout(Some(TIMEOUT))?;
+        let tls = ClientConnection::new(self.config.clone(), self.node.ip().into()).map_err(io::Error::other)?;
+        let mut stream = StreamOwned::new(tls, socket);
+        let id = last_event_id.map(|id| format!("last-event-id: {id}\r\n")).unwrap_or_default();
+        write!(stream, "GET {path} HTTP/1.1\r\nhost: {}\r\n{id}\r\n", self.node)?;
+        stream.flush()?;
+        Ok(Followed(BufReader::new(stream)))
+    }
+
     /// The JSON of a successful answer.
     pub fn json(&self, path: &str) -> Option<Value> {
         let answer = self.call("GET", path, b"").ok().filter(|answer| answer.status == 200)?;
@@ -74,6 +86,22 @@ fn trusting(service: &Certificate) -> ConfigBuilder<ClientConfig, WantsClientCer
     roots.add(service.der().to_vec().into()).unwrap();
     let builder = ClientConfig::builder_with_provider(Arc::new(default_provider()));
     builder.with_safe_default_protocol_versions().unwrap().with_root_certificates(roots)
+}
+
+/// Events as they come. Each is in one piece of the answer, so that sizes of pieces stand on lines of their own.
+pub struct Followed(BufReader<StreamOwned<ClientConnection, TcpStream>>);
+
+impl Followed {
+    /// The next line of this kind.
+    pub fn next(&mut self, field: &str) -> String {
+        loop {
+            let mut line = String::new();
+            assert!(self.0.read_line(&mut line).unwrap() > 0, "the events have ended");
+            if let Some(value) = line.strip_prefix(&format!("{field}: ")) {
+                return value.trim_end().to_owned();
+            }
+        }
+    }
 }
 
 impl Answer {

@@ -1,9 +1,12 @@
-//! A ledger that members add while the network runs.
+//! Ledgers that members add and remove while the network runs, and who is told.
 
 use std::collections::BTreeMap;
 
 use serde_json::json;
 
+use coco_crypto::Certificate;
+
+use crate::client::Client;
 use crate::coco;
 use crate::node::Network;
 
@@ -40,4 +43,46 @@ fn a_ledger_that_is_added_by_vote_is_served_at_once_and_after_a_restart_and_the_
     let (ledger, service) = (network.ledger(), network.service());
     let told = coco(&["ledger", "verify", ledger.to_str().unwrap(), "--service", service.to_str().unwrap()]);
     assert!(told.contains("all confirmed") && told.contains("add_ledger: Accepted"), "{told}");
+}
+
+const EVENTS: &str = "/gov/events?api-version=2024-07-01";
+
+#[test]
+fn a_ledger_that_is_removed_is_served_no_more_and_who_follows_is_told_of_it_even_after_a_restart() {
+    let mut network = Network::found([("records".to_owned(), json!({}))].into());
+    let put = |network: &Network| network.client().call("PUT", "/app/records/a", b"1").unwrap();
+    assert_eq!(put(&network).status, 204);
+    let mut followed = network.client().follow(EVENTS, None).unwrap();
+    let begun = followed.next("id");
+    let remove = json!([{ "name": "remove_ledger", "args": { "ledger": "records", "reason": "nobody uses it" } }]);
+    let decided = network.decides(&remove);
+    assert_eq!(decided.json()["proposalState"], "Accepted", "{}", decided.text());
+    let denied = put(&network);
+    assert_eq!((denied.status, denied.json()["error"]["code"].as_str()), (404, Some("LedgerNotHosted")));
+    assert!(denied.text().contains("have removed the ledger records: nobody uses it"), "{}", denied.text());
+    let expected = ["proposal_created", "ballot_submitted", "ballot_submitted", "proposal_resolved"];
+    assert_eq!(expected.map(|_| followed.next("event")), expected);
+    assert!(followed.next("data").contains("\"proposalState\":\"Accepted\""));
+    let settled = followed.next("id");
+    assert_eq!(network.propose(0, &remove).status, 400);
+
+    network.stop();
+    let gov = network.govern_apart();
+    network.start();
+    let elsewhere = network.client().call("GET", EVENTS, b"").unwrap();
+    assert_eq!(elsewhere.status, 404);
+    assert!(elsewhere.text().contains(&format!("governance at its port {}", gov.port())), "{}", elsewhere.text());
+    // What it had not applied when it ended comes back with the resume.
+    crate::until("the ledger's end", || (put(&network).status == 404).then_some(()));
+    let service = Certificate::from_pem(&std::fs::read_to_string(network.service()).unwrap()).unwrap();
+    network.ask(Client::new(gov, &service));
+    // What it has missed is in the node's files by now.
+    let mut followed = network.client().follow(EVENTS, Some(&begun)).unwrap();
+    assert_eq!(expected.map(|_| followed.next("event")), expected);
+    assert_eq!(followed.next("id"), settled);
+    assert_eq!(network.client().call("GET", "/app/records/a", b"").unwrap().status, 404);
+    network.stop();
+    let (ledger, service) = (network.ledger(), network.service());
+    let told = coco(&["ledger", "verify", ledger.to_str().unwrap(), "--service", service.to_str().unwrap()]);
+    assert!(told.contains("all confirmed") && told.contains("remove_ledger: Accepted"), "{told}");
 }

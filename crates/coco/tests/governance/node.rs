@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Read};
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -164,6 +164,7 @@ impl Network {
             amd_certificates: None,
             read_only_ledger_directories: Vec::new(),
             sealing_key_file: false,
+            virtual_host_data: None,
             snapshot_bytes: coco_types::limits::SNAPSHOT_LEDGER_BYTES,
             dev: true,
             ledgers: BTreeMap::new(),
@@ -229,6 +230,13 @@ impl Network {
 
     pub fn config(&self) -> &NodeConfig {
         &self.config
+    }
+
+    /// From its next start on, the node governs at another listener: its address.
+    pub fn govern_apart(&mut self) -> SocketAddr {
+        // Its certificate names the host that its API has.
+        let listener = TcpListener::bind((self.config.listen.api.ip(), 0)).unwrap();
+        *self.config.listen.gov.insert(listener.local_addr().unwrap())
     }
 
     pub fn folder(&self) -> &Path {
@@ -305,5 +313,5 @@ fn free_addresses() -> Listen {
     let address = Ipv4Addr::new(127, 90 + NODES.fetch_add(1, Ordering::Relaxed) % 100, middle, low.max(1));
     let listeners = [(); 3].map(|()| TcpListener::bind((address, 0)).unwrap());
     let [api, peers, admin] = listeners.map(|listener| listener.local_addr().unwrap());
-    Listen { api, peers, admin, ledgers: BTreeMap::new() }
+    Listen { api, gov: None, peers, admin, ledgers: BTreeMap::new() }
 }

@@ -219,6 +219,7 @@ fn start(folder: &Path, vendors: &Vendors, kind: TeeKind, index: u32, start: Sta
         amd_certificates: None,
         read_only_ledger_directories: Vec::new(),
         sealing_key_file: false,
+        virtual_host_data: None,
         snapshot_bytes: coco_types::limits::SNAPSHOT_LEDGER_BYTES,
         dev: false,
         ledgers: BTreeMap::new(),
@@ -245,7 +246,7 @@ fn free_addresses() -> Listen {
     let address = Ipv4Addr::new(127, 88, middle, low.max(1));
     let listeners = [(); 3].map(|()| TcpListener::bind((address, 0)).unwrap());
     let [api, peers, admin] = listeners.map(|listener| listener.local_addr().unwrap());
-    Listen { api, peers, admin, ledgers: BTreeMap::<String, SocketAddr>::new() }
+    Listen { api, gov: None, peers, admin, ledgers: BTreeMap::<String, SocketAddr>::new() }
 }
 
 fn genesis_of(folder: &Path, rules: &Rules) -> Genesis {

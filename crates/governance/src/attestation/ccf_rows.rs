@@ -11,6 +11,7 @@ use serde_json::Value;
 use crate::Error;
 use crate::tables::{self, Read};
 
+pub(super) const VIRTUAL_HOST_DATA: MapName = MapName::from_static("public:ccf.gov.nodes.virtual.host_data");
 pub(super) const SNP_MEASUREMENTS: MapName = MapName::from_static("public:ccf.gov.nodes.snp.measurements");
 pub(super) const SNP_HOST_DATA: MapName = MapName::from_static("public:ccf.gov.nodes.snp.host_data");
 pub(super) const SNP_UVM_ENDORSEMENTS: MapName = MapName::from_static("public:ccf.gov.nodes.snp.uvm_endorsements");
@@ -41,6 +42,7 @@ pub(super) fn add_to(policy: &mut Policy, state: &mut dyn Read) -> Result<(), Er
         })?;
         policy.virtual_tee.measurements.insert(measurement);
     }
+    policy.virtual_tee.host_data.extend(keys(state, &VIRTUAL_HOST_DATA));
     policy.sev_snp.measurements.extend(keys(state, &SNP_MEASUREMENTS));
     policy.sev_snp.host_data.extend(keys(state, &SNP_HOST_DATA));
     policy.sgx.enclaves.extend(keys(state, &SGX_MEASUREMENTS));
@@ -66,6 +68,16 @@ pub(super) fn add_to(policy: &mut Policy, state: &mut dyn Read) -> Result<(), Er
         }
     }
     Ok(())
+}
+
+/// Host data of SEV-SNP nodes, and the policy's text that each is the digest of, where members voted one.
+pub fn snp_host_data(state: &mut dyn Read) -> Result<BTreeMap<String, Value>, Error> {
+    Ok(tables::read_all(state, &SNP_HOST_DATA)?.into_iter().collect())
+}
+
+/// Least firmware versions by CPUID, as members voted them.
+pub fn snp_tcb_versions(state: &mut dyn Read) -> Result<BTreeMap<String, Value>, Error> {
+    Ok(tables::read_all(state, &SNP_TCB_VERSIONS)?.into_iter().collect())
 }
 
 fn keys(state: &mut dyn Read, map: &MapName) -> Vec<String> {

@@ -21,6 +21,7 @@ const VOTED: &[MapName] = &[
     POLICY,
     ANCHORS,
     tables::VIRTUAL_MEASUREMENTS,
+    ccf_rows::VIRTUAL_HOST_DATA,
     ccf_rows::SNP_MEASUREMENTS,
     ccf_rows::SNP_HOST_DATA,
     ccf_rows::SNP_UVM_ENDORSEMENTS,

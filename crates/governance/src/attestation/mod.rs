@@ -13,6 +13,7 @@ mod reappraisal;
 
 pub use appraisal::{Appraisal, AppraisalState, VerifiedApplicant, bound_facts, verify_applicant};
 pub use audit::{Audited, PublicState, admits, audit_admissions};
+pub use ccf_rows::{snp_host_data, snp_tcb_versions};
 pub use decisions::{DECISIONS, PolicyDecision, decisions};
 pub use policy::{
     ANCHORS, APPRAISALS, COLLATERAL, JudgedCollateral, POLICY, anchors, in_force, judge_collateral, policy,

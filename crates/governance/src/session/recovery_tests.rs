@@ -194,7 +194,7 @@ impl Network {
             index: 0,
             addresses: crate::Addresses { api: address, peers: address },
             encryption_pub_key: hex::encode(exchange.public()),
-            quote_info: VirtualTee { measurement: sha256(b"code") }.evidence(&report_data).unwrap(),
+            quote_info: VirtualTee::running(sha256(b"code")).evidence(&report_data).unwrap(),
             replaces: None,
             retired_committed: false,
             role: Default::default(),

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use coco_attestation::platforms::virtual_tee::VirtualTee;
-use coco_attestation::{BoundFacts, Evidence, EvidenceSource, node_extension, service_extension, sources};
+use coco_attestation::{BoundFacts, Evidence, EvidenceSource, TeeKind, node_extension, service_extension, sources};
 use coco_crypto::{
     Certificate, Curve, ExchangeKey, Extension, PublicKey, Sha256, SigningKey, SymmetricKey, SystemCrypto,
     self_signed_service_certificate, sha256,
@@ -221,7 +221,14 @@ pub fn addresses(config: &NodeConfig) -> Addresses {
 /// The platform this node runs on: what the machine offers, else the virtual one, whose measurement is the running file's hash. A
 /// development network is virtual everywhere. Whether the platform is acceptable is the network's decision, not this machine's.
 pub fn evidence_source(config: &NodeConfig) -> Result<Arc<dyn EvidenceSource>, NodeError> {
-    evidence_of_this_machine(config.dev, config.amd_certificates.clone())
+    let source = evidence_of_this_machine(config.dev, config.amd_certificates.clone())?;
+    match config.virtual_host_data {
+        Some(host_data) if source.kind() == TeeKind::Virtual => {
+            Ok(Arc::new(VirtualTee { measurement: own_measurement()?, host_data: Some(host_data) }))
+        }
+        Some(_) => Err(NodeError::Platform("virtual_host_data is for the virtual platform only".to_owned())),
+        None => Ok(source),
+    }
 }
 
 /// The same, for programs that are no nodes. `amd_certificates` as in a node's configuration.
@@ -236,7 +243,7 @@ pub fn evidence_of_this_machine(
             return Ok(source.into());
         }
     }
-    Ok(Arc::new(VirtualTee { measurement: own_measurement()? }))
+    Ok(Arc::new(VirtualTee::running(own_measurement()?)))
 }
 
 /// SHA-256 of the running executable: what members vote for on the virtual platform.
@@ -638,7 +645,7 @@ mod tests {
     use super::*;
     use crate::fixture;
 
-    const VIRTUAL: VirtualTee = VirtualTee { measurement: Digest([7; 32]) };
+    const VIRTUAL: VirtualTee = VirtualTee::running(Digest([7; 32]));
 
     #[test]
     fn an_executable_is_measured_whole_however_it_is_read() {

@@ -14,8 +14,8 @@ use coco_protocol::{
     Caller, Earlier, Gate, Idempotent, Outcome, Rejection, RejectionReason, Submitted, TransactionStatus,
 };
 use coco_rpc::channel::NoAnswer;
-use coco_rpc::endpoints::{GovApi, Governed};
-use coco_types::{Digest, Seqno, TxId};
+use coco_rpc::endpoints::{GovApi, Governed, Listener, Past};
+use coco_types::{Digest, Seqno, TxId, limits};
 use crossbeam_channel::{RecvTimeoutError, Sender, bounded};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
@@ -280,6 +280,20 @@ impl Governance {
     }
 }
 
+impl Governance {
+    /// Whether this transaction is one of this ledger: somebody may come with what another network told it.
+    fn is_ours(&self, txid: TxId) -> bool {
+        self.shared.ledger.view_of(txid.seqno).is_none_or(|view| view == txid.view)
+    }
+
+    /// What is told to somebody who has missed what lies before `since`, and has to look for it in ledger files.
+    fn gap(&self, since: Seqno) -> Past {
+        let (at, kept) = self.shared.visible.bulletin().since(since);
+        let until = self.shared.ledger.view_of(since).map(|view| TxId::new(view, since));
+        Past { at, news: kept.unwrap_or_default(), gap_until: Some(until.unwrap_or(at)) }
+    }
+}
+
 /// However a request ends, its key is free again.
 struct Ended {
     running: Running,
@@ -330,6 +344,35 @@ impl GovApi for Governance {
             shared.once_readable(written, || reply(governed));
         };
         self.shared.peers.request(primary, wire::kind::GOVERN, body.into(), FORWARD_TIMEOUT, Box::new(answered));
+    }
+
+    fn news_since(&self, after: Option<TxId>) -> Past {
+        let bulletin = self.shared.visible.bulletin();
+        let now = |at| Past { at, news: Vec::new(), gap_until: None };
+        let Some(after) = after else { return now(self.shared.visible.bulletin().at()) };
+        let (at, kept) = bulletin.since(after.seqno);
+        if after.seqno >= at.seqno {
+            // This node is behind the one that told it.
+            return now(after);
+        }
+        match kept {
+            Ok(news) if self.is_ours(after) => Past { at, news, gap_until: None },
+            Ok(_) => self.gap(at.seqno),
+            Err(since) => {
+                let is_near = since.0 - after.seqno.0 <= limits::NEWS_READ_AGAIN_MAX;
+                let again = is_near && self.is_ours(after) && self.shared.ledger.first_seqno() <= Some(after.seqno);
+                let again = again.then(|| self.shared.ledger.news(after.seqno, since));
+                let (Some(Ok(mut news)), (at, Ok(rest))) = (again, bulletin.since(since)) else {
+                    return self.gap(since);
+                };
+                news.extend(rest);
+                Past { at, news, gap_until: None }
+            }
+        }
+    }
+
+    fn follow(&self, at: TxId, listener: Listener) -> Box<dyn Send> {
+        Box::new(self.shared.visible.bulletin().follow(at, listener))
     }
 
     fn simulate(&self, _caller: &Caller, proposal: Bytes, reply: GovernedReply) {

@@ -63,6 +63,8 @@ pub enum NodeError {
     Read { path: PathBuf, source: io::Error },
     #[error("genesis: {0}")]
     Genesis(String),
+    #[error("listen.gov must be at the address of listen.api or listen.peers: the node's certificate names no other")]
+    GovAddress,
     #[error("not admitted to the network: {0}")]
     Join(String),
     #[error("the data folder: {0}")]

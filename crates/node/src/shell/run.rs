@@ -16,10 +16,10 @@ use coco_disk::Disk;
 use coco_governance::secrets::Vault;
 use coco_governance::{ServiceInfo, tables};
 use coco_ledger::{HistoryStore, MemoryHistory};
-use coco_protocol::{Mount, Protocol, Service};
+use coco_protocol::{Mount, Protocol, Service, StreamService};
 use coco_rpc::admin::AdminService;
 use coco_rpc::channel::{Channels, Hello, Trusted};
-use coco_rpc::endpoints::{GovEndpoints, IdentityEndpoints, LedgerEndpoints, NodeEndpoints};
+use coco_rpc::endpoints::{GovElsewhere, GovEndpoints, IdentityEndpoints, LedgerEndpoints, NodeEndpoints};
 use coco_rpc::metrics::Metrics;
 use coco_rpc::{Listener, ListenerLimits, Server, tls};
 use coco_types::{ReplicaId, Seqno, limits};
@@ -50,7 +50,7 @@ use crate::shell::credentials::Credentials;
 use crate::shell::entrance::{self, Entrance};
 use crate::shell::governance::{self, Governance, GovernorEvent};
 use crate::shell::history_store::FolderHistory;
-use crate::shell::hosting::IfHosted;
+use crate::shell::hosting::{IfHosted, StreamUnlessRemoved};
 use crate::shell::identities::Identities;
 use crate::shell::ledger_disk::LedgerDisk;
 use crate::shell::mailbox::Mailbox;
@@ -86,6 +86,7 @@ pub fn run_on(
     stop: &mpsc::Receiver<()>,
 ) -> Result<(), NodeError> {
     dumps::forbid();
+    check_addresses(&config)?;
     let root: Arc<dyn Disk> = Arc::new(FolderDisk::open(&config.data)?);
     let clock = Clock::new();
     let clock: Arc<dyn Fn() -> u64 + Send + Sync> = Arc::new(move || clock.now_ms());
@@ -642,6 +643,12 @@ fn panicked(name: &str, panic: &(dyn Any + Send)) -> Ended {
     Ended::Failed(format!("a broken invariant stopped the {name}: {text}"))
 }
 
+fn check_addresses(config: &NodeConfig) -> Result<(), NodeError> {
+    let named = [config.listen.api.ip(), config.listen.peers.ip()];
+    let good = config.listen.gov.is_none_or(|gov| gov.ip().is_unspecified() || named.contains(&gov.ip()));
+    if good { Ok(()) } else { Err(NodeError::GovAddress) }
+}
+
 /// What the listeners serve with.
 struct Serving<'a> {
     config: &'a NodeConfig,
@@ -681,12 +688,13 @@ fn serve(serving: Serving<'_>) -> Result<Vec<Listener>, NodeError> {
         runtime: runtime.handle().clone(),
     });
     let identities = Arc::new(Identities { shared: shared.clone(), protocols: protocols.to_vec() });
-    let mut on_api: Vec<Arc<dyn Service>> =
-        vec![NodeEndpoints::new(api.clone()), GovEndpoints::new(governance), IdentityEndpoints::new(identities)];
+    let mut on_api: Vec<Arc<dyn Service>> = vec![NodeEndpoints::new(api.clone()), IdentityEndpoints::new(identities)];
+    let gov = GovEndpoints::new(governance) as Arc<dyn Service>;
+    runtime.spawn(pulse(Arc::downgrade(shared)));
     let mut listeners = Vec::new();
     let secured = tls::stream_config(tls_identity.clone())?;
-    // Those of the ledgers, the API and the admin pages.
-    let connections_max = descriptors::connections_max(config.listen.ledgers.len() + 2);
+    // Those of the ledgers, the API, governance and the admin pages.
+    let connections_max = descriptors::connections_max(config.listen.ledgers.len() + 3);
     let limits = ListenerLimits { connections_max, ..ListenerLimits::default() };
     for (ledger, protocol) in protocols.iter().enumerate() {
         let handle = Arc::new(Handle { shared: shared.clone(), ledger, aside: server.aside() });
@@ -705,7 +713,9 @@ fn serve(serving: Serving<'_>) -> Result<Vec<Listener>, NodeError> {
             }
         }
         let handle = Arc::new(Handle { shared: shared.clone(), ledger, aside: server.aside() });
-        for service in protocol.clone().serve_streams(handle) {
+        for inner in protocol.clone().serve_streams(handle) {
+            let (ledger, shared) = (protocol.name(), shared.clone());
+            let service = Arc::new(StreamUnlessRemoved { ledger, shared, inner }) as Arc<dyn StreamService>;
             // For as long as this life lasts, whether or not it is reached from outside.
             server.keep_time(service.clone());
             let name = service.listener();
@@ -717,6 +727,15 @@ fn serve(serving: Serving<'_>) -> Result<Vec<Listener>, NodeError> {
     }
     let tls = tls::api_config(tls_identity)?;
     let authenticator = authentication::authenticator(shared);
+    match config.listen.gov {
+        None => on_api.push(gov),
+        Some(address) => {
+            on_api.push(Arc::new(GovElsewhere { port: address.port() }));
+            let (tls, authenticator) = (tls.clone(), authenticator.clone());
+            let on_gov = vec![gov, NodeEndpoints::new(api.clone())];
+            listeners.push(server.listen_tls("gov", address, on_gov, limits.clone(), tls, authenticator)?);
+        }
+    }
     listeners.push(server.listen_tls("api", config.listen.api, on_api, limits.clone(), tls, authenticator)?);
     let admin = AdminService::new(metrics, api);
     listeners.push(server.listen("admin", config.listen.admin, admin, limits)?);
@@ -730,6 +749,16 @@ fn address_of(config: &NodeConfig, listener: &str) -> Option<SocketAddr> {
         tracing::info!(listener, "not served here: it has no address in [listen.ledgers]");
     }
     address
+}
+
+/// Shows those who follow governance that they are still told, as long as this life lasts.
+async fn pulse(shared: Weak<Shared>) {
+    let mut interval = tokio::time::interval(Duration::from_millis(limits::EVENT_STREAM_PULSE_MS));
+    loop {
+        interval.tick().await;
+        let Some(shared) = shared.upgrade() else { return };
+        shared.visible.bulletin().pulse();
+    }
 }
 
 /// Tells a service that time passes, as long as it is there.
@@ -753,6 +782,15 @@ mod tests {
         let Ok(Ended::Failed(why)) = ended.recv() else { panic!("nobody was told") };
         assert_eq!(why, "a broken invariant stopped the executor: block 7 cannot be sealed");
         thread.join().unwrap();
+    }
+
+    #[test]
+    fn governance_is_served_only_where_the_nodes_certificate_says_that_it_is() {
+        let mut config = crate::fixture::config(std::path::Path::new("/nowhere"));
+        for (gov, good) in [("127.0.0.1:7", true), ("0.0.0.0:7", true), ("127.0.0.2:7", false)] {
+            config.listen.gov = Some(gov.parse().unwrap());
+            assert_eq!(check_addresses(&config).is_ok(), good, "{gov}");
+        }
     }
 
     #[test]

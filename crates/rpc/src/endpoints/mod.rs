@@ -22,7 +22,7 @@ use coco_protocol::{ApiError, Caller, Mount, Reply, Service};
 use http::header::{ALLOW, HeaderValue};
 use http::{Method, Request, StatusCode};
 
-pub use gov::{GovApi, GovEndpoints, Governed};
+pub use gov::{GovApi, GovElsewhere, GovEndpoints, Governed, Listener, Past};
 pub use identities::{IdentityApi, IdentityEndpoints, Proof, Wanted};
 pub use ledger::LedgerEndpoints;
 pub use node_api::{

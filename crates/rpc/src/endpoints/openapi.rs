@@ -87,7 +87,7 @@ fn operation(described: &Described<'_>) -> Value {
 fn schema(media_type: &str) -> Value {
     match media_type {
         "application/json" => json!({"type": "object"}),
-        "text/javascript" => json!({"type": "string"}),
+        "text/javascript" | "text/event-stream" => json!({"type": "string"}),
         _ => json!({"type": "string", "format": "binary"}),
     }
 }

@@ -3,13 +3,14 @@
 //! HTTP/1.1 has one request under way at a time, however many a client writes ahead. Over TLS a client may choose HTTP/2, and have
 //! many: its answers come as they are ready.
 
+use std::any::Any;
 use std::convert::Infallible;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use coco_protocol::{ApiError, Caller, Reply, Service};
+use coco_protocol::{ApiError, Caller, Feed, Reply, Service};
 use coco_types::limits;
 use http::header::{CONNECTION, HeaderMap, HeaderValue, RETRY_AFTER};
 use http::{Request, Response, StatusCode};
@@ -23,6 +24,7 @@ use tokio::sync::oneshot;
 
 use super::body::{self, BodyError};
 use super::connections::{Connection, Flights, Order, Phase};
+use super::feed::{Content, Fed, Place};
 use super::listener::{Client, ClientCertificate, Shared};
 use super::observed::Observed;
 use super::socket;
@@ -64,8 +66,7 @@ where
         let exchange = Exchange::OneOfMany(Arc::clone(&of_all));
         async move {
             let response = answer(request, &shared, &client, &exchange).await;
-            drop(flight);
-            Ok::<_, Infallible>(response.map(Full::new))
+            Ok::<_, Infallible>(content(response, &shared, &exchange, Box::new(flight)))
         }
     });
     let serving = http2::Builder::new(TokioExecutor::new())
@@ -88,9 +89,11 @@ where
         service_fn(move |request| {
             let (shared, client, connection) = (Arc::clone(&shared), Arc::clone(&client), Arc::clone(&connection));
             async move {
-                let response = answer(request, &shared, &client, &Exchange::Alone(Arc::clone(&connection))).await;
+                let exchange = Exchange::Alone(Arc::clone(&connection));
+                let response = answer(request, &shared, &client, &exchange).await;
                 connection.enter(Phase::Idle);
-                Ok::<_, Infallible>(response.map(Full::new))
+                let until_idle = Box::new(Alive(Arc::clone(&connection)));
+                Ok::<_, Infallible>(content(response, &shared, &exchange, until_idle))
             }
         })
     };
@@ -128,6 +131,36 @@ where
         }
         known = Order::Drain;
     }
+}
+
+/// A connection whose response goes on is at work until that ends.
+struct Alive(Arc<Connection>);
+
+impl Drop for Alive {
+    fn drop(&mut self) {
+        self.0.enter(Phase::Idle);
+    }
+}
+
+/// The response as it leaves. `held` is dropped when all of it has been handed over.
+fn content(
+    mut response: Response<Bytes>,
+    shared: &Arc<Shared>,
+    exchange: &Exchange,
+    held: Box<dyn Any + Send>,
+) -> Response<Content> {
+    let Some(feed) = response.extensions_mut().remove::<Feed>() else {
+        return response.map(|body| Content::Whole(Full::new(body)));
+    };
+    let (Exchange::Alone(connection) | Exchange::OneOfMany(connection)) = exchange;
+    let Some(place) = Place::take(shared, connection.address()) else {
+        shared.metrics.busy.increment();
+        return busy().map(|body| Content::Whole(Full::new(body)));
+    };
+    if let Exchange::Alone(connection) = exchange {
+        connection.enter(Phase::Socket);
+    }
+    response.map(|first| Content::Fed(Fed::start(&feed, first, place, Arc::clone(connection), held)))
 }
 
 async fn answer(

@@ -30,6 +30,9 @@ pub struct ListenerLimits {
     pub socket_queue_messages_max: usize,
     pub socket_queue_bytes_max: usize,
     pub socket_ping: Duration,
+    /// Responses that go on.
+    pub feeds_max: usize,
+    pub feeds_per_address_max: usize,
 }
 
 impl Default for ListenerLimits {
@@ -50,6 +53,8 @@ impl Default for ListenerLimits {
             socket_queue_messages_max: limits::SOCKET_QUEUE_MESSAGES_MAX,
             socket_queue_bytes_max: limits::SOCKET_QUEUE_BYTES_MAX,
             socket_ping: Duration::from_millis(limits::SOCKET_PING_MS),
+            feeds_max: limits::EVENT_STREAMS_MAX,
+            feeds_per_address_max: limits::EVENT_STREAMS_PER_ADDRESS_MAX,
         }
     }
 }

@@ -15,6 +15,7 @@ use tokio_rustls::TlsAcceptor;
 use super::ListenerLimits;
 use super::budget::Budget;
 use super::connections::{Connection, Connections, Order, Phase};
+use super::feed::Feeds;
 use super::http;
 use super::routes::Routes;
 use super::stream;
@@ -49,6 +50,7 @@ pub(crate) struct Shared {
     pub(crate) limits: ListenerLimits,
     pub(crate) connections: Arc<Connections>,
     pub(crate) budget: Arc<Budget>,
+    pub(crate) feeds: Feeds,
     pub(crate) workers: Arc<Workers>,
     pub(crate) metrics: ListenerMetrics,
     /// Absent where nobody is known: what comes in plain text proves nothing, and a token in it is everybody's.
@@ -158,6 +160,7 @@ impl Server {
             routes: Routes::new(services),
             connections: Connections::new(limits.clone()),
             budget: Budget::new(limits.client_bytes_max, limits.client_bytes_per_address_max),
+            feeds: Feeds::default(),
             limits,
             workers: Arc::clone(&self.workers),
             metrics: ListenerMetrics::new(&self.metrics, name),

@@ -3,6 +3,7 @@
 mod body;
 mod budget;
 mod connections;
+mod feed;
 mod http;
 mod limits;
 mod listener;

@@ -224,7 +224,12 @@ async fn write(sink: &mut SplitSink<Stream, Message>, outgoing: &Outgoing, ping:
     let mut silent = false;
     loop {
         let sent = tokio::select! {
-            batch = outgoing.next() => send_all(sink, batch).await,
+            batch = outgoing.next() => {
+                if batch.is_empty() {
+                    return End::Told(CloseCode::Away, "what was served here is served no more");
+                }
+                send_all(sink, batch).await
+            }
             _ = pings.tick() => {
                 let silent_before = std::mem::replace(&mut silent, !heard.swap(false, Ordering::Relaxed));
                 if silent && silent_before {
@@ -247,7 +252,7 @@ async fn send_all(sink: &mut SplitSink<Stream, Message>, batch: Vec<String>) -> 
 }
 
 /// The queue of what is to be sent to one client.
-struct Outgoing {
+pub(crate) struct Outgoing {
     queue: Mutex<Queue>,
     ready: Notify,
     full: Notify,
@@ -263,13 +268,15 @@ struct Queue {
     /// For both: many small messages take as much as a large one.
     charge: Charge,
     closed: bool,
+    /// Nothing more comes.
+    finished: bool,
     overflowed: bool,
 }
 
 impl Outgoing {
-    fn new(limits: &ListenerLimits, budget: &Arc<Budget>, address: IpAddr) -> Self {
+    pub(crate) fn new(limits: &ListenerLimits, budget: &Arc<Budget>, address: IpAddr) -> Self {
         let (messages, charge) = (VecDeque::new(), budget.nothing(address));
-        let queue = Queue { messages, bytes: 0, sending: 0, charge, closed: false, overflowed: false };
+        let queue = Queue { messages, bytes: 0, sending: 0, charge, closed: false, finished: false, overflowed: false };
         Self {
             queue: Mutex::new(queue),
             ready: Notify::new(),
@@ -279,8 +286,9 @@ impl Outgoing {
         }
     }
 
-    /// Waits for messages and takes some. They count as queued no longer; the socket itself holds them now.
-    async fn next(&self) -> Vec<String> {
+    /// Waits for messages and takes some; none once all have been taken and nothing more comes. They count as queued no longer; the socket itself holds
+    /// them now.
+    pub(crate) async fn next(&self) -> Vec<String> {
         loop {
             let ready = self.ready.notified();
             {
@@ -290,7 +298,7 @@ impl Outgoing {
                 queue.sending = batch.iter().map(String::len).sum();
                 queue.bytes -= queue.sending;
                 queue.recharge();
-                if !batch.is_empty() {
+                if !batch.is_empty() || queue.finished {
                     return batch;
                 }
             }
@@ -298,7 +306,7 @@ impl Outgoing {
         }
     }
 
-    async fn overflowed(&self) {
+    pub(crate) async fn overflowed(&self) {
         loop {
             let full = self.full.notified();
             if self.queue.lock().overflowed {
@@ -308,7 +316,7 @@ impl Outgoing {
         }
     }
 
-    fn close(&self) {
+    pub(crate) fn close(&self) {
         let mut queue = self.queue.lock();
         queue.closed = true;
         queue.clear();
@@ -331,7 +339,7 @@ impl Queue {
 impl Socket for Outgoing {
     fn send(&self, text: String) -> Result<(), SocketClosed> {
         let mut queue = self.queue.lock();
-        if queue.closed || queue.overflowed {
+        if queue.closed || queue.finished || queue.overflowed {
             return Err(SocketClosed);
         }
         let fits = queue.messages.len() < self.messages_max && queue.bytes.saturating_add(text.len()) <= self.bytes_max;
@@ -350,5 +358,10 @@ impl Socket for Outgoing {
             self.ready.notify_one();
         }
         Ok(())
+    }
+
+    fn finish(&self) {
+        self.queue.lock().finished = true;
+        self.ready.notify_one();
     }
 }

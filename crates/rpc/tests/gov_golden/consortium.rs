@@ -13,12 +13,15 @@ use coco_crypto::{
 };
 use coco_governance::secrets::{self, Vault};
 use coco_governance::{
-    Addresses, Code, Draft, Facts, Founding, FoundingActor, Network, NodeInfo, NodeRow, NodeStatus, Recovery, Refusal,
-    Request, Session, SharesRow, constitution,
+    Addresses, Code, Draft, Facts, Founding, FoundingActor, Network, News, NodeInfo, NodeRow, NodeStatus, Recovery,
+    Refusal, Request, Session, SharesRow, constitution,
 };
 use coco_kv::{Snapshot, Store, Tx};
-use coco_protocol::{Caller, Earlier, Gate, Idempotent, Identity, OpenGate, Rejection, Service, TransactionStatus};
-use coco_rpc::endpoints::{GovApi, GovEndpoints, Governed};
+use coco_protocol::{
+    Caller, Earlier, Feed, Gate, Idempotent, Identity, OpenGate, Rejection, Service, Socket, SocketClosed,
+    TransactionStatus,
+};
+use coco_rpc::endpoints::{GovApi, GovEndpoints, Governed, Listener, Past};
 use coco_types::{Digest, ReplicaId, Seqno, TxId, View};
 use http::{Method, Response};
 use parking_lot::Mutex;
@@ -43,6 +46,8 @@ pub struct Consortium {
     sent: Mutex<u64>,
     /// What requests have in their `Idempotency-Key`.
     key: Mutex<Option<&'static str>>,
+    /// What the next one has in its `Last-Event-ID`.
+    last_event_id: Mutex<Option<&'static str>>,
 }
 
 pub struct Member {
@@ -57,6 +62,8 @@ struct Api {
     store: Store,
     vault: Mutex<Vault>,
     mood: Mutex<Mood>,
+    news: Mutex<Vec<(TxId, Vec<News>)>>,
+    listeners: Mutex<Vec<Listener>>,
 }
 
 /// What may be wrong with a node.
@@ -71,12 +78,30 @@ pub enum Mood {
     PrimaryLost,
 }
 
+/// What a client of a response that goes on has heard.
+#[derive(Default)]
+struct Heard {
+    texts: Mutex<Vec<String>>,
+}
+
+impl Socket for Heard {
+    fn send(&self, text: String) -> Result<(), SocketClosed> {
+        self.texts.lock().push(text);
+        Ok(())
+    }
+
+    fn finish(&self) {
+        self.texts.lock().push("(the end)".to_owned());
+    }
+}
+
 /// One request and what it was answered.
 pub struct Exchange {
     pub method: Method,
     pub uri: String,
     pub content_type: &'static str,
     pub key: Option<&'static str>,
+    pub last_event_id: Option<&'static str>,
     /// What was signed, where the body is signed.
     pub signed: Option<Value>,
     pub body: Bytes,
@@ -117,6 +142,8 @@ impl Consortium {
             store: Store::new(),
             vault: Mutex::new(vault.clone()),
             mood: Mutex::new(Mood::Well),
+            news: Mutex::default(),
+            listeners: Mutex::default(),
         };
         let secret = SymmetricKey::generate(crypto.as_ref());
         api.transaction(|tx, txid| {
@@ -129,7 +156,14 @@ impl Consortium {
             share_key: share_key(at),
         };
         let members = made.into_iter().enumerate().map(member).collect();
-        Self { members, participant, api: Arc::new(api), sent: Mutex::new(0), key: Mutex::new(None) }
+        Self {
+            members,
+            participant,
+            api: Arc::new(api),
+            sent: Mutex::new(0),
+            key: Mutex::new(None),
+            last_event_id: Mutex::new(None),
+        }
     }
 
     /// The first two members are active.
@@ -207,6 +241,24 @@ impl Consortium {
         self.send(Method::GET, path, "", Caller::Anonymous, None, Bytes::new())
     }
 
+    /// Comes back to the events behind this one.
+    pub fn follow_from(&self, id: &'static str) -> Exchange {
+        *self.last_event_id.lock() = Some(id);
+        self.get("events")
+    }
+
+    /// What somebody who follows is told while something is done.
+    pub fn told_while(&self, caller: Caller, run: impl FnOnce(&Self)) -> Vec<String> {
+        let exchange = self.send(Method::GET, "events", "", caller, None, Bytes::new());
+        let feed = exchange.response.extensions().get::<Feed>().expect("the response goes on").clone();
+        let heard = Arc::new(Heard::default());
+        let following = feed.open(heard.clone());
+        run(self);
+        drop(following);
+        let heard = heard.texts.lock();
+        heard.clone()
+    }
+
     /// A member's signed request. Each is dated a second after the one before.
     pub fn post(&self, member: usize, kind: &str, proposal: Option<&str>, payload: &[u8], path: &str) -> Exchange {
         *self.sent.lock() += 1;
@@ -263,12 +315,16 @@ impl Consortium {
         if let Some(key) = key {
             request = request.header("idempotency-key", key);
         }
+        let last_event_id = self.last_event_id.lock().take();
+        if let Some(id) = last_event_id {
+            request = request.header("last-event-id", id);
+        }
         let answered = Arc::new(Mutex::new(None));
         let answer = answered.clone();
         let reply = Box::new(move |response| *answer.lock() = Some(response));
         GovEndpoints::new(self.api.clone()).call(caller, request.body(body.clone()).unwrap(), reply);
         let response = answered.lock().take().expect("answered at once");
-        Exchange { method, uri, content_type, key, signed, body, response }
+        Exchange { method, uri, content_type, key, last_event_id, signed, body, response }
     }
 
     /// The service's certificate.
@@ -294,9 +350,18 @@ impl Api {
         let mut tx = self.store.begin();
         let txid = TxId::new(VIEW, self.store.newest().next());
         write(&mut tx, txid);
+        self.commit(txid, &tx);
+        txid
+    }
+
+    fn commit(&self, txid: TxId, tx: &Tx) {
         self.store.apply(txid.seqno, tx.writes()).unwrap();
         self.store.commit(txid.seqno);
-        txid
+        let news = coco_governance::news(tx.writes());
+        if !news.is_empty() {
+            self.listeners.lock().retain_mut(|listener| listener(txid, &news));
+            self.news.lock().push((txid, news));
+        }
     }
 
     fn committed(&self) -> TxId {
@@ -342,8 +407,7 @@ impl Api {
         if let Some(key) = key {
             key.keep(&mut tx, txid, &serde_json::to_vec(&answer.body).unwrap(), NOW_S * 1000);
         }
-        self.store.apply(txid.seqno, tx.writes()).unwrap();
-        self.store.commit(txid.seqno);
+        self.commit(txid, &tx);
         Governed::Done { txid, body: answer.body }
     }
 
@@ -411,6 +475,18 @@ impl GovApi for Api {
         });
     }
 
+    fn news_since(&self, after: Option<TxId>) -> Past {
+        let behind = |txid: &TxId| after.is_some_and(|after| txid.seqno > after.seqno);
+        let news = self.news.lock().iter().filter(|(txid, _)| behind(txid)).cloned().collect();
+        let lost = after.filter(|after| after.view != VIEW).map(|_| TxId::new(VIEW, Seqno(1)));
+        Past { at: self.committed(), news, gap_until: lost }
+    }
+
+    fn follow(&self, _: TxId, listener: Listener) -> Box<dyn Send> {
+        self.listeners.lock().push(listener);
+        Box::new(())
+    }
+
     fn simulate(&self, _: &Caller, proposal: Bytes, reply: Box<dyn FnOnce(Governed) + Send>) {
         let simulation = self.session().simulate(std::str::from_utf8(&proposal).unwrap()).unwrap();
         reply(Governed::Done { txid: self.committed(), body: Some(serde_json::to_value(simulation).unwrap()) });
@@ -467,7 +543,7 @@ fn node_row(key: &SigningKey, exchange: &ExchangeKey, replica: ReplicaId, report
         index: 0,
         addresses: Addresses { api: address, peers: address },
         encryption_pub_key: hex::encode(exchange.public()),
-        quote_info: VirtualTee { measurement: sha256(b"code") }.evidence(report_data).unwrap(),
+        quote_info: VirtualTee::running(sha256(b"code")).evidence(report_data).unwrap(),
         replaces: None,
         retired_committed: false,
         role: Default::default(),

@@ -52,6 +52,9 @@ fn shown(exchange: &Exchange) -> Value {
     if let Some(key) = exchange.key {
         request["idempotency-key"] = key.into();
     }
+    if let Some(id) = exchange.last_event_id {
+        request["last-event-id"] = id.into();
+    }
     match &exchange.signed {
         Some(signed) => {
             request["signed"] = signed.clone();

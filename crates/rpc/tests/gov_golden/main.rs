@@ -8,7 +8,7 @@ mod golden;
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use coco_protocol::Caller;
+use coco_protocol::{Caller, Identity};
 use http::Method;
 use serde_json::{Value, json};
 
@@ -73,6 +73,7 @@ fn operations() -> Vec<(&'static str, Exchange)> {
     ] {
         story.push((operation, network.get(path)));
     }
+    story.push(("GET /gov/events", network.follow_from("2.6")));
     let network = Consortium::recovering();
     story.push(("GET /gov/coco/service/endorsements", network.get("coco/service/endorsements")));
     let payload = json!({ "share": network.share(0) }).to_string();
@@ -277,6 +278,50 @@ fn a_request_that_comes_again_with_its_key_is_answered_as_the_first_time() {
     assert_eq!(first.response.headers(), again.response.headers());
     assert_eq!(first.response.body(), again.response.body());
     assert_eq!(json_of(&network.get("members/proposals"))["value"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn who_follows_is_told_of_what_happens_and_comes_back_by_the_id_of_a_transaction() {
+    let network = Consortium::opened();
+    let vote = |network: &Consortium| {
+        let id = network.proposed("set_voting_policy", json!({"policy": "unanimous"}));
+        network.vote(0, &id, true);
+        network.vote(1, &id, true);
+    };
+    let told = network.told_while(Caller::Anonymous, vote);
+    let names = |texts: &[String]| -> Vec<String> {
+        let lines = texts.iter().flat_map(|text| text.lines());
+        lines.filter_map(|line| line.strip_prefix("event: ")).map(str::to_owned).collect()
+    };
+    let expected = ["proposal_created", "ballot_submitted", "ballot_submitted", "proposal_resolved"];
+    assert_eq!(names(&told), expected);
+    // Of a transaction's events, the last one has its id.
+    assert!(told[2].starts_with("event: ballot_submitted\n") && told[2].contains("\n\nid: 2."), "{}", told[2]);
+    for (id, status) in
+        [("2.1", 200), ("2", 400), ("", 400), ("2.x", 400), ("9.9", 200), ("2.99999999999999999999", 400)]
+    {
+        let again = network.follow_from(id);
+        assert_eq!(again.response.status(), status, "{id}");
+        let text = String::from_utf8_lossy(again.response.body()).into_owned();
+        assert_eq!(text.contains("event: gap"), id == "9.9", "{text}");
+        assert!(id != "2.1" || names(&[text.clone()]).ends_with(&expected.map(str::to_owned)), "{text}");
+    }
+}
+
+#[test]
+fn whoever_proved_who_they_are_proves_it_anew_when_members_have_changed() {
+    let network = Consortium::opened();
+    let data = json!({"member_id": network.members[1].id, "member_data": {"name": "Bank B"}});
+    let change = |network: &Consortium| {
+        network.carry("set_member_data", data.clone());
+        network.proposed("trigger_ledger_rekey", json!({}));
+    };
+    let told = network.told_while(Caller::Anonymous, change);
+    assert!(told.iter().any(|text| text.contains("event: member_set")) && !told.contains(&"(the end)".to_owned()));
+    let member = Caller::Identified(vec![Identity::Member(network.members[0].id.clone())]);
+    let told = network.told_while(member, change);
+    assert!(told.len() >= 2 && told[told.len() - 1] == "(the end)", "{told:?}");
+    assert!(told[told.len() - 2].contains("event: member_set"), "{told:?}");
 }
 
 #[test]

@@ -1,4 +1,8 @@
-//! A proposal, from typed arguments or from a file. To add an action: a variant here, and its JSON.
+//! A proposal, from typed arguments or from a file. To add an action: a variant here or in a file below, its JSON, and an example in the tests, which
+//! hold the constitution's actions and these together.
+
+mod ledgers;
+mod platforms;
 
 use std::path::{Path, PathBuf};
 
@@ -7,6 +11,8 @@ use clap::{Args, Subcommand, ValueEnum};
 use coco_crypto::ForeignCertificate;
 use serde_json::{Value, json};
 
+use self::ledgers::Ledgers;
+use self::platforms::Platforms;
 use super::application;
 use crate::governance::read_text;
 
@@ -59,6 +65,37 @@ pub enum Action {
     },
     /// Remove a participant
     RemoveParticipant { participant: Id },
+    /// Let a participant use the network, by CCF's name for it
+    SetUser {
+        #[arg(value_name = "CERT")]
+        certificate: PathBuf,
+        #[arg(long)]
+        name: Option<String>,
+        /// user_data, as JSON
+        #[arg(long, value_name = "JSON")]
+        data: Option<String>,
+    },
+    /// Remove a participant, by CCF's name for it
+    RemoveUser { participant: Id },
+    /// Replace what the consortium says about a participant
+    SetUserData {
+        participant: Id,
+        #[arg(value_name = "JSON")]
+        data: String,
+    },
+    /// Name CA certificates, for programs that fetch the keys of token issuers
+    SetCaCertBundle {
+        name: String,
+        #[arg(value_name = "CERTS")]
+        certificates: PathBuf,
+    },
+    /// Take back a name of CA certificates
+    RemoveCaCertBundle { name: String },
+    /// Hold only for this service: a proposal that is put to another network is refused there
+    AssertServiceIdentity {
+        #[arg(value_name = "CERT")]
+        identity: PathBuf,
+    },
     /// Let whoever has a token (JWT) of this issuer use the network
     SetJwtIssuer {
         /// The `iss` of its tokens
@@ -90,6 +127,8 @@ pub enum Action {
     },
     /// Serve no application any more; what it has stored stays
     RemoveJsApp,
+    /// CCF's action of this name: nodes of Coco keep no bytecode, and nothing changes
+    RefreshJsAppBytecodeCache,
     /// What one request to the application may use
     SetJsRuntimeOptions {
         #[arg(long, value_name = "BYTES")]
@@ -120,10 +159,6 @@ pub enum Action {
     },
     /// Replace the constitution
     SetConstitution { path: PathBuf },
-    /// Let virtual nodes that run this code join
-    AddVirtualMeasurement { measurement: Id },
-    /// Let no more virtual nodes join that run this code
-    RemoveVirtualMeasurement { measurement: Id },
     /// Remove a node
     RemoveNode {
         node: Id,
@@ -181,22 +216,6 @@ pub enum Action {
     },
     /// Take writes again
     LiftReadOnly,
-    /// Host another of the ledgers that the nodes' code knows
-    AddLedger {
-        /// Its name, such as sawtooth
-        ledger: String,
-        /// Its genesis, in the ledger's own form, as JSON; without it, the defaults of its code
-        #[arg(long, value_name = "FILE")]
-        genesis: Option<PathBuf>,
-    },
-    /// Take no writes on one ledger
-    FreezeLedger {
-        ledger: String,
-        #[arg(long)]
-        reason: String,
-    },
-    /// Take writes on a frozen ledger again
-    UnfreezeLedger { ledger: String },
     /// Write what enters a private map to the ledger files in clear too
     PublishMap { map: String },
     /// Seal what enters a published map again
@@ -259,6 +278,10 @@ pub enum Action {
     Snapshot,
     /// How many recent proposals are remembered against replays
     SetProposalsWindow { proposals: u64 },
+    #[command(flatten)]
+    Platforms(Platforms),
+    #[command(flatten)]
+    Ledgers(Ledgers),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -409,6 +432,23 @@ impl Action {
             Self::RemoveParticipant { participant } => {
                 ("remove_participant", json!({ "participant_id": participant.0 }))
             }
+            Self::SetUser { certificate, name, data } => {
+                ("set_user", json!({ "cert": read_text(certificate)?, "user_data": described(name, data)? }))
+            }
+            Self::RemoveUser { participant } => ("remove_user", json!({ "user_id": participant.0 })),
+            Self::SetUserData { participant, data } => {
+                let data = described(&None, &Some(data.clone()))?;
+                ("set_user_data", json!({ "user_id": participant.0, "user_data": data }))
+            }
+            Self::SetCaCertBundle { name, certificates } => {
+                ("set_ca_cert_bundle", json!({ "name": name, "cert_bundle": read_text(certificates)? }))
+            }
+            Self::RemoveCaCertBundle { name } => ("remove_ca_cert_bundle", json!({ "name": name })),
+            Self::AssertServiceIdentity { identity } => {
+                ("assert_service_identity", json!({ "service_identity": read_text(identity)? }))
+            }
+            Self::Platforms(action) => action.action()?,
+            Self::Ledgers(action) => action.action()?,
             Self::SetJwtIssuer { issuer, jwks, audience, refresher } => {
                 let mut args = json!({ "issuer": issuer });
                 if let Some(path) = jwks {
@@ -428,6 +468,7 @@ impl Action {
             Self::RemoveJwtIssuer { issuer } => ("remove_jwt_issuer", json!({ "issuer": issuer })),
             Self::SetJsApp { bundle } => ("set_js_app", json!({ "bundle": application::bundle(bundle)? })),
             Self::RemoveJsApp => ("remove_js_app", json!({})),
+            Self::RefreshJsAppBytecodeCache => ("refresh_js_app_bytecode_cache", json!({})),
             Self::SetJsRuntimeOptions {
                 max_heap_bytes,
                 max_stack_bytes,
@@ -448,12 +489,6 @@ impl Action {
                 ("set_voting_policy", voting_policy(*policy, *required, role.as_deref(), of_role))
             }
             Self::SetConstitution { path } => ("set_constitution", json!({ "constitution": read_text(path)? })),
-            Self::AddVirtualMeasurement { measurement } => {
-                ("add_virtual_measurement", json!({ "measurement": measurement.0 }))
-            }
-            Self::RemoveVirtualMeasurement { measurement } => {
-                ("remove_virtual_measurement", json!({ "measurement": measurement.0 }))
-            }
             Self::RemoveNode { node, .. } => ("remove_node", json!({ "node_id": node.0 })),
             Self::SetRecoveryThreshold { threshold } => {
                 ("set_recovery_threshold", json!({ "recovery_threshold": threshold }))
@@ -489,12 +524,6 @@ impl Action {
                 let args = given.into_iter().filter_map(|(what, to)| Some((what.to_owned(), named((*to)?)?.into())));
                 ("set_identity_disclosure", Value::Object(args.collect()))
             }
-            Self::AddLedger { ledger, genesis } => {
-                let genesis = genesis.as_deref().map(read_json).transpose()?.unwrap_or_else(|| json!({}));
-                ("add_ledger", json!({ "ledger": ledger, "genesis": genesis }))
-            }
-            Self::FreezeLedger { ledger, reason } => ("freeze_ledger", json!({ "ledger": ledger, "reason": reason })),
-            Self::UnfreezeLedger { ledger } => ("unfreeze_ledger", json!({ "ledger": ledger })),
             Self::PublishMap { map } => ("publish_map", json!({ "map": map })),
             Self::UnpublishMap { map } => ("unpublish_map", json!({ "map": map })),
             Self::SetResumePolicy { forbid: true, .. } => ("set_resume_policy", json!({ "allowed": false })),
@@ -533,6 +562,11 @@ pub(super) fn read_json(path: &Path) -> anyhow::Result<Value> {
     serde_json::from_str(&read_text(path)?).with_context(|| path.display().to_string())
 }
 
+/// What is there of these.
+fn object<const N: usize>(fields: [(&str, Option<Value>); N]) -> Value {
+    Value::from_iter(fields.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))))
+}
+
 /// An actor's data: the JSON given, with the name in it.
 fn described(name: &Option<String>, data: &Option<String>) -> anyhow::Result<Value> {
     let mut described = match data {
@@ -562,67 +596,4 @@ fn voting_policy(policy: Policy, required: Option<u64>, role: Option<&str>, of_r
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn arguments_become_what_the_constitution_takes() {
-        let id = "A".repeat(64);
-        let of_role = vec![RoleCount("auditor".to_owned(), 1), RoleCount("bank".to_owned(), 2)];
-        for (action, expected) in [
-            (
-                Action::RemoveMember { member: id.parse().unwrap() },
-                json!({"name": "remove_member", "args": {"member_id": "a".repeat(64)}}),
-            ),
-            (
-                Action::SetVotingPolicy { policy: Policy::MOfN, required: Some(2), role: None, of_role: vec![] },
-                json!({"name": "set_voting_policy", "args": {"policy": "m_of_n", "required": 2}}),
-            ),
-            (
-                Action::SetVotingPolicy { policy: Policy::Roles, required: None, role: None, of_role },
-                json!({"name": "set_voting_policy", "args": {"policy": "roles", "required": {"auditor": 1, "bank": 2}}}),
-            ),
-            (
-                Action::SetIdentityDisclosure {
-                    member_certificates: None,
-                    member_encryption_keys: None,
-                    member_data: Some(Audience::Callers),
-                    participants: Some(Audience::Members),
-                    proposals: None,
-                    bindings: None,
-                },
-                json!({"name": "set_identity_disclosure", "args": {"member_data": "callers", "participants": "members"}}),
-            ),
-            (
-                Action::AddLedger { ledger: "sawtooth".to_owned(), genesis: None },
-                json!({"name": "add_ledger", "args": {"ledger": "sawtooth", "genesis": {}}}),
-            ),
-            (
-                Action::SetJwtIssuer {
-                    issuer: "https://id.example".to_owned(),
-                    jwks: None,
-                    audience: vec!["coco".to_owned()],
-                    refresher: vec![id.parse().unwrap()],
-                },
-                json!({"name": "set_jwt_issuer", "args": {
-                    "issuer": "https://id.example", "audience": ["coco"], "refreshers": ["a".repeat(64)],
-                }}),
-            ),
-            (
-                Action::SetMemberData { member: id.parse().unwrap(), data: "{\"role\": \"bank\"}".to_owned() },
-                json!({"name": "set_member_data", "args": {"member_id": "a".repeat(64), "member_data": {"role": "bank"}}}),
-            ),
-        ] {
-            let proposal: Value = serde_json::from_str(&action.proposal().unwrap()).unwrap();
-            assert_eq!(proposal, json!({ "actions": [expected] }));
-        }
-    }
-
-    #[test]
-    fn what_is_no_id_and_no_data_is_refused_before_anything_is_signed() {
-        assert!("abc".parse::<Id>().is_err());
-        assert!("bank".parse::<RoleCount>().is_err());
-        let member: Id = "a".repeat(64).parse().unwrap();
-        assert!(Action::SetMemberData { member, data: "[]".to_owned() }.proposal().is_err());
-    }
-}
+mod tests;

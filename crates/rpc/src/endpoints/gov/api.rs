@@ -1,7 +1,7 @@
 //! What the governance endpoints ask of the node.
 
 use bytes::Bytes;
-use coco_governance::{Refusal, Request};
+use coco_governance::{News, Refusal, Request};
 use coco_kv::Snapshot;
 use coco_protocol::{Caller, Gate, Idempotent, TransactionStatus};
 use coco_types::TxId;
@@ -29,9 +29,27 @@ pub trait GovApi: Send + Sync {
         reply: Box<dyn FnOnce(Governed) + Send>,
     );
 
+    /// What happened in governance behind this transaction; without one, nothing of the past.
+    fn news_since(&self, after: Option<TxId>) -> Past;
+
+    /// Tells of what happens behind `at`, until the listener wants no more or what is given back is dropped.
+    fn follow(&self, at: TxId, listener: Listener) -> Box<dyn Send>;
+
     /// What a proposal would do now. Runs the constitution: for members only, which the caller has checked.
     fn simulate(&self, caller: &Caller, proposal: Bytes, reply: Box<dyn FnOnce(Governed) + Send>);
 }
+
+/// What happened up to now.
+pub struct Past {
+    /// Everything that is committed up to here is told.
+    pub at: TxId,
+    pub news: Vec<(TxId, Vec<News>)>,
+    /// It reaches back to this transaction only: what lies before, and behind the one that was asked for, is in the ledger files.
+    pub gap_until: Option<TxId>,
+}
+
+/// Told of each transaction with news, and from time to time of the newest transaction, that it has none. `false`: nobody listens any more.
+pub type Listener = Box<dyn FnMut(TxId, &[News]) -> bool + Send>;
 
 /// The end of a governance request.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

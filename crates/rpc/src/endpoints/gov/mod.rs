@@ -5,6 +5,8 @@
 
 mod api;
 mod application;
+mod elsewhere;
+mod events;
 mod members;
 mod proposals;
 mod service;
@@ -21,7 +23,8 @@ use coco_protocol::{ApiError, Caller, Gate, Identity, Mount, Reply, Service, Sub
 use http::header::{ALLOW, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
 
-pub use api::{GovApi, Governed};
+pub use api::{GovApi, Governed, Listener, Past};
+pub use elsewhere::GovElsewhere;
 
 use super::openapi::{Described, document_of};
 use super::request::{content, parameter, with_transaction_id};
@@ -30,6 +33,7 @@ const API_VERSION: &str = "2024-07-01";
 const QUERY: &[(&str, bool, &str)] = &[("api-version", true, "2024-07-01")];
 const CASE: (&str, bool, &str) = ("case", false, "original: properties as they were installed");
 const JSON: &[&str] = &["application/json"];
+const EVENTS: &[&str] = &["text/event-stream"];
 const JAVASCRIPT: &[&str] = &["text/javascript"];
 
 /// Serves `/gov`.
@@ -39,7 +43,7 @@ pub struct GovEndpoints {
 
 /// A request whose route was found.
 pub(crate) struct Exchange<'a> {
-    pub(crate) gov: &'a dyn GovApi,
+    pub(crate) gov: &'a Arc<dyn GovApi>,
     pub(crate) caller: Caller,
     pub(crate) request: Request<Bytes>,
     /// What stands in the path where the route has braces, in order.
@@ -131,6 +135,12 @@ const ROUTES: &[Route] = &[
         "How each service of this ledger endorsed the one before it, newest first",
         (JSON, "The endorsements"),
         Read(service::endorsements),
+    ),
+    get(
+        "/gov/events",
+        "What happens in governance, as it happens, from the event on that Last-Event-ID names",
+        (EVENTS, "Events without end"),
+        Ask(events::events),
     ),
     get(
         "/gov/members/proposals",
@@ -272,7 +282,7 @@ impl Service for GovEndpoints {
     fn call(&self, caller: Caller, request: Request<Bytes>, reply: Reply) {
         match find(&request) {
             Ok((route, names)) => {
-                let exchange = Exchange { gov: &*self.gov, caller, request, names, reply };
+                let exchange = Exchange { gov: &self.gov, caller, request, names, reply };
                 exchange.handle(route);
             }
             Err(response) => reply(*response),

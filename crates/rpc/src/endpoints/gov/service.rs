@@ -1,8 +1,10 @@
 //! The service, its nodes and its rules, as committed.
 
+use std::collections::BTreeMap;
+
+use coco_governance::attestation::{policy, snp_host_data, snp_tcb_versions};
 use coco_governance::{
-    CERTIFICATE_DAYS_MAX, Code, NodeRow, RecoveryRow, ServiceConfig, ServiceInfo, attestation::policy,
-    constitution as rules, tables,
+    CERTIFICATE_DAYS_MAX, Code, NodeRow, RecoveryRow, ServiceConfig, ServiceInfo, constitution as rules, tables,
 };
 use coco_kv::Snapshot;
 use coco_types::{NodeId, TxId};
@@ -56,8 +58,27 @@ pub(super) fn endorsements(state: &mut Snapshot, _names: &[String]) -> Answer {
 
 pub(super) fn join_policy(state: &mut Snapshot, _names: &[String]) -> Answer {
     let policy = policy(state).map_err(|error| unreadable(&error))?;
-    let measurements: Vec<_> = policy.virtual_tee.measurements.iter().map(ToString::to_string).collect();
-    Ok(json(&value!({"virtual": {"measurements": measurements, "hostData": []}})))
+    let (virtual_tee, snp) = (&policy.virtual_tee, &policy.sev_snp);
+    let mut host_data: BTreeMap<String, Value> = snp.host_data.iter().map(|data| (data.clone(), "".into())).collect();
+    host_data.extend(snp_host_data(state).map_err(|error| unreadable(&error))?);
+    let mut endorsements: BTreeMap<&str, BTreeMap<&str, Value>> = BTreeMap::new();
+    for endorser in &snp.endorsers {
+        let svn = value!({"svn": endorser.min_svn.to_string()});
+        endorsements.entry(&endorser.did).or_default().insert(&endorser.feed, svn);
+    }
+    let tcb_versions = snp_tcb_versions(state).map_err(|error| unreadable(&error))?;
+    Ok(json(&value!({
+        "sgx": {"measurements": policy.sgx.enclaves},
+        "virtual": {"measurements": virtual_tee.measurements, "hostData": virtual_tee.host_data},
+        "snp": {
+            "measurements": snp.measurements,
+            "hostData": host_data,
+            "uvmEndorsements": endorsements,
+            "tcbVersions": tcb_versions,
+        },
+        "tdx": {"images": policy.tdx.images},
+        "vbs": {"modules": policy.vbs.modules},
+    })))
 }
 
 pub(super) fn nodes(state: &mut Snapshot, _names: &[String]) -> Answer {
