@@ -266,7 +266,7 @@ fn signed_suffix(curve: Curve, signature_der: &[u8]) -> Vec<u8> {
     [algorithm, &[0x03, len, 0x00], signature_der].concat()
 }
 
-fn known_name(name: &GeneralName<'_>) -> Option<SubjectAltName> {
+pub(crate) fn known_name(name: &GeneralName<'_>) -> Option<SubjectAltName> {
     match name {
         GeneralName::DNSName(name) => Some(SubjectAltName::Dns((*name).to_owned())),
         GeneralName::IPAddress(bytes) => {

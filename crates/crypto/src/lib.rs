@@ -8,6 +8,7 @@
 mod aead;
 pub mod cbor;
 mod certificate;
+mod certificate_request;
 pub mod cose;
 mod exchange;
 mod foreign;
@@ -25,6 +26,7 @@ pub use certificate::{
     Certificate, Extension, NodeCertificateRequest, SubjectAltName, Validity, endorse_service_certificate,
     issue_node_certificate, self_signed_certificate, self_signed_service_certificate,
 };
+pub use certificate_request::CertificateRequest;
 pub use exchange::{EXCHANGE_KEY_BYTES, ExchangeKey, seal_to};
 pub use foreign::{ForeignKey, Hash, Scheme};
 pub use foreign_certificate::{ForeignCertificate, RevocationList, distribution_points};

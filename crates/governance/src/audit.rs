@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
-use coco_crypto::sha256_of;
+use coco_crypto::{Certificate, sha256_of};
 use coco_kv::{Snapshot, Store};
 use coco_types::{Digest, MapName, Seqno, TxId, WriteSet};
 use serde::{Deserialize, Serialize};
@@ -254,7 +254,13 @@ impl Auditor {
                 return Err("the service changed in more than its certificate".to_owned());
             }
         }
-        match difference(tx.writes(), public, &made) {
+        let mut replayed = tx.writes().clone();
+        for order in &orders {
+            if let Order::Endorse(endorsing) = order {
+                endorsing.accept(&mut replayed, public, &service_of(before, public)?)?;
+            }
+        }
+        match difference(&replayed, public, &made) {
             None => Ok(orders),
             Some(map) => Err(format!("the replay writes other rows to {map}")),
         }
@@ -390,6 +396,14 @@ fn only_identity_differs(before: Option<Bytes>, public: &WriteSet, rotated: bool
     }
     after.cert.clone_from(&was.cert);
     after == was && same_key != rotated
+}
+
+/// The certificate of the service that this transaction was made by: the one that it gave it, if it did.
+fn service_of(before: &Snapshot, public: &WriteSet) -> Result<Certificate, String> {
+    let written = public.get(&tables::SERVICE_INFO, &tables::SINGLETON).flatten().cloned();
+    let row = written.or_else(|| before.get(&tables::SERVICE_INFO, &tables::SINGLETON)).unwrap_or_default();
+    let info: ServiceInfo = serde_json::from_slice(&row).map_err(|error| format!("the service's row: {error}"))?;
+    secrets::service_certificate(&info).map_err(|error| error.to_string())
 }
 
 /// The first map in which the two differ. What nodes make differs each time; that it was asked for is checked elsewhere.

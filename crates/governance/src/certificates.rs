@@ -3,14 +3,15 @@
 //! A certificate differs each time that it is made. It is made by the node that carries an order out, never by a script: what a replay checks is
 //! that somebody asked for it.
 
+use bytes::Bytes;
 use coco_attestation::cmw::EXTENSION_OID;
 use coco_attestation::service_extension;
 use coco_crypto::{
-    Certificate, Crypto, Extension, NodeCertificateRequest, PublicKey, SigningKey, SubjectAltName, Validity,
-    issue_node_certificate, self_signed_service_certificate,
+    Certificate, CertificateRequest, Crypto, Extension, NodeCertificateRequest, PublicKey, SigningKey, SubjectAltName,
+    Validity, encode_pem, issue_node_certificate, self_signed_service_certificate, sha256,
 };
 use coco_kv::Tx;
-use coco_types::NodeId;
+use coco_types::{MapName, NodeId, WriteSet};
 
 use crate::Error;
 use crate::attestation;
@@ -83,6 +84,98 @@ pub fn names(addresses: &Addresses) -> Vec<SubjectAltName> {
 pub fn evidence_of(certificate: &Certificate) -> Option<Extension> {
     let content = certificate.extension(&EXTENSION_OID)?;
     Some(Extension { oid: EXTENSION_OID.to_vec(), content })
+}
+
+/// A certificate that members want for a node, by its own request. It is made, and takes the place of [`Endorsing::placeholder`], with the transaction.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Endorsing {
+    /// PKCS #10, PEM.
+    request: String,
+    period: Period,
+}
+
+impl Endorsing {
+    /// The service's signature on a key is what makes it a node to its peers. So the key must be a node's, of which members know.
+    pub(crate) fn new(state: &mut dyn Read, request: &str, period: Period) -> Result<Self, Error> {
+        let parsed = CertificateRequest::from_pem(request)
+            .map_err(|error| Error::Secrets(format!("the certificate signing request: {error}")))?;
+        let node = parsed.public_key.node_id();
+        let known = NodeRow::read(state, node)?.filter(|row| row.info.status != NodeStatus::Retired);
+        if known.is_none() {
+            return Err(Error::Secrets(format!(
+                "the certificate signing request is for the key of {node}, which is no node of this network"
+            )));
+        }
+        let longest =
+            ServiceConfig::read(state)?.maximum_node_certificate_validity_days.unwrap_or(CERTIFICATE_DAYS_MAX);
+        if period.days > longest {
+            return Err(Error::Secrets(format!("a node's certificate holds for at most {longest} days")));
+        }
+        Ok(Self { request: request.to_owned(), period })
+    }
+
+    /// What a script gets in place of the certificate: the same in every replay, and in no other request.
+    pub(crate) fn placeholder(&self) -> String {
+        let asked = format!("coco.endorsing.v1 {} {} {}", self.period.from_s, self.period.days, self.request);
+        encode_pem("CERTIFICATE", sha256(asked.as_bytes()).as_bytes())
+    }
+
+    /// Puts the certificate where the script has put its placeholder.
+    pub(crate) fn carry_out(&self, tx: &mut Tx, vault: &Vault) -> Result<(), Error> {
+        let (service, key) = present(tx, vault)?;
+        let request = CertificateRequest::from_pem(&self.request).map_err(refused)?;
+        let node = NodeRow::read(tx, request.public_key.node_id())?;
+        let mut subject_alt_names = request.subject_alt_names;
+        if subject_alt_names.is_empty() {
+            subject_alt_names = node.map(|node| names(&node.info.addresses)).unwrap_or_default();
+        }
+        let common_name = request.common_name.unwrap_or_else(|| "coco node".to_owned());
+        let validity = self.period.validity();
+        let extensions = Vec::new();
+        let wanted = NodeCertificateRequest {
+            public_key: request.public_key,
+            common_name,
+            subject_alt_names,
+            validity,
+            extensions,
+        };
+        let made = issue_node_certificate(vault.crypto.as_ref(), &service, &key, &wanted).map_err(refused)?;
+        for (map, row) in self.places(tx.writes()) {
+            tx.put(&map, row, made.to_pem().into_bytes());
+        }
+        Ok(())
+    }
+
+    /// Where among these writes a script has put the placeholder.
+    fn places(&self, writes: &WriteSet) -> Vec<(MapName, Bytes)> {
+        let placeholder = self.placeholder();
+        let is_placeholder = |value: &Option<Bytes>| value.as_deref() == Some(placeholder.as_bytes());
+        let rows = writes.iter().flat_map(|(map, rows)| rows.iter().map(move |(key, value)| (map, key, value)));
+        rows.filter(|(.., value)| is_placeholder(value)).map(|(map, key, _)| (map.clone(), key.clone())).collect()
+    }
+
+    /// Puts what the ledger has into a replay's writes where that is a certificate as it was asked for.
+    pub(crate) fn accept(
+        &self,
+        replayed: &mut WriteSet,
+        public: &WriteSet,
+        service: &Certificate,
+    ) -> Result<(), String> {
+        let request = CertificateRequest::from_pem(&self.request).map_err(|error| error.to_string())?;
+        for (map, key) in self.places(replayed) {
+            let row = public.get(&map, &key).flatten().cloned().unwrap_or_default();
+            let made = Certificate::from_pem(&String::from_utf8_lossy(&row)).ok().filter(|made| {
+                made.public_key() == &request.public_key
+                    && made.validity() == self.period.validity()
+                    && made.verify_signed_by(service).is_ok()
+            });
+            if made.is_none() {
+                return Err(format!("what {map} has is no certificate that was asked for"));
+            }
+            replayed.insert(&map, key, Some(row));
+        }
+        Ok(())
+    }
 }
 
 /// New certificates for a trusted node, or for all of them.

@@ -26,7 +26,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use crate::Error;
-use crate::certificates::{self, Period};
+use crate::certificates::{self, Endorsing, Period};
 use crate::endorsement;
 use crate::grant::{Disclosable, GrantOrder};
 use crate::rotation;
@@ -84,6 +84,8 @@ pub enum Order {
     RenewService(Period),
     /// New certificates of a node, or of all.
     RenewNodes { node: Option<String>, period: Period },
+    /// A certificate by a node's own request.
+    Endorse(Endorsing),
     /// The ledger's chunk ends with the next signature.
     EndChunk,
     /// The same, and the state is written down there.
@@ -188,6 +190,7 @@ pub fn carry_out(tx: &mut Tx, vault: &Vault, order: &Order, txid: TxId, now_ms: 
         Order::Rotate => rotation::ask(tx, vault, txid, now_ms),
         Order::RenewService(period) => certificates::renew_service(tx, vault, *period),
         Order::RenewNodes { node, period } => certificates::renew_nodes(tx, vault, node.as_deref(), *period),
+        Order::Endorse(endorsing) => endorsing.carry_out(tx, vault),
         // Of the node's files, not of its rows.
         Order::EndChunk | Order::Snapshot => Ok(()),
         Order::Grant(grant) => {

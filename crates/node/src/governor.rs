@@ -207,7 +207,8 @@ impl Effect {
                     | Order::Grant(_)
                     | Order::Rotate
                     | Order::RenewService(_)
-                    | Order::RenewNodes { .. } => {}
+                    | Order::RenewNodes { .. }
+                    | Order::Endorse(_) => {}
                 }
                 secrets::carry_out(tx, &vault, &order, context.txid, context.now_ms)
                     .map_err(|error| Rejection::new(RejectionReason::Invalid, 0, error.to_string()))?;

@@ -71,3 +71,34 @@ impl From<Rejection> for ApiError {
         Self::new(status.unwrap_or(StatusCode::BAD_REQUEST), code, rejection.message)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use coco_types::{Seqno, TxId, View};
+
+    use super::*;
+
+    #[test]
+    fn every_end_of_a_submission_has_its_status_and_code() {
+        let txid = TxId::new(View(2), Seqno(7));
+        let rejected = |reason| Submitted::Rejected(Rejection::new(reason, -1, "no"));
+        for (end, status, code) in [
+            (Some(Submitted::Unknown(Some(txid))), 504, "TransactionOutcomeUnknown"),
+            (Some(Submitted::Unknown(None)), 504, "TransactionOutcomeUnknown"),
+            (Some(Submitted::Unavailable), 503, "PrimaryNotFound"),
+            (None, 503, "PrimaryNotFound"),
+            (Some(rejected(RejectionReason::Closed)), 403, "FrontendNotOpen"),
+            (Some(rejected(RejectionReason::Invalid)), 400, "InvalidInput"),
+            (Some(rejected(RejectionReason::Refused)), 400, "RequestRefused"),
+            (Some(rejected(RejectionReason::Busy)), 400, "TooManyPendingTransactions"),
+            (Some(Submitted::Rejected(Idempotent::in_use())), 409, "IdempotencyKeyInUse"),
+            (Some(Submitted::Rejected(Idempotent::reused())), 422, "IdempotencyKeyReused"),
+        ] {
+            let response = answer_to(end);
+            let body: serde_json::Value = serde_json::from_slice(response.body()).unwrap();
+            assert_eq!((response.status().as_u16(), body["error"]["code"].as_str()), (status, Some(code)));
+        }
+        let done = answer_to(Some(Submitted::Committed { txid, response: Bytes::new() }));
+        assert_eq!((done.status().as_u16(), done.headers()[TRANSACTION_ID].as_bytes()), (204, b"2.7".as_slice()));
+    }
+}

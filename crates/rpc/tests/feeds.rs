@@ -102,13 +102,13 @@ async fn next(feeds: &mut Opened) -> Option<Arc<dyn Socket>> {
 
 #[tokio::test]
 async fn a_response_goes_on_as_there_is_news_and_ends_when_there_is_no_more() {
-    let soon = Duration::from_millis(50);
+    let soon = Duration::from_millis(400);
     let (listener, mut feeds) = serve(ListenerLimits { idle_timeout: soon, ..ListenerLimits::default() });
     let mut client = Client::ask(listener.address(), "/feed").await;
     let feed = next(&mut feeds).await.expect("a feed");
     client.reads("first;").await;
     // Nothing to tell for longer than a connection may idle is no reason to end it.
-    tokio::time::timeout(soon * 4, client.stream.readable()).await.expect_err("still open, and nothing said");
+    tokio::time::timeout(soon * 2, client.stream.readable()).await.expect_err("still open, and nothing said");
     feed.send("second;".to_owned()).unwrap();
     client.reads("second;").await;
     feed.send("last;".to_owned()).unwrap();

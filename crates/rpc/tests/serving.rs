@@ -131,7 +131,7 @@ async fn a_listener_without_room_for_work_answers_503_at_once() {
     client.post("/echo", b"x").await;
     let (status, body) = client.answer().await.expect("an answer");
     assert_eq!(status, 503);
-    assert!(String::from_utf8_lossy(&body).contains("\"error\""));
+    assert!(String::from_utf8_lossy(&body).contains("TooManyPendingTransactions"));
 }
 
 #[tokio::test]

@@ -120,3 +120,18 @@ async fn what_is_to_be_sent_counts_for_all_clients_together() {
     socket.send(Message::text("flood")).await.expect("open");
     assert_eq!(close_code(&mut socket).await, Some(CloseCode::Again));
 }
+
+#[tokio::test]
+async fn an_upgrade_without_its_key_or_of_another_version_is_refused() {
+    let listener = listen(&server(1, 16), Obedient::new().0, ListenerLimits::default());
+    for (headers, status, code) in [
+        ("", 400, "MissingRequiredHeader"),
+        ("sec-websocket-key: x\r\nsec-websocket-version: 7\r\n", 426, "InvalidHeaderValue"),
+    ] {
+        let mut client = harness::Client::connect(listener.address()).await;
+        let head = format!("GET / HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: websocket\r\n{headers}\r\n");
+        client.send(head.as_bytes()).await;
+        let (found, body) = client.answer().await.expect("an answer");
+        assert_eq!((found, String::from_utf8_lossy(&body).contains(code)), (status, true), "{headers}");
+    }
+}

@@ -1,6 +1,7 @@
 //! What a reviewer should never have to say: the rules of the repository that a program can check.
 
 mod code;
+mod codes;
 mod layers;
 mod purity;
 mod readme;
@@ -42,6 +43,7 @@ pub fn check(tree: &Tree) -> anyhow::Result<Vec<Finding>> {
     findings.extend(text::check(tree));
     findings.extend(readme::check(tree));
     findings.extend(recipes::check(tree));
+    findings.extend(codes::check(tree));
     for (path, text) in pages::pages(tree)? {
         if tree.text(path) != Some(text.as_str()) {
             findings.push(Finding::new(path, 0, "is not what the code says: cargo run -p xtask -- pages"));

@@ -101,6 +101,8 @@ fn messages_that_are_malformed_misnamed_misdated_or_replayed_are_refused() {
     );
     refused((413, "RequestBodyTooLarge"), "a signed message that is too long", &long);
 
+    let stranger = network.client().call("POST", "/node/join", b"{}").unwrap();
+    assert_eq!(ended(&stranger), (403, "NotAdmitted".to_owned()), "{}", stranger.text());
     assert_eq!(network.post(CREATE, &good).status, 200);
     refused((400, "ProposalReplay"), "the same again", &good);
     refused((400, "ProposalCreatedTooLongAgo"), "one that expired", &anna.signs("proposal", None, NOW_S, &text));
@@ -179,6 +181,33 @@ fn a_constitution_that_loops_recurses_hoards_throws_or_reaches_beyond_governance
     assert_eq!(network.vote(1, &back, YES).json()["proposalState"], "Accepted");
     assert_eq!(network.get("service/constitution").text(), ours);
     is_verified(&mut network);
+}
+
+#[test]
+fn the_clock_of_the_consensus_ticks_on_while_a_constitution_loops() {
+    let network = records();
+    let load = json!([{ "name": "set_constitution", "args": { "constitution": OBEDIENT } }]);
+    assert_eq!(network.decides(&load).json()["proposalState"], "Accepted");
+    let id = id_of(&network.propose(0, &json!([{ "name": "loops", "args": { "in": "apply" } }])));
+    let view = network.client().json("/node/network").unwrap()["current_view"].clone();
+    let (asked, answered) = std::sync::mpsc::channel();
+    let (member, message) = (network.members[1].id.clone(), network.signed_vote(1, &id, YES));
+    let client = network.client().clone();
+    let path = format!("/gov/members/proposals/{id}/ballots/{member}:submit?api-version=2024-07-01");
+    let voting = std::thread::spawn(move || {
+        asked.send(()).unwrap();
+        let answer = client.call_as("POST", &path, "application/cose", &message).unwrap();
+        (answer.status, answer.text())
+    });
+    answered.recv().unwrap();
+    // A loop may take the steps of five seconds. Before it is over, twenty more ticks have come, and a write is served.
+    let before = network.ticks();
+    crate::until("twenty ticks", || (network.ticks() >= before + 20).then_some(()));
+    network.is_unharmed();
+    assert!(!voting.is_finished(), "the loop was over before");
+    let (status, text) = voting.join().unwrap();
+    assert_eq!(status, 500, "{text}");
+    assert_eq!(network.client().json("/node/network").unwrap()["current_view"], view);
 }
 
 #[test]

@@ -62,8 +62,8 @@ fn a_ledger_that_is_removed_is_served_no_more_and_who_follows_is_told_of_it_even
     assert!(denied.text().contains("have removed the ledger records: nobody uses it"), "{}", denied.text());
     let expected = ["proposal_created", "ballot_submitted", "ballot_submitted", "proposal_resolved"];
     assert_eq!(expected.map(|_| followed.next("event")), expected);
-    assert!(followed.next("data").contains("\"proposalState\":\"Accepted\""));
-    let settled = followed.next("id");
+    let resolved = followed.next("data");
+    assert!(resolved.contains("\"proposalState\":\"Accepted\""), "{resolved}");
     assert_eq!(network.propose(0, &remove).status, 400);
 
     network.stop();
@@ -79,7 +79,7 @@ fn a_ledger_that_is_removed_is_served_no_more_and_who_follows_is_told_of_it_even
     // What it has missed is in the node's files by now.
     let mut followed = network.client().follow(EVENTS, Some(&begun)).unwrap();
     assert_eq!(expected.map(|_| followed.next("event")), expected);
-    assert_eq!(followed.next("id"), settled);
+    assert_eq!(followed.next("data"), resolved);
     assert_eq!(network.client().call("GET", "/app/records/a", b"").unwrap().status, 404);
     network.stop();
     let (ledger, service) = (network.ledger(), network.service());

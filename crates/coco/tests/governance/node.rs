@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{self, Read};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::io::{self, Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -274,10 +274,24 @@ impl Network {
     }
 
     pub fn vote(&self, member: usize, proposal: &str, ballot: &str) -> Answer {
+        let message = self.signed_vote(member, proposal, ballot);
         let member = &self.members[member];
-        let payload = json!({ "ballot": ballot }).to_string();
-        let message = member.signs("ballot", Some(proposal), self.now_s(), &payload);
         self.post(&format!("members/proposals/{proposal}/ballots/{}:submit", member.id), &message)
+    }
+
+    pub fn signed_vote(&self, member: usize, proposal: &str, ballot: &str) -> Vec<u8> {
+        let payload = json!({ "ballot": ballot }).to_string();
+        self.members[member].signs("ballot", Some(proposal), self.now_s(), &payload)
+    }
+
+    /// How often the clock of the node's consensus has ticked.
+    pub fn ticks(&self) -> u64 {
+        let mut socket = TcpStream::connect(self.config.listen.admin).unwrap();
+        socket.write_all(b"GET /metrics HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").unwrap();
+        let mut text = String::new();
+        socket.read_to_string(&mut text).unwrap();
+        let line = text.lines().find_map(|line| line.strip_prefix("coco_tick_delay_seconds_count "));
+        line.and_then(|count| count.trim().parse().ok()).unwrap_or_else(|| panic!("{text}"))
     }
 
     /// A majority wants it; the state that it ends in.

@@ -13,7 +13,7 @@ use super::budget::{Budget, STEP_BYTES};
 use super::host::{Binary, add, pay};
 use super::throw;
 use super::world::World;
-use crate::certificates::Period;
+use crate::certificates::{Endorsing, Period};
 use crate::grant::GrantOrder;
 use crate::jwt;
 use crate::rotation;
@@ -132,6 +132,15 @@ pub(crate) fn service_natives<'js>(
     let w = world.clone();
     add(ctx, to, "renewNodes", move |node: Option<String>, from: f64, days: f64| {
         w.order(Order::RenewNodes { node, period: period(from, days) });
+    })?;
+    let (w, b) = (world.clone(), budget.clone());
+    add(ctx, to, "endorse", move |ctx: Ctx<'js>, request: String, from: f64, days: f64| -> Result<String> {
+        pay(&ctx, &b, STEP_BYTES + request.len() * CERTIFICATE_COST)?;
+        let endorsing = Endorsing::new(&mut *w.tx.borrow_mut(), &request, period(from, days));
+        let endorsing = endorsing.map_err(|error| throw(&ctx, &error.to_string()))?;
+        let placeholder = endorsing.placeholder();
+        w.order(Order::Endorse(endorsing));
+        Ok(placeholder)
     })?;
     let w = world.clone();
     add(ctx, to, "endChunk", move || w.order(Order::EndChunk))?;

@@ -246,8 +246,15 @@
       },
     };
     ccf.network = {
-      // Nodes of Coco ask for certificates without such a request; their rows hold none.
-      ...all("ccf.network", ["generateEndorsedCertificate"]),
+      // As below. What is given is put into rows as it is, and is the certificate there once the transaction is.
+      generateEndorsedCertificate(...args) {
+        arity("generateEndorsedCertificate", args, 3);
+        const [request, from, days] = [args[0], unixSeconds(args[1]), args[2]];
+        if (typeof request !== "string") throw new TypeError(`generateEndorsedCertificate takes a request in PEM, not ${describe(request)}`);
+        if (!Number.isInteger(from)) throw new TypeError(`generateEndorsedCertificate: ${args[1]} is no time in UTC`);
+        if (!Number.isInteger(days) || days < 1) throw new TypeError("generateEndorsedCertificate takes a whole number of days");
+        return native.endorse(request, from, days);
+      },
       // No two makings give the same: it is made, and written to the service's row, with the transaction. Until then the present one stands for it.
       generateNetworkCertificate(...args) {
         arity("generateNetworkCertificate", args, 2);

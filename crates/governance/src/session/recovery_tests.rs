@@ -12,6 +12,7 @@ use coco_types::{Digest, NodeId, Seqno, TxId, View, WriteSet};
 use serde_json::{Value, json};
 
 use super::*;
+use crate::constitution;
 use crate::fixture::{self, Actor, NOW_S, ROOT};
 use crate::secrets::{self, Vault};
 use crate::{
@@ -759,4 +760,95 @@ fn certificates_are_renewed_for_the_time_that_members_voted_for_and_keys_stay() 
         {"name": "set_node_certificate_validity", "args": {"node_id": node, "valid_from": from, "validity_period_days": 7}},
     ]));
     assert_eq!(audited(&network).1, Vec::<String>::new());
+}
+
+/// Actions as a constitution written for CCF has them: one puts a certificate into a node's row, another somewhere else.
+const ENDORSING: &str = r#"
+actions.set("endorse", {
+  validate() {},
+  apply({ csr, days, key }) {
+    const certificate = ccf.network.generateEndorsedCertificate(csr, "20261121000000Z", days);
+    ccf.kv["public:ccf.gov.nodes.endorsed_certificates"].set(ccf.strToBuf(key), ccf.strToBuf(certificate));
+  },
+  describe: () => "Endorse a node",
+});
+"#;
+
+#[test]
+fn a_certificate_by_a_nodes_own_request_is_made_with_its_transaction_and_no_other_passes_the_audit() {
+    let mut network = Network::open(2, 1);
+    network.carry(json!([
+        {"name": "set_constitution", "args": {"constitution": format!("{}{ENDORSING}", constitution::DEFAULT)}},
+    ]));
+    let csr = include_str!("../../../crypto/testdata/request_p256.pem");
+    let request = coco_crypto::CertificateRequest::from_pem(csr).unwrap();
+    let node = request.public_key.node_id();
+    let asked = |csr: &str, days: u64| json!([{"name": "endorse", "args": {"csr": csr, "days": days, "key": node}}]);
+    let refused = |network: &mut Network, actions: Value| {
+        let text = json!({ "actions": actions }).to_string();
+        let proposed = network.send(0, "proposal", None, Operation::Propose, text.as_bytes()).unwrap();
+        let id = proposed["proposalId"].as_str().unwrap().to_owned();
+        let votes = [0, 1].map(|member| {
+            let operation = Operation::Vote { proposal: id.clone(), member: network.members[member].0.id() };
+            network.send(member, "ballot", Some(&id), operation, json!({ "ballot": YES }).to_string().as_bytes())
+        });
+        let [_, Err(refusal)] = votes else { panic!("{votes:?}") };
+        assert_eq!(refusal.code, Code::InternalError);
+        refusal.message
+    };
+    let stranger = refused(&mut network, asked(csr, 30));
+    assert!(stranger.contains("no node of this network"), "{stranger}");
+    let mut known = crate::NodeRow::read(&mut network.store.snapshot(), network.vault.node).unwrap().unwrap();
+    known.info.public_key = request.public_key.to_pem();
+    network.transaction(|tx, _| {
+        crate::tables::write(tx, &crate::tables::NODE_INFO, node.to_string().as_bytes(), &known.info);
+    });
+    for (csr, days, why) in [
+        (csr, 366, "at most 365 days"),
+        (csr, 0, "a whole number of days"),
+        ("no request", 30, "signing request"),
+        (&csr.replace("MIIB", "MIIC"), 30, "signing request"),
+    ] {
+        let message = refused(&mut network, asked(csr, days));
+        assert!(message.contains(why), "{message}");
+    }
+
+    network.carry(asked(csr, 30));
+    let pem = network.store.snapshot().get(&crate::tables::NODE_CERTS, node.to_string().as_bytes()).unwrap();
+    let certificate = coco_crypto::Certificate::from_pem(&String::from_utf8_lossy(&pem)).unwrap();
+    assert_eq!((certificate.node_id(), certificate.common_name().as_deref()), (node, Some("node0.bank-a.example")));
+    assert_eq!(certificate.subject_alt_names(), request.subject_alt_names);
+    let validity = certificate.validity();
+    assert_eq!((validity.not_before, validity.not_after - validity.not_before), (1_795_219_200, 30 * 86_400));
+    let service = coco_crypto::Certificate::from_pem(&network.service().cert).unwrap();
+    certificate.verify_signed_by(&service).unwrap();
+    assert_eq!(audited(&network).1, Vec::<String>::new());
+    // Somebody else's certificate in its place is found.
+    let other = network.members[0].0.certificate.to_pem();
+    let last = network.ledger.last_mut().unwrap();
+    last.insert(&crate::tables::NODE_CERTS, node.to_string().into(), Some(other.into()));
+    let differs = audited(&network).1;
+    assert!(differs.len() == 1 && differs[0].contains("no certificate that was asked for"), "{differs:?}");
+}
+
+#[test]
+fn a_simulation_makes_no_certificate() {
+    let mut network = Network::open(1, 1);
+    network.carry(json!([
+        {"name": "set_constitution", "args": {"constitution": format!("{}{ENDORSING}", constitution::DEFAULT)}},
+    ]));
+    let csr = include_str!("../../../crypto/testdata/request_p256.pem");
+    let request = coco_crypto::CertificateRequest::from_pem(csr).unwrap();
+    let node = request.public_key.node_id();
+    let mut known = crate::NodeRow::read(&mut network.store.snapshot(), network.vault.node).unwrap().unwrap();
+    known.info.public_key = request.public_key.to_pem();
+    network.transaction(|tx, _| {
+        crate::tables::write(tx, &crate::tables::NODE_INFO, node.to_string().as_bytes(), &known.info);
+    });
+    let args = json!({"csr": csr, "days": 30, "key": node});
+    let proposal = json!({"actions": [{"name": "endorse", "args": args}]}).to_string();
+    let session = fixture::session(&network.store);
+    let simulation = session.simulate(&proposal).unwrap();
+    let shown = simulation.changes.iter().find(|change| change.map.ends_with("endorsed_certificates")).unwrap();
+    assert!(coco_crypto::Certificate::from_pem(shown.after.as_ref().unwrap()).is_err());
 }

@@ -16,6 +16,8 @@ pub struct NodeMetrics {
     /// Of the files of a batch, before anything that depends on them leaves the node.
     pub sync_seconds: Arc<Histogram>,
     pub batch_transactions: Arc<Histogram>,
+    /// How late the consensus's clock ticks.
+    pub tick_delay: Arc<Histogram>,
     pub transactions: Arc<Counter>,
     pub alarms: Arc<Counter>,
     pub primary_clock: Arc<PrimaryClock>,
@@ -28,6 +30,12 @@ impl NodeMetrics {
             sync_seconds: metrics.histogram(
                 "coco_disk_sync_duration_seconds",
                 "Syncs of ledger and consensus log.",
+                &[],
+                Scale::Seconds,
+            ),
+            tick_delay: metrics.histogram(
+                "coco_tick_delay_seconds",
+                "How late the consensus's clock ticks, by which heartbeats leave.",
                 &[],
                 Scale::Seconds,
             ),

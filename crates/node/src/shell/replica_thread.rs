@@ -14,7 +14,7 @@ use coco_governance::{Network, NodeRole, NodeRow, NodeStatus, ServiceInfo, Servi
 use coco_ledger::EntryKeys;
 use coco_protocol::Submitted;
 use coco_rpc::channel::NoAnswer;
-use coco_rpc::metrics::Counter;
+use coco_rpc::metrics::{Counter, Histogram};
 use coco_types::{ReplicaId, Seqno, TxId, limits};
 use crossbeam_channel::{RecvTimeoutError, Sender};
 
@@ -64,6 +64,7 @@ pub struct ReplicaThread {
     pub front: Sender<Delivery>,
     pub archive: Sender<ArchiveEvent>,
     pub alarms: Arc<Counter>,
+    pub tick_delay: Arc<Histogram>,
     /// The commands of a new network's first batch.
     pub genesis: Vec<SystemCommand>,
     /// What follows it, one at a time: see [`crate::genesis::parts`].
@@ -183,8 +184,10 @@ impl ReplicaThread {
                 Err(RecvTimeoutError::Disconnected) => return Ok(Ended::Stopped),
             }
             // A process that was suspended does not make up for lost ticks: that would start needless elections.
-            let ticked = Instant::now() >= next_tick;
+            let now = Instant::now();
+            let ticked = now >= next_tick;
             if ticked {
+                self.tick_delay.observe_duration(now - next_tick);
                 self.hurry(&mut ticks)?;
                 self.replica.tick()?;
                 reads.expire(Instant::now());

@@ -299,6 +299,7 @@ impl Running {
             front: deliveries_to,
             archive: archive_to.clone(),
             alarms: node_metrics.alarms.clone(),
+            tick_delay: node_metrics.tick_delay.clone(),
             genesis,
             genesis_parts,
             first_peers,
