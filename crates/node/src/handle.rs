@@ -61,7 +61,7 @@ pub struct Standing {
     pub index_of: BTreeMap<ReplicaId, u32>,
     /// Each replica's node, and how it stands by the committed rows.
     pub places: Places,
-    /// Applied what it knows to be committed.
+    /// Applied what is committed, of which it knows all that others were told before this view.
     pub caught_up: bool,
 }
 

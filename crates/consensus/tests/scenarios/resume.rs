@@ -41,6 +41,34 @@ fn a_resumed_replica_votes_anew_in_a_higher_view() {
 }
 
 #[test]
+fn resumed_replicas_know_what_was_committed_only_when_an_entry_of_the_new_view_is() {
+    let mut network = Network::new(3, 5);
+    network.elect_this(1);
+    let last = network.commit(b"told");
+    network.settle();
+    assert!((1..=3).all(|id| network.core(id).knows_what_is_committed()));
+    (1..=3).for_each(|id| network.stop(id));
+    assert!(resume(&network, &[1, 2, 3], true, || false));
+    for id in 1..=3 {
+        network.replicas[&id].disk.crash(|_| None);
+        network.restart(id);
+        network.replicas.get_mut(&id).unwrap().sync_ticks = 3;
+    }
+    let mut early = false;
+    let all_know = network.run_until(200, |network| {
+        for number in 1..=3 {
+            let core = network.core(number);
+            let knows = core.knows_what_is_committed();
+            assert!(!knows || core.committed() >= last, "{number} would tell that less is committed");
+            early |= core.primary() == Some(id(number)) && !knows;
+        }
+        (1..=3).all(|number| network.core(number).knows_what_is_committed())
+    });
+    assert!(all_know);
+    assert!(early, "a primary is elected before it knows");
+}
+
+#[test]
 fn the_quorum_of_a_resume_counts_both_sides_and_the_tolerated_rollbacks() {
     let three = Membership { voters: ids(&[1, 2, 3]), ..Membership::default() };
     assert!(three.may_resume(&ids(&[1, 2]), 0));

@@ -286,7 +286,7 @@ impl Health for Api {
         [
             ("joined", component(joined, "takes part in the consensus", "not in the consensus yet")),
             ("primary", component(standing.primary.is_some(), "follows a primary", "knows no primary")),
-            ("caught_up", component(standing.caught_up, "applied all it knows to be committed", "is catching up")),
+            ("caught_up", component(standing.caught_up, "applied all that is committed", "is catching up")),
         ]
         .into()
     }

@@ -73,7 +73,7 @@ pub fn register_asked(metrics: &Metrics, shared: &Arc<Shared>, store: &Store) {
     gauge("coco_replicas_answering", "On the primary: replicas heard of lately.", |node| {
         node.standing.read().answering.len() as f64
     });
-    gauge("coco_caught_up", "1 when all that is known to be committed is applied.", |node| {
+    gauge("coco_caught_up", "1 when all that is committed, as far as the primary has said, is applied.", |node| {
         f64::from(u8::from(node.standing.read().caught_up))
     });
     gauge("coco_committed_seqno", "The newest transaction that readers see.", |node| {

@@ -463,7 +463,8 @@ impl ReplicaThread {
             answering: consensus.progress().iter().filter(|peer| peer.recent_active).map(|peer| peer.id).collect(),
             index_of,
             places: entitlement::places(&nodes),
-            caught_up: self.replica.committed() != TxId::default()
+            caught_up: consensus.knows_what_is_committed()
+                && self.replica.committed() != TxId::default()
                 && self.shared.visible.txid() == self.replica.committed(),
         };
         *self.shared.standing.write() = standing;
