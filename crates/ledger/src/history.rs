@@ -23,8 +23,8 @@
 //! store's, or none, costs reading the ledger again. Beside the records lie, each a value of form 0:
 //!
 //! ```text
-//! key of a part of the census = HMAC-SHA-256(blinding key, 2^64 - 2 (u64 le) || first byte of its keys)
-//! key of the whole            = HMAC-SHA-256(blinding key, 2^64 - 2 (u64 le))
+//! key of a group of the census = HMAC-SHA-256(blinding key, 2^64 - 3 (u64 le) || its number, of sixteen)
+//! key of the whole             = HMAC-SHA-256(blinding key, 2^64 - 3 (u64 le))
 //! ```
 
 use std::collections::BTreeMap;
@@ -37,7 +37,7 @@ use coco_crypto::{AeadKey, Crypto, Domain, MacKey, NONCE_BYTES, Nonce, Symmetric
 use coco_types::MapName;
 use parking_lot::Mutex;
 
-use crate::census::Code;
+use crate::census::{Code, GROUPS};
 use crate::{Census, Error};
 
 const BLINDING_DOMAIN: Domain = Domain::new("coco history blinding");
@@ -46,8 +46,8 @@ const SEALING_DOMAIN: Domain = Domain::new("coco history sealing");
 const STORE_ID_BYTES: usize = 16;
 /// Where a part's key is made, this stands for the length of a map's name: no name is as long.
 const PARTS: u64 = u64::MAX;
-/// Where a key of the census is made, likewise.
-const CENSUS: u64 = u64::MAX - 1;
+/// Where a key of the census is made, likewise. 2^64 - 2 stands for a census in another form, which is none.
+const CENSUS: u64 = u64::MAX - 2;
 const PART_BYTES: usize = 32 << 10;
 /// Longer values are kept in parts.
 const WHOLE_BYTES_MAX: usize = 64 << 10;
@@ -149,13 +149,13 @@ impl HistoryKeys {
         self.census_key.tag(key).0
     }
 
-    /// What is to be kept of a census: the parts that changed since it was last sealed, and the whole.
+    /// What is to be kept of a census: the groups that changed since it was last sealed, and the whole.
     pub fn seal_census(&self, census: &mut Census) -> Vec<SealedRecord> {
         let mut sealed = Vec::new();
-        census.settle(|first, tally| {
-            let key = self.blind_census(&[first]);
-            sealed.push((key, self.seal_as(FORM_WHOLE, &key, tally)));
-            self.part_code(first, tally)
+        census.settle(|number, tallies| {
+            let key = self.blind_census(&[number]);
+            sealed.push((key, self.seal_as(FORM_WHOLE, &key, tallies)));
+            self.group_code(number, tallies)
         });
         let key = self.blind_census(&[]);
         let whole = [&census.sum()[..], census.watermark().to_string().as_bytes()].concat();
@@ -175,11 +175,11 @@ impl HistoryKeys {
         let watermark = std::str::from_utf8(watermark).ok().and_then(|text| text.parse().ok());
         let mut census = Census::default();
         census.set_watermark(watermark.ok_or(Error::MalformedHistory)?);
-        for first in 0..=u8::MAX {
-            let key = self.blind_census(&[first]);
+        for number in 0..GROUPS {
+            let key = self.blind_census(&[number]);
             let Some(sealed) = read(&key)? else { continue };
-            let (_, tally) = self.open_sealed(&key, sealed)?;
-            census.restore(first, &tally, self.part_code(first, &tally))?;
+            let (_, tallies) = self.open_sealed(&key, sealed)?;
+            census.restore(number, &tallies, self.group_code(number, &tallies))?;
         }
         (census.sum() == *sum).then_some(Some(census)).ok_or(Error::MalformedHistory.into())
     }
@@ -189,12 +189,12 @@ impl HistoryKeys {
         (self.blind_census(&[]), Vec::new())
     }
 
-    fn part_code(&self, first: u8, tally: &[u8]) -> Code {
-        self.census_key.tag(&[&[first], tally].concat()).0
+    fn group_code(&self, number: u8, tallies: &[u8]) -> Code {
+        self.census_key.tag(&[&[number], tallies].concat()).0
     }
 
-    fn blind_census(&self, part: &[u8]) -> BlindedKey {
-        self.blinding_key.tag(&[&CENSUS.to_le_bytes(), part].concat()).0
+    fn blind_census(&self, group: &[u8]) -> BlindedKey {
+        self.blinding_key.tag(&[&CENSUS.to_le_bytes(), group].concat()).0
     }
 
     fn blind_part(&self, key: &BlindedKey, number: u32) -> BlindedKey {
@@ -283,6 +283,11 @@ struct Content {
 impl MemoryHistory {
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// What a host may do: a record is there no more, and the census says nothing of it.
+    pub fn take(&self, key: &BlindedKey) -> Option<Vec<u8>> {
+        self.content.lock().records.remove(key)
     }
 }
 
@@ -442,7 +447,7 @@ mod tests {
             census.set_watermark(format!("2.{seqno}").parse().unwrap());
             census.count(&[first; 32], keys.code(&[first; 32]));
             let sealed = keys.seal_census(&mut census);
-            assert_eq!(sealed.len(), 2, "the part that changed, and the whole");
+            assert_eq!(sealed.len(), 2, "the group that changed, and the whole");
             held.extend(sealed);
             states.push(held.clone());
         }

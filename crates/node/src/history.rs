@@ -4,9 +4,10 @@
 //! store is advisory: what a crash loses is read from the ledger again, from the store's watermark on.
 //!
 //! "There is none" is said only of a store that holds all that this node put into it: the host owns the disk, and could have taken the record out. The keys
-//! that begin like the one that is not found are counted for it, once in a process.
+//! that begin like the one that is not found are counted for it, once in a process. From then on a filter knows them: what it knows and the store lacks has them
+//! counted again.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -16,6 +17,8 @@ use coco_protocol::{CommittedBatch, DerivedHistory, History, HistoryError, Proto
 use coco_types::{MapName, Retention, TxId};
 use parking_lot::{Condvar, Mutex};
 
+use crate::key_filter::KeyFilter;
+
 /// Records in memory; beyond it the front waits for the writer.
 const RECENT_BYTES_MAX: usize = 64 << 20;
 
@@ -24,8 +27,8 @@ pub struct NodeHistory {
     keys: HistoryKeys,
     store: Arc<dyn HistoryStore>,
     held: Mutex<Held>,
-    /// Whether the keys that begin with these bytes were all there.
-    looked_at: Mutex<BTreeMap<u8, bool>>,
+    /// What is known of the keys that begin with these bytes. Never waited for while the store is written.
+    looked_at: Mutex<BTreeMap<u8, LookedAt>>,
     recent: Mutex<Recent>,
     changed: Condvar,
 }
@@ -36,6 +39,14 @@ struct Held {
     census: Census,
     /// Records were taken out, and the census says nothing any more.
     is_damaged: bool,
+}
+
+/// The keys that begin with one byte were counted in the store.
+struct LookedAt {
+    /// All were there that this node had put there.
+    is_whole: bool,
+    /// Those, and all since; `None` if there are too many.
+    filter: Option<KeyFilter>,
 }
 
 #[derive(Default)]
@@ -56,6 +67,7 @@ struct Recent {
 impl NodeHistory {
     /// A store that is not as this node left it, so that nothing can be said of what it lacks, begins anew.
     pub fn open(keys: HistoryKeys, store: Arc<dyn HistoryStore>) -> Result<Self, HistoryError> {
+        let mut looked_at = BTreeMap::new();
         let census = match keys.open_census(|key| store.census(key)) {
             Ok(Some(census)) => census,
             Err(error @ coco_ledger::Error::Disk { .. }) => return Err(failed(error)),
@@ -64,11 +76,12 @@ impl NodeHistory {
                     tracing::warn!("the history is not as this node left it: it is read from the ledger again");
                 }
                 store.clear().map_err(failed)?;
+                looked_at = (0..=u8::MAX).map(|first| (first, LookedAt::empty())).collect();
                 Census::default()
             }
         };
-        let held = Mutex::new(Held { census, is_damaged: false });
-        Ok(Self { keys, store, held, looked_at: Mutex::default(), recent: Mutex::default(), changed: Condvar::new() })
+        let (held, looked_at) = (Mutex::new(Held { census, is_damaged: false }), Mutex::new(looked_at));
+        Ok(Self { keys, store, held, looked_at, recent: Mutex::default(), changed: Condvar::new() })
     }
 
     /// Records up to here are in the store; 0.0 if it is new.
@@ -83,23 +96,49 @@ impl NodeHistory {
             return self.store.write(sealed, &[]).map_err(failed);
         }
         let mut census = held.census.clone();
-        let mut seen = BTreeSet::new();
-        for (key, _) in sealed {
-            if seen.insert(key) && !self.store.has(key).map_err(failed)? {
+        let mut keys: Vec<&BlindedKey> = sealed.iter().map(|(key, _)| key).collect();
+        keys.sort_unstable();
+        keys.dedup();
+        for key in keys {
+            if self.is_new(key)? {
                 census.count(key, self.keys.code(key));
             }
         }
         census.set_watermark(watermark.unwrap_or(census.watermark()));
         self.store.write(sealed, &self.keys.seal_census(&mut census)).map_err(failed)?;
         held.census = census;
-        Ok(())
+        drop(held);
+        self.make_room()
     }
 
-    /// Of a key that is not there: an error, if others that begin like it were taken out since this node wrote them.
+    /// For the filters that are full: larger ones, as long as there are any.
+    fn make_room(&self) -> Result<(), HistoryError> {
+        let is_full = |part: &LookedAt| part.filter.as_ref().is_some_and(|filter| !filter.has_room());
+        let full: Vec<u8> =
+            self.looked_at.lock().iter().filter(|(_, part)| is_full(part)).map(|(first, _)| *first).collect();
+        full.into_iter().try_for_each(|first| self.look_at(first).map(drop))
+    }
+
+    /// Whether the store does not hold this key, which is about to be written.
+    fn is_new(&self, key: &BlindedKey) -> Result<bool, HistoryError> {
+        let mut looked_at = self.looked_at.lock();
+        let filter = looked_at.get_mut(&key[0]).and_then(|part| part.filter.as_mut());
+        if let Some(filter) = filter.filter(|filter| !filter.may_hold(key)) {
+            filter.insert(key);
+            return Ok(true);
+        }
+        drop(looked_at);
+        Ok(!self.store.has(key).map_err(failed)?)
+    }
+
+    /// Of a key that is not there: an error, if it or others that begin like it were taken out since this node wrote them.
     fn check_absence(&self, key: &BlindedKey) -> Result<(), HistoryError> {
         let first = key[0];
-        let looked_at = self.looked_at.lock().get(&first).copied();
-        let is_whole = match looked_at {
+        let known = match self.looked_at.lock().get(&first) {
+            Some(LookedAt { is_whole: true, filter: Some(filter) }) if filter.may_hold(key) => None,
+            looked_at => looked_at.map(|part| part.is_whole),
+        };
+        let is_whole = match known {
             Some(is_whole) => is_whole,
             None => self.look_at(first)?,
         };
@@ -110,16 +149,22 @@ impl NodeHistory {
     /// Whether all that was counted of the keys that begin with this byte is there. If not, the store begins anew when it is next opened.
     fn look_at(&self, first: u8) -> Result<bool, HistoryError> {
         let mut held = self.held.lock();
+        let counted = held.census.tally(first);
         let mut found = Tally::default();
-        self.store.keys(first, &mut |key| found.count(self.keys.code(key))).map_err(failed)?;
-        let is_whole = found == held.census.tally(first);
+        let mut filter = KeyFilter::of(counted.keys());
+        let mut each = |key: &BlindedKey| {
+            found.count(self.keys.code(key));
+            filter.iter_mut().for_each(|filter| filter.insert(key));
+        };
+        self.store.keys(first, &mut each).map_err(failed)?;
+        let is_whole = found == counted;
         if !is_whole && !std::mem::replace(&mut held.is_damaged, true) {
             tracing::error!(
                 "records were taken out of the history store: restart this node, and it reads them from the ledger again"
             );
             self.store.write(&[], &[self.keys.no_census()]).map_err(failed)?;
         }
-        self.looked_at.lock().insert(first, is_whole);
+        self.looked_at.lock().insert(first, LookedAt { is_whole, filter: filter.filter(|_| is_whole) });
         Ok(is_whole)
     }
 
@@ -252,6 +297,12 @@ impl NodeHistory {
     pub fn stop(&self) {
         self.recent.lock().stopping = true;
         self.changed.notify_all();
+    }
+}
+
+impl LookedAt {
+    fn empty() -> Self {
+        Self { is_whole: true, filter: KeyFilter::of(0) }
     }
 }
 
@@ -495,6 +546,32 @@ mod tests {
         let first = later.keys.blind(&MAP, b"key")[0];
         let mut near = near.filter(|key| later.keys.blind(&MAP, key)[0] == first);
         assert!(later.record(&MAP, &near.next().unwrap()).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_record_that_is_taken_out_while_the_node_runs_is_missed_by_whoever_asks_for_it() {
+        let store = Arc::new(MemoryHistory::new());
+        let history = history_in(store.clone());
+        let mut writes = WriteSet::new();
+        (0..2_000u32).for_each(|key| {
+            writes.insert(&MAP, Bytes::copy_from_slice(&key.to_le_bytes()), Some(Bytes::from_static(b"record")));
+        });
+        let txid = TxId::new(View(1), Seqno(1));
+        let transactions = vec![CommittedTransaction { txid, writes: Arc::new(writes) }];
+        history.record_batch(&CommittedBatch { transactions });
+        history.write_out().unwrap();
+        for opened in [history, history_in(store.clone())] {
+            let absent = (2_000..4_000u32).all(|key| opened.record(&MAP, &key.to_le_bytes()).unwrap().is_none());
+            assert!(absent, "and all keys are counted by now");
+            let taken = opened.keys.blind(&MAP, &7u32.to_le_bytes());
+            let record = store.take(&taken).unwrap();
+            let why = opened.record(&MAP, &7u32.to_le_bytes()).unwrap_err().to_string();
+            assert!(why.contains("missing"), "{why}");
+            assert!(opened.record(&MAP, &8u32.to_le_bytes()).unwrap().is_some());
+            // As if nobody had noticed.
+            let mut census = opened.held.lock().census.clone();
+            store.write(&[(taken, record)], &opened.keys.seal_census(&mut census)).unwrap();
+        }
     }
 
     #[test]

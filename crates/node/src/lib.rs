@@ -18,6 +18,7 @@ pub mod handle;
 pub mod history;
 pub mod identity;
 pub mod join;
+mod key_filter;
 pub mod known;
 pub mod ledger;
 pub mod machines;

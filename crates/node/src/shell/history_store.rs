@@ -15,14 +15,21 @@ pub struct FolderHistory {
 /// Longer values lie apart from their keys. Keys are blinded, so that new ones fall everywhere among the old: whatever lies beside them
 /// is written again and again, the more often the older the network.
 const APART_BYTES: u32 = 512;
+/// What was written lately is looked up in memory, and what of it is not in a table yet is read from the journal at the next start. The journal is
+/// kept until every keyspace has written down what it has of it: the census, too, whose few rows change with every write.
+const RECORDS_IN_MEMORY_BYTES: u64 = 16 << 20;
+const CENSUS_IN_MEMORY_BYTES: u64 = 2 << 20;
+/// Of all that is not in tables yet.
+const JOURNAL_BYTES: u64 = 128 << 20;
 
 impl FolderHistory {
     pub fn open(folder: &Path) -> Result<Self, fjall::Error> {
-        let database = Database::builder(folder).open()?;
+        let database = Database::builder(folder).max_journaling_size(JOURNAL_BYTES).open()?;
         let apart = KvSeparationOptions::default().separation_threshold(APART_BYTES);
-        let options = || KeyspaceCreateOptions::default().with_kv_separation(Some(apart.clone()));
-        let records = database.keyspace("records", options)?;
-        let census = database.keyspace("census", KeyspaceCreateOptions::default)?;
+        let options = |in_memory: u64| KeyspaceCreateOptions::default().max_memtable_size(in_memory);
+        let records = || options(RECORDS_IN_MEMORY_BYTES).with_kv_separation(Some(apart));
+        let records = database.keyspace("records", records)?;
+        let census = database.keyspace("census", || options(CENSUS_IN_MEMORY_BYTES))?;
         Ok(Self { database, records, census })
     }
 }
