@@ -82,6 +82,30 @@ pub struct NodeLedger {
     clock: Arc<dyn Fn() -> u64 + Send + Sync>,
 }
 
+/// A ledger's files, read through once: what a torn write left is cut off, and the tree is that of the rest.
+pub struct OpenedLedger {
+    disk: Arc<dyn Disk>,
+    files: LedgerFiles,
+    tree: MerkleTree,
+}
+
+impl OpenedLedger {
+    /// `durable`: see [`NodeLedger::open`].
+    pub fn open(disk: Arc<dyn Disk>, durable: Seqno) -> Result<Self, LedgerError> {
+        let (files, tree, _) = LedgerFiles::open(disk.clone(), durable)?;
+        Ok(Self { disk, files, tree })
+    }
+
+    /// Where they lie. Whoever else uses them has to go through it: it keeps them open.
+    pub fn disk(&self) -> &Arc<dyn Disk> {
+        &self.disk
+    }
+
+    pub fn last_seqno(&self) -> Seqno {
+        self.files.last_txid().seqno
+    }
+}
+
 struct State {
     files: LedgerFiles,
     tree: MerkleTree,
@@ -107,6 +131,19 @@ impl NodeLedger {
         clock: Arc<dyn Fn() -> u64 + Send + Sync>,
     ) -> Result<(Arc<Self>, OpenReport), LedgerError> {
         let (files, tree, report) = LedgerFiles::open(disk.clone(), durable)?;
+        let opened = OpenedLedger { disk, files, tree };
+        Ok((Self::over(opened, identity, crypto, chunk_bytes, clock)?, report))
+    }
+
+    /// The same over files that are open already.
+    pub fn over(
+        opened: OpenedLedger,
+        identity: &Identity,
+        crypto: Arc<dyn Crypto>,
+        chunk_bytes: u64,
+        clock: Arc<dyn Fn() -> u64 + Send + Sync>,
+    ) -> Result<Arc<Self>, LedgerError> {
+        let OpenedLedger { disk, files, tree } = opened;
         let copy = |key: &SigningKey| {
             Arc::new(SigningKey::from_pkcs8_der(&key.to_pkcs8_der()).expect("a key survives its own encoding"))
         };
@@ -137,7 +174,15 @@ impl NodeLedger {
             snapshot_wanted: AtomicBool::new(false),
             clock,
         };
-        Ok((Arc::new(ledger), report))
+        Ok(Arc::new(ledger))
+    }
+
+    /// The files for whoever goes on with them; `None` if they are still used elsewhere.
+    pub fn into_files(self: Arc<Self>) -> Option<OpenedLedger> {
+        let Self { disk, state, .. } = Arc::into_inner(self)?;
+        let State { files, tree, .. } = state.into_inner();
+        let held = files.last_txid().seqno.next().0;
+        (tree.leaves() == held).then_some(OpenedLedger { disk, files, tree })
     }
 
     /// A chunk is cut after the batch that reaches this size: the network's parameter, known once the ledger has been read.
@@ -251,7 +296,12 @@ impl NodeLedger {
         self.open_parsed(&Batch::parse(&bytes)?)
     }
 
-    /// The same, and what is to be checked of the batch.
+    /// A batch as it lies in the files.
+    pub fn raw_batch(&self, span: BatchSpan) -> Result<Vec<u8>, LedgerError> {
+        Ok(self.reader.read(span.first, span.last)?)
+    }
+
+    /// The transactions of a batch, and what is to be checked of it.
     pub fn open_signed(&self, span: BatchSpan) -> Result<(Vec<CommittedTransaction>, Signed), LedgerError> {
         let bytes = self.reader.read(span.first, span.last)?;
         let batch = Batch::parse(&bytes)?;

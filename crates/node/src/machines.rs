@@ -7,7 +7,7 @@ use coco_crypto::{Crypto, Domain, SymmetricKey, hkdf_sha256};
 use coco_disk::Disk;
 use coco_governance::rotation;
 use coco_kv::Store;
-use coco_ledger::{HistoryKeys, HistoryStore};
+use coco_ledger::{HistoryKeys, HistoryStore, SnapshotHead};
 use coco_protocol::{CommittedBatch, CommittedTransaction, Protocol};
 use coco_types::{ReplicaId, Seqno, TxId};
 
@@ -16,14 +16,19 @@ use crate::executor::{BatchLimits, Executor, Random};
 use crate::front::{Front, Visible};
 use crate::history::NodeHistory;
 use crate::identity::Identity;
-use crate::ledger::{LedgerError, NodeLedger};
+use crate::ledger::{LedgerError, NodeLedger, OpenedLedger};
 use crate::replica::Replica;
+use crate::reuse;
 
 /// What machines are made of.
 pub struct Parts<'a> {
     pub identity: &'a Identity,
     /// The ledger's chunk files and tree.
     pub ledger_disk: Arc<dyn Disk>,
+    /// The same, if a node that comes back has read them already.
+    pub opened: Option<OpenedLedger>,
+    /// The ledger was checked behind this snapshot, and not before it: see [`crate::reuse`].
+    pub checked_behind: Option<SnapshotHead>,
     /// The consensus's log.
     pub log_disk: Arc<dyn Disk>,
     pub snapshot_disk: Arc<dyn Disk>,
@@ -97,17 +102,14 @@ impl Machines {
     /// Opens a node's folder. A folder without a log is a new replica: the first of its network, or a joiner.
     pub fn open(parts: Parts<'_>) -> Result<Self, OpenError> {
         let service = &parts.identity.service.keys();
-        install_received(&parts.snapshot_disk, &parts.ledger_disk, &parts.log_disk, parts.identity)?;
-        let ledger_disk = parts.ledger_disk.clone();
+        let begins_anew = install_received(&parts.snapshot_disk, &parts.ledger_disk, &parts.log_disk, parts.identity)?;
         let durable = coco_consensus::durable_seqno(parts.log_disk.as_ref())?.unwrap_or(Seqno::ZERO);
-        let (ledger, _report) = NodeLedger::open(
-            parts.ledger_disk,
-            durable,
-            parts.identity,
-            parts.crypto.clone(),
-            parts.chunk_bytes,
-            parts.clock,
-        )?;
+        let opened = match parts.opened.filter(|opened| !begins_anew && opened.last_seqno() >= durable) {
+            Some(opened) => opened,
+            None => OpenedLedger::open(parts.ledger_disk, durable)?,
+        };
+        let ledger_disk = opened.disk().clone();
+        let ledger = NodeLedger::over(opened, parts.identity, parts.crypto.clone(), parts.chunk_bytes, parts.clock)?;
         let consensus = open_consensus(&parts.log_disk, &ledger, parts.consensus, &parts.crypto, parts.founders)?;
         let history_secret = parts.history_secret;
         let history =
@@ -116,6 +118,11 @@ impl Machines {
         let Restored { store, at } = archive::restore(&parts.snapshot_disk, &ledger, service, applied)?;
         if at.seqno < ledger.base().seqno {
             return Err(OpenError::NoState(ledger.base()));
+        }
+        if let Some(anchor) = &parts.checked_behind
+            && at.seqno.min(history.watermark().seqno) < anchor.place.txid.seqno
+        {
+            reuse::check_before(&ledger, service, anchor, &|| true)?;
         }
         feed_history(&ledger, &history, at)?;
         let last = replay(&ledger, &store, &history, at, applied)?;
@@ -152,13 +159,13 @@ impl Machines {
     }
 }
 
-/// Begins anew at a snapshot that was received before the process ended, if one was.
+/// Begins anew at a snapshot that was received before the process ended, if one was. Whether it did.
 pub fn install_received(
     snapshots: &Arc<dyn Disk>,
     ledger: &Arc<dyn Disk>,
     log: &Arc<dyn Disk>,
     identity: &Identity,
-) -> Result<(), OpenError> {
+) -> Result<bool, OpenError> {
     archive::install(snapshots, ledger, log, &identity.service.epochs, &identity.service.keys(), identity.replica)
 }
 

@@ -13,7 +13,6 @@ use coco_node::events::ExecutorEvent;
 use coco_node::executor::SystemCommand;
 use coco_node::genesis::{self, Founder};
 use coco_node::join::{self, Place};
-use coco_node::reuse::check_signed_roots;
 use coco_protocol::{Outcome, Protocol, Rejection, RejectionReason, Submitted};
 use coco_types::{Digest, NodeId, ReplicaId, TxId};
 
@@ -98,8 +97,7 @@ impl World {
             return Ok(());
         };
         let service = self.setting.service_key.public_key();
-        let checked = self.nodes[&old].resting_ledger().and_then(|ledger| check_signed_roots(&ledger, &service.into()));
-        if let Err(error) = checked {
+        if let Err(error) = self.nodes[&old].check_folder(&service.into()) {
             self.stop(old, &error.to_string());
             return Ok(());
         }

@@ -14,7 +14,7 @@ use coco_disk::{Disk, MemoryDisk};
 use coco_ethereum::Ethereum;
 use coco_governance::secrets::Vault;
 use coco_governance::{Addresses, NodeRole, ResumePolicy};
-use coco_ledger::{EntryKeys, MemoryHistory};
+use coco_ledger::{EntryKeys, MemoryHistory, ServiceKeys};
 use coco_node::archive::{ArchiveEvent, SnapshotLimits, Taken};
 use coco_node::comeback::{Askers, Plan, Returning};
 use coco_node::events::ExecutorEvent;
@@ -24,6 +24,7 @@ use coco_node::known::Known;
 use coco_node::ledger::NodeLedger;
 use coco_node::machines::{self, Machines, OpenError, Parts};
 use coco_node::replica::Delivery;
+use coco_node::reuse;
 use coco_node::signatures::Alarm;
 use coco_protocol::Protocol;
 use coco_types::{Digest, NodeId, ReplicaId, Seqno, TxId, limits};
@@ -320,6 +321,8 @@ impl SimNode {
         let parts = Parts {
             identity: &self.identity,
             ledger_disk: Arc::new(self.ledger_disk.clone()),
+            opened: None,
+            checked_behind: None,
             log_disk: Arc::new(self.log_disk.clone()),
             snapshot_disk: Arc::new(self.snapshot_disk.clone()),
             history: self.history.clone(),
@@ -366,6 +369,17 @@ impl SimNode {
         let service = self.identity.service.keys();
         let known = self.sealed.clone().on_ledger(&ledger, &snapshots, &service, log.committed())?;
         Ok((log, known.resume.and_then(|policy| policy.rolled_back())))
+    }
+
+    /// That the service signed what is there, as a node checks it before and after it comes back as a fresh replica.
+    pub fn check_folder(&self, service: &ServiceKeys) -> Result<(), OpenError> {
+        let ledger = self.resting_ledger()?;
+        let snapshots: Arc<dyn Disk> = Arc::new(self.snapshot_disk.clone());
+        let Some(anchor) = reuse::anchor(&ledger, &snapshots, service) else {
+            return reuse::check_signed_roots(&ledger, service);
+        };
+        reuse::check_behind(&ledger, service, &anchor)?;
+        reuse::check_before(&ledger, service, &anchor, &|| true)
     }
 
     pub fn resting_ledger(&self) -> Result<Arc<NodeLedger>, OpenError> {

@@ -1,9 +1,12 @@
 //! Whole nodes that are started again: by swap, by resume, on old disks, and with the exchange cut in the middle.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 
+use coco_disk::Disk;
 use coco_governance::{NodeRole, ResumePolicy, ResumeRow, tables};
 use coco_node::known::Known;
+use coco_node::reuse;
 use coco_sim::{Faults, Length, Options, Violation, World};
 use coco_types::{ReplicaId, Seqno, TxId, View};
 
@@ -60,6 +63,35 @@ fn a_network_that_lost_power_resumes_with_its_replicas_and_its_ledger_says_so() 
         let [row] = rows.as_slice() else { panic!("{rows:?}") };
         assert_eq!(row.replicas, before.iter().copied().collect::<Vec<_>>());
     }
+}
+
+#[test]
+fn what_lies_before_a_snapshot_is_checked_apart_from_what_a_state_is_read_from() {
+    let mut world = quiet(29, Options::default());
+    let id = backup(&world);
+    acknowledge(&mut world, 150);
+    world.crash(id);
+    let node = world.node(id);
+    let (ledger, service) = (node.resting_ledger().unwrap(), node.identity.service.keys());
+    let snapshots: Arc<dyn Disk> = Arc::new(node.snapshot_disk.clone());
+    let anchor = reuse::anchor(&ledger, &snapshots, &service).expect("a ledger long enough for snapshots");
+    let check = || {
+        let behind = reuse::check_behind(&ledger, &service, &anchor).map_err(|error| error.to_string());
+        (behind, reuse::check_before(&ledger, &service, &anchor, &|| true).map_err(|error| error.to_string()))
+    };
+    assert_eq!(check(), (Ok(()), Ok(())));
+    let at = anchor.place.txid.seqno;
+    for (seqno, is_before) in [(Seqno(1), true), (at, true), (at.next(), false)] {
+        let chunk = ledger.chunk_of(seqno).unwrap();
+        let middle = node.ledger_disk.len(&chunk).unwrap() / 2;
+        node.ledger_disk.flip(&chunk, middle, 1).unwrap();
+        let (behind, before) = check();
+        let (why, other) = if is_before { (before, behind) } else { (behind, before) };
+        assert!(why.as_ref().is_err_and(|why| why.contains(&chunk)), "{chunk}: {why:?}");
+        assert_eq!(other, Ok(()));
+        node.ledger_disk.flip(&chunk, middle, 1).unwrap();
+    }
+    assert_eq!(reuse::check_before(&ledger, &service, &anchor, &|| false).map_err(|error| error.to_string()), Ok(()));
 }
 
 #[test]

@@ -12,8 +12,9 @@ use crate::entry::HEAD_BYTES;
 use crate::error::disk_error;
 use crate::{Entry, EntryHead, Error, SignatureTransaction};
 
-/// Read at once while searching for a signature.
-const SEARCH_BYTES: u64 = 256 << 10;
+/// Read at once while searching for a signature: most batches are short, and one that is long is read in ever larger pieces.
+const SEARCH_BYTES: u64 = 8 << 10;
+const SEARCH_BYTES_MAX: u64 = 1 << 20;
 
 /// A cheap handle. The index is held for reading while bytes are read, so that a rollback or a rename cannot intervene: ask
 /// for no more at a time than the writer may wait for.
@@ -73,7 +74,8 @@ impl LedgerReader {
             let chunk = index.chunk_of(first).ok_or(Error::NotHeld { seqno: first })?;
             let start = chunk.start_of(self.disk.as_ref(), first)?;
             // The last entry that fits, by bisection of the positions.
-            let (mut fits, mut behind) = (first.0, chunk.last.0 + 1);
+            let most = bytes_max / HEAD_BYTES as u64;
+            let (mut fits, mut behind) = (first.0, chunk.last.0.min(first.0.saturating_add(most)) + 1);
             while behind - fits > 1 {
                 let middle = fits + (behind - fits) / 2;
                 let end = chunk.end_of(self.disk.as_ref(), Seqno(middle))?;
@@ -114,9 +116,9 @@ impl LedgerReader {
     /// The first signature transaction at or after `seqno`: the one whose root covers the transaction before it.
     pub fn signature_from(&self, seqno: Seqno) -> Result<Option<SignatureTransaction>, Error> {
         let last = self.last_txid().seqno;
-        let mut next = seqno;
+        let (mut next, mut most) = (seqno, SEARCH_BYTES);
         while next <= last {
-            let (bytes, until) = self.read_up_to(next, SEARCH_BYTES)?;
+            let (bytes, until) = self.read_up_to(next, most)?;
             let mut rest = bytes.as_slice();
             while !rest.is_empty() {
                 let (entry, behind) = Entry::split_first(rest)?;
@@ -125,7 +127,7 @@ impl LedgerReader {
                 }
                 rest = behind;
             }
-            next = until.next();
+            (next, most) = (until.next(), (4 * most).min(SEARCH_BYTES_MAX));
         }
         Ok(None)
     }

@@ -22,7 +22,7 @@ pub fn start_point(head: &SnapshotHead) -> StartPoint {
     StartPoint { index: head.place.index, view: head.place.txid.view, seqno: head.place.txid.seqno, membership }
 }
 
-/// Begins the folder anew if its newest snapshot is one that was received and is ahead of the log.
+/// Begins the folder anew if its newest snapshot is one that was received and is ahead of the log. Whether it did.
 pub fn install(
     snapshots: &Arc<dyn Disk>,
     ledger: &Arc<dyn Disk>,
@@ -30,29 +30,30 @@ pub fn install(
     keys: &EntryKeys,
     service: &ServiceKeys,
     id: ReplicaId,
-) -> Result<(), OpenError> {
+) -> Result<bool, OpenError> {
     let Some(name) = snapshots.names()?.iter().filter_map(|name| SnapshotName::parse(name)).max() else {
-        return Ok(());
+        return Ok(false);
     };
     let file = name.to_string();
     let read = || SnapshotReader::open(snapshots.clone(), &file, keys);
     let Ok(head) = read().map(|reader| reader.head().clone()) else {
         // It is set aside, and the one before it used, when the state is read.
-        return Ok(());
+        return Ok(false);
     };
     let start = start_point(&head);
     if Consensus::holds(log, Box::new(Unread(Seqno::ZERO)), &start)? {
-        return Ok(());
+        return Ok(false);
     }
     if let Err(error) = read().and_then(|reader| reader.verify(service)) {
         tracing::error!(snapshot = %name, %error, "a snapshot that was received is set aside");
-        return Ok(snapshots.rename(&file, &name.damaged())?);
+        snapshots.rename(&file, &name.damaged())?;
+        return Ok(false);
     }
     let begun = LedgerFiles::begin_after(ledger.as_ref(), &head.signature, head.primary);
     begun.map_err(crate::ledger::LedgerError::from)?;
     Consensus::install(log, Box::new(Unread(Seqno::ZERO)), id, start, &head.removed)?;
     tracing::info!(snapshot = %name, "the log and the ledger begin behind a snapshot now");
-    Ok(())
+    Ok(true)
 }
 
 /// The log is looked at without the ledger that it belongs to, which ends here.

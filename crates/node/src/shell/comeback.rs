@@ -13,6 +13,7 @@ use coco_consensus::{Resume, Written};
 use coco_crypto::{Crypto, SystemCrypto};
 use coco_disk::Disk;
 use coco_governance::Addresses;
+use coco_ledger::SnapshotHead;
 use coco_rpc::channel::{Channels, Hello, Inbound, NoAnswer, Respond, Trusted};
 use coco_rpc::tls;
 use coco_types::{Digest, NodeId, ReplicaId, limits};
@@ -21,7 +22,7 @@ use parking_lot::Mutex;
 use crate::comeback::{Origin, Plan, Returning, Way};
 use crate::config::{NodeConfig, Start};
 use crate::known::Known;
-use crate::ledger::NodeLedger;
+use crate::ledger::{NodeLedger, OpenedLedger};
 use crate::machines::{self, OpenError};
 use crate::reuse;
 use crate::shell::entrance::{self, Entrance};
@@ -29,8 +30,17 @@ use crate::shell::ledger_disk::LedgerDisk;
 use crate::shell::{FolderDisk, NodeError};
 use crate::wire::kind;
 
+/// How a restarted node goes on, and what it knows of its folder.
+pub struct CameBack {
+    pub way: WayBack,
+    /// The ledger's files, which it has read through.
+    pub ledger: Option<OpenedLedger>,
+    /// What lies before this snapshot is still to be checked.
+    pub checked_behind: Option<SnapshotHead>,
+}
+
 /// How a restarted node goes on.
-pub enum CameBack {
+pub enum WayBack {
     /// As the replica that it was.
     Resumed(Plan),
     /// As a fresh one.
@@ -77,29 +87,42 @@ pub fn come_back(
         written,
     };
     let asking = Asking::start(config, entrance, Returning::new(origin, Box::new(nonce)), runtime)?;
-    let mut swap = Swap { config, platform, root, entrance, ledger: folder.ledger, checked: false, told: None };
+    let Folder { ledger, snapshots, .. } = folder;
+    let mut swap =
+        Swap { config, platform, root, entrance, ledger, snapshots, checked: false, checked_behind: None, told: None };
+    let way = until_clear(&asking, &mut swap, stop)?;
+    let log = asking.end();
+    match &way {
+        WayBack::Swapped(fresh) => {
+            tracing::info!(from = %own, to = %fresh.identity.replica, "comes back as a fresh replica");
+            swap.prepare(log)?;
+        }
+        WayBack::Resumed(_) | WayBack::GoesOn | WayBack::Stopped => drop(log),
+    }
+    let Swap { ledger, checked_behind, .. } = swap;
+    Ok(CameBack { way, ledger: ledger.and_then(NodeLedger::into_files), checked_behind })
+}
+
+fn until_clear(asking: &Asking, swap: &mut Swap<'_>, stop: &mpsc::Receiver<()>) -> Result<WayBack, NodeError> {
     let mut tell_at = Instant::now() + LOOK * 20;
     loop {
         if !matches!(stop.try_recv(), Err(mpsc::TryRecvError::Empty)) {
-            return Ok(CameBack::Stopped);
+            return Ok(WayBack::Stopped);
         }
         match asking.turn()? {
             None => {}
             Some(Way::Gone) => return Err(NodeError::Replaced),
             Some(Way::GoOn) => {
                 tracing::info!("goes on as it was: nobody needs it to come back");
-                return Ok(CameBack::GoesOn);
+                return Ok(WayBack::GoesOn);
             }
             Some(Way::Resume(plan)) => {
                 tracing::info!(view = %plan.view, replicas = plan.participants.len(), adopted = %plan.best, "resumes");
-                return Ok(CameBack::Resumed(plan));
+                return Ok(WayBack::Resumed(plan));
             }
             Some(Way::Swap) => {
-                if let Some(fresh) = swap.attempt(&asking)? {
-                    tracing::info!(from = %own, to = %fresh.identity.replica, "comes back as a fresh replica");
-                    let log = asking.end();
-                    swap.prepare(log)?;
-                    return Ok(CameBack::Swapped(Box::new(fresh)));
+                if let Some(fresh) = swap.attempt(asking)? {
+                    return Ok(WayBack::Swapped(Box::new(fresh)));
                 }
             }
         }
@@ -260,8 +283,11 @@ struct Swap<'a> {
     root: &'a dyn Disk,
     entrance: &'a Entrance,
     ledger: Option<Arc<NodeLedger>>,
+    snapshots: Arc<dyn Disk>,
     /// The folder was checked against the signed roots.
     checked: bool,
+    /// From this snapshot on; all of it, if there is none.
+    checked_behind: Option<SnapshotHead>,
     /// The last refusal that was logged.
     told: Option<String>,
 }
@@ -270,7 +296,12 @@ impl Swap<'_> {
     /// `None` if it was refused for now.
     fn attempt(&mut self, asking: &Asking) -> Result<Option<Entrance>, NodeError> {
         if let Some(ledger) = self.ledger.as_ref().filter(|_| !self.checked) {
-            reuse::check_signed_roots(ledger, &self.entrance.identity.service.keys())?;
+            let service = self.entrance.identity.service.keys();
+            self.checked_behind = reuse::anchor(ledger, &self.snapshots, &service);
+            match &self.checked_behind {
+                Some(anchor) => reuse::check_behind(ledger, &service, anchor)?,
+                None => reuse::check_signed_roots(ledger, &service)?,
+            }
             self.checked = true;
         }
         match entrance::swap(self.config, self.platform, self.entrance, &self.targets(asking.primary())) {

@@ -1,13 +1,15 @@
 //! How a node comes to its identity: it founds a network, joins one, or finds the identity that it sealed before.
 
 use std::fs;
-use std::io::{self, Read};
+use std::io::{self, Read, Seek};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use coco_attestation::platforms::virtual_tee::VirtualTee;
-use coco_attestation::{BoundFacts, Evidence, EvidenceSource, TeeKind, node_extension, service_extension, sources};
+use coco_attestation::{
+    BoundFacts, Evidence, EvidenceSource, ReportData, SourceError, TeeKind, node_extension, service_extension, sources,
+};
 use coco_crypto::{
     Certificate, Curve, ExchangeKey, Extension, PublicKey, Sha256, SigningKey, SymmetricKey, SystemCrypto,
     self_signed_service_certificate, sha256,
@@ -20,6 +22,7 @@ use coco_governance::{
 };
 use coco_ledger::EntryKeys;
 use coco_types::{Digest, ReplicaId, Seqno};
+use parking_lot::Mutex;
 
 use crate::config::{Genesis, NodeConfig, Start};
 use crate::genesis::{self, Founder};
@@ -223,9 +226,7 @@ pub fn addresses(config: &NodeConfig) -> Addresses {
 pub fn evidence_source(config: &NodeConfig) -> Result<Arc<dyn EvidenceSource>, NodeError> {
     let source = evidence_of_this_machine(config.dev, config.amd_certificates.clone())?;
     match config.virtual_host_data {
-        Some(host_data) if source.kind() == TeeKind::Virtual => {
-            Ok(Arc::new(VirtualTee { measurement: own_measurement()?, host_data: Some(host_data) }))
-        }
+        Some(host_data) if source.kind() == TeeKind::Virtual => Ok(Arc::new(OwnCode::running(Some(host_data))?)),
         Some(_) => Err(NodeError::Platform("virtual_host_data is for the virtual platform only".to_owned())),
         None => Ok(source),
     }
@@ -243,13 +244,52 @@ pub fn evidence_of_this_machine(
             return Ok(source.into());
         }
     }
-    Ok(Arc::new(VirtualTee::running(own_measurement()?)))
+    Ok(Arc::new(OwnCode::running(None)?))
+}
+
+/// The virtual platform, for the running executable: measured when evidence is first asked for, which a node that resumes need not wait for.
+struct OwnCode {
+    /// The file that runs, whatever is put in its place.
+    file: fs::File,
+    measured: Mutex<Option<Digest>>,
+    /// What it says that it was launched with.
+    host_data: Option<Digest>,
+}
+
+impl OwnCode {
+    fn running(host_data: Option<Digest>) -> Result<Self, NodeError> {
+        Ok(Self { file: own_executable()?, measured: Mutex::default(), host_data })
+    }
+}
+
+impl EvidenceSource for OwnCode {
+    fn kind(&self) -> TeeKind {
+        TeeKind::Virtual
+    }
+
+    fn evidence(&self, report_data: &ReportData) -> Result<Evidence, SourceError> {
+        let mut measured = self.measured.lock();
+        let measurement = match *measured {
+            Some(measurement) => measurement,
+            None => {
+                let mut file = &self.file;
+                file.rewind()
+                    .and_then(|()| measure(file))
+                    .map_err(|source| SourceError::Device { what: "the running executable".to_owned(), source })?
+            }
+        };
+        *measured = Some(measurement);
+        VirtualTee { measurement, host_data: self.host_data }.evidence(report_data)
+    }
 }
 
 /// SHA-256 of the running executable: what members vote for on the virtual platform.
 pub fn own_measurement() -> Result<Digest, NodeError> {
-    let file = std::env::current_exe().and_then(fs::File::open).map_err(NodeError::Executable)?;
-    measure(file).map_err(NodeError::Executable)
+    measure(own_executable()?).map_err(NodeError::Executable)
+}
+
+fn own_executable() -> Result<fs::File, NodeError> {
+    std::env::current_exe().and_then(fs::File::open).map_err(NodeError::Executable)
 }
 
 /// In pieces: the executable is larger than all else that a starting node holds.

@@ -15,7 +15,7 @@ use coco_crypto::{Crypto, SystemCrypto};
 use coco_disk::Disk;
 use coco_governance::secrets::Vault;
 use coco_governance::{ServiceInfo, tables};
-use coco_ledger::{HistoryStore, MemoryHistory};
+use coco_ledger::{HistoryStore, MemoryHistory, ServiceKeys, SnapshotHead};
 use coco_protocol::{Mount, Protocol, Service, StreamService};
 use coco_rpc::admin::AdminService;
 use coco_rpc::channel::{Channels, Hello, Trusted};
@@ -37,6 +37,7 @@ use crate::governor::Governor;
 use crate::handle::{Handle, Shared, Standing};
 use crate::identity::Identity;
 use crate::join;
+use crate::ledger::OpenedLedger;
 use crate::machines::{Machines, Parts};
 use crate::recovering;
 use crate::replica::Delivery;
@@ -45,7 +46,7 @@ use crate::shell::api::Api;
 use crate::shell::archive_thread::ArchiveThread;
 use crate::shell::attesting::Attesting;
 use crate::shell::clock::Clock;
-use crate::shell::comeback::{self, CameBack};
+use crate::shell::comeback::{self, WayBack};
 use crate::shell::credentials::Credentials;
 use crate::shell::entrance::{self, Entrance};
 use crate::shell::governance::{self, Governance, GovernorEvent};
@@ -108,25 +109,26 @@ pub fn run_on(
         recover_secrets(&config, root.as_ref(), &mut entrance)?;
         let certificate = entrance.identity.service.certificate.to_pem();
         root.replace(SERVICE_CERTIFICATE_FILE, certificate.as_bytes())?;
-        let mut resumed = None;
+        let (mut resumed, mut swapped, mut left) = (None, false, Left::default());
         if entrance.identity.begun && !std::mem::take(&mut received) {
             let runtime = runtime()?;
             let written = written.take();
-            let way =
+            let back =
                 comeback::come_back(&config, platform.as_ref(), root.as_ref(), &mut entrance, written, &runtime, stop)?;
             runtime.shutdown_timeout(DRAIN_PATIENCE);
-            match way {
-                CameBack::Stopped => return Ok(()),
-                CameBack::Swapped(fresh) => entrance = *fresh,
-                CameBack::GoesOn => {}
-                CameBack::Resumed(plan) => {
+            left = Left { ledger: back.ledger, checked_behind: back.checked_behind };
+            match back.way {
+                WayBack::Stopped => return Ok(()),
+                WayBack::Swapped(fresh) => (entrance, swapped) = (*fresh, true),
+                WayBack::GoesOn => {}
+                WayBack::Resumed(plan) => {
                     entrance.peers = comeback::peers_after(&entrance, &plan);
                     entrance::rename_if_moved(&config, &mut entrance, clock() / 1000)?;
                     resumed = Some(plan);
                 }
             }
         }
-        if let Some(before) = entrance.identity.swaps.filter(|_| !entrance.identity.begun) {
+        if let Some(before) = entrance.identity.swaps.filter(|_| !entrance.identity.begun && !swapped) {
             comeback::finish_swap(&config, &entrance, before)?;
         }
         let place = Place {
@@ -138,7 +140,7 @@ pub fn run_on(
             protocols: &protocols,
         };
         let runtime = runtime()?;
-        let running = Running::start(&place, entrance, resumed, &runtime)?;
+        let running = Running::start(&place, entrance, left, resumed, &runtime)?;
         tracing::info!(node = config.index, replica = %running.shared.replica_id, "started");
         let ended = running.wait(stop, &runtime);
         runtime.shutdown_timeout(DRAIN_PATIENCE);
@@ -189,6 +191,13 @@ struct Place<'a> {
     protocols: &'a [Arc<dyn Protocol>],
 }
 
+/// What a node that comes back knows of its folder.
+#[derive(Default)]
+struct Left {
+    ledger: Option<OpenedLedger>,
+    checked_behind: Option<SnapshotHead>,
+}
+
 /// The threads and listeners of a running node.
 struct Running {
     shared: Arc<Shared>,
@@ -203,6 +212,7 @@ impl Running {
     fn start(
         place: &Place<'_>,
         mut entrance: Entrance,
+        left: Left,
         resumed: Option<Plan>,
         runtime: &tokio::runtime::Runtime,
     ) -> Result<Self, NodeError> {
@@ -210,7 +220,8 @@ impl Running {
         let recovers = !entrance.identity.service.epochs.is_whole();
         let protocols = if recovers { &[] } else { place.protocols };
         let log_disk: Arc<dyn Disk> = Arc::new(FolderDisk::open(&config.data.join("consensus"))?);
-        let mut machines = open_machines(place, &entrance, &log_disk, protocols)?;
+        let unchecked = left.checked_behind.clone();
+        let mut machines = open_machines(place, &entrance, left, &log_disk, protocols)?;
         if matches!(config.start, Start::Recover { .. }) && !recovers && machines.archive.kept().is_empty() {
             // The log begins behind the recovered ledger.
             machines.replica.snapshot_soon();
@@ -361,6 +372,7 @@ impl Running {
             protocols: protocols.to_vec(),
             renewal,
             until,
+            unchecked: unchecked.map(|anchor| (anchor, entrance.identity.service.keys())),
         };
         let (threads, ended) = start_threads(replica_thread, others, &shared, &orders)?;
         let serving = Serving {
@@ -442,6 +454,7 @@ fn recover_secrets(config: &NodeConfig, root: &dyn Disk, entrance: &mut Entrance
 fn open_machines(
     place: &Place<'_>,
     entrance: &Entrance,
+    left: Left,
     log_disk: &Arc<dyn Disk>,
     protocols: &[Arc<dyn Protocol>],
 ) -> Result<Machines, NodeError> {
@@ -462,6 +475,8 @@ fn open_machines(
     let machines = Machines::open(Parts {
         identity: &entrance.identity,
         ledger_disk: LedgerDisk::open(config)?,
+        opened: left.ledger,
+        checked_behind: left.checked_behind,
         log_disk: log_disk.clone(),
         snapshot_disk: Arc::new(FolderDisk::open(&config.data.join("snapshots"))?),
         history,
@@ -524,6 +539,8 @@ struct Others {
     renewal: Renewal,
     /// Closed when the node stops.
     until: Receiver<()>,
+    /// The ledger before this snapshot is still to be checked.
+    unchecked: Option<(SnapshotHead, ServiceKeys)>,
 }
 
 /// The machines' ways to order each other about.
@@ -558,6 +575,7 @@ fn start_threads(
         protocols,
         renewal,
         until,
+        unchecked,
     } = others;
     let wakes = orders.executor.clone();
     // Nobody is left to be woken once the executor has ended.
@@ -606,6 +624,11 @@ fn start_threads(
             None
         }),
     )?);
+    if let Some((anchor, service)) = unchecked {
+        let (ledger, until) = (shared.ledger.clone(), until.clone());
+        let check = move || threads::check_old_chunks(&ledger, &service, &anchor, &until);
+        threads.push(start("check", Box::new(check))?);
+    }
     let judged = shared.clone();
     threads.push(start(
         "reappraisal",

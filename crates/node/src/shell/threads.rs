@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use coco_consensus::Persist;
 use coco_disk::Disk;
+use coco_ledger::{ServiceKeys, SnapshotHead};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 
 use crate::events::{ExecutorEvent, ReplicaEvent};
@@ -12,13 +13,37 @@ use crate::executor::Executor;
 use crate::front::{Delivered, Front};
 use crate::ledger::NodeLedger;
 use crate::replica::Delivery;
+use crate::reuse;
 use crate::shell::mailbox::Mailbox;
 use crate::shell::metrics::NodeMetrics;
+use crate::shell::replica_thread::Ended;
 
 /// Events handled between two turns of the executor.
 const EVENTS_A_TURN: usize = 1024;
 /// The executor looks at its pools, and the disk at what was written unasked, at least this often.
 const IDLE: Duration = Duration::from_secs(1);
+
+/// After each batch of old chunks that is checked, so that whatever else the node does comes first.
+const CHECK_PAUSE: Duration = Duration::from_millis(1);
+
+/// The ledger before a snapshot, which a node that came back has not checked yet: until it is done, or the other end of `stop` is gone. Why the
+/// node must end.
+pub fn check_old_chunks(
+    ledger: &NodeLedger,
+    service: &ServiceKeys,
+    anchor: &SnapshotHead,
+    stop: &Receiver<()>,
+) -> Option<Ended> {
+    let goes_on = || stop.recv_timeout(CHECK_PAUSE) == Err(RecvTimeoutError::Timeout);
+    match reuse::check_before(ledger, service, anchor, &goes_on) {
+        Ok(()) => None,
+        Err(error) if reuse::is_taken_out(&error) => {
+            tracing::info!(%error, "old chunks were taken out before they were checked");
+            None
+        }
+        Err(error) => Some(Ended::Failed(error.to_string())),
+    }
+}
 
 pub fn run_executor(
     mut executor: Executor,
