@@ -8,6 +8,9 @@
 // - one order explains what clients of several endpoints saw of counters, and blocks hold every acknowledged transaction once;
 // - every ledger verifies.
 //
+// With --wan nothing is broken: the nodes are 100 ms apart there and back, and it says what a primary and a backup carry then, how long a transfer takes,
+// and how long the network is without service when its primary is killed at the end. No node may campaign before.
+//
 // Needs Linux, root, /dev/net/tun, python3, and a C compiler for the slow disk. Without namespaces it says so and ends with code 77.
 
 import assert from 'node:assert/strict';
@@ -36,6 +39,8 @@ const PORT = { api: 8000, peers: 8100, admin: 9464, ethereum: 8545 };
 /** What a node's disk has at first, and what its ledger may add to that. */
 const DISK_MIB = 256;
 const DISK_MIB_S = 1;
+/** Between nodes that are far apart: milliseconds each way, and what is lost. Clients are near. */
+const FAR = { delay: [48, 52], loss: 0.001, near: true };
 /** Refused is not failed: the exit code that says so. */
 const NOT_HERE = 77;
 
@@ -45,6 +50,9 @@ const { values: options } = parseArgs({
     seconds: { type: 'string', default: '180' },
     seed: { type: 'string', default: String(Date.now() % 1_000_000) },
     only: { type: 'string' },
+    wan: { type: 'boolean', default: false },
+    /** Of `[timing]`: election timeout, heartbeat and batch interval, milliseconds. */
+    timing: { type: 'string', default: '1000,100,5' },
   },
 });
 
@@ -101,11 +109,14 @@ class Node {
   configure(text, start) {
     const listen = Object.entries(PORT).filter(([name]) => name !== 'ethereum').map(([name, port]) => `${name} = "${this.ip}:${port}"`);
     const section = `[listen]\n${listen.join('\n')}\n\n[listen.ledgers]\nethereum = "${this.ip}:${PORT.ethereum}"\n\n`;
+    const [election, heartbeat, batch] = options.timing.split(',');
+    const timing = `[timing]\nelection_timeout_ms = ${election}\nheartbeat_ms = ${heartbeat}\nbatch_interval_ms = ${batch}\n`;
     writeFileSync(this.config, text
       .replace(/^index = .*$/m, `index = ${this.index}`)
       .replace(/^data = .*$/m, `data = "${this.data}"`)
       .replace(/\[listen\][^]*?(?=\[start\])/, section)
-      .replace(/\[start\][^]*?(?=\n\[)/, start));
+      .replace(/\[start\][^]*?(?=\n\[)/, start)
+      .replace(/\[timing\][^]*?(?=\n\[)/, timing));
   }
 
   start() {
@@ -125,6 +136,11 @@ class Node {
 
   signal(name) {
     if (this.runs) this.child.kill(name);
+  }
+
+  async metric(name) {
+    const text = await (await fetch(`${this.admin}/metrics`)).text();
+    return Number(text.match(new RegExp(`^${name} (.*)$`, 'm'))[1]);
   }
 
   async isReady(limit = READY_MS) {
@@ -182,7 +198,7 @@ class Run {
   }
 
   async calm() {
-    await this.wires.set({ cut: [], loss: 0, delay: [0, 0] });
+    await this.wires.set({ cut: [], ...(options.wan ? FAR : { loss: 0, delay: [0, 0] }) });
   }
 
   async remove() {
@@ -290,7 +306,7 @@ async function main() {
   }
   const told = new Promise((_, reject) => { process.once('SIGTERM', () => reject(new Error('told to end before it was done'))); });
   try {
-    await Promise.race([run.found().then(() => wild(run)), told]);
+    await Promise.race([run.found().then(() => (options.wan ? far(run) : wild(run))), told]);
   } finally {
     await run.remove();
   }
@@ -326,6 +342,40 @@ async function wild(run) {
   await Promise.all(running);
   console.log('the load has ended');
   await allIsWell(run, urls, load, counting, history);
+}
+
+/** Nodes that are far from each other, and otherwise well. */
+async function far(run) {
+  await run.calm();
+  const urls = run.nodes.map(({ ethereum }) => ethereum);
+  const roles = await Promise.all(run.nodes.map((node) => node.metric('coco_is_primary')));
+  const [primary, backup] = [1, 0].map((role) => run.nodes[roles.indexOf(role)]);
+  const view = await primary.metric('coco_view');
+  console.log(`${run.count} nodes, ${FAR.delay.join('-')} ms each way, timing ${options.timing}`);
+  for (const [where, node] of [['primary', primary], ['backup', backup]]) {
+    for (const how of [['--single', '--transactions', '100'], ['--transactions', '30000']]) {
+      const measured = spawnSync(COCO, ['bench', 'ethereum', '--url', node.ethereum, ...how], { encoding: 'utf8' });
+      assert.equal(measured.status, 0, measured.stderr);
+      console.log(`at the ${where}, ${how[0] === '--single' ? 'one after the other' : 'all at once'}:${measured.stdout.replace(/^.*$/m, '').trimEnd()}`);
+    }
+  }
+  const load = await preparedLoad(urls, { senders: 6, signed: 20, atOnce: 5 });
+  const running = load.run();
+  running.catch(() => {});
+  for (const until = performance.now() + Number(options.seconds) * 1000; performance.now() < until; await pause(5_000)) {
+    const views = await Promise.all(run.nodes.map((node) => node.metric('coco_view')));
+    assert.ok(views.every((each) => each === view), `a node campaigned: views ${views}, and before ${view}`);
+  }
+  console.log(`view ${view} for ${options.seconds} s under load, ${load.shown.size} receipts`);
+  const killed = performance.now();
+  primary.signal('SIGKILL');
+  const outage = await load.firstReceiptOfATransferSentAfter(killed) - killed;
+  console.log(`primary killed: service ${outage.toFixed(0)} ms after`);
+  assert.ok(outage < 3 * Number(options.timing.split(',')[0]) + NO_SERVICE_MS, 'it took too long');
+  load.stop();
+  await running;
+  const receipts = await allReceiptsStand(urls.filter((url) => url !== primary.ethereum), load);
+  console.log(`passed: ${receipts} receipts stand, none lost`);
 }
 
 /** A node that was started again has what the others had; one that the network meanwhile gave up joins afresh. */
