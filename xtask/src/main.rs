@@ -1,5 +1,6 @@
 //! Habits of the repository that are more than five lines: `cargo run -p xtask -- <command>`.
 
+mod dependencies;
 mod pages;
 mod reproducible;
 mod tidy;
@@ -11,10 +12,11 @@ use std::process::ExitCode;
 
 use crate::tree::Tree;
 
-const COMMANDS: &[&str] = &["pages", "release", "reproducible [PACKAGE]", "tidy"];
+const COMMANDS: &[&str] = &["dependencies", "pages", "release", "reproducible [PACKAGE]", "tidy"];
 
 fn main() -> ExitCode {
     match env::args().nth(1).as_deref() {
+        Some("dependencies") => say(dependencies::check(root())),
         Some("pages") => write_pages(),
         Some("release") => say(reproducible::release(root())),
         Some("reproducible") => say(reproducible::check(root(), env::args().nth(2).as_deref())),
