@@ -70,7 +70,8 @@ pub enum Ledgers {
     /// Set a ledger's own setting, above its transactions
     SetLedgerSetting {
         ledger: String,
-        key: String,
+        /// Its name
+        setting: String,
         /// Without it, the setting is left to the ledger's own transactions
         value: Option<String>,
     },
@@ -139,11 +140,11 @@ impl Ledgers {
             Self::RemoveLedgerAccount { ledger, account } => {
                 ("remove_ledger_account", json!({ "ledger": ledger, "account": account }))
             }
-            Self::SetLedgerSetting { ledger, key, value } => {
+            Self::SetLedgerSetting { ledger, setting, value } => {
                 let value = value.clone().map(Value::from);
                 (
                     "set_ledger_setting",
-                    object([("ledger", Some(json!(ledger))), ("key", Some(json!(key))), ("value", value)]),
+                    object([("ledger", Some(json!(ledger))), ("key", Some(json!(setting))), ("value", value)]),
                 )
             }
             Self::SetNamespaceReaders { ledger, namespace, reader, nobody, as_around } => {

@@ -110,8 +110,8 @@ pub enum Platforms {
         #[arg(long)]
         implementation: String,
         /// Its key, SubjectPublicKeyInfo: hexadecimal digits
-        #[arg(long)]
-        key: String,
+        #[arg(long, value_name = "HEX")]
+        platform_key: String,
     },
     /// Trust an Arm platform no more
     RemoveCcaAnchor { instance: String },
@@ -225,9 +225,10 @@ impl Platforms {
                 let certificates: Vec<_> = certificates.iter().map(|id| &id.0).collect();
                 ("set_attestation_anchors", json!({ "root": root, "certificates": certificates }))
             }
-            Self::SetCcaAnchor { instance, implementation, key } => {
-                ("set_cca_anchor", json!({ "instance_id": instance, "implementation_id": implementation, "key": key }))
-            }
+            Self::SetCcaAnchor { instance, implementation, platform_key } => (
+                "set_cca_anchor",
+                json!({ "instance_id": instance, "implementation_id": implementation, "key": platform_key }),
+            ),
             Self::RemoveCcaAnchor { instance } => ("remove_cca_anchor", json!({ "instance_id": instance })),
         })
     }

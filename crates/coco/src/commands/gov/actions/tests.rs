@@ -6,11 +6,22 @@ use std::fs;
 use clap::Parser;
 
 use super::*;
+use crate::commands::gov::Command;
 
-#[derive(Parser)]
+#[derive(Debug, Parser)]
 struct Line {
     #[command(subcommand)]
-    action: Action,
+    command: Command,
+}
+
+/// What stands behind `coco gov propose`, with the options that stand behind all of it.
+fn parsed(line: &str) -> Result<Action, clap::Error> {
+    let options = ["--api", "https://127.0.0.1:1", "--service", "s", "--cert", "c", "--key", "k"];
+    let words = ["gov", "propose"].into_iter().chain(line.split(' ')).chain(options);
+    match Line::try_parse_from(words)?.command {
+        Command::Propose { action, .. } => Ok(action),
+        other => panic!("{other:?}"),
+    }
 }
 
 /// One for each action: FILE stands for a file that holds a JSON object, BUNDLE for one that holds an application, ID for 64 digits, LONG for 96 and SHORT for 32.
@@ -57,7 +68,7 @@ const EXAMPLES: &[&str] = &[
     "remove-vbs-module --author ID --family SHORT --image SHORT --min-svn 3",
     "set-attestation-policy tdx FILE",
     "set-attestation-anchors intel ID",
-    "set-cca-anchor LONG --implementation ID --key LONG",
+    "set-cca-anchor LONG --implementation ID --platform-key LONG",
     "remove-cca-anchor LONG",
     "add-ledger sawtooth --genesis FILE",
     "remove-ledger sawtooth --reason unused",
@@ -114,9 +125,8 @@ fn every_action_of_the_constitution_has_a_sub_command() {
     let mut proposed = BTreeSet::new();
     for example in EXAMPLES {
         let line = meant.iter().fold((*example).to_owned(), |line, (word, meaning)| line.replace(word, meaning));
-        let line = Line::try_parse_from(["propose"].into_iter().chain(line.split(' ')));
-        let line = line.unwrap_or_else(|error| panic!("{example}: {error}"));
-        let proposal: Value = serde_json::from_str(&line.action.proposal().unwrap()).unwrap();
+        let action = parsed(&line).unwrap_or_else(|error| panic!("{example}: {error}"));
+        let proposal: Value = serde_json::from_str(&action.proposal().unwrap()).unwrap();
         proposed.insert(proposal["actions"][0]["name"].as_str().unwrap().to_owned());
     }
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../constitution/actions");
@@ -131,8 +141,7 @@ fn every_action_of_the_constitution_has_a_sub_command() {
 #[test]
 fn images_and_modules_become_rules_of_the_policy() {
     let of = |line: &str| {
-        let line = Line::try_parse_from(["propose"].into_iter().chain(line.split(' '))).unwrap();
-        let proposal: Value = serde_json::from_str(&line.action.proposal().unwrap()).unwrap();
+        let proposal: Value = serde_json::from_str(&parsed(line).unwrap().proposal().unwrap()).unwrap();
         proposal["actions"][0]["args"].clone()
     };
     let image = json!({"mrtd": "ab", "rtmrs": {"0": "cd", "2": "ef"}, "mrconfigid": "01"});
@@ -142,7 +151,7 @@ fn images_and_modules_become_rules_of_the_policy() {
     for incomplete in
         ["add-vbs-module", "add-vbs-module --author a", "add-vbs-module --unique u --author a", "add-tdx-image"]
     {
-        assert!(Line::try_parse_from(["propose"].into_iter().chain(incomplete.split(' '))).is_err(), "{incomplete}");
+        assert!(parsed(incomplete).is_err(), "{incomplete}");
     }
 }
 
