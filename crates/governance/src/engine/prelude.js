@@ -194,7 +194,18 @@
     },
     enableUntrustedDateTime: () => false,
     enableMetricsLogging() {},
-    tcbHexToPolicy: absent("ccf.tcbHexToPolicy"),
+    // A firmware's version as a report shows it, one number of 64 bits. Turin (family 1Ah) orders its bytes in another way than those before it.
+    tcbHexToPolicy(...args) {
+      arity("tcbHexToPolicy", args, 2);
+      const [cpuid, hex] = args;
+      if (typeof cpuid !== "string" || !/^[0-9a-f]{8}$/.test(cpuid)) throw new TypeError("tcbHexToPolicy: a CPUID has 8 lower-case hexadecimal digits");
+      if (typeof hex !== "string" || !/^[0-9a-fA-F]{16}$/.test(hex)) throw new TypeError("tcbHexToPolicy: a TCB version has 16 hexadecimal digits");
+      const byte = (at) => parseInt(hex.slice(14 - 2 * at, 16 - 2 * at), 16);
+      const parts = cpuid.startsWith("00b")
+        ? { fmc: byte(0), boot_loader: byte(1), tee: byte(2), snp: byte(3), microcode: byte(7) }
+        : { boot_loader: byte(0), tee: byte(1), snp: byte(6), microcode: byte(7) };
+      return { ...parts, hexstring: hex.toLowerCase() };
+    },
     gov: {
       // Why the keys of a token issuer (JWKS) cannot be taken; undefined if they can.
       jwksProblem: (jwks) => native.jwksProblem(stringify(jwks) ?? "") ?? undefined,
