@@ -56,7 +56,7 @@ fn main() {
         println!("{what:<44} {middle_ms:>9.1} {max_ms:>9.1} {wall:>9.1} {wall_max:>9.1}");
         slowest = slowest.max(max);
     };
-    show("propose, and withdraw", &mut network.live_through(MEASURED));
+    show("propose, or withdraw", &mut network.live_through(MEASURED));
     let ids: Vec<String> = (0..OPEN).map(|_| network.propose().1).collect();
     let mut votes = Vec::new();
     let mut decision = Vec::new();
