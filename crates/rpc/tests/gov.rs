@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use coco_governance::{Code, Operation, Refusal, Request};
+use coco_governance::disclosure::PARTICIPANT;
+use coco_governance::{Code, News, Operation, Refusal, Request};
 use coco_kv::{Snapshot, Store};
-use coco_protocol::{Caller, Gate, Idempotent, Identity, OpenGate, Service, TransactionStatus};
+use coco_protocol::{Caller, Gate, Idempotent, Identity, OpenGate, Service, Subject, TransactionStatus};
 use coco_rpc::endpoints::{GovApi, GovEndpoints, Governed, Listener, Past};
 use coco_types::{MapName, Seqno, TxId, View};
 use http::{Method, Response};
@@ -24,6 +25,18 @@ struct Gov {
     store: Store,
     asked: Mutex<Vec<Operation>>,
     answer: Mutex<Governed>,
+    /// What has happened since the transaction that somebody comes back with.
+    news: Mutex<Vec<News>>,
+    gate: Mutex<&'static dyn Gate>,
+}
+
+/// Tells nobody who participates.
+struct Discreet;
+
+impl Gate for Discreet {
+    fn permits(&self, caller: &Caller, subject: &Subject<'_>) -> bool {
+        subject.kind != PARTICIPANT || caller.is_member()
+    }
 }
 
 impl Gov {
@@ -48,7 +61,8 @@ impl Gov {
         store.apply(Seqno(1), tx.writes()).unwrap();
         store.commit(Seqno(1));
         let answer = Governed::Done { txid: TXID, body: Some(json!({"proposalId": id('c')})) };
-        Arc::new(Self { store, asked: Mutex::default(), answer: Mutex::new(answer) })
+        let (news, gate) = (Mutex::default(), Mutex::new(&OpenGate as &dyn Gate));
+        Arc::new(Self { store, asked: Mutex::default(), answer: Mutex::new(answer), news, gate })
     }
 }
 
@@ -58,7 +72,7 @@ impl GovApi for Gov {
     }
 
     fn gate(&self) -> &dyn Gate {
-        &OpenGate
+        *self.gate.lock()
     }
 
     fn created(&self, _: &Caller) -> Option<TxId> {
@@ -75,7 +89,7 @@ impl GovApi for Gov {
     }
 
     fn news_since(&self, _: Option<TxId>) -> Past {
-        Past { at: TXID, news: Vec::new(), gap_until: None }
+        Past { at: TXID, news: vec![(TXID, self.news.lock().clone())], gap_until: None }
     }
 
     fn follow(&self, _: TxId, _: Listener) -> Box<dyn Send> {
@@ -253,4 +267,31 @@ fn only_active_members_simulate() {
     assert_eq!(member.post("coco/proposals:simulate").0, 200);
     let not_active = Exchange { caller: Caller::Identified(vec![Identity::Member(id('f'))]), ..Exchange::new() };
     assert_eq!(code(not_active.post("coco/proposals:simulate")), (403, "AuthorizationFailed".to_owned()));
+}
+
+#[test]
+fn who_participates_is_told_in_events_only_to_whom_members_have_it_told() {
+    let user = |user_id: char| News::UserSet { user_id: id(user_id) };
+    let member = News::MemberRemoved { member_id: id('a') };
+    let told = |caller: Caller, news: Vec<News>, gate: &'static dyn Gate| {
+        let mut exchange = Exchange::new();
+        exchange.caller = caller;
+        *exchange.gov.news.lock() = news;
+        *exchange.gov.gate.lock() = gate;
+        String::from_utf8(exchange.send(Method::GET, "events").body().to_vec()).unwrap()
+    };
+    let everything = || vec![user('b'), member.clone()];
+    let known = Caller::Identified(vec![Identity::Member(id('a'))]);
+    for (caller, gate, is_told) in [
+        (Caller::Anonymous, &OpenGate as &'static dyn Gate, true),
+        (Caller::Anonymous, &Discreet, false),
+        (known, &Discreet, true),
+    ] {
+        let text = told(caller, everything(), gate);
+        assert_eq!(text.contains("user_set") && text.contains(&id('b')), is_told, "{text}");
+        assert!(text.contains("event: member_removed\n") && text.contains("id: 2.7\n"), "{text}");
+    }
+    // Of a transaction of which nothing may be told, nothing but its id is.
+    let nothing = told(Caller::Anonymous, vec![user('b')], &Discreet);
+    assert_eq!(nothing, "retry: 1000\nid: 2.7\n\nid: 2.7\n\n");
 }
