@@ -1,7 +1,7 @@
 // What nodes serve below /app, in CCF's form: modules, and which function answers which path. Replaces all of what was there.
 
 // Answered by the network itself or by its other ledgers: an endpoint there would never be asked.
-const APP_PATHS_TAKEN = ["api", "commit", "corda", "ethereum", "identities", "quorum", "receipt", "records", "sawtooth", "tx"];
+const APP_PATHS_TAKEN = ["api", "commit", "ethereum", "identities", "records", "sawtooth", "tx"];
 const APP_POLICIES = ["no_auth", "user_cert", "member_cert", "any_cert", "jwt", "user_cose_sign1", "member_cose_sign1"];
 const APP_METHODS = ["get", "put", "post", "patch", "delete", "head", "options"];
 const APP_MODULES_MAX = 1000;

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context;
+use coco_app::App;
 use coco_crypto::{Crypto, SystemCrypto};
 use coco_ethereum::Ethereum;
 use coco_ethereum::rpc::Options;
@@ -57,15 +58,22 @@ pub fn hosted(config: &NodeConfig) -> anyhow::Result<Vec<Arc<dyn Protocol>>> {
     let roles = roles.transpose().context("[ledgers.sawtooth]")?.unwrap_or_default();
     let roles = local_roles(&roles).context("[ledgers.sawtooth]")?;
     let sawtooth = Sawtooth::new(random, Workers::threads(CONTRACT_THREADS)).with_roles(roles);
-    Ok(vec![Arc::new(Ethereum::new(move || options.clone())), Arc::new(Records), Arc::new(sawtooth)])
+    let app = App::new(Arc::new(|bytes: &mut [u8]| SystemCrypto.fill(bytes)), coco_app::Workers::Threads);
+    // Nodes name them to each other by their places in this list.
+    Ok(vec![Arc::new(Ethereum::new(move || options.clone())), Arc::new(Records), Arc::new(sawtooth), Arc::new(app)])
 }
 
 /// Every ledger that this binary can host.
-pub const NAMES: [&str; 3] = [coco_ethereum::NAME, coco_sawtooth::NAME, RECORDS];
+pub const NAMES: [&str; 4] = [coco_ethereum::NAME, coco_sawtooth::NAME, RECORDS, coco_app::NAME];
 
 /// The ledgers of a development network, of those with these names.
 pub fn genesis(names: &[String], ethereum: Value, sawtooth: Value) -> BTreeMap<String, Value> {
-    let all = [(coco_ethereum::NAME, ethereum), (coco_sawtooth::NAME, sawtooth), (RECORDS, json!({}))];
+    let all = [
+        (coco_ethereum::NAME, ethereum),
+        (coco_sawtooth::NAME, sawtooth),
+        (RECORDS, json!({})),
+        (coco_app::NAME, json!({})),
+    ];
     let hosted = all.into_iter().filter(|(name, _)| names.iter().any(|wanted| wanted == name));
     hosted.map(|(name, genesis)| (name.to_owned(), genesis)).collect()
 }
@@ -105,4 +113,19 @@ fn ethereum_options(settings: &EthereumSettings) -> anyhow::Result<Options> {
     let options = if unlocked.is_empty() { Options::new(random) } else { Options::developer(random, unlocked) };
     let (cors_origins, failures_are_errors) = (settings.cors_origins.clone(), settings.failures_are_errors);
     Ok(Options { cors_origins, failures_are_errors, ..options })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_constitution_refuses_an_application_where_other_ledgers_answer() {
+        let text = coco_governance::constitution::DEFAULT;
+        let (_, list) = text.split_once("const APP_PATHS_TAKEN = [").unwrap();
+        let (list, _) = list.split_once(']').unwrap();
+        for name in NAMES.into_iter().filter(|name| *name != coco_app::NAME) {
+            assert!(list.contains(&format!("\"{name}\"")), "{name}");
+        }
+    }
 }

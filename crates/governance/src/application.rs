@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::Error;
+pub use crate::engine::application::{Call, Called, Past, Positions, Reaction, call};
 use crate::tables::{self, Read};
 
 /// What answers one method of one path.

@@ -10,6 +10,7 @@ use crate::interval::Interval;
 use crate::map::Maps;
 use crate::scan::{Scan, ScanBack};
 use crate::store::Shared;
+use crate::tx::Tx;
 
 /// The store as it is at one version, whatever is written later. Cheap to clone; keeps its version alive until dropped.
 ///
@@ -40,6 +41,11 @@ impl Snapshot {
 
     pub fn version(&self) -> Seqno {
         self.pin.version
+    }
+
+    /// A transaction that reads this version. What is written to it can be read in it, and goes nowhere.
+    pub fn begin(&self) -> Tx {
+        Tx::new(self.clone(), false)
     }
 
     /// Whether its version was not dropped by a rollback. Said of a version that is committed by now, it is the one that was read here.

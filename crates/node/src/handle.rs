@@ -244,6 +244,11 @@ impl LedgerHandle for Handle {
         self.shared.transaction_status(txid)
     }
 
+    fn view_of(&self, seqno: Seqno) -> Option<View> {
+        let shared = &self.shared;
+        (seqno <= shared.visible.txid().seqno).then(|| shared.ledger.view_of(seqno)).flatten()
+    }
+
     fn receipt(&self, _caller: &Caller, txid: TxId, reply: Box<dyn FnOnce(Option<Bytes>) + Send>) {
         let committed = self.shared.transaction_status(txid) == TransactionStatus::Committed;
         let receipt = committed.then(|| self.shared.ledger.receipt(txid).ok().flatten()).flatten();

@@ -1,5 +1,6 @@
 //! Who asks. No read and no submission exists without one.
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 /// The identities bound to a requester.
@@ -26,6 +27,19 @@ pub enum Identity {
     /// An identity inside one protocol: an address, a public key, a legal name.
     Protocol { protocol: String, name: String },
 }
+
+/// Beside a request whose sender has a token: what it says, without the signature that makes it one.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct TokenClaims {
+    /// The issuer whose key signed it, as the members accepted it.
+    pub key_issuer: String,
+    pub header: serde_json::Value,
+    pub payload: serde_json::Value,
+}
+
+/// Beside a request: the certificate, in DER, whose key its sender proved to hold. Who vouches for it is another matter.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ClientCertificate(pub Bytes);
 
 impl From<Vec<Identity>> for Caller {
     fn from(identities: Vec<Identity>) -> Self {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use coco_types::{TxId, View};
+use coco_types::{Seqno, TxId, View};
 use serde::{Deserialize, Serialize};
 
 use crate::{Admitted, Attested, Caller, ChannelBinding, Idempotent, Reader, Rejection};
@@ -49,6 +49,11 @@ pub trait LedgerHandle: Send + Sync {
 
     /// Where a transaction stands, as far as this node knows.
     fn transaction_status(&self, txid: TxId) -> TransactionStatus;
+
+    /// The view of a committed transaction.
+    fn view_of(&self, _seqno: Seqno) -> Option<View> {
+        None
+    }
 
     /// The COSE receipt of a committed transaction; `None` if there is none, or the caller may not see it.
     fn receipt(&self, caller: &Caller, txid: TxId, reply: Box<dyn FnOnce(Option<Bytes>) + Send>);

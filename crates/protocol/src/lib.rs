@@ -32,7 +32,7 @@ mod stream;
 
 pub use admitted::Admitted;
 pub use answers::{ApiError, answer_to};
-pub use caller::{Caller, Identity};
+pub use caller::{Caller, ClientCertificate, Identity, TokenClaims};
 pub use context::Context;
 pub use fifo::Fifo;
 pub use handle::{LedgerHandle, NodeStatus, Submitted, TransactionStatus, Until};

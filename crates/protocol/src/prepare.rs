@@ -40,6 +40,13 @@ impl Job {
         self.tx.as_mut().expect("only finishing takes the transaction")
     }
 
+    /// The same for whoever has to own it meanwhile, and gives it back.
+    pub fn lend<T>(&mut self, run: impl FnOnce(Tx) -> (Tx, T)) -> T {
+        let (tx, result) = run(self.tx.take().expect("only finishing takes the transaction"));
+        self.tx = Some(tx);
+        result
+    }
+
     /// Ledger time when the job was made.
     pub fn now_ms(&self) -> u64 {
         self.now_ms

@@ -18,4 +18,4 @@ mod serve;
 pub mod tls;
 
 pub use error::Error;
-pub use serve::{Aside, ClientCertificate, Job, Listener, ListenerLimits, Server};
+pub use serve::{Aside, Job, Listener, ListenerLimits, Server};

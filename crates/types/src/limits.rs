@@ -183,6 +183,17 @@ pub const APP_STACK_BYTES_MAX: usize = 4 << 20;
 /// How long one request to the members' application may run, milliseconds; without a vote, 5,000.
 pub const APP_EXECUTION_MS_MAX: u64 = 10_000;
 
+/// The body of an answer of the members' application, bytes.
+pub const APP_RESPONSE_BYTES_MAX: usize = 1 << 20;
+/// The headers that the members' application may add to an answer, bytes.
+pub const APP_HEADERS_BYTES_MAX: usize = 16 << 10;
+/// What a request to the members' application reads of one map at once (`forEach`, `clear`, `size`), bytes with 256 for each row.
+pub const APP_SCAN_BYTES_MAX: usize = 64 << 20;
+/// Requests to the members' application that run, or wait to, on one node: reads and writes each. Above it they are answered 503.
+pub const APP_REQUESTS_MAX: usize = 512;
+/// How often a writing request to the members' application is run again because what it had read was changed meanwhile.
+pub const APP_ATTEMPTS_MAX: u32 = 30;
+
 /// Identities of ledgers that may be bound to one caller.
 pub const BINDINGS_PER_PRINCIPAL_MAX: usize = 32;
 /// How long a statement about a binding is good, seconds of ledger time.

@@ -22,6 +22,8 @@ pub struct Client {
 
 pub struct Answer {
     pub status: u16,
+    /// As they came.
+    pub headers: String,
     pub body: Vec<u8>,
 }
 
@@ -109,7 +111,7 @@ impl Answer {
         let end = said.windows(4).position(|window| window == b"\r\n\r\n")?;
         let head = std::str::from_utf8(&said[..end]).ok()?;
         let status = head.split(' ').nth(1)?.parse().ok()?;
-        Some(Self { status, body: said[end + 4..].to_vec() })
+        Some(Self { status, headers: head.to_ascii_lowercase(), body: said[end + 4..].to_vec() })
     }
 
     pub fn text(&self) -> String {

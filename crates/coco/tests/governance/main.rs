@@ -1,6 +1,7 @@
 //! Governance over the real HTTPS API of a real node: what members may hand in that is wrong, hostile or late, and what they can only decide while
 //! everything runs.
 
+mod application;
 mod client;
 mod hostile;
 mod hosting;

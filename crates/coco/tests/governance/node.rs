@@ -10,7 +10,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::{env, thread};
 
-use coco_crypto::{Certificate, Curve, SigningKey, SystemCrypto, Validity, self_signed_certificate};
+use coco_app::App;
+use coco_crypto::{Certificate, Crypto, Curve, SigningKey, SystemCrypto, Validity, self_signed_certificate};
 use coco_governance::Draft;
 use coco_node::config::{Actor, Genesis, Listen, NodeConfig, Start};
 use coco_records::Records;
@@ -99,7 +100,9 @@ fn a_node_of_the_network_runs_where_it_is_told_to() {
         drop(io::stdin().lock().read_to_end(&mut Vec::new()));
         let _ = stop.send(());
     });
-    coco_node::run(config, vec![Arc::new(Records)], &stopped).unwrap();
+    let random = Arc::new(|bytes: &mut [u8]| SystemCrypto.fill(bytes));
+    let app = App::new(random, coco_app::Workers::Threads);
+    coco_node::run(config, vec![Arc::new(Records), Arc::new(app)], &stopped).unwrap();
 }
 
 impl Member {

@@ -31,7 +31,7 @@ const STEPS_CONSTITUTION: u64 = 500;
 
 pub(crate) fn natives<'js>(ctx: &Ctx<'js>, world: &Rc<World>, budget: &Rc<Budget>, role: Role) -> Result<Object<'js>> {
     let natives = Object::new(ctx.clone())?;
-    maps(ctx, &natives, &Maps { world: world.clone(), budget: budget.clone(), role })?;
+    map_natives(ctx, &natives, world, budget, role)?;
     texts(ctx, &natives, world, budget)?;
     keys::natives(ctx, &natives, budget)?;
     if role == Role::Apply {
@@ -40,6 +40,17 @@ pub(crate) fn natives<'js>(ctx: &Ctx<'js>, world: &Rc<World>, budget: &Rc<Budget
         keys::service_natives(ctx, &natives, world, budget)?;
     }
     Ok(natives)
+}
+
+/// Those under `ccf.kv`.
+pub(crate) fn map_natives<'js>(
+    ctx: &Ctx<'js>,
+    to: &Object<'js>,
+    world: &Rc<World>,
+    budget: &Rc<Budget>,
+    role: Role,
+) -> Result<()> {
+    maps(ctx, to, &Maps { world: world.clone(), budget: budget.clone(), role })
 }
 
 /// Adds a native function.
@@ -83,7 +94,7 @@ impl Maps {
         }
         let access = self.role.access(map);
         if if writes { access.write } else { access.read } {
-            return Ok(MapName::new(map));
+            return Ok(self.role.stored(map));
         }
         let verb = if writes { "written" } else { "read" };
         Err(Exception::throw_type(ctx, &format!("the map {map} cannot be {verb} in {}", self.role.name())))
@@ -101,8 +112,21 @@ impl Maps {
 
     fn entries(&self, ctx: &Ctx<'_>, map: &str) -> Result<Vec<(Bytes, Bytes)>> {
         let name = self.check(ctx, map, b"", false)?;
-        let entries: Vec<_> = self.world.tx.borrow_mut().prefix(&name, b"").collect();
-        pay(ctx, &self.budget, entries.iter().map(|(key, value)| LOOK_BYTES + key.len() + value.len()).sum())?;
+        let mut tx = self.world.tx.borrow_mut();
+        let (mut entries, mut bytes) = (Vec::new(), 0);
+        for (key, value) in tx.prefix(&name, b"") {
+            bytes += LOOK_BYTES + key.len() + value.len();
+            pay(ctx, &self.budget, LOOK_BYTES + key.len() + value.len())?;
+            // A constitution's maps are the members' own to keep small.
+            if bytes > limits::APP_SCAN_BYTES_MAX && matches!(self.role, Role::Application { .. }) {
+                let most = limits::APP_SCAN_BYTES_MAX;
+                return Err(Exception::throw_range(
+                    ctx,
+                    &format!("the map {map} has more than {most} bytes: read it by keys"),
+                ));
+            }
+            entries.push((key, value));
+        }
         Ok(entries)
     }
 

@@ -7,9 +7,10 @@
 //! Every call gets a fresh interpreter, so that nothing passes from one ballot to another. The same call on the same state gives the same
 //! answer on every node: there is no clock, no randomness outside `apply`, no garbage collection to observe, and the limit on
 //! computation counts the interpreter's own steps. The wall clock, which the caller supplies, is only a backstop for what those steps do not
-//! count. Deliberately absent: modules that import others, asynchronous results, and any state kept between calls.
+//! count. Deliberately absent: modules that import others and asynchronous results (but for applications), and any state kept between calls.
 
 mod access;
+pub mod application;
 mod budget;
 mod host;
 mod keys;
@@ -41,7 +42,7 @@ pub struct Failure {
 }
 
 impl Failure {
-    pub(crate) fn of(reason: String) -> Self {
+    pub fn of(reason: String) -> Self {
         Self { reason, trace: None, exceeded: false, unjudged: false }
     }
 }
@@ -126,16 +127,26 @@ fn within<T>(
     limits: Limits,
     run: impl for<'js> FnOnce(&Ctx<'js>) -> rquickjs::Result<T>,
 ) -> Result<T, Failure> {
+    interpret(budget, limits, |_| (), |ctx| prepare(ctx, world, budget, role).and_then(|()| run(ctx)))
+}
+
+/// In an interpreter of its own.
+fn interpret<T>(
+    budget: &Rc<Budget>,
+    limits: Limits,
+    set_up: impl FnOnce(&Runtime),
+    run: impl for<'js> FnOnce(&Ctx<'js>) -> rquickjs::Result<T>,
+) -> Result<T, Failure> {
     let broken = |error: rquickjs::Error| Failure::of(error.to_string());
     let runtime = Runtime::new().map_err(broken)?;
     runtime.set_memory_limit(limits.heap_bytes);
     runtime.set_max_stack_size(limits.stack_bytes);
     let steps = budget.clone();
     runtime.set_interrupt_handler(Some(Box::new(move || steps.step())));
+    set_up(&runtime);
     let context = Context::custom::<Intrinsics>(&runtime).map_err(broken)?;
     context.with(|ctx| {
-        let prepared = prepare(&ctx, world, budget, role).and_then(|()| run(&ctx));
-        let result = prepared.catch(&ctx).map_err(|error| failure(&error));
+        let result = run(&ctx).catch(&ctx).map_err(|error| failure(&error));
         // Whatever it made of it since.
         match budget.exceeded() {
             Some(limit) => Err(stopped(limit)),
@@ -145,9 +156,12 @@ fn within<T>(
 }
 
 fn prepare(ctx: &Ctx<'_>, world: &Rc<World>, budget: &Rc<Budget>, role: Role) -> rquickjs::Result<()> {
-    let natives = host::natives(ctx, world, budget, role)?;
+    begin(ctx, &host::natives(ctx, world, budget, role)?)
+}
+
+fn begin<'js>(ctx: &Ctx<'js>, natives: &Object<'js>) -> rquickjs::Result<()> {
     let prelude: Function = ctx.eval(PRELUDE)?;
-    prelude.call((natives,))
+    prelude.call((natives.clone(),))
 }
 
 fn evaluate<'js>(ctx: &Ctx<'js>, source: &str) -> rquickjs::Result<Object<'js>> {

@@ -35,14 +35,17 @@
     if (!ISO.test(text)) return NaN;
     return /T/.test(text) && !/(Z|[+-]\d\d:\d\d)$/.test(text) ? `${text}Z` : text;
   };
+  // An application may ask for the time of the node that runs it; what it makes of it is written down, not run again.
+  let timed = false;
+  const now = () => (timed ? native.nowMs : 0);
   class FencedDate extends RealDate {
     constructor(...args) {
-      if (args.length === 0) super(0);
+      if (args.length === 0) super(now());
       else if (args.length > 1) super(RealDate.UTC(...args));
       else super(typeof args[0] === "string" ? zoned(args[0]) : args[0]);
     }
     static now() {
-      return 0;
+      return now();
     }
     static parse(text) {
       return RealDate.parse(zoned(String(text)));
@@ -121,49 +124,52 @@
     return latin(value);
   };
 
+  // Of these rows: the state's or, in an application, those of one past transaction.
   class KvMap {
     #name;
-    constructor(name) {
+    #rows;
+    constructor(name, rows) {
       this.#name = name;
+      this.#rows = rows;
     }
     has(...args) {
       arity("has", args, 1);
-      return native.kvHas(this.#name, buffer("has", "key", args[0]));
+      return this.#rows.kvHas(this.#name, buffer("has", "key", args[0]));
     }
     get(...args) {
       arity("get", args, 1);
-      return native.kvGet(this.#name, buffer("get", "key", args[0])) ?? undefined;
+      return this.#rows.kvGet(this.#name, buffer("get", "key", args[0])) ?? undefined;
     }
     getVersionOfPreviousWrite(...args) {
       arity("getVersionOfPreviousWrite", args, 1);
-      return native.kvVersion(this.#name, buffer("getVersionOfPreviousWrite", "key", args[0])) ?? undefined;
+      return this.#rows.kvVersion(this.#name, buffer("getVersionOfPreviousWrite", "key", args[0])) ?? undefined;
     }
     set(...args) {
       arity("set", args, 2);
-      native.kvSet(this.#name, buffer("set", "key", args[0]), buffer("set", "value", args[1]));
+      this.#rows.kvSet(this.#name, buffer("set", "key", args[0]), buffer("set", "value", args[1]));
       return this;
     }
     delete(...args) {
       arity("delete", args, 1);
-      return native.kvDelete(this.#name, buffer("delete", "key", args[0]));
+      return this.#rows.kvDelete(this.#name, buffer("delete", "key", args[0]));
     }
     clear(...args) {
       arity("clear", args, 0);
-      for (const [key] of native.kvEntries(this.#name)) native.kvDelete(this.#name, latin(key));
+      for (const [key] of this.#rows.kvEntries(this.#name)) this.#rows.kvDelete(this.#name, latin(key));
     }
     forEach(...args) {
       arity("forEach", args, 1);
       const [visit] = args;
       if (typeof visit !== "function") throw new TypeError("forEach takes a function");
-      for (const [key, value] of native.kvEntries(this.#name)) visit(value, key, this);
+      for (const [key, value] of this.#rows.kvEntries(this.#name)) visit(value, key, this);
     }
     // Coco's own: every row of a map whose keys are texts and whose values are JSON.
     jsonRows(...args) {
       arity("jsonRows", args, 0);
-      return parse(native.kvJson(this.#name));
+      return parse(this.#rows.kvJson(this.#name));
     }
     get size() {
-      return native.kvSize(this.#name);
+      return this.#rows.kvSize(this.#name);
     }
   }
 
@@ -172,11 +178,14 @@
   };
   const all = (prefix, names) => Object.fromEntries(names.map((name) => [name, absent(`${prefix}.${name}`)]));
 
-  globalThis.ccf = {
-    kv: new RealProxy(Object.create(null), {
-      get: (_, name) => (typeof name === "string" ? new KvMap(name) : undefined),
+  const kvOf = (rows) =>
+    new RealProxy(Object.create(null), {
+      get: (_, name) => (typeof name === "string" ? new KvMap(name, rows) : undefined),
       set: () => false,
-    }),
+    });
+
+  globalThis.ccf = {
+    kv: kvOf(native),
     strToBuf(text) {
       if (typeof text !== "string") throw new TypeError(`strToBuf takes a string, not ${describe(text)}`);
       return native.strToBuf(text);
@@ -192,7 +201,11 @@
       if (typeof pem !== "string") throw new TypeError(`pemToId takes a string, not ${describe(pem)}`);
       return native.pemToId(pem);
     },
-    enableUntrustedDateTime: () => false,
+    enableUntrustedDateTime(on) {
+      const before = timed;
+      timed = Boolean(on) && native.nowMs !== undefined;
+      return before;
+    },
     enableMetricsLogging() {},
     // A firmware's version as a report shows it, one number of 64 bits. Turin (family 1Ah) orders its bytes in another way than those before it.
     tcbHexToPolicy(...args) {
@@ -295,6 +308,9 @@
     };
     ccf.refreshAppBytecodeCache = () => {};
   }
+
+  // For what comes after this.
+  Object.assign(native, { latin, kvOf });
 
   const line = (level) => (...args) => {
     native.log(level, args.map((arg) => (typeof arg === "string" ? arg : stringify(arg) ?? String(arg))).join(" "));

@@ -9,7 +9,7 @@
 //! ```
 //!
 //! A credential that is given and does not hold refuses the request, so that nobody acts as nobody by mistake; a certificate that nobody
-//! knows is as good as none. Nothing is fetched, remembered or logged of a token; services never see it.
+//! knows is as good as none, but is passed on. Nothing is fetched, remembered or logged of a token; services see what it says, and never itself.
 
 mod chain;
 mod signed;
@@ -20,7 +20,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use coco_governance::tables;
 use coco_kv::Snapshot;
-use coco_protocol::{ApiError, Caller, Identity, bindings};
+use coco_protocol::{ApiError, Caller, Identity, TokenClaims, bindings};
 use coco_types::MapName;
 use http::header::{AUTHORIZATION, HeaderMap, HeaderValue, WWW_AUTHENTICATE};
 use http::{Request, Response, StatusCode};
@@ -70,10 +70,12 @@ impl Authenticator {
             return Ok(Caller::Anonymous);
         }
         let mut facts = (self.facts)();
-        let mut identities = self.of_head(&mut facts, presented, request.headers_mut())?;
+        let (mut identities, token) = self.of_head(&mut facts, presented, request.headers_mut())?;
         if signed {
             // Whoever passes it on proves nothing about it.
             identities = signed::open(&mut facts.state, facts.now_s, request)?;
+        } else {
+            token.map(|token| request.extensions_mut().insert(token));
         }
         Ok(bindings::with_bound(&facts.state, identities))
     }
@@ -84,7 +86,7 @@ impl Authenticator {
             return Ok(Caller::Anonymous);
         }
         let mut facts = (self.facts)();
-        let identities = self.of_head(&mut facts, presented, headers)?;
+        let (identities, _) = self.of_head(&mut facts, presented, headers)?;
         Ok(bindings::with_bound(&facts.state, identities))
     }
 
@@ -93,12 +95,12 @@ impl Authenticator {
         facts: &mut Facts,
         presented: Option<&Presented>,
         headers: &mut HeaderMap,
-    ) -> Result<Vec<Identity>, Denied> {
+    ) -> Result<(Vec<Identity>, Option<TokenClaims>), Denied> {
         let mut identities = presented.map_or_else(Vec::new, |presented| self.organisations.known(facts, presented));
-        if let Some(token) = token::bearer(headers)? {
-            identities.push(token::judge(&token, &mut facts.state, facts.now_s)?);
-        }
-        Ok(identities)
+        let Some(token) = token::bearer(headers)? else { return Ok((identities, None)) };
+        let (identity, claims) = token::judge(&token, &mut facts.state, facts.now_s)?;
+        identities.push(identity);
+        Ok((identities, Some(claims)))
     }
 }
 

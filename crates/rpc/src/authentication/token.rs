@@ -9,7 +9,7 @@ use coco_crypto::{Hash, Scheme};
 use coco_governance::jwt::{IssuerRow, KeyRow};
 use coco_governance::tables::Read;
 use coco_kv::Snapshot;
-use coco_protocol::Identity;
+use coco_protocol::{Identity, TokenClaims};
 use coco_types::limits::{TOKEN_AHEAD_MAX_S, TOKEN_BYTES_MAX};
 use http::header::{AUTHORIZATION, HeaderMap};
 use serde::Deserialize;
@@ -72,11 +72,11 @@ pub(super) fn bearer(headers: &mut HeaderMap) -> Result<Option<String>, Denied> 
     Ok(Some(token))
 }
 
-/// For whom the token speaks, if it holds.
-pub(super) fn judge(token: &str, state: &mut Snapshot, now_s: u64) -> Result<Identity, Denied> {
+/// For whom the token speaks, and what it says, if it holds.
+pub(super) fn judge(token: &str, state: &mut Snapshot, now_s: u64) -> Result<(Identity, TokenClaims), Denied> {
     let (signed, signature) = token.rsplit_once('.').ok_or_else(malformed)?;
-    let (header, claims) = signed.split_once('.').ok_or_else(malformed)?;
-    let (header, claims): (Header, Claims) = (decoded(header)?, decoded(claims)?);
+    let (header_text, claims_text) = signed.split_once('.').ok_or_else(malformed)?;
+    let (header, claims): (Header, Claims) = (decoded(header_text)?, decoded(claims_text)?);
     let signature = URL_SAFE_NO_PAD.decode(signature).map_err(|_| malformed())?;
     if header.crit.is_some() {
         return Err(Denied::token("critical extensions of tokens are not known here"));
@@ -105,7 +105,9 @@ pub(super) fn judge(token: &str, state: &mut Snapshot, now_s: u64) -> Result<Ide
     if claims.sub.is_empty() || claims.sub.len() > NAME_BYTES_MAX || claims.iss.len() > NAME_BYTES_MAX {
         return Err(Denied::token("the token's sub or iss is empty or too long"));
     }
-    Ok(Identity::Token { issuer: claims.iss, subject: claims.sub })
+    let key_issuer = row.issuer.clone();
+    let said = TokenClaims { key_issuer, header: decoded(header_text)?, payload: decoded(claims_text)? };
+    Ok((Identity::Token { issuer: claims.iss, subject: claims.sub }, said))
 }
 
 /// The algorithms that are taken (RFC 7518 §3.1).

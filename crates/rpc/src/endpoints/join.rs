@@ -2,8 +2,7 @@
 
 use super::Exchange;
 use super::request::content;
-use crate::ClientCertificate;
-use coco_protocol::ApiError;
+use coco_protocol::{ApiError, ClientCertificate};
 
 pub(crate) fn challenge(exchange: Exchange<'_>) {
     let answered = exchange.node.join_challenge(&exchange.caller).map(|body| content("application/json", body));

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use coco_protocol::{ApiError, Caller, Feed, Reply, Service};
+use coco_protocol::{ApiError, Caller, ClientCertificate, Feed, Reply, Service};
 use coco_types::limits;
 use http::header::{CONNECTION, HeaderMap, HeaderValue, RETRY_AFTER};
 use http::{Request, Response, StatusCode};
@@ -25,7 +25,7 @@ use tokio::sync::oneshot;
 use super::body::{self, BodyError};
 use super::connections::{Connection, Flights, Order, Phase};
 use super::feed::{Content, Fed, Place};
-use super::listener::{Client, ClientCertificate, Shared};
+use super::listener::{Client, Shared};
 use super::observed::Observed;
 use super::socket;
 use super::workers::Asker;

@@ -5,7 +5,6 @@ use std::net::{SocketAddr, TcpListener as StdListener};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use coco_protocol::{CHANNEL_BINDING_LABEL, ChannelBinding, Service, StreamService};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Handle;
@@ -24,10 +23,6 @@ use crate::Error;
 use crate::authentication::{Authenticator, Presented};
 use crate::metrics::{Counter, Gauge, Histogram, Metrics, Scale};
 use crate::tls::HTTP_2;
-
-/// The certificate a TLS client presented, DER, among a request's extensions. That it holds the key is proved, nothing else.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ClientCertificate(pub Bytes);
 
 /// What all listeners of a process share: the runtime that moves bytes, the threads that compute, the metrics.
 #[derive(Clone)]

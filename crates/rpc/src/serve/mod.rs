@@ -14,7 +14,7 @@ mod stream;
 mod workers;
 
 pub use limits::ListenerLimits;
-pub use listener::{ClientCertificate, Listener, Server};
+pub use listener::{Listener, Server};
 pub use workers::{Aside, Job};
 
 pub(crate) use listener::bind;

@@ -8,7 +8,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 use bytes::Bytes;
 use coco_crypto::{Curve, ForeignKey, SeededCrypto, SigningKey, hmac_sha256};
 use coco_governance::tables;
-use coco_protocol::{Caller, Identity};
+use coco_protocol::{Caller, Identity, TokenClaims};
 use coco_types::limits::{TOKEN_AHEAD_MAX_S, TOKEN_BYTES_MAX};
 use http::Request;
 use serde_json::{Value, json};
@@ -90,6 +90,9 @@ fn a_token_of_an_accepted_issuer_speaks_for_its_subject_and_is_taken_from_the_re
     request.headers_mut().insert("authorization", format!("bearer  {token} ").parse().unwrap());
     assert_eq!(issuer.network.caller(None, &mut request), Ok(ann()));
     assert!(!request.headers().contains_key("authorization"));
+    // What it says goes on, without the signature that makes it a token.
+    let said = request.extensions().get::<TokenClaims>().unwrap();
+    assert_eq!((&*said.key_issuer, &said.payload, &said.header["alg"]), (ISSUER, &claims(), &json!("ES256")));
     let one_audience = json!({"iss": ISSUER, "sub": "ann", "aud": "coco", "exp": NOW_S as f64 + 0.5});
     assert_eq!(issuer.judge(&issuer.token(&one_audience)), Ok(ann()));
     let other_scheme = Request::get("/").header("authorization", "Basic YTpi").body(Bytes::new()).unwrap();
