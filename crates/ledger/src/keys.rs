@@ -14,12 +14,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use coco_crypto::{AeadKey, Domain, MacKey, SymmetricKey, hkdf_sha256, sha256};
-use coco_types::{Digest, ReplicaId, Seqno, TxId};
+use coco_types::{Digest, ReplicaId, Seqno, TxId, WriteSet};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroize;
 
-use crate::Error;
+use crate::{Entry, Error};
 
 const ENTRY_DOMAIN: Domain = Domain::new("coco ledger entry");
 const COMMIT_DOMAIN: Domain = Domain::new("coco commit evidence");
@@ -81,6 +81,11 @@ impl EntryKeys {
     /// What was disclosed opens its epoch, and no other.
     pub fn add_disclosed(&mut self, disclosed: &DisclosedEpoch) {
         self.epochs.insert(disclosed.first, Arc::new(Epoch::disclosed(disclosed)));
+    }
+
+    /// What a transaction wrote, in a view led by `primary`. Whether it belongs into the ledger is for others to check.
+    pub fn open(&self, entry: &Entry<'_>, primary: ReplicaId) -> Result<WriteSet, Error> {
+        entry.open(self.entry_key(entry.txid().seqno, primary)?.as_ref())
     }
 
     /// The key that seals `seqno` in a view led by `primary`.

@@ -9,8 +9,8 @@ use bytes::Bytes;
 use coco_attestation::{Evidence, VerifiedEvidence};
 use coco_governance::attestation::{meets, verify_program};
 use coco_protocol::{
-    Admitted, Attested, Caller, ChannelBinding, Earlier, Gate, Idempotent, LedgerHandle, NodeStatus, Outcome, Reader,
-    Rejection, RejectionReason, Submitted, TransactionStatus, Until,
+    Admitted, Attested, Caller, ChannelBinding, Earlier, Gate, Idempotent, LedgerHandle, NodeStatus, Outcome,
+    PastTransaction, Reader, Rejection, RejectionReason, Submitted, TransactionStatus, Until,
 };
 use coco_rpc::channel::{Answer, NoAnswer};
 use coco_rpc::{Aside, Job};
@@ -247,6 +247,14 @@ impl LedgerHandle for Handle {
     fn view_of(&self, seqno: Seqno) -> Option<View> {
         let shared = &self.shared;
         (seqno <= shared.visible.txid().seqno).then(|| shared.ledger.view_of(seqno)).flatten()
+    }
+
+    fn past(&self, _caller: &Caller, txid: TxId) -> Option<PastTransaction> {
+        let committed = self.shared.transaction_status(txid) == TransactionStatus::Committed;
+        let past = committed.then(|| self.shared.ledger.past(txid));
+        let past = past?.inspect_err(|error| tracing::info!(%txid, %error, "a past transaction cannot be read here"));
+        let (writes, receipt) = past.ok()??;
+        Some(PastTransaction { receipt: receipt.json, writes: Arc::new(writes) })
     }
 
     fn receipt(&self, _caller: &Caller, txid: TxId, reply: Box<dyn FnOnce(Option<Bytes>) + Send>) {

@@ -13,7 +13,7 @@ use coco_governance::{News, attestation};
 use coco_kv::Snapshot;
 use coco_ledger::tables::VIEW;
 use coco_ledger::{
-    Batch, BatchSealer, ChunkName, Claims, Closing, Container, Earlier, EntryKeys, LedgerFiles, LedgerReader,
+    Batch, BatchSealer, ChunkName, Claims, Closing, Container, Earlier, Entry, EntryKeys, LedgerFiles, LedgerReader,
     MerkleReader, MerkleTree, NodeSignature, OpenReport, Primary, SealedBatch, SignatureTransaction, Signer,
     SnapshotHead, SnapshotPlace,
 };
@@ -481,6 +481,15 @@ impl NodeLedger {
         let receipt = coco_ledger::receipt::Receipt::collect(&self.reader, &self.tree, &self.keys(), txid, signature)?;
         let json = serde_json::to_value(receipt.to_json(&self.certificate.read(), &[])).unwrap_or_default();
         Ok(Some(ReceiptForms { cose: receipt.to_cose()?.into(), json }))
+    }
+
+    /// What a *committed* transaction wrote, private part opened, and its receipt; `None` for a signature transaction.
+    pub fn past(&self, txid: TxId) -> Result<Option<(WriteSet, ReceiptForms)>, LedgerError> {
+        let Some(receipt) = self.receipt(txid)? else { return Ok(None) };
+        let bytes = self.reader.read(txid.seqno, txid.seqno)?;
+        let primary = self.primary_of_view(txid)?;
+        let (entry, _) = Entry::split_first(&bytes)?;
+        Ok(Some((self.keys().open(&entry, primary)?, receipt)))
     }
 
     /// The node's signature that ends a committed batch.

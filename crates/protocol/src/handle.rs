@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use coco_types::{Seqno, TxId, View};
+use coco_types::{Seqno, TxId, View, WriteSet};
 use serde::{Deserialize, Serialize};
 
 use crate::{Admitted, Attested, Caller, ChannelBinding, Idempotent, Reader, Rejection};
@@ -55,6 +55,12 @@ pub trait LedgerHandle: Send + Sync {
         None
     }
 
+    /// A committed transaction once more; `None` for a signature, and where this node's files do not go back so far. Reads the disk: for
+    /// threads that others do not wait for.
+    fn past(&self, _caller: &Caller, _txid: TxId) -> Option<PastTransaction> {
+        None
+    }
+
     /// The COSE receipt of a committed transaction; `None` if there is none, or the caller may not see it.
     fn receipt(&self, caller: &Caller, txid: TxId, reply: Box<dyn FnOnce(Option<Bytes>) + Send>);
 
@@ -62,6 +68,15 @@ pub trait LedgerHandle: Send + Sync {
 
     /// This node's clock, milliseconds since 1970.
     fn now_ms(&self) -> u64;
+}
+
+/// What a committed transaction wrote, and the proof that it did.
+#[derive(Clone, Debug)]
+pub struct PastTransaction {
+    /// In CCF's JSON form.
+    pub receipt: serde_json::Value,
+    /// Of all ledgers: look at the maps that are yours.
+    pub writes: Arc<WriteSet>,
 }
 
 /// How long a submitter waits.

@@ -35,7 +35,7 @@ pub use answers::{ApiError, answer_to};
 pub use caller::{Caller, ClientCertificate, Identity, TokenClaims};
 pub use context::Context;
 pub use fifo::Fifo;
-pub use handle::{LedgerHandle, NodeStatus, Submitted, TransactionStatus, Until};
+pub use handle::{LedgerHandle, NodeStatus, PastTransaction, Submitted, TransactionStatus, Until};
 pub use idempotency::{Earlier, Idempotent, SignedRequest};
 pub use outcome::{Claims, CommittedBatch, CommittedTransaction, Outcome, Rejection, RejectionReason};
 pub use percent::percent_decoded;

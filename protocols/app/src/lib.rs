@@ -19,6 +19,7 @@ mod answer;
 mod authorize;
 mod builtin;
 mod incoming;
+mod past;
 mod pool;
 mod route;
 mod run;

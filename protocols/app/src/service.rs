@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use coco_governance::application::{self, Endpoint, Mode};
+use coco_governance::{ServiceInfo, ServiceStatus};
 use coco_kv::Snapshot;
 use coco_protocol::{
     Caller, Idempotent, LedgerHandle, Mount, Protocol, Reader, Reply, Service, Subject, Submitted, Until, answer_to,
@@ -18,7 +19,7 @@ use crate::answer::Answer;
 use crate::incoming::Incoming;
 use crate::route::{self, Params, Route};
 use crate::run::busy;
-use crate::{App, NAME, authorize, builtin};
+use crate::{App, NAME, authorize, builtin, past};
 
 const PATH: &str = "/app";
 
@@ -43,6 +44,10 @@ impl Service for AppService {
         let below = path.strip_prefix(PATH).unwrap_or_default();
         if let Some(answer) = builtin::answer(below, &request, &*self.handle, &mut state) {
             return reply(answer.into_response(self.as_of(&state)));
+        }
+        if !is_open(&mut state) {
+            let message = "the service is not open yet: its members have not voted to open it";
+            return reply(Answer::error(StatusCode::NOT_FOUND, "FrontendNotOpen", message, &[]).into_response(None));
         }
         match self.find(&reader, &mut state, &request, below) {
             Err(answer) => reply(answer.into_response(None)),
@@ -105,11 +110,13 @@ impl AppService {
 
     /// At this node, on what is committed; where the endpoint always wants to be forwarded, on all that was committed anywhere before.
     fn read(&self, endpoint: &Endpoint, caller: Caller, incoming: Incoming, reply: Reply) {
-        if endpoint.mode == Mode::Historical {
-            let message = "this version of Coco runs no endpoints in historical mode";
-            let answer = Answer::error(StatusCode::NOT_IMPLEMENTED, "NotImplemented", message, &[]);
-            return reply(answer.into_response(None));
-        }
+        let at = match endpoint.mode {
+            Mode::Historical => match past::asked_for(&incoming, &*self.handle) {
+                Ok(txid) => Some(txid),
+                Err(refused) => return reply(refused.into_response(None)),
+            },
+            _ => None,
+        };
         if self.reading.fetch_add(1, Ordering::Relaxed) >= APP_REQUESTS_MAX {
             self.reading.fetch_sub(1, Ordering::Relaxed);
             return reply(busy().into_response(None));
@@ -120,6 +127,7 @@ impl AppService {
             _place: Place(self.reading.clone()),
             caller,
             incoming,
+            at,
             reply,
         };
         if endpoint.forwarding_required == "always" {
@@ -145,6 +153,8 @@ struct Reading {
     _place: Place,
     caller: Caller,
     incoming: Incoming,
+    /// The transaction that it asks about, in historical mode.
+    at: Option<TxId>,
     reply: Reply,
 }
 
@@ -170,12 +180,27 @@ impl Reading {
     fn run(self) {
         let app = self.app.clone();
         app.reading.give(move || {
-            let state = self.handle.reader(&self.caller).state().clone();
-            let now_ms = self.handle.now_ms();
-            let answer = self.app.runner.read(state.begin(), &self.incoming, &self.caller, now_ms, None);
-            (self.reply)(answer.into_response(as_of(&*self.handle, &state)));
+            let (answer, txid) = self.answer();
+            (self.reply)(answer.into_response(txid));
         });
     }
+
+    /// And of which transaction it speaks.
+    fn answer(&self) -> (Answer, Option<TxId>) {
+        let state = self.handle.reader(&self.caller).state().clone();
+        let past = match self.at.map(|txid| past::read(txid, &self.caller, &*self.handle)).transpose() {
+            Ok(past) => past,
+            Err(refused) => return (refused, None),
+        };
+        let now_ms = self.handle.now_ms();
+        let answer = self.app.runner.read(state.begin(), &self.incoming, &self.caller, now_ms, past);
+        (answer, self.at.or_else(|| as_of(&*self.handle, &state)))
+    }
+}
+
+/// A ledger of which governance knows nothing is alone, and open.
+fn is_open(state: &mut Snapshot) -> bool {
+    ServiceInfo::read(state).is_ok_and(|info| info.is_none_or(|info| info.status == ServiceStatus::Open))
 }
 
 fn as_of(handle: &dyn LedgerHandle, state: &Snapshot) -> Option<TxId> {

@@ -26,6 +26,10 @@ const MODULE: &str = "
   export const read = (request) => ({ body: { sum: total(request.params.name) } });
   export const overreach = () => { totals.set(key('a'), key('1')); return {}; };
   export const fails = () => { totals.set(key('a'), key('666')); throw new Error('on purpose'); };
+  export const past = () => {
+    const { transactionId, kv } = ccf.historicalState;
+    return { body: { transactionId, then: text(kv['totals'].get(key('a'))), now: text(totals.get(key('a'))) } };
+  };
   export const claims = (request) => { ccf.rpc.setClaimsDigest(ccf.crypto.digest('SHA-256', key('claimed'))); return {}; };
   export const who = (request) => ({ body: request.caller });
   export const echo = ({ body, caller, ...request }) => ({ body: request });
@@ -46,6 +50,7 @@ fn install(tx: &mut Tx) {
         ("POST /totals/{name}", endpoint("add", "readwrite", open())),
         ("GET /totals/{name}", endpoint("read", "readonly", open())),
         ("PUT /totals/{name}", endpoint("overreach", "readonly", open())),
+        ("GET /then", endpoint("past", "historical", open())),
         ("POST /fails", endpoint("fails", "readwrite", open())),
         ("POST /claims", endpoint("claims", "readwrite", open())),
         ("GET /who", endpoint("who", "readonly", json!(["member_cert", "jwt", {"all_of": ["any_cert", "jwt"]}]))),
@@ -167,6 +172,35 @@ fn what_is_not_there_or_not_for_this_caller_is_refused_with_ccfs_codes() {
     );
     let document = json_of(&node.call(request("GET", "/app/api", "")));
     assert!(document["paths"]["/app/totals/{name}"]["post"]["responses"].is_object());
+}
+
+#[test]
+fn an_endpoint_in_historical_mode_sees_what_one_transaction_wrote() {
+    let node = node();
+    let added = add(&node, "a", 7);
+    let txid = added.headers()["x-ms-ccf-transaction-id"].to_str().unwrap().to_owned();
+    add(&node, "a", 5);
+    let ask = |txid: &str| {
+        let mut asked = request("GET", "/app/then", "");
+        asked.headers_mut().insert("x-ms-ccf-transaction-id", txid.parse().unwrap());
+        node.call(asked)
+    };
+    let answer = ask(&txid);
+    assert_eq!(json_of(&answer), json!({"transactionId": txid, "then": "7", "now": "12"}));
+    assert_eq!(answer.headers()["x-ms-ccf-transaction-id"], txid.as_str());
+    let signature = format!("2.{}", node.version().0);
+    for (txid, status, code) in [
+        ("x", 400, "InvalidHeaderValue"),
+        ("2.999", 404, "TransactionPendingOrUnknown"),
+        ("1.1", 404, "TransactionInvalid"),
+        (signature.as_str(), 404, "TransactionNotHeld"),
+    ] {
+        let answer = ask(txid);
+        assert_eq!((answer.status().as_u16(), &json_of(&answer)["error"]["code"]), (status, &json!(code)), "{txid}");
+    }
+    let unnamed = node.call(request("GET", "/app/then", ""));
+    assert_eq!(json_of(&unnamed)["error"]["code"], "MissingRequiredHeader");
+    assert_eq!(node.call(request("GET", &format!("/app/then?transaction_id={txid}"), "")).status().as_u16(), 200);
 }
 
 #[test]

@@ -67,7 +67,7 @@ impl Hosting {
         let open = open.iter().find(|proposal| proposal["proposalState"] == "Open").expect("what was just proposed");
         let id = open["proposalId"].as_str().unwrap();
         let shown = coco(&[&["gov", "show", id][..], &who, &at].concat());
-        assert!(shown.contains("Serve an application of 3 modules"), "{shown}");
+        assert!(shown.contains("Serve an application of 4 modules"), "{shown}");
         for member in 0..2 {
             self.network.vote(member, id, YES);
         }
@@ -130,6 +130,19 @@ fn an_application_is_installed_by_vote_and_serves_its_users_at_every_node() {
     assert_eq!(hosting.of(there, &bob).call("GET", "/app/accounts/ann", b"").unwrap().status, 404);
     for node in [here, there] {
         assert_eq!(hosting.nobody(node).json("/app/total").unwrap()["total"], 2000);
+    }
+    // What a past transaction left, with its proof.
+    let moved =
+        send(&hosting.of(there, &ann), "POST", "/app/accounts/ann:transfer", &json!({"to": "bob", "amount": 1}));
+    let (_, txid) = moved.headers.split_once("x-ms-ccf-transaction-id: ").unwrap();
+    let txid = txid.lines().next().unwrap();
+    send(&hosting.of(here, &ann), "POST", "/app/accounts/ann:transfer", &json!({"to": "bob", "amount": 1}));
+    for node in [here, there] {
+        let statement = hosting.of(node, &ann).ask_about(txid, "/app/accounts/ann/statement").unwrap().json();
+        assert_eq!((&statement["transactionId"], &statement["balance"]), (&json!(txid), &json!(899)), "{statement}");
+        assert!(statement["receipt"]["proof"].is_array(), "{statement}");
+        assert_eq!(hosting.of(node, &eve).ask_about(txid, "/app/accounts/ann/statement").unwrap().status, 401);
+        assert_eq!(hosting.of(node, &bob).ask_about(txid, "/app/accounts/ann/statement").unwrap().status, 404);
     }
     let total = hosting.nobody(there).call("POST", "/app/total", b"").unwrap();
     assert_eq!((total.status, &total.json()["error"]["code"]), (405, &json!("UnsupportedHttpVerb")));

@@ -44,6 +44,10 @@ impl Client {
     }
 
     pub fn call_as(&self, method: &str, path: &str, content_type: &str, body: &[u8]) -> io::Result<Answer> {
+        self.send(method, path, &format!("content-type: {content_type}"), body)
+    }
+
+    fn send(&self, method: &str, path: &str, header: &str, body: &[u8]) -> io::Result<Answer> {
         let socket = TcpStream::connect_timeout(&self.node, TIMEOUT)?;
         socket.set_read_timeout(Some(TIMEOUT))?;
         socket.set_write_timeout(Some(TIMEOUT))?;
@@ -51,7 +55,7 @@ impl Client {
         let mut stream = StreamOwned::new(tls, socket);
         let (host, length) = (self.node, body.len());
         let head = format!(
-            "{method} {path} HTTP/1.1\r\nhost: {host}\r\ncontent-type: {content_type}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n"
+            "{method} {path} HTTP/1.1\r\nhost: {host}\r\n{header}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n"
         );
         // Whoever refuses a body need not read all of it: what matters is the answer.
         drop(stream.write_all(&[head.as_bytes(), body].concat()).and_then(|()| stream.flush()));
@@ -74,6 +78,11 @@ impl Client {
         write!(stream, "GET {path} HTTP/1.1\r\nhost: {}\r\n{id}\r\n", self.node)?;
         stream.flush()?;
         Ok(Followed(BufReader::new(stream)))
+    }
+
+    /// A request about one transaction.
+    pub fn ask_about(&self, txid: &str, path: &str) -> io::Result<Answer> {
+        self.send("GET", path, &format!("x-ms-ccf-transaction-id: {txid}"), b"")
     }
 
     /// The JSON of a successful answer.

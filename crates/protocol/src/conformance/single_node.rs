@@ -14,8 +14,8 @@ use http::{Request, Response, StatusCode};
 
 use crate::{
     Admitted, Caller, Claims, CommittedBatch, CommittedTransaction, Context, DerivedHistory, Earlier, Gate, History,
-    HistoryError, Idempotent, Job, LedgerHandle, NodeStatus, Outcome, Pool, Prepared, Protocol, Reader, Ready,
-    Rejection, Submitted, TransactionStatus, Until,
+    HistoryError, Idempotent, Job, LedgerHandle, NodeStatus, Outcome, PastTransaction, Pool, Prepared, Protocol,
+    Reader, Ready, Rejection, Submitted, TransactionStatus, Until,
 };
 
 const VIEW: View = View(2);
@@ -547,6 +547,13 @@ impl LedgerHandle for SingleNode {
 
     fn view_of(&self, seqno: Seqno) -> Option<View> {
         (seqno <= self.version()).then_some(VIEW)
+    }
+
+    fn past(&self, _caller: &Caller, txid: TxId) -> Option<PastTransaction> {
+        let inner = self.lock();
+        let mut all = inner.ledger.iter().flat_map(|(batch, _)| &batch.transactions);
+        let found = all.find(|transaction| transaction.txid == txid)?;
+        Some(PastTransaction { receipt: serde_json::Value::Null, writes: found.writes.clone() })
     }
 
     fn receipt(&self, _caller: &Caller, _txid: TxId, reply: Box<dyn FnOnce(Option<Bytes>) + Send>) {

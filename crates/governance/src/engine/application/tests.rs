@@ -20,7 +20,7 @@ fn calling(writes: bool) -> Call {
         writes,
         request: json!({"params": {"id": "7"}, "headers": {}, "caller": {"policy": "no_auth"}}),
         body: Bytes::from_static(b"{\"a\": [1, 2]}"),
-        options: RuntimeOptions { max_execution_time_ms: 200, ..RuntimeOptions::default() },
+        options: RuntimeOptions { max_execution_time_ms: 20, ..RuntimeOptions::default() },
         now_ms: 1_700_000_000_000,
         seed: [7; 32],
         positions: Positions {
