@@ -305,10 +305,10 @@ impl Consensus {
         self.raft().state == StateRole::Leader && self.raft().apply_to_current_term()
     }
 
-    /// Whether it knows all that was ever committed before this view: an entry of the view itself is. A replica that has just started, or begins to
-    /// lead, holds entries that clients were told of, and cannot know it yet.
-    pub fn knows_what_is_committed(&self) -> bool {
-        self.raft().commit_to_current_term()
+    /// Whether it has applied all that was ever committed before this view: an entry of the view itself is applied. A replica that has just started,
+    /// or begins to lead, holds entries that clients were told of, and cannot know it yet.
+    pub fn has_applied_of_this_view(&self) -> bool {
+        self.raft().apply_to_current_term()
     }
 
     pub(crate) fn config(&self) -> &Config {

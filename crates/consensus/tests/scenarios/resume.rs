@@ -46,7 +46,7 @@ fn resumed_replicas_know_what_was_committed_only_when_an_entry_of_the_new_view_i
     network.elect_this(1);
     let last = network.commit(b"told");
     network.settle();
-    assert!((1..=3).all(|id| network.core(id).knows_what_is_committed()));
+    assert!((1..=3).all(|id| network.core(id).has_applied_of_this_view()));
     (1..=3).for_each(|id| network.stop(id));
     assert!(resume(&network, &[1, 2, 3], true, || false));
     for id in 1..=3 {
@@ -58,11 +58,11 @@ fn resumed_replicas_know_what_was_committed_only_when_an_entry_of_the_new_view_i
     let all_know = network.run_until(200, |network| {
         for number in 1..=3 {
             let core = network.core(number);
-            let knows = core.knows_what_is_committed();
+            let knows = core.has_applied_of_this_view();
             assert!(!knows || core.committed() >= last, "{number} would tell that less is committed");
             early |= core.primary() == Some(id(number)) && !knows;
         }
-        (1..=3).all(|number| network.core(number).knows_what_is_committed())
+        (1..=3).all(|number| network.core(number).has_applied_of_this_view())
     });
     assert!(all_know);
     assert!(early, "a primary is elected before it knows");

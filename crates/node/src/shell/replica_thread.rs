@@ -463,7 +463,7 @@ impl ReplicaThread {
             answering: consensus.progress().iter().filter(|peer| peer.recent_active).map(|peer| peer.id).collect(),
             index_of,
             places: entitlement::places(&nodes),
-            caught_up: consensus.knows_what_is_committed()
+            caught_up: consensus.has_applied_of_this_view()
                 && self.replica.committed() != TxId::default()
                 && self.shared.visible.txid() == self.replica.committed(),
         };
