@@ -1,6 +1,6 @@
 //! One seed from beginning to end: three nodes, trouble of every kind, then quiet, in which everything must be well again.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use coco_disk::Disk;
 use coco_governance::NodeRole;
@@ -257,7 +257,8 @@ impl World {
         let before = self.invariants.acknowledged_count();
         let until = self.now_ms() + RECOVERY_MS;
         while self.invariants.acknowledged_count() < before + 3 {
-            holds(self.now_ms() < until, || "no progress after the faults ended".to_owned())?;
+            let (now_ms, nodes) = (self.now_ms(), &self.nodes);
+            holds(now_ms < until, || format!("no progress after the faults ended: {}", standing(nodes, now_ms)))?;
             self.submit_sometimes();
             self.govern_sometimes()?;
             self.step()?;
@@ -363,3 +364,17 @@ impl World {
 
 /// Backups hold the same ledger, byte by byte: a sample of their receipts is enough.
 const RECEIPT_SAMPLE: usize = 10;
+
+/// How each node stands, in words.
+fn standing(nodes: &BTreeMap<ReplicaId, SimNode>, now_ms: u64) -> String {
+    let words = |(id, node): (&ReplicaId, &SimNode)| match (&node.machines, &node.returning) {
+        (Some(machines), _) => {
+            let consensus = machines.replica.consensus();
+            let (role, view, members) = (consensus.role(), consensus.view(), consensus.membership());
+            format!("{id} is {role:?} in {view} at {} with {members:?}", consensus.committed())
+        }
+        (None, Some(returning)) => format!("{id} {}", returning.waits_for(now_ms)),
+        (None, None) => format!("{id} does not run"),
+    };
+    nodes.iter().map(words).collect::<Vec<_>>().join("; ")
+}

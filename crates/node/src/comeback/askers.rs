@@ -1,8 +1,8 @@
 //! Who came back and asked a replica that runs, and whether it must make way for them.
 //!
 //! ```text
-//!   those that did not ask ──cannot be a majority──▶ make way: nobody can be elected
-//!            └─ can be one ─▶ wait while each of them has its turn to campaign ──hears no majority──▶ make way
+//!   hears no majority ──those that did not ask cannot be one──▶ makes way: nobody can be elected
+//!            └─ they can ─▶ waits while each of them has its turn to campaign ──still none──▶ makes way
 //! ```
 //!
 //! The wait begins with the first question, not with the silence before it: a replica that was cut off hears nobody until an election
@@ -50,7 +50,7 @@ impl Askers {
         let mut others = members.ids();
         others.retain(|id| !self.lately.contains_key(id));
         let may_elect = members.has_quorum(&others);
-        !may_elect || (now_ms >= since_ms + self.patience_ms && !consensus.hears_quorum())
+        !consensus.hears_quorum() && (!may_elect || now_ms >= since_ms + self.patience_ms)
     }
 }
 
@@ -129,8 +129,8 @@ mod tests {
     }
 
     #[test]
-    fn it_makes_way_at_once_if_those_that_ask_leave_no_majority() {
-        let consensus = alone(3, 0);
+    fn it_makes_way_at_once_if_it_hears_no_majority_and_those_that_ask_leave_none() {
+        let consensus = alone(3, 200);
         let mut askers = Askers::new(TIMEOUT_MS);
         askers.asked_by(ReplicaId(2), 0);
         assert!(!askers.must_make_way(&consensus, 0));
