@@ -164,6 +164,8 @@ impl World {
         let voters = self.primary().map_or(0, |id| self.membership(id).voters.len());
         match (self.random.below(3), voters) {
             (0, 3) => self.admit(3),
+            // Who votes out a node that is about to take another's place votes out that one too: its folder has a new owner.
+            (0, 4..) if self.primary().is_some_and(|id| !self.membership(id).voters.contains(&any)) => Ok(()),
             (0, 4..) => {
                 self.note(|| format!("{any} is to leave"));
                 self.retire(any);
