@@ -12,13 +12,13 @@ use std::process::ExitCode;
 
 use crate::tree::Tree;
 
-const COMMANDS: &[&str] = &["dependencies", "pages", "release", "reproducible [PACKAGE]", "tidy"];
+const COMMANDS: &[&str] = &["dependencies", "pages", "release [PACKAGE]", "reproducible [PACKAGE]", "tidy"];
 
 fn main() -> ExitCode {
     match env::args().nth(1).as_deref() {
         Some("dependencies") => say(dependencies::check(root())),
         Some("pages") => write_pages(),
-        Some("release") => say(reproducible::release(root())),
+        Some("release") => say(reproducible::release(root(), env::args().nth(2).as_deref())),
         Some("reproducible") => say(reproducible::check(root(), env::args().nth(2).as_deref())),
         Some("tidy") => run_tidy(),
         _ => {

@@ -23,44 +23,51 @@ const CARGO_NAME: &str = "/cargo";
 /// Below `target`, so that a build is never mixed with a developer's.
 const FOLDER: &str = "target/reproducible";
 
-/// Builds the executable and says its hash: `xtask release`.
-pub fn release(root: &Path) -> anyhow::Result<()> {
-    let built = build(root, &root.join(FOLDER).join("build"), BINARY)?;
+/// Builds the executable and says its hash: `xtask release`. Of another package, what it makes, so that its dependencies are compiled once: `xtask release PACKAGE`.
+pub fn release(root: &Path, package: Option<&str>) -> anyhow::Result<()> {
+    let package = package.unwrap_or(BINARY);
+    let built = build(root, &root.join(FOLDER).join("build"), package)?;
+    if package != BINARY {
+        return say(&built);
+    }
+    let bytes = fs::read(&built).with_context(|| built.display().to_string())?;
+    check_names(&bytes, root, package)?;
     keep(root, &built)
 }
 
-/// Builds a package twice from what is committed, in two places whose paths differ in length, and compares: `xtask reproducible [PACKAGE]`.
+/// Builds a package twice, here and from what is committed in a place whose path is longer, and compares: `xtask reproducible [PACKAGE]`.
 /// The executable is kept where `release` keeps it.
 pub fn check(root: &Path, package: Option<&str>) -> anyhow::Result<()> {
     let package = package.unwrap_or(BINARY);
-    let places = ["one", "another-place-with-a-longer-name"].map(|name| root.join(FOLDER).join(name));
-    let mut built = Vec::new();
-    for place in &places {
-        check_out(root, place)?;
-        built.push(build(place, &place.join("target"), package)?);
-    }
-    let [one, other] = [&built[0], &built[1]].map(|path| fs::read(path).with_context(|| path.display().to_string()));
+    let here = build(root, &root.join(FOLDER).join("build"), package)?;
+    let place = root.join(FOLDER).join("another-place-with-a-longer-name");
+    check_out(root, &place)?;
+    let there = build(&place, &place.join("target"), package)?;
+    let [one, other] = [&here, &there].map(|path| fs::read(path).with_context(|| path.display().to_string()));
     let (one, other) = (one?, other?);
     if one != other {
         let at = one.iter().zip(&other).position(|(one, other)| one != other).unwrap_or(one.len().min(other.len()));
+        let (here, there) = (here.display(), there.display());
         bail!(
-            "{package} was built twice and differs from byte {at} on: compare {} and {}",
-            built[0].display(),
-            built[1].display()
+            "{package} was built twice and differs from byte {at} on, unless something is not committed: compare {here} and {there}"
         );
     }
-    ensure!(!mentions(&one, root), "{package} names the folder in which it was built: {}", root.display());
+    check_names(&one, root, package)?;
     println!("the same {} bytes twice", one.len());
     if package == BINARY {
-        keep(root, &built[0])?;
+        keep(root, &here)?;
     }
-    places.iter().try_for_each(|place| fs::remove_dir_all(place).with_context(|| place.display().to_string()))
+    fs::remove_dir_all(&place).with_context(|| place.display().to_string())
 }
 
 fn keep(root: &Path, built: &Path) -> anyhow::Result<()> {
     let kept = root.join(FOLDER).join(BINARY);
     fs::copy(built, &kept).with_context(|| kept.display().to_string())?;
-    println!("{}", sha256(&kept)?);
+    say(&kept)
+}
+
+fn say(file: &Path) -> anyhow::Result<()> {
+    println!("{}", sha256(file)?);
     Ok(())
 }
 
@@ -116,6 +123,12 @@ fn cargo_home() -> anyhow::Result<PathBuf> {
     }
     let home = std::env::var_os("HOME").context("neither CARGO_HOME nor HOME is set")?;
     Ok(Path::new(&home).join(".cargo"))
+}
+
+/// What names the folder in which it was built differs from what is built elsewhere.
+fn check_names(bytes: &[u8], root: &Path, package: &str) -> anyhow::Result<()> {
+    ensure!(!mentions(bytes, root), "{package} names the folder in which it was built: {}", root.display());
+    Ok(())
 }
 
 fn mentions(bytes: &[u8], folder: &Path) -> bool {

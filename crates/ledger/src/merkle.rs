@@ -95,7 +95,7 @@ impl Frontier {
     }
 
     /// Appends, and shows each node that becomes complete, the leaf first.
-    pub(crate) fn append_with(&mut self, leaf: Digest, mut completed: impl FnMut(&Digest)) {
+    pub fn append_with(&mut self, leaf: Digest, mut completed: impl FnMut(&Digest)) {
         completed(&leaf);
         let mut node = leaf;
         for _ in 0..self.leaves.trailing_ones() {
@@ -266,6 +266,33 @@ impl MerkleReader {
         Ok(Frontier { leaves, peaks })
     }
 
+    /// Puts right what the file has for nodes that are known from the entries: those that the leaves from `first` on complete, 32 bytes each. Whether
+    /// any was wrong. Nodes beyond what was flushed are left alone.
+    pub fn mend(&self, first: u64, nodes: &[u8]) -> Result<bool, Error> {
+        self.mend_at(nodes_of(first) * NODE_BYTES, nodes)
+    }
+
+    /// The same for the roots of the complete subtrees, which later nodes are made of.
+    pub fn mend_peaks(&self, frontier: &Frontier) -> Result<bool, Error> {
+        let mut any_wrong = false;
+        for ((level, index), peak) in peaks_of(frontier.leaves).zip(&frontier.peaks) {
+            any_wrong |= self.mend_at(position(level, index) * NODE_BYTES, peak.as_bytes())?;
+        }
+        Ok(any_wrong)
+    }
+
+    fn mend_at(&self, offset: u64, nodes: &[u8]) -> Result<bool, Error> {
+        let flushed = self.leaves.read();
+        let room = (nodes_of(*flushed) * NODE_BYTES).saturating_sub(offset);
+        let nodes = &nodes[..nodes.len().min(usize::try_from(room).unwrap_or(usize::MAX))];
+        let found = self.disk.read(FILE, offset, nodes.len()).map_err(disk_error(FILE))?;
+        let is_wrong = found != nodes;
+        if is_wrong {
+            self.disk.write(FILE, offset, nodes).map_err(disk_error(FILE))?;
+        }
+        Ok(is_wrong)
+    }
+
     /// The node at `level` that covers leaf `index << level` in a tree of `leaves`; incomplete at its right edge.
     fn subtree(&self, level: u32, index: u64, leaves: u64) -> Result<Digest, Error> {
         if (index + 1) << level <= leaves { self.node(level, index) } else { self.fold_from(index << level, leaves) }
@@ -422,6 +449,28 @@ mod tests {
                 assert!(matches!(reader.path(0, 50), Err(Error::MissingTreeNode { .. })));
             }
         }
+    }
+
+    #[test]
+    fn a_node_that_the_disk_turned_over_is_put_right_from_the_leaves() {
+        const LEAVES: u64 = 40;
+        let reader = tree(LEAVES).reader();
+        for wrong in 0..nodes_of(LEAVES) {
+            let kept = reader.disk.read(FILE, wrong * NODE_BYTES, 32).unwrap();
+            reader.disk.write(FILE, wrong * NODE_BYTES, &[0xee; 32]).unwrap();
+            let (mut frontier, mut mended) = (Frontier::new(), reader.mend_peaks(&Frontier::new()).unwrap());
+            for first in 1..LEAVES {
+                let mut nodes = Vec::new();
+                frontier.append_with(leaf(first), |node| nodes.extend_from_slice(node.as_bytes()));
+                mended |= reader.mend(first, &nodes).unwrap();
+            }
+            assert!(mended, "node {wrong}");
+            assert_eq!(reader.disk.read(FILE, wrong * NODE_BYTES, 32).unwrap(), kept, "node {wrong}");
+        }
+        let mut beyond = Vec::new();
+        tree(LEAVES).frontier.append_with(leaf(LEAVES), |node| beyond.extend_from_slice(node.as_bytes()));
+        assert!(!reader.mend(LEAVES, &beyond).unwrap());
+        assert_eq!(reader.disk.len(FILE).unwrap(), nodes_of(LEAVES) * NODE_BYTES);
     }
 
     #[test]

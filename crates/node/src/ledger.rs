@@ -430,6 +430,11 @@ impl NodeLedger {
         self.last_txid().seqno
     }
 
+    /// For its paths, and to put it right.
+    pub fn tree(&self) -> &MerkleReader {
+        &self.tree
+    }
+
     pub fn last_txid(&self) -> TxId {
         self.reader.last_txid()
     }

@@ -10,12 +10,14 @@
 //! ```
 //! A replica's state is read from a snapshot and from what lies behind it. So only that is checked before it comes back, and the time it takes does not grow with
 //! the ledger; what lies before it is checked while it runs, and ends the node if it is not what was signed.
+//!
+//! The tree's file is derived from the entries: a node of it that the disk changed is written anew, since a receipt that is made with it would be refused.
 
 use std::sync::Arc;
 
 use coco_disk::Disk;
 use coco_ledger::{Batch, Error, Frontier, ServiceKeys, SnapshotHead, SnapshotName, SnapshotReader};
-use coco_types::Seqno;
+use coco_types::{Digest, Seqno};
 
 use crate::ledger::{LedgerError, NodeLedger};
 use crate::machines::OpenError;
@@ -89,7 +91,16 @@ fn check(
         let span = span.ok_or_else(|| bad(Error::NotHeld { seqno: next }))?;
         let bytes = ledger.raw_batch(span).map_err(|error| damaged(ledger, next, error))?;
         let batch = Batch::parse(&bytes).map_err(bad)?;
-        frontier = Some(behind(&batch, frontier).map_err(bad)?);
+        let tree = ledger.tree();
+        if frontier.is_none() {
+            tree.mend_peaks(&batch.signature().frontier).map_err(bad)?;
+        }
+        let (grown, nodes) = behind(&batch, frontier).map_err(bad)?;
+        let first_appended = grown.leaves() - nodes.leaves;
+        if tree.mend(first_appended, &nodes.bytes).map_err(bad)? {
+            tracing::warn!(from = %next, until = %span.last, "the tree's file was not what the ledger gives, and was put right");
+        }
+        frontier = Some(grown);
         if span.last == last {
             let signature = batch.signature();
             signature.verify_service(service.at(last), &signature.node.root).map_err(bad)?;
@@ -99,23 +110,37 @@ fn check(
     Ok(frontier)
 }
 
-/// The tree behind a batch, which must sign the root that it has before the signature.
-fn behind(batch: &Batch<'_>, frontier: Option<Frontier>) -> Result<Frontier, Error> {
-    let signature = batch.signature();
+/// Of the tree: those that some leaves complete.
+#[derive(Default)]
+struct Nodes {
+    leaves: u64,
+    bytes: Vec<u8>,
+}
+
+impl Nodes {
+    fn append(&mut self, to: &mut Frontier, leaf: Digest) {
+        self.leaves += 1;
+        to.append_with(leaf, |node| self.bytes.extend_from_slice(node.as_bytes()));
+    }
+}
+
+/// The tree behind a batch, which must sign the root that it has before the signature, and what was added to it.
+fn behind(batch: &Batch<'_>, frontier: Option<Frontier>) -> Result<(Frontier, Nodes), Error> {
+    let (signature, mut nodes) = (batch.signature(), Nodes::default());
     let Some(mut frontier) = frontier else {
         // A ledger that begins after a snapshot: what lies before is in the root that its first batch signs.
         let mut frontier = signature.frontier.clone();
-        batch.entries().last().into_iter().for_each(|entry| frontier.append(entry.leaf_digest()));
-        return Ok(frontier);
+        batch.entries().last().into_iter().for_each(|entry| nodes.append(&mut frontier, entry.leaf_digest()));
+        return Ok((frontier, nodes));
     };
     for entry in batch.entries() {
         if entry.txid() == batch.last() && frontier.root() != signature.node.root {
             let (signed, computed) = (signature.node.root, frontier.root());
             return Err(Error::RootMismatch { txid: batch.last(), signed, computed });
         }
-        frontier.append(entry.leaf_digest());
+        nodes.append(&mut frontier, entry.leaf_digest());
     }
-    Ok(frontier)
+    Ok((frontier, nodes))
 }
 
 /// A chunk was taken out while it was to be checked: what is not held is not wrong.

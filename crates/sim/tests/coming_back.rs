@@ -123,6 +123,25 @@ fn enough_replicas_resume_without_the_rest_and_a_late_one_comes_back_by_a_swap()
 }
 
 #[test]
+fn one_that_was_down_while_all_others_were_replaced_finds_those_who_are_there_now() {
+    let mut world = World::quiet(30, 5, Options::default()).unwrap();
+    acknowledge(&mut world, 5);
+    let sleeper = ReplicaId(1);
+    world.crash(sleeper);
+    for (before, after) in (2..=5).zip(6..) {
+        world.crash(ReplicaId(before));
+        world.run_for(SOON_MS).unwrap();
+        world.start(ReplicaId(before)).unwrap();
+        until(&mut world, "its swap", |world| voters(world).contains(&ReplicaId(after)));
+    }
+    world.start(sleeper).unwrap();
+    let back = |world: &World| voters(world).contains(&ReplicaId(10));
+    world.run_until(2 * SOON_MS, "the swap of the last one", back).unwrap();
+    settle(&mut world);
+    assert_eq!(voters(&world), (6..=10).map(ReplicaId).collect());
+}
+
+#[test]
 fn one_replica_too_few_waits() {
     let mut world = quiet(9, tolerant());
     acknowledge(&mut world, 5);

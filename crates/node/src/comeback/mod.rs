@@ -22,6 +22,9 @@
 //! not end, so that it knows what its disk must show; as long as it has changed none of it, it goes on as it was once a primary lives, or
 //! nobody is left who needs it. Otherwise one late question, of a replica that has long come back another way, could cost a majority.
 //!
+//! A replica that was away while all others were replaced knows nobody who still answers. When it has heard nobody that runs for a while, it
+//! tries the swap all the same: the owner asks at the addresses that it knows, where others may live now.
+//!
 //! A synchronous machine: [`Returning::turn`] gives what to ask, [`Returning::asked`] and [`Returning::answered`] take in what others
 //! say. It deliberately does not join: the owner does, when the way is [`Way::Swap`].
 
@@ -107,6 +110,8 @@ pub struct Returning {
     ask_at_ms: u64,
     /// No swap before: the last one was refused.
     swap_from_ms: u64,
+    /// When it last tried a swap although it knew of no primary.
+    knocked_ms: u64,
     way: Option<(Way, u64)>,
 }
 
@@ -145,6 +150,7 @@ impl Returning {
             plan_since_ms: 0,
             ask_at_ms: 0,
             swap_from_ms: 0,
+            knocked_ms: 0,
             state,
             way: None,
         }
@@ -225,6 +231,9 @@ impl Returning {
     /// A swap was refused, or nobody answered: asks again, a little later.
     pub fn swap_refused(&mut self, now_ms: u64) {
         if matches!(self.way, Some((Way::Swap, _))) {
+            if self.primary(now_ms).is_none() {
+                self.knocked_ms = now_ms;
+            }
             self.way = None;
             self.swap_from_ms = now_ms + limits::SWAP_RETRY_MS;
         }
@@ -329,7 +338,14 @@ impl Returning {
             return self.hears_primary(now_ms).then_some(Way::GoOn);
         }
         let lives = |running: &Running| running.primary.is_some_and(|primary| primary != self.origin.replica);
-        (now_ms >= self.swap_from_ms && fresh().any(lives)).then_some(Way::Swap)
+        (now_ms >= self.swap_from_ms && (fresh().any(lives) || self.knocks(now_ms))).then_some(Way::Swap)
+    }
+
+    /// Those whom this replica knew may all have been replaced.
+    fn knocks(&self, now_ms: u64) -> bool {
+        let heard = self.others.values().filter_map(|other| Some(other.running.as_ref()?.0)).max();
+        let silent_from = self.since_ms.map(|since| since.max(heard.unwrap_or(0)).max(self.knocked_ms));
+        self.plan.is_none() && silent_from.is_some_and(|from| now_ms >= from + limits::COMEBACK_KNOCK_MS)
     }
 
     /// From itself: what others say of it may be out of date, and costs a swap only an attempt.

@@ -1,7 +1,7 @@
 //! A restarted node, until it runs again: it asks the others over the usual channels, and resumes or swaps.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc;
@@ -276,6 +276,16 @@ impl Inbound for Door {
     }
 }
 
+/// Those at which somebody listens. Asked at once, and briefly: others may need this node's answers meanwhile.
+fn reachable(targets: &[SocketAddr]) -> Vec<SocketAddr> {
+    let timeout = Duration::from_millis(limits::CHANNEL_CONNECT_TIMEOUT_MS);
+    let listens = |target: &SocketAddr| TcpStream::connect_timeout(target, timeout).is_ok();
+    std::thread::scope(|scope| {
+        let tried: Vec<_> = targets.iter().map(|target| (target, scope.spawn(move || listens(target)))).collect();
+        tried.into_iter().filter_map(|(target, tried)| tried.join().is_ok_and(|yes| yes).then_some(*target)).collect()
+    })
+}
+
 /// Joining as a fresh replica that keeps this folder.
 struct Swap<'a> {
     config: &'a NodeConfig,
@@ -295,6 +305,14 @@ struct Swap<'a> {
 impl Swap<'_> {
     /// `None` if it was refused for now.
     fn attempt(&mut self, asking: &Asking) -> Result<Option<Entrance>, NodeError> {
+        let mut targets = self.targets(asking.primary());
+        if asking.primary().is_none() {
+            targets = reachable(&targets);
+            if targets.is_empty() {
+                asking.swap_refused();
+                return Ok(None);
+            }
+        }
         if let Some(ledger) = self.ledger.as_ref().filter(|_| !self.checked) {
             let service = self.entrance.identity.service.keys();
             self.checked_behind = reuse::anchor(ledger, &self.snapshots, &service);
@@ -304,7 +322,7 @@ impl Swap<'_> {
             }
             self.checked = true;
         }
-        match entrance::swap(self.config, self.platform, self.entrance, &self.targets(asking.primary())) {
+        match entrance::swap(self.config, self.platform, self.entrance, &targets) {
             Ok(fresh) => {
                 fresh.keep(self.root)?;
                 Ok(Some(fresh))
