@@ -95,6 +95,23 @@ fn what_lies_before_a_snapshot_is_checked_apart_from_what_a_state_is_read_from()
 }
 
 #[test]
+fn what_a_disk_changed_in_the_tree_s_file_is_put_right_when_the_ledger_is_checked() {
+    /// The node above leaves 0 to 3, beside which the paths of 4 and 6 lead.
+    const NODE: u64 = 6 * 32;
+    let mut world = quiet(31, Options::default());
+    let id = backup(&world);
+    acknowledge(&mut world, 150);
+    world.crash(id);
+    let node = world.node(id);
+    node.ledger_disk.flip("merkle.ignored", NODE, 1).unwrap();
+    let (ledger, service) = (node.resting_ledger().unwrap(), node.identity.service.keys());
+    let txid = TxId::new(ledger.view_of(Seqno(4)).unwrap(), Seqno(4));
+    assert!(ledger.receipt(txid).is_err());
+    node.check_folder(&service).unwrap();
+    assert!(ledger.receipt(txid).unwrap().is_some());
+}
+
+#[test]
 fn one_node_alone_resumes() {
     let mut world = World::quiet(7, 1, Options::default()).unwrap();
     acknowledge(&mut world, 3);
