@@ -19,6 +19,15 @@ impl Epochs {
         &self.all
     }
 
+    /// Those to be kept for good when everything up to `last` is committed. A fresh replica is given epochs whose transactions it has not read yet: without them it
+    /// could not open the snapshot by which it is to catch up.
+    pub fn kept(&self, last: Seqno) -> EntryKeys {
+        let mut kept = self.all.clone();
+        kept.truncate_after(last.next());
+        self.add_committed(&mut kept);
+        kept
+    }
+
     /// Sealed with, on the way to the consensus.
     pub fn sealed_with(&mut self, first: Seqno, secret: &SymmetricKey) {
         self.all.add_epoch(first, secret);
@@ -32,11 +41,14 @@ impl Epochs {
 
     /// Transactions from here on are gone. A secret is in force from behind the one that brought it.
     pub fn drop_from(&mut self, first: Seqno) {
-        self.all.truncate_after(first);
-        // A fresh replica is given epochs whose transactions it has not read yet.
-        for (first, secret) in self.committed.epochs() {
-            self.all.add_epoch(first, secret);
-        }
+        let mut all = std::mem::take(&mut self.all);
+        all.truncate_after(first);
+        self.add_committed(&mut all);
+        self.all = all;
+    }
+
+    fn add_committed(&self, to: &mut EntryKeys) {
+        self.committed.epochs().for_each(|(first, secret)| to.add_epoch(first, secret));
     }
 }
 
@@ -44,8 +56,8 @@ impl Epochs {
 mod tests {
     use super::*;
 
-    fn firsts(epochs: &Epochs) -> Vec<u64> {
-        epochs.all().epochs().map(|(first, _)| first.0).collect()
+    fn firsts(keys: &EntryKeys) -> Vec<u64> {
+        keys.epochs().map(|(first, _)| first.0).collect()
     }
 
     #[test]
@@ -58,10 +70,12 @@ mod tests {
         epochs.sealed_with(Seqno(11), &secret(3));
         epochs.sealed_with(Seqno(21), &secret(4));
         epochs.committed(Seqno(11), &secret(3));
-        assert_eq!(firsts(&epochs), [1, 11, 21, 50]);
+        assert_eq!(firsts(epochs.all()), [1, 11, 21, 50]);
+        assert_eq!(firsts(&epochs.kept(Seqno(15))), [1, 11, 50]);
+        assert_eq!(firsts(&epochs.kept(Seqno(20))), [1, 11, 21, 50]);
         epochs.drop_from(Seqno(20));
-        assert_eq!(firsts(&epochs), [1, 11, 50]);
+        assert_eq!(firsts(epochs.all()), [1, 11, 50]);
         epochs.drop_from(Seqno(5));
-        assert_eq!(firsts(&epochs), [1, 11, 50]);
+        assert_eq!(firsts(epochs.all()), [1, 11, 50]);
     }
 }

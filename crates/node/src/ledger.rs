@@ -357,6 +357,11 @@ impl NodeLedger {
         self.keys.read().all().clone()
     }
 
+    /// The secrets to be kept with the node's sealed state when everything up to `last` is committed.
+    pub fn kept_keys(&self, last: Seqno) -> EntryKeys {
+        self.keys.read().kept(last)
+    }
+
     /// Where the epoch of what comes behind this transaction begins.
     pub fn epoch_behind(&self, seqno: Seqno) -> Option<Seqno> {
         self.keys.read().all().newest_at(seqno.next())

@@ -234,9 +234,7 @@ impl World {
     pub(crate) fn keep_epochs(&mut self, id: ReplicaId) {
         let node = self.node_mut(id);
         let Some(machines) = &node.machines else { return };
-        let mut epochs = machines.ledger.keys();
-        epochs.truncate_after(machines.replica.committed().seqno.next());
-        node.identity.service.epochs = epochs;
+        node.identity.service.epochs = machines.ledger.kept_keys(machines.replica.committed().seqno);
     }
 
     /// What the shell does about [`coco_node::replica::Effect::Gone`].

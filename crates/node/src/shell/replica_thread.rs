@@ -364,8 +364,7 @@ impl ReplicaThread {
                     }
                 }
                 Effect::EpochBegan => {
-                    let mut epochs = self.shared.ledger.keys();
-                    epochs.truncate_after(self.replica.committed().seqno.next());
+                    let epochs = self.shared.ledger.kept_keys(self.replica.committed().seqno);
                     if let Err(error) = self.memory.keep_epochs(&epochs) {
                         let _ = self.own.send(ReplicaEvent::DiskFailed(error.to_string()));
                     }
