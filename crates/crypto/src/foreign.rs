@@ -6,7 +6,8 @@ use aws_lc_rs::signature::{self, ParsedPublicKey, UnparsedPublicKey, Verificatio
 use x509_parser::prelude::FromDer;
 use x509_parser::x509::SubjectPublicKeyInfo;
 
-use crate::{Error, sha256};
+use crate::der::{self, BIT_STRING, INTEGER, SEQUENCE};
+use crate::{Error, sha256, sha384, sha512};
 
 /// Named by what is hashed and how the signature is written.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -26,6 +27,25 @@ pub enum Hash {
     Sha256,
     Sha384,
     Sha512,
+}
+
+impl Hash {
+    pub fn of(self, bytes: &[u8]) -> Vec<u8> {
+        match self {
+            Self::Sha256 => sha256(bytes).0.to_vec(),
+            Self::Sha384 => sha384(bytes).to_vec(),
+            Self::Sha512 => sha512(bytes).to_vec(),
+        }
+    }
+
+    /// Its length.
+    pub fn bytes(self) -> usize {
+        match self {
+            Self::Sha256 => 32,
+            Self::Sha384 => 48,
+            Self::Sha512 => 64,
+        }
+    }
 }
 
 /// A public key as another's certificate or document carries it.
@@ -79,17 +99,19 @@ impl ForeignKey {
             _ => return Err(Error::MalformedForeignKey),
         };
         let point = [&[4], x, y].concat();
-        let algorithm = der(0x30, &[OID_EC_PUBLIC_KEY, oid].concat());
-        let spki = der(0x30, &[algorithm, der(0x03, &[&[0], &point[..]].concat())].concat());
+        let algorithm = der::value(SEQUENCE, &[OID_EC_PUBLIC_KEY, oid].concat());
+        let bits = der::value(BIT_STRING, &[&[0], &point[..]].concat());
+        let spki = der::value(SEQUENCE, &[algorithm, bits].concat());
         Self::checked(kind, point, spki)
     }
 
     /// Modulus and exponent, big-endian.
     pub fn from_rsa(modulus: &[u8], exponent: &[u8]) -> Result<Self, Error> {
-        let key = der(0x30, &[der_unsigned(modulus), der_unsigned(exponent)].concat());
+        let key = der::value(SEQUENCE, &[der::unsigned(modulus), der::unsigned(exponent)].concat());
         const RSA_ENCRYPTION: &[u8] =
             &[0x30, 0x0d, 0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01, 0x05, 0x00];
-        let spki = der(0x30, &[RSA_ENCRYPTION, &der(0x03, &[&[0], &key[..]].concat())].concat());
+        let bits = der::value(BIT_STRING, &[&[0], &key[..]].concat());
+        let spki = der::value(SEQUENCE, &[RSA_ENCRYPTION, &bits].concat());
         Self::checked(Kind::Rsa, key, spki)
     }
 
@@ -106,6 +128,15 @@ impl ForeignKey {
     /// The uncompressed point of an elliptic curve key.
     pub fn point(&self) -> Option<&[u8]> {
         (self.kind != Kind::Rsa).then_some(self.bytes.as_slice())
+    }
+
+    /// Modulus and exponent of an RSA key, big-endian.
+    pub fn rsa_numbers(&self) -> Option<(Vec<u8>, Vec<u8>)> {
+        let (numbers, _) = der::split(SEQUENCE, &self.bytes).filter(|_| self.kind == Kind::Rsa)?;
+        let (modulus, rest) = der::split(INTEGER, numbers)?;
+        let (exponent, _) = der::split(INTEGER, rest)?;
+        let unsigned = |number: &[u8]| number.strip_prefix(&[0]).unwrap_or(number).to_vec();
+        Some((unsigned(modulus), unsigned(exponent)))
     }
 
     /// Whether this key can have made a signature of this kind.
@@ -152,25 +183,6 @@ impl ForeignKey {
         };
         Some(algorithm)
     }
-}
-
-/// One DER value of fewer than 64 KiB.
-fn der(tag: u8, content: &[u8]) -> Vec<u8> {
-    let len = content.len();
-    let head = match (u8::try_from(len), u16::try_from(len)) {
-        (Ok(len), _) if len < 0x80 => vec![tag, len],
-        (Ok(len), _) => vec![tag, 0x81, len],
-        (_, Ok(len)) => [&[tag, 0x82][..], &len.to_be_bytes()].concat(),
-        // No key is that long; a wrong length makes it malformed, and it is refused.
-        _ => vec![tag, 0],
-    };
-    [&head, content].concat()
-}
-
-fn der_unsigned(magnitude: &[u8]) -> Vec<u8> {
-    let significant = &magnitude[magnitude.iter().take_while(|byte| **byte == 0).count()..];
-    let sign = if significant.first().is_none_or(|byte| *byte >= 0x80) { &[0][..] } else { &[] };
-    der(0x02, &[sign, significant].concat())
 }
 
 impl std::fmt::Debug for ForeignKey {

@@ -3,7 +3,7 @@
 use aws_lc_rs::{constant_time, digest, hkdf, hmac};
 use coco_types::Digest;
 
-use crate::SymmetricKey;
+use crate::{Hash, SymmetricKey};
 
 /// What a derived key or a hash is for. Two purposes never share one, so nothing made for one can be replayed as another.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -75,6 +75,16 @@ impl Default for Sha256 {
     fn default() -> Self {
         Self::new()
     }
+}
+
+/// HMAC (RFC 2104) with this hash.
+pub fn hmac(hash: Hash, key: &[u8], message: &[u8]) -> Vec<u8> {
+    let algorithm = match hash {
+        Hash::Sha256 => hmac::HMAC_SHA256,
+        Hash::Sha384 => hmac::HMAC_SHA384,
+        Hash::Sha512 => hmac::HMAC_SHA512,
+    };
+    hmac::sign(&hmac::Key::new(algorithm, key), message).as_ref().to_vec()
 }
 
 pub fn hmac_sha256(key: &[u8], message: &[u8]) -> Digest {

@@ -1,7 +1,8 @@
 //! Hashing, signing, sealing, key derivation, X.509 and COSE: thin safe faces over one backend (aws-lc-rs).
 //!
 //! Randomness and signing go through one object, [`Crypto`], which the simulator replaces by [`SeededCrypto`] so that a
-//! seed replays byte for byte. Everything else here is a pure function of its arguments: no clock, no global state.
+//! seed replays byte for byte. Everything else here is a pure function of its arguments, but for RSA-OAEP's padding and the keys of [`guest`]: no clock, no
+//! global state.
 //!
 //! Every derived key and every hash that could be mistaken for another carries a [`Domain`].
 
@@ -10,9 +11,11 @@ pub mod cbor;
 mod certificate;
 mod certificate_request;
 pub mod cose;
+mod der;
 mod exchange;
 mod foreign;
 mod foreign_certificate;
+pub mod guest;
 mod hash;
 mod oaep;
 mod pem;
@@ -30,7 +33,9 @@ pub use certificate_request::CertificateRequest;
 pub use exchange::{EXCHANGE_KEY_BYTES, ExchangeKey, seal_to};
 pub use foreign::{ForeignKey, Hash, Scheme};
 pub use foreign_certificate::{ForeignCertificate, RevocationList, distribution_points};
-pub use hash::{Domain, MacKey, Sha256, constant_time_eq, hkdf_sha256, hmac_sha256, sha256, sha256_of, sha384, sha512};
+pub use hash::{
+    Domain, MacKey, Sha256, constant_time_eq, hkdf_sha256, hmac, hmac_sha256, sha256, sha256_of, sha384, sha512,
+};
 pub use oaep::{DecryptionKey, EncryptionKey};
 pub use pem::{decode_pem, decode_pem_all, encode_pem};
 pub use random::{Crypto, SystemCrypto};
@@ -55,6 +60,8 @@ pub enum Error {
     MalformedPem { expected: &'static str },
     #[error("malformed public key, or one of an unknown kind")]
     MalformedForeignKey,
+    #[error("a key cannot be used for this: {why}")]
+    UnsupportedKey { why: &'static str },
     #[error("a chain of certificates is broken: {why}")]
     BrokenChain { why: &'static str },
     #[error("malformed certificate")]

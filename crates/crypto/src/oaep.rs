@@ -1,6 +1,6 @@
 //! RSA-OAEP with SHA-256: how a member is given its recovery share, in the form that CCF's members have keys for.
 //!
-//! Encryption draws its padding from the backend, not from [`Crypto`](crate::Crypto): the one thing here that a seed does not replay.
+//! Encryption draws its padding from the backend, not from [`Crypto`](crate::Crypto): a seed does not replay it.
 
 use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der, PublicKeyX509Der};
 use aws_lc_rs::rsa::{
@@ -24,8 +24,13 @@ impl EncryptionKey {
 
     /// Fails if the message is longer than the key allows: 190 bytes for 2048 bits.
     pub fn encrypt(&self, message: &[u8]) -> Result<Vec<u8>, Error> {
+        self.encrypt_labelled(message, &[])
+    }
+
+    /// The label is not encrypted, and has to be the same where the message is decrypted.
+    pub fn encrypt_labelled(&self, message: &[u8], label: &[u8]) -> Result<Vec<u8>, Error> {
         let mut encrypted = vec![0; self.0.ciphertext_size()];
-        let length = self.0.encrypt(&OAEP_SHA256_MGF1SHA256, message, &mut encrypted, None);
+        let length = self.0.encrypt(&OAEP_SHA256_MGF1SHA256, message, &mut encrypted, Some(label));
         let length = length.map_err(|_| Error::MalformedForeignKey)?.len();
         encrypted.truncate(length);
         Ok(encrypted)
@@ -48,8 +53,11 @@ impl DecryptionKey {
 
     /// PKCS#8 in PEM.
     pub fn from_pem(text: &str) -> Result<Self, Error> {
-        let der = Zeroizing::new(decode_pem("PRIVATE KEY", text)?);
-        Self::of(PrivateDecryptingKey::from_pkcs8(&der).map_err(|_| Error::MalformedPrivateKey)?)
+        Self::from_pkcs8_der(&Zeroizing::new(decode_pem("PRIVATE KEY", text)?))
+    }
+
+    pub(crate) fn from_pkcs8_der(der: &[u8]) -> Result<Self, Error> {
+        Self::of(PrivateDecryptingKey::from_pkcs8(der).map_err(|_| Error::MalformedPrivateKey)?)
     }
 
     fn of(key: PrivateDecryptingKey) -> Result<Self, Error> {
@@ -72,8 +80,13 @@ impl DecryptionKey {
     }
 
     pub fn decrypt(&self, encrypted: &[u8]) -> Result<Zeroizing<Vec<u8>>, Error> {
+        self.decrypt_labelled(encrypted, &[])
+    }
+
+    /// Of [`EncryptionKey::encrypt_labelled`].
+    pub fn decrypt_labelled(&self, encrypted: &[u8], label: &[u8]) -> Result<Zeroizing<Vec<u8>>, Error> {
         let mut message = Zeroizing::new(vec![0; self.key.min_output_size()]);
-        let length = self.key.decrypt(&OAEP_SHA256_MGF1SHA256, encrypted, &mut message, None);
+        let length = self.key.decrypt(&OAEP_SHA256_MGF1SHA256, encrypted, &mut message, Some(label));
         let length = length.map_err(|_| Error::NotAuthentic)?.len();
         message.truncate(length);
         Ok(message)

@@ -2,7 +2,7 @@
 
 use crate::Error;
 
-const LABELS: [&str; 3] = ["CERTIFICATE", "PUBLIC KEY", "PRIVATE KEY"];
+const LABELS: [&str; 5] = ["CERTIFICATE", "PUBLIC KEY", "PRIVATE KEY", "EC PRIVATE KEY", "RSA PRIVATE KEY"];
 
 /// The DER inside the one PEM block of `text`, which must carry `label`.
 pub fn decode_pem(label: &str, text: &str) -> Result<Vec<u8>, Error> {

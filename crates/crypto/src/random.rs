@@ -19,6 +19,11 @@ pub trait Crypto: Send + Sync {
     fn sign_digest(&self, key: &SigningKey, digest: &[u8]) -> Signature;
 }
 
+/// For calls of the backend that want a source, and use their own.
+pub(crate) fn of_backend() -> rand::SystemRandom {
+    rand::SystemRandom::new()
+}
+
 /// The operating system's randomness and the backend's randomised ECDSA.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemCrypto;
