@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use coco_crypto::{Curve, SeededCrypto};
 use coco_kv::Store;
+use coco_types::MapName;
 
 use super::*;
 use crate::Session;
@@ -262,6 +263,26 @@ fn the_object_that_constitutions_of_ccf_expect_is_there() {
 }
 
 #[test]
+fn apply_clears_what_it_may_only_write_and_learns_nothing_of_it() {
+    let fixture = Fixture::new();
+    let map = "const map = ccf.kv['public:app']; const key = ccf.strToBuf('k'); map.set(key, key);";
+    fixture.run(&format!("{map} map.clear();")).unwrap();
+    for look in ["map.get(key)", "map.has(key)", "map.size", "map.forEach(() => {})"] {
+        let refused = fixture.run(&format!("{map} {look};")).unwrap_err();
+        assert!(refused.reason.contains("cannot be read in apply"), "{look}: {refused:?}");
+    }
+    let session = fixture.session();
+    let kept = ballot(
+        &session.world,
+        &resolution_budget(&session.world),
+        "export const vote = () => ccf.kv['public:ccf.gov.members.info'].clear()",
+        "{}",
+        "p",
+    );
+    assert!(kept.unwrap_err().reason.contains("cannot be written in a read-only"));
+}
+
+#[test]
 fn nothing_passes_from_one_call_to_the_next() {
     let session = Fixture::new().session();
     let budget = resolution_budget(&session.world);
@@ -369,4 +390,85 @@ fn a_constitution_written_for_ccf_runs_unchanged() {
     };
     // No member of this network is active yet: one vote is a majority.
     assert_eq!((decide(&votes(true)).as_str(), decide(&votes(false)).as_str()), ("Accepted", "Open"));
+}
+
+/// The samples beside the default one: other ways to resolve, and further actions.
+#[test]
+fn ccfs_other_samples_run_unchanged() {
+    let Some(samples) =
+        std::env::var_os(CCF_FOLDER).map(PathBuf::from).and_then(|folder| folder.parent().map(PathBuf::from))
+    else {
+        println!("skipped: {CCF_FOLDER} names no folder with CCF's default constitution");
+        return;
+    };
+    let part = |name: &str| fs::read_to_string(samples.join(name)).unwrap();
+    let module = |resolve: &str, actions: &[&str]| {
+        let rest = ["default/validate.js", resolve, "default/apply.js"];
+        ["default/actions.js"].iter().chain(actions).chain(&rest).map(|name| part(name)).collect::<Vec<_>>().join("\n")
+    };
+    let session = Fixture::new().session();
+    let member = session.world.tx.borrow_mut().prefix(&tables::MEMBER_INFO, b"").next().unwrap().0;
+    let member = String::from_utf8(member.to_vec()).unwrap();
+    let of = |name: &str, args: serde_json::Value| json!({"actions": [{"name": name, "args": args}]}).to_string();
+    let decide = |module: &str, proposal: &str, votes: &[bool]| {
+        let budget = resolution_budget(&session.world);
+        let votes: Vec<_> = votes.iter().map(|vote| Vote { member_id: member.clone(), vote: *vote }).collect();
+        resolve(&session.world, &budget, module, proposal, &member, &votes, "id").map_err(|failure| failure.reason)
+    };
+    let chunk = of("trigger_ledger_chunk", json!(null));
+    let ends = |end: &str| Ok(end.to_owned());
+    // No member is active yet: of votes for it one is a majority.
+    for (name, none, yes, no) in [
+        ("sandbox", "Accepted", "Accepted", "Accepted"),
+        ("veto", "Open", "Accepted", "Rejected"),
+        ("operator", "Open", "Accepted", "Open"),
+        ("test", "Open", "Accepted", "Open"),
+    ] {
+        let module = module(&format!("{name}/resolve.js"), &[]);
+        check(&session.world, &resolution_budget(&session.world), &module).unwrap();
+        for (votes, end) in [(&[][..], none), (&[true][..], yes), (&[false][..], no)] {
+            assert_eq!(decide(&module, &chunk, votes), ends(end), "{name} {votes:?}");
+        }
+    }
+    // It uses a name that it does not declare.
+    let provisioner = module("operator_provisioner/resolve.js", &[]);
+    check(&session.world, &resolution_budget(&session.world), &provisioner).unwrap();
+    assert!(decide(&provisioner, &chunk, &[true]).unwrap_err().contains("proposer_id is not defined"));
+
+    let further = ["roles/set_role_definition.js", "test/test_actions.js", "virtual/virtual_attestation_actions.js"];
+    let whole = module("test/resolve.js", &further);
+    let valid = |proposal: &str| validate(&session.world, &whole, proposal).unwrap().valid;
+    let applied = |proposal: &str| {
+        assert!(valid(proposal), "{proposal}");
+        apply(&session.world, &whole, proposal, "id").map_err(|failure| failure.reason)
+    };
+    let measurement = json!({"measurement": "ab".repeat(32)});
+    let host_data = json!({"host_data": "cd".repeat(32)});
+    for (name, args) in [
+        ("set_role_definition", json!({"role": "teller", "actions": ["/a", "/b"]})),
+        ("set_role_definition", json!({"role": "teller", "actions": ["/b"]})),
+        ("add_virtual_measurement", measurement.clone()),
+        ("remove_virtual_measurement", measurement),
+        ("add_virtual_host_data", host_data.clone()),
+        ("remove_virtual_host_data", host_data),
+        ("set_service_recent_cose_proposals_window_size", json!({"proposal_count": 7})),
+    ] {
+        applied(&of(name, args)).unwrap_or_else(|failure| panic!("{name}: {failure}"));
+    }
+    let roles = MapName::new("public:programmability.roles.teller");
+    let held: Vec<_> = session.world.tx.borrow_mut().prefix(&roles, b"").map(|(key, _)| key).collect();
+    assert_eq!(held, [r#""/b""#]);
+    let noop = |name: &str| of(name, json!(null));
+    for (name, votes, end) in [
+        ("always_accept_noop", &[][..], ends("Accepted")),
+        ("always_reject_noop", &[], ends("Rejected")),
+        ("always_accept_with_one_vote", &[true], ends("Accepted")),
+        ("always_reject_with_one_vote", &[false], ends("Rejected")),
+        ("always_throw_in_apply", &[], ends("Accepted")),
+        ("always_throw_in_resolve", &[], Err("Error: Resolve message".to_owned())),
+    ] {
+        assert_eq!(decide(&whole, &noop(name), votes), end, "{name}");
+    }
+    assert_eq!(applied(&noop("always_throw_in_apply")), Err("Error: Error message".to_owned()));
+    assert!(!valid(&of("valid_pem", json!({"pem": "no certificate"}))) && !valid(&noop("unknown")));
 }

@@ -114,7 +114,22 @@ impl Maps {
         let name = self.check(ctx, map, b"", false)?;
         let mut tx = self.world.tx.borrow_mut();
         let (mut entries, mut bytes) = (Vec::new(), 0);
-        for (key, value) in tx.prefix(&name, b"") {
+        for (key, value) in tx.prefix(name, b"") {
+        self.rows(ctx, map, &name)
+    }
+
+    /// Tells nothing of what was there: a map that may only be written can be cleared.
+    fn clear(&self, ctx: &Ctx<'_>, map: &str) -> Result<()> {
+        let name = self.check(ctx, map, b"", true)?;
+        for (key, _) in self.rows(ctx, map, &name)? {
+            let mut tx = self.world.tx.borrow_mut();
+            check_room(ctx, &tx, key.len())?;
+            tx.remove(&name, key);
+        }
+        Ok(())
+    }
+
+    fn rows(&self, ctx: &Ctx<'_>, map: &str, name: &MapName) -> Result<Vec<(Bytes, Bytes)>> {
             bytes += LOOK_BYTES + key.len() + value.len();
             pay(ctx, &self.budget, LOOK_BYTES + key.len() + value.len())?;
             // A constitution's maps are the members' own to keep small.
@@ -207,6 +222,8 @@ fn maps<'js>(ctx: &Ctx<'js>, to: &Object<'js>, maps: &Maps) -> Result<()> {
     add(ctx, to, "kvEntries", move |ctx: Ctx<'js>, map: String| -> Result<Array<'js>> {
         let entries = Array::new(ctx.clone())?;
         for (at, (key, value)) in m.entries(&ctx, &map)?.into_iter().enumerate() {
+    add(ctx, to, "kvClear", move |ctx: Ctx<'js>, map: String| -> Result<()> { m.clear(&ctx, &map) })?;
+    let m = maps.clone();
             let entry = Array::new(ctx.clone())?;
             entry.set(0, ArrayBuffer::new_copy(ctx.clone(), key)?)?;
             entry.set(1, ArrayBuffer::new_copy(ctx.clone(), value)?)?;

@@ -155,7 +155,7 @@
     }
     clear(...args) {
       arity("clear", args, 0);
-      for (const [key] of this.#rows.kvEntries(this.#name)) this.#rows.kvDelete(this.#name, latin(key));
+      this.#rows.kvClear(this.#name);
     }
     forEach(...args) {
       arity("forEach", args, 1);
