@@ -250,7 +250,7 @@ fn the_object_that_constitutions_of_ccf_expect_is_there() {
         ("ccf.bufToStr('text')", "must be an ArrayBuffer"),
         ("ccf.jsonCompatibleToBuf(undefined)", "has no JSON"),
         ("ccf.crypto.digest('MD5', ccf.strToBuf(''))", "no digest MD5"),
-        ("ccf.crypto.generateRsaKeyPair(2048)", "not available in this version"),
+        ("ccf.crypto.generateRsaKeyPair(2048)", "decisions must replay"),
         (
             "ccf.crypto.verifySignature({ name: 'RSA', hash: 'SHA-256' }, '', new ArrayBuffer(1), new ArrayBuffer(1))",
             "not known",

@@ -12,7 +12,7 @@ use rquickjs::{Array, ArrayBuffer, Ctx, Exception, FromJs, Function, Object, Res
 use super::access::Role;
 use super::budget::{Budget, STEP_BYTES};
 use super::world::World;
-use super::{keys, throw};
+use super::{crypto, evidence, jwk, keys, throw};
 use crate::constitution;
 use crate::tables;
 
@@ -34,6 +34,9 @@ pub(crate) fn natives<'js>(ctx: &Ctx<'js>, world: &Rc<World>, budget: &Rc<Budget
     map_natives(ctx, &natives, world, budget, role)?;
     texts(ctx, &natives, world, budget)?;
     keys::natives(ctx, &natives, budget)?;
+    crypto::natives(ctx, &natives, budget, role)?;
+    jwk::natives(ctx, &natives, budget)?;
+    evidence::natives(ctx, &natives, world, budget)?;
     if role == Role::Apply {
         natives.set("applies", true)?;
         natives.set("seed", ArrayBuffer::new_copy(ctx.clone(), world.facts.seed)?)?;
@@ -112,9 +115,6 @@ impl Maps {
 
     fn entries(&self, ctx: &Ctx<'_>, map: &str) -> Result<Vec<(Bytes, Bytes)>> {
         let name = self.check(ctx, map, b"", false)?;
-        let mut tx = self.world.tx.borrow_mut();
-        let (mut entries, mut bytes) = (Vec::new(), 0);
-        for (key, value) in tx.prefix(name, b"") {
         self.rows(ctx, map, &name)
     }
 
@@ -130,6 +130,9 @@ impl Maps {
     }
 
     fn rows(&self, ctx: &Ctx<'_>, map: &str, name: &MapName) -> Result<Vec<(Bytes, Bytes)>> {
+        let mut tx = self.world.tx.borrow_mut();
+        let (mut entries, mut bytes) = (Vec::new(), 0);
+        for (key, value) in tx.prefix(name, b"") {
             bytes += LOOK_BYTES + key.len() + value.len();
             pay(ctx, &self.budget, LOOK_BYTES + key.len() + value.len())?;
             // A constitution's maps are the members' own to keep small.
@@ -219,11 +222,11 @@ fn maps<'js>(ctx: &Ctx<'js>, to: &Object<'js>, maps: &Maps) -> Result<()> {
         m.delete(&ctx, &map, &key.0)
     })?;
     let m = maps.clone();
+    add(ctx, to, "kvClear", move |ctx: Ctx<'js>, map: String| -> Result<()> { m.clear(&ctx, &map) })?;
+    let m = maps.clone();
     add(ctx, to, "kvEntries", move |ctx: Ctx<'js>, map: String| -> Result<Array<'js>> {
         let entries = Array::new(ctx.clone())?;
         for (at, (key, value)) in m.entries(&ctx, &map)?.into_iter().enumerate() {
-    add(ctx, to, "kvClear", move |ctx: Ctx<'js>, map: String| -> Result<()> { m.clear(&ctx, &map) })?;
-    let m = maps.clone();
             let entry = Array::new(ctx.clone())?;
             entry.set(0, ArrayBuffer::new_copy(ctx.clone(), key)?)?;
             entry.set(1, ArrayBuffer::new_copy(ctx.clone(), value)?)?;

@@ -1,13 +1,10 @@
-//! `ccf.crypto`, and how `apply` opens the service. Curves are P-256 and P-384.
+//! Checks of keys and certificates, and how `apply` opens the service.
 
 use std::rc::Rc;
 
-use coco_crypto::{
-    Curve, EncryptionKey, ForeignCertificate, PublicKey, constant_time_eq, decode_pem, hmac_sha256, sha256, sha384,
-    sha512,
-};
+use coco_crypto::{EncryptionKey, ForeignCertificate, decode_pem, sha256};
 use coco_types::Seqno;
-use rquickjs::{ArrayBuffer, Ctx, Exception, Object, Result};
+use rquickjs::{Ctx, Exception, Object, Result};
 
 use super::budget::{Budget, STEP_BYTES};
 use super::host::{Binary, add, pay};
@@ -36,28 +33,6 @@ pub(crate) fn natives<'js>(ctx: &Ctx<'js>, to: &Object<'js>, budget: &Rc<Budget>
         let der = decode_pem(CERTIFICATE, &pem);
         der.map(|der| sha256(&der).to_string()).map_err(|error| Exception::throw_type(&ctx, &error.to_string()))
     })?;
-    let b = budget.clone();
-    add(ctx, to, "digest", move |ctx: Ctx<'js>, algorithm: String, data: Binary| -> Result<ArrayBuffer<'js>> {
-        let Binary(data) = data;
-        pay(&ctx, &b, data.len())?;
-        let digest = match algorithm.as_str() {
-            "SHA-256" => sha256(&data).0.to_vec(),
-            "SHA-384" => sha384(&data).to_vec(),
-            "SHA-512" => sha512(&data).to_vec(),
-            _ => return Err(Exception::throw_type(&ctx, &format!("there is no digest {algorithm}"))),
-        };
-        ArrayBuffer::new_copy(ctx, digest)
-    })?;
-    let b = budget.clone();
-    add(
-        ctx,
-        to,
-        "verifySignature",
-        move |ctx: Ctx<'js>, name: String, hash: String, key: Binary, signature: Binary, data: Binary| {
-            pay(&ctx, &b, STEP_BYTES + data.0.len())?;
-            verify_signature(&ctx, &name, &hash, &key, &signature, &data)
-        },
-    )?;
     let b = budget.clone();
     add(ctx, to, "isEncryptionKey", move |ctx: Ctx<'js>, pem: String| -> Result<bool> {
         pay(&ctx, &b, pem.len() * KEY_COST)?;
@@ -167,26 +142,6 @@ pub(crate) fn service_natives<'js>(
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
 fn period(from_s: f64, days: f64) -> Period {
     Period { from_s: from_s as u64, days: days as u64 }
-}
-
-fn verify_signature(
-    ctx: &Ctx<'_>,
-    name: &str,
-    hash: &str,
-    key: &Binary,
-    signature: &Binary,
-    data: &Binary,
-) -> Result<bool> {
-    match (name, hash) {
-        ("ECDSA", "SHA-256" | "SHA-384") => {
-            let pem = String::from_utf8_lossy(&key.0);
-            let key = PublicKey::from_pem(&pem).map_err(|error| Exception::throw_type(ctx, &error.to_string()))?;
-            let fits = matches!((key.curve(), hash), (Curve::P256, "SHA-256") | (Curve::P384, "SHA-384"));
-            Ok(fits && key.verify_fixed(&data.0, &signature.0).is_ok())
-        }
-        ("HMAC", "SHA-256") => Ok(constant_time_eq(hmac_sha256(&key.0, &data.0).as_bytes(), &signature.0)),
-        _ => Err(Exception::throw_type(ctx, &format!("signatures by {name} with {hash} are not known here"))),
-    }
 }
 
 /// Every certificate of a PEM text, or nothing if any of it is something else.

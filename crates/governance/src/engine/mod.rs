@@ -12,7 +12,10 @@
 mod access;
 pub mod application;
 mod budget;
+mod crypto;
+mod evidence;
 mod host;
+mod jwk;
 mod keys;
 mod world;
 

@@ -173,10 +173,31 @@
     }
   }
 
-  const absent = (path) => () => {
-    throw new Error(`${path} is not available in this version of Coco`);
+  // Of a signature or a wrapping, as Web Crypto describes them.
+  const algorithmOf = (algorithm) => {
+    const { name, hash, saltLength, aesKeySize } = Object(algorithm);
+    const number = (value) => (value === undefined ? undefined : Number(value));
+    const text = (value) => (value === undefined ? undefined : String(value));
+    return stringify({ name: String(name), hash: text(hash), saltLength: number(saltLength), aesKeySize: number(aesKeySize) });
   };
-  const all = (prefix, names) => Object.fromEntries(names.map((name) => [name, absent(`${prefix}.${name}`)]));
+  const secretOf = (key) => latin(isBuffer(key) ? key : native.strToBuf(String(key)));
+  const labelOf = (name, algorithm) => {
+    const { label } = Object(algorithm);
+    return label === undefined ? "" : buffer(name, "label", label);
+  };
+  const toJwk = (name, kind, isPrivate) => (...args) => {
+    arity(name, args, 1, 2);
+    return parse(native.toJwk(kind, isPrivate, String(args[0]), args[1] === undefined ? undefined : String(args[1])));
+  };
+  const toPem = (name, kind, isPrivate) => (...args) => {
+    arity(name, args, 1);
+    return native.toPem(kind, isPrivate, stringify(args[0]) ?? "");
+  };
+  const underKey = (name) => (...args) => {
+    arity(name, args, 3);
+    const [key, by, algorithm] = args;
+    return native[name](algorithmOf(algorithm), buffer(name, "key", key), buffer(name, "wrapping key", by), labelOf(name, algorithm));
+  };
 
   const kvOf = (rows) =>
     new RealProxy(Object.create(null), {
@@ -233,27 +254,65 @@
       },
     },
     crypto: {
-      ...all("ccf.crypto", [
-        "sign", "generateAesKey", "generateRsaKeyPair", "generateEcdsaKeyPair", "generateEddsaKeyPair", "wrapKey", "unwrapKey",
-        "pubPemToJwk", "pemToJwk", "pubRsaPemToJwk", "rsaPemToJwk", "pubEddsaPemToJwk", "eddsaPemToJwk",
-        "pubJwkToPem", "jwkToPem", "pubRsaJwkToPem", "rsaJwkToPem", "pubEddsaJwkToPem", "eddsaJwkToPem",
-      ]),
       digest: (algorithm, data) => native.digest(String(algorithm), buffer("digest", "data", data)),
-      verifySignature(algorithm, key, signature, data) {
-        const { name, hash } = Object(algorithm);
-        const secret = isBuffer(key) ? latin(key) : String(key);
-        const [proof, message] = [buffer("verifySignature", "signature", signature), buffer("verifySignature", "data", data)];
-        return native.verifySignature(String(name), String(hash), secret, proof, message);
+      sign(...args) {
+        arity("sign", args, 3);
+        return native.sign(algorithmOf(args[0]), secretOf(args[1]), buffer("sign", "data", args[2]));
       },
+      verifySignature(...args) {
+        arity("verifySignature", args, 4);
+        const [proof, data] = [buffer("verifySignature", "signature", args[2]), buffer("verifySignature", "data", args[3])];
+        return native.verifySignature(algorithmOf(args[0]), secretOf(args[1]), proof, data);
+      },
+      generateAesKey(...args) {
+        arity("generateAesKey", args, 1);
+        return native.generateAesKey(Number(args[0]));
+      },
+      generateRsaKeyPair(...args) {
+        arity("generateRsaKeyPair", args, 1, 2);
+        return native.generateRsaKeyPair(Number(args[0]), args[1] === undefined ? 65537 : Number(args[1]));
+      },
+      generateEcdsaKeyPair(...args) {
+        arity("generateEcdsaKeyPair", args, 1);
+        return native.generateEcdsaKeyPair(String(args[0]));
+      },
+      generateEddsaKeyPair(...args) {
+        arity("generateEddsaKeyPair", args, 1);
+        return native.generateEddsaKeyPair(String(args[0]));
+      },
+      wrapKey: underKey("wrapKey"),
+      unwrapKey: underKey("unwrapKey"),
+      pubPemToJwk: toJwk("pubPemToJwk", "EC", false),
+      pemToJwk: toJwk("pemToJwk", "EC", true),
+      pubRsaPemToJwk: toJwk("pubRsaPemToJwk", "RSA", false),
+      rsaPemToJwk: toJwk("rsaPemToJwk", "RSA", true),
+      pubEddsaPemToJwk: toJwk("pubEddsaPemToJwk", "OKP", false),
+      eddsaPemToJwk: toJwk("eddsaPemToJwk", "OKP", true),
+      pubJwkToPem: toPem("pubJwkToPem", "EC", false),
+      jwkToPem: toPem("jwkToPem", "EC", true),
+      pubRsaJwkToPem: toPem("pubRsaJwkToPem", "RSA", false),
+      rsaJwkToPem: toPem("rsaJwkToPem", "RSA", true),
+      pubEddsaJwkToPem: toPem("pubEddsaJwkToPem", "OKP", false),
+      eddsaJwkToPem: toPem("eddsaJwkToPem", "OKP", true),
       isValidX509CertBundle: (pem) => typeof pem === "string" && native.isCertificateBundle(pem),
       isValidX509CertChain: (chain, trusted) => native.isCertificateChain(String(chain), String(trusted)),
     },
   };
-  // Constitutions of CCF 2 find these here.
-  for (const name of ["digest", "verifySignature", "isValidX509CertBundle", "isValidX509CertChain", "wrapKey", "generateAesKey"]) {
+  // Scripts for CCF 2 find these here.
+  for (const name of [
+    "digest", "verifySignature", "isValidX509CertBundle", "isValidX509CertChain", "generateAesKey", "generateRsaKeyPair", "generateEcdsaKeyPair", "wrapKey",
+  ]) {
     globalThis.ccf[name] = globalThis.ccf.crypto[name];
   }
-  globalThis.snp_attestation = { verifySnpAttestation: absent("snp_attestation.verifySnpAttestation") };
+  globalThis.snp_attestation = {
+    verifySnpAttestation(...args) {
+      arity("verifySnpAttestation", args, 2, 4);
+      const bytes = (what, value) => buffer("verifySnpAttestation", what, value);
+      const [evidence, endorsements, uvm, tcb] = args;
+      const endorsed = tcb === undefined ? undefined : String(tcb);
+      return native.verifySnp(bytes("evidence", evidence), bytes("endorsements", endorsements), uvm === undefined ? undefined : bytes("UVM endorsements", uvm), endorsed);
+    },
+  };
 
   if (native.applies) {
     const { ccf } = globalThis;
@@ -310,7 +369,7 @@
   }
 
   // For what comes after this.
-  Object.assign(native, { latin, kvOf });
+  Object.assign(native, { latin, kvOf, arity });
 
   const line = (level) => (...args) => {
     native.log(level, args.map((arg) => (typeof arg === "string" ? arg : stringify(arg) ?? String(arg))).join(" "));

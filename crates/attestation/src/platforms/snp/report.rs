@@ -90,7 +90,7 @@ impl<'a> Report<'a> {
                 return Err(VerifyError::ReservedNotZero { at: from + offset });
             }
         }
-        let algorithm = report.u32(0x034);
+        let algorithm = report.algorithm();
         if algorithm != ECDSA_P384_SHA384 {
             return Err(VerifyError::AlgorithmUnsupported { found: algorithm.into() });
         }
@@ -116,7 +116,7 @@ impl<'a> Report<'a> {
     }
 
     pub fn signer(&self) -> Result<Signer, VerifyError> {
-        match self.u32(0x048) >> 2 & 0b111 {
+        match self.flags() >> 2 & 0b111 {
             0 => Ok(Signer::Vcek),
             1 => Ok(Signer::Vlek),
             _ => Err(VerifyError::SigningKeyMismatch),
@@ -124,7 +124,16 @@ impl<'a> Report<'a> {
     }
 
     pub fn chip_key_masked(&self) -> bool {
-        self.u32(0x048) & 0b10 != 0
+        self.flags() & 0b10 != 0
+    }
+
+    /// How the key flags stand: whether there is an author's key, whether the chip's is masked, and which key signs, from bit 2 on.
+    pub fn flags(&self) -> u32 {
+        self.u32(0x048)
+    }
+
+    pub fn algorithm(&self) -> u32 {
+        self.u32(0x034)
     }
 
     pub fn guest_svn(&self) -> u32 {
@@ -145,6 +154,11 @@ impl<'a> Report<'a> {
 
     pub fn vmpl(&self) -> u32 {
         self.u32(0x030)
+    }
+
+    /// The firmware that runs.
+    pub fn current_tcb(&self, product: Product) -> Result<SnpTcb, VerifyError> {
+        self.tcb(0x038, product)
     }
 
     pub fn platform_info(&self) -> u64 {
@@ -171,6 +185,10 @@ impl<'a> Report<'a> {
         self.array(0x110)
     }
 
+    pub fn report_id(&self) -> [u8; 32] {
+        self.array(0x140)
+    }
+
     /// Set if a migration agent is associated: all ones means none.
     pub fn report_id_ma(&self) -> [u8; 32] {
         self.array(0x160)
@@ -178,6 +196,16 @@ impl<'a> Report<'a> {
 
     pub fn chip_id(&self) -> [u8; 64] {
         self.array(0x1a0)
+    }
+
+    /// Family, model and stepping of the processor; version 2 has zeros.
+    pub fn cpuid(&self) -> [u8; 3] {
+        self.array(0x188)
+    }
+
+    /// As one little-endian number.
+    pub fn reported_tcb_bytes(&self) -> [u8; 8] {
+        self.array(0x180)
     }
 
     pub fn reported_tcb(&self, product: Product) -> Result<SnpTcb, VerifyError> {
@@ -193,12 +221,27 @@ impl<'a> Report<'a> {
         self.tcb(0x1e0, product)
     }
 
+    /// Build, minor and major version of the firmware that runs.
+    pub fn current_version(&self) -> [u8; 3] {
+        self.array(0x1e8)
+    }
+
+    /// Of the oldest that the firmware may be set back to.
+    pub fn committed_version(&self) -> [u8; 3] {
+        self.array(0x1ec)
+    }
+
     pub fn launch_tcb(&self, product: Product) -> Result<SnpTcb, VerifyError> {
         self.tcb(0x1f0, product)
     }
 
     pub fn signed(&self) -> &'a [u8] {
         self.bytes.get(..SIGNED_BYTES).expect("the signed part is inside the report")
+    }
+
+    /// r and s as they stand there: little-endian, with zeros behind.
+    pub fn signature_halves(&self) -> [[u8; SIGNATURE_HALF_BYTES]; 2] {
+        [self.array(SIGNED_BYTES), self.array(SIGNED_BYTES + SIGNATURE_HALF_BYTES)]
     }
 
     /// r then s, big-endian, 48 bytes each.
