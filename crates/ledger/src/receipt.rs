@@ -13,7 +13,9 @@ use coco_types::{Digest, TxId};
 use crate::{EntryKeys, Error, Leaf, LedgerReader, MerkleReader, PathElement, SignatureTransaction};
 
 pub use cose::{VerifiedReceipt, verify_receipt};
-pub use json::{JsonReceipt, LeafComponents, ProofElement, verify_json_receipt, verify_json_receipt_of_key};
+pub use json::{
+    JsonReceipt, LeafComponents, ProofElement, SignatureReceipt, verify_json_receipt, verify_json_receipt_of_key,
+};
 
 /// A path has one element a level; 2^64 leaves have 64.
 const PATH_ELEMENTS_MAX: usize = 64;

@@ -254,7 +254,7 @@ impl LedgerHandle for Handle {
         let past = committed.then(|| self.shared.ledger.past(txid));
         let past = past?.inspect_err(|error| tracing::info!(%txid, %error, "a past transaction cannot be read here"));
         let (writes, receipt) = past.ok()??;
-        Some(PastTransaction { receipt: receipt.json, writes: Arc::new(writes) })
+        Some(PastTransaction { receipt, writes: Arc::new(writes) })
     }
 
     fn receipt(&self, _caller: &Caller, txid: TxId, reply: Box<dyn FnOnce(Option<Bytes>) + Send>) {

@@ -493,9 +493,16 @@ impl NodeLedger {
         Ok(Some(ReceiptForms { cose: receipt.to_cose()?.into(), json }))
     }
 
-    /// What a *committed* transaction wrote, private part opened, and its receipt; `None` for a signature transaction.
-    pub fn past(&self, txid: TxId) -> Result<Option<(WriteSet, ReceiptForms)>, LedgerError> {
-        let Some(receipt) = self.receipt(txid)? else { return Ok(None) };
+    /// What a *committed* transaction wrote, private part opened, and its receipt in CCF's JSON form: of a signature transaction itself.
+    pub fn past(&self, txid: TxId) -> Result<Option<(WriteSet, serde_json::Value)>, LedgerError> {
+        let receipt = match self.receipt(txid)? {
+            Some(receipt) => receipt.json,
+            None => {
+                let Some(signature) = self.signature_at(txid)? else { return Ok(None) };
+                serde_json::to_value(coco_ledger::receipt::SignatureReceipt::new(&signature, &self.certificate.read()))
+                    .unwrap_or_default()
+            }
+        };
         let bytes = self.reader.read(txid.seqno, txid.seqno)?;
         let primary = self.primary_of_view(txid)?;
         let (entry, _) = Entry::split_first(&bytes)?;

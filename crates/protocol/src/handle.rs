@@ -55,7 +55,7 @@ pub trait LedgerHandle: Send + Sync {
         None
     }
 
-    /// A committed transaction once more; `None` for a signature, and where this node's files do not go back so far. Reads the disk: for
+    /// A committed transaction once more; `None` where this node's files do not go back so far. Reads the disk: for
     /// threads that others do not wait for.
     fn past(&self, _caller: &Caller, _txid: TxId) -> Option<PastTransaction> {
         None
@@ -73,7 +73,7 @@ pub trait LedgerHandle: Send + Sync {
 /// What a committed transaction wrote, and the proof that it did.
 #[derive(Clone, Debug)]
 pub struct PastTransaction {
-    /// In CCF's JSON form.
+    /// In CCF's JSON form; of a signature what it signs, and who.
     pub receipt: serde_json::Value,
     /// Of all ledgers: look at the maps that are yours.
     pub writes: Arc<WriteSet>,

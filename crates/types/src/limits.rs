@@ -191,6 +191,8 @@ pub const APP_RESPONSE_BYTES_MAX: usize = 1 << 20;
 pub const APP_HEADERS_BYTES_MAX: usize = 16 << 10;
 /// What a request to the members' application reads of one map at once (`forEach`, `clear`, `size`), bytes with 256 for each row.
 pub const APP_SCAN_BYTES_MAX: usize = 64 << 20;
+/// Past transactions that a request to the members' application looks at as one range (`ccf.historical.getStateRange`).
+pub const APP_STATES_MAX: u64 = 1_000;
 /// Requests to the members' application that run, or wait to, on one node: reads and writes each. Above it they are answered 503.
 pub const APP_REQUESTS_MAX: usize = 512;
 /// How often a writing request to the members' application is run again because what it had read was changed meanwhile.

@@ -1,9 +1,9 @@
-//! Historical mode: an endpoint that looks at what one committed transaction wrote, with the proof that it did. CCF answers 202 until it has
-//! fetched it; here the files of the node that is asked either have it, or do not.
+//! Looking back: what a committed transaction wrote, with the proof that it did. CCF says "later" until it has fetched it; here the files of the
+//! node that is asked either have it, or do not.
 
 use coco_governance::application::Past;
 use coco_protocol::{Caller, LedgerHandle, TransactionStatus};
-use coco_types::TxId;
+use coco_types::{Seqno, TxId};
 use http::StatusCode;
 
 use crate::answer::Answer;
@@ -32,11 +32,19 @@ pub fn asked_for(incoming: &Incoming, handle: &dyn LedgerHandle) -> Result<TxId,
 
 /// Reads the disk.
 pub fn read(txid: TxId, caller: &Caller, handle: &dyn LedgerHandle) -> Result<Past, Answer> {
-    let past = handle.past(caller, txid).map(|past| Past { txid, receipt: past.receipt, writes: past.writes });
-    past.ok_or_else(|| {
-        let message = format!("{txid} is a signature, or this node's files do not go back so far: ask another node");
+    find(txid, caller, handle).ok_or_else(|| {
+        let message = format!("this node's files do not go back to {txid}: ask another node");
         not_found("TransactionNotHeld", &message)
     })
+}
+
+/// The committed transaction with this number, if this node has it. Reads the disk.
+pub fn at(seqno: Seqno, caller: &Caller, handle: &dyn LedgerHandle) -> Option<Past> {
+    find(TxId::new(handle.view_of(seqno)?, seqno), caller, handle)
+}
+
+fn find(txid: TxId, caller: &Caller, handle: &dyn LedgerHandle) -> Option<Past> {
+    handle.past(caller, txid).map(|past| Past { txid, receipt: past.receipt, writes: past.writes })
 }
 
 fn not_found(code: &str, message: &str) -> Answer {

@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 use crate::answer::Answer;
 use crate::incoming::Incoming;
 use crate::pool::refusal;
-use crate::{Ran, Random, authorize};
+use crate::{Ran, Random, authorize, past};
 
 /// See the module's text.
 pub struct Runner {
@@ -107,6 +107,7 @@ impl Runner {
             seed,
             positions: self.positions(),
             past: run.past,
+            history: self.history(run.caller),
             clock: Some(Box::new(move || u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX))),
         };
         let (tx, called) = application::call(tx, call);
@@ -127,8 +128,17 @@ impl Runner {
         (tx, called.unwrap_or_else(thrown))
     }
 
+    fn history(&self, caller: &Caller) -> Box<dyn Fn(Seqno) -> Option<Past>> {
+        let (handle, caller) = (self.node(), caller.clone());
+        Box::new(move |seqno| past::at(seqno, &caller, &**handle.as_ref()?))
+    }
+
+    fn node(&self) -> Option<Arc<dyn LedgerHandle>> {
+        self.handle.lock().as_ref().and_then(Weak::upgrade)
+    }
+
     fn positions(&self) -> Positions {
-        let handle = self.handle.lock().as_ref().and_then(Weak::upgrade);
+        let handle = self.node();
         let (of_status, of_view) = (handle.clone(), handle.clone());
         let nowhere = TxId::new(View(0), Seqno(0));
         Positions {

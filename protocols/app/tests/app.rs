@@ -30,6 +30,11 @@ const MODULE: &str = "
     const { transactionId, kv } = ccf.historicalState;
     return { body: { transactionId, then: text(kv['totals'].get(key('a'))), now: text(totals.get(key('a'))) } };
   };
+  export const range = ({ query }) => {
+    const [first, last] = query.split('-').map(Number);
+    const states = ccf.historical.getStateRange(1, first, last, 60);
+    return { body: states && states.map(({ transactionId, kv }) => [transactionId, text(kv['totals'].get(key('a')))]) };
+  };
   export const claims = (request) => { ccf.rpc.setClaimsDigest(ccf.crypto.digest('SHA-256', key('claimed'))); return {}; };
   export const who = (request) => ({ body: request.caller });
   export const echo = ({ body, caller, ...request }) => ({ body: request });
@@ -51,6 +56,7 @@ fn install(tx: &mut Tx) {
         ("GET /totals/{name}", endpoint("read", "readonly", open())),
         ("PUT /totals/{name}", endpoint("overreach", "readonly", open())),
         ("GET /then", endpoint("past", "historical", open())),
+        ("GET /range", endpoint("range", "readonly", open())),
         ("POST /fails", endpoint("fails", "readwrite", open())),
         ("POST /claims", endpoint("claims", "readwrite", open())),
         ("GET /who", endpoint("who", "readonly", json!(["member_cert", "jwt", {"all_of": ["any_cert", "jwt"]}]))),
@@ -188,12 +194,13 @@ fn an_endpoint_in_historical_mode_sees_what_one_transaction_wrote() {
     let answer = ask(&txid);
     assert_eq!(json_of(&answer), json!({"transactionId": txid, "then": "7", "now": "12"}));
     assert_eq!(answer.headers()["x-ms-ccf-transaction-id"], txid.as_str());
-    let signature = format!("2.{}", node.version().0);
+    // A signature wrote nothing of an application's.
+    assert_eq!(json_of(&ask(&format!("2.{}", node.version().0)))["now"], "12");
     for (txid, status, code) in [
         ("x", 400, "InvalidHeaderValue"),
         ("2.999", 404, "TransactionPendingOrUnknown"),
         ("1.1", 404, "TransactionInvalid"),
-        (signature.as_str(), 404, "TransactionNotHeld"),
+        ("2.0", 404, "TransactionNotHeld"),
     ] {
         let answer = ask(txid);
         assert_eq!((answer.status().as_u16(), &json_of(&answer)["error"]["code"]), (status, &json!(code)), "{txid}");
@@ -201,6 +208,21 @@ fn an_endpoint_in_historical_mode_sees_what_one_transaction_wrote() {
     let unnamed = node.call(request("GET", "/app/then", ""));
     assert_eq!(json_of(&unnamed)["error"]["code"], "MissingRequiredHeader");
     assert_eq!(node.call(request("GET", &format!("/app/then?transaction_id={txid}"), "")).status().as_u16(), 200);
+}
+
+#[test]
+fn a_function_looks_at_a_range_of_committed_transactions_signatures_among_them() {
+    let node = node();
+    let first = node.version().0 + 1;
+    add(&node, "a", 7);
+    add(&node, "a", 5);
+    let range = |first: u64, last: u64| json_of(&node.call(request("GET", &format!("/app/range?{first}-{last}"), "")));
+    let name = |seqno: u64| format!("2.{seqno}");
+    assert_eq!(
+        range(first, first + 3),
+        json!([[name(first), "7"], [name(first + 1), null], [name(first + 2), "12"], [name(first + 3), null]])
+    );
+    assert_eq!((range(first, first + 4), range(0, 1)), (json!(null), json!(null)));
 }
 
 #[test]

@@ -4,13 +4,13 @@
   "use strict";
   const { parse, stringify } = JSON;
   const { isView } = ArrayBuffer;
-  const { isInteger } = Number;
+  const { isInteger, isSafeInteger } = Number;
   const { entries } = Object;
   const ThePromise = Promise;
-  const { latin, kvOf } = native;
+  const { latin, kvOf, arity } = native;
   const isObject = (value) => value !== null && typeof value === "object";
-  const absent = (path) => () => {
-    throw new Error(`${path} is not available in this version of Coco`);
+  const wholeNumbers = (name, numbers) => {
+    if (!numbers.every((number) => isSafeInteger(number) && number >= 0)) throw new RangeError(`${name} takes whole numbers that are not negative`);
   };
 
   const { ccf } = globalThis;
@@ -29,13 +29,31 @@
       native.claim(latin(digest));
     },
   };
-  ccf.historical = {
-    getStateRange: absent("ccf.historical.getStateRange"),
-    dropCachedStates: absent("ccf.historical.dropCachedStates"),
+  const stateOf = (past) => {
+    const { transactionId, receipt } = parse(past.state);
+    return { transactionId, receipt: { is_signature_transaction: false, ...receipt }, kv: kvOf(past) };
   };
-  if (native.past !== undefined) {
-    ccf.historicalState = { ...parse(native.past.state), kv: kvOf(native.past) };
-  }
+  // What is read of the past is at hand at once, and forgotten when the call ends.
+  const handles = new Set();
+  ccf.historical = {
+    getStateRange(...args) {
+      arity("getStateRange", args, 4);
+      const [handle, first, last, seconds] = args.map(Number);
+      wholeNumbers("getStateRange", [handle, first, last, seconds]);
+      if (last < first) throw new RangeError(`getStateRange: ${last} is before ${first}`);
+      const states = native.states(first, last);
+      if (!states) return null;
+      handles.add(handle);
+      return states.map(stateOf);
+    },
+    dropCachedStates(...args) {
+      arity("dropCachedStates", args, 1);
+      const handle = Number(args[0]);
+      wholeNumbers("dropCachedStates", [handle]);
+      return handles.delete(handle);
+    },
+  };
+  if (native.past !== undefined) ccf.historicalState = stateOf(native.past);
 
   const request = parse(native.request);
   request.body = {

@@ -15,15 +15,15 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use coco_kv::{Store, Tx};
-use coco_types::limits::{APP_HEADERS_BYTES_MAX, APP_RESPONSE_BYTES_MAX};
+use coco_types::limits::{APP_HEADERS_BYTES_MAX, APP_RESPONSE_BYTES_MAX, APP_SCAN_BYTES_MAX, APP_STATES_MAX};
 use coco_types::{Digest, Seqno, TxId, View, WriteSet};
 use rquickjs::loader::{ImportAttributes, Loader, Resolver};
 use rquickjs::module::Declared;
 use rquickjs::promise::MaybePromise;
-use rquickjs::{ArrayBuffer, Ctx, Exception, Function, Module, Object, Result, Value};
+use rquickjs::{Array, ArrayBuffer, Ctx, Exception, Function, Module, Object, Result, Value};
 use serde_json::json;
 
-use super::budget::{Budget, Wall};
+use super::budget::{Budget, STEP_BYTES, Wall};
 use super::host::{self, Binary, add, pay};
 use super::{Facts, Failure, Limits, Role, World, begin, interpret};
 use crate::application::RuntimeOptions;
@@ -52,6 +52,8 @@ pub struct Call {
     pub positions: Positions,
     /// In historical mode.
     pub past: Option<Past>,
+    /// A committed transaction by its number, if this node has it.
+    pub history: Box<dyn Fn(Seqno) -> Option<Past>>,
     /// Milliseconds on a clock that goes on while it runs; without one, steps stand for time.
     pub clock: Option<Box<dyn Fn() -> u64>>,
 }
@@ -161,12 +163,37 @@ fn surround<'js>(
         w.borrow_mut().claims = Some(digest);
         Ok(())
     })?;
-    let Some(past) = &call.past else { return Ok(()) };
-    let rows = Object::new(ctx.clone())?;
-    // It is no part of what is read and written now.
-    host::map_natives(ctx, &rows, &past.world(), budget, Role::Application { writes: false })?;
-    rows.set("state", json!({"transactionId": past.txid, "receipt": past.receipt}).to_string())?;
-    to.set("past", rows)
+    if let Some(past) = &call.past {
+        to.set("past", past.object(ctx, budget)?)?;
+    }
+    ranges(ctx, to, call, budget)
+}
+
+/// Past transactions one after another: all of a range, or nothing if one of them is not here.
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+fn ranges<'js>(ctx: &Ctx<'js>, to: &Object<'js>, call: &Rc<Call>, budget: &Rc<Budget>) -> Result<()> {
+    /// Steps of finding one in the files, with its receipt.
+    const STEPS: usize = 4;
+    let (c, b) = (call.clone(), budget.clone());
+    add(ctx, to, "states", move |ctx: Ctx<'js>, first: f64, last: f64| -> Result<Option<Array<'js>>> {
+        let (first, last) = (first as u64, last as u64);
+        let too_much = |what: String| Exception::throw_range(&ctx, &format!("a range has at most {what}"));
+        if last.saturating_sub(first) >= APP_STATES_MAX {
+            return Err(too_much(format!("{APP_STATES_MAX} transactions")));
+        }
+        let (states, mut bytes) = (Array::new(ctx.clone())?, 0);
+        for (at, seqno) in (first..=last).enumerate() {
+            pay(&ctx, &b, STEPS * STEP_BYTES)?;
+            let Some(past) = (c.history)(Seqno(seqno)) else { return Ok(None) };
+            pay(&ctx, &b, past.writes.bytes())?;
+            bytes += past.writes.bytes();
+            if bytes > APP_SCAN_BYTES_MAX {
+                return Err(too_much(format!("{APP_SCAN_BYTES_MAX} bytes")));
+            }
+            states.set(at, past.object(&ctx, &b)?)?;
+        }
+        Ok(Some(states))
+    })
 }
 
 fn bodies<'js>(ctx: &Ctx<'js>, to: &Object<'js>, call: &Rc<Call>, budget: &Rc<Budget>) -> Result<()> {
@@ -199,6 +226,14 @@ fn positions<'js>(ctx: &Ctx<'js>, to: &Object<'js>, call: &Rc<Call>) -> Result<(
 }
 
 impl Past {
+    /// Its rows, which are no part of what is read and written now, and what is said of it.
+    fn object<'js>(&self, ctx: &Ctx<'js>, budget: &Rc<Budget>) -> Result<Object<'js>> {
+        let rows = Object::new(ctx.clone())?;
+        host::map_natives(ctx, &rows, &self.world(), budget, Role::Application { writes: false })?;
+        rows.set("state", json!({"transactionId": self.txid, "receipt": self.receipt}).to_string())?;
+        Ok(rows)
+    }
+
     /// A state that holds what it wrote and nothing else.
     fn world(&self) -> Rc<World> {
         let store = Store::new();

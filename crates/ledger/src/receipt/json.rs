@@ -7,7 +7,7 @@ use coco_types::{Digest, NodeId, TxId};
 use serde::{Deserialize, Serialize};
 
 use super::{PATH_ELEMENTS_MAX, Receipt, ReceiptError, txid_of_evidence};
-use crate::{Leaf, PathElement, fold_path};
+use crate::{Leaf, NodeSignature, PathElement, fold_path};
 
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -38,6 +38,33 @@ pub struct LeafComponents {
 pub enum ProofElement {
     Left(Digest),
     Right(Digest),
+}
+
+/// What stands for a receipt of a signature transaction, of which nothing is to be proved beside it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct SignatureReceipt {
+    pub is_signature_transaction: bool,
+    /// Base64 of the node's signature over the root, in DER.
+    pub signature: String,
+    pub root_hex: Digest,
+    pub node_id: NodeId,
+    /// PEM of the signing node's certificate, if it is at hand.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cert: Option<String>,
+}
+
+impl SignatureReceipt {
+    /// `certificate` is that of the node which says so.
+    pub fn new(signature: &NodeSignature, certificate: &Certificate) -> Self {
+        let own = (certificate.public_key().node_id() == signature.node).then(|| certificate.to_pem());
+        Self {
+            is_signature_transaction: true,
+            signature: signature.sig.clone(),
+            root_hex: signature.root,
+            node_id: signature.node,
+            cert: signature.cert.clone().or(own),
+        }
+    }
 }
 
 impl Receipt {

@@ -552,8 +552,10 @@ impl LedgerHandle for SingleNode {
     fn past(&self, _caller: &Caller, txid: TxId) -> Option<PastTransaction> {
         let inner = self.lock();
         let mut all = inner.ledger.iter().flat_map(|(batch, _)| &batch.transactions);
-        let found = all.find(|transaction| transaction.txid == txid)?;
-        Some(PastTransaction { receipt: serde_json::Value::Null, writes: found.writes.clone() })
+        let found = all.find(|transaction| transaction.txid == txid).map(|transaction| transaction.writes.clone());
+        let is_signature = inner.ledger.iter().any(|(_, signature)| *signature == txid.seqno);
+        let writes = found.or_else(|| is_signature.then(Arc::default))?;
+        Some(PastTransaction { receipt: serde_json::Value::Null, writes })
     }
 
     fn receipt(&self, _caller: &Caller, _txid: TxId, reply: Box<dyn FnOnce(Option<Bytes>) + Send>) {

@@ -29,8 +29,17 @@ fn calling(writes: bool) -> Call {
             view_of: Box::new(|seqno| (seqno.0 <= 9).then_some(View(2))),
         },
         past: None,
+        history: Box::new(|seqno| (1..=9).contains(&seqno.0).then(|| past(seqno.0))),
         clock: None,
     }
+}
+
+/// A transaction that wrote its own number.
+fn past(seqno: u64) -> Past {
+    let mut writes = WriteSet::new();
+    let map = Role::Application { writes: true }.stored("log");
+    writes.insert(&map, Bytes::from_static(b"k"), Some(Bytes::from(seqno.to_string())));
+    Past { txid: TxId::new(View(2), Seqno(seqno)), receipt: json!({"proof": []}), writes: Arc::new(writes) }
 }
 
 /// What a function with this body answers, and what it wrote.
@@ -173,13 +182,39 @@ fn it_knows_where_the_ledger_is_and_what_time_it_is_if_it_asks() {
 fn what_a_past_transaction_wrote_is_apart_from_what_is_there_now() {
     let source = "export function f() { const key = ccf.strToBuf('k'); const { kv, transactionId, receipt } = ccf.historicalState; \
         return { body: [transactionId, receipt.proof, ccf.bufToStr(kv.log.get(key)), kv.log.size, ccf.kv.log.has(key)] } }";
-    let mut writes = WriteSet::new();
-    let map = Role::Application { writes: true }.stored("log");
-    writes.insert(&map, Bytes::from_static(b"k"), Some(Bytes::from_static(b"then")));
-    let past = Past { txid: TxId::new(View(2), Seqno(5)), receipt: json!({"proof": []}), writes: Arc::new(writes) };
     let (_, Called { answered, .. }) =
-        call(installed(&[(MODULE, source)]).begin(), Call { past: Some(past), ..calling(false) });
-    assert_eq!(answered.unwrap().body.as_ref(), br#"["2.5",[],"then",1,false]"#);
+        call(installed(&[(MODULE, source)]).begin(), Call { past: Some(past(5)), ..calling(false) });
+    assert_eq!(answered.unwrap().body.as_ref(), br#"["2.5",[],"5",1,false]"#);
+}
+
+#[test]
+fn a_range_of_the_past_is_there_at_once_as_a_whole_or_not_at_all() {
+    let look = "const key = ccf.strToBuf('k'); const show = (states) => states && states.map(({ transactionId, receipt, kv }) => \
+        [transactionId, receipt.is_signature_transaction, ccf.bufToStr(kv.log.get(key)), kv.log.size]);";
+    let range = |first: i64, last: i64| {
+        json_of(&format!("{look} return [show(ccf.historical.getStateRange(1, {first}, {last}, 60))]"))[0].take()
+    };
+    assert_eq!(range(3, 4), json!([["2.3", false, "3", 1], ["2.4", false, "4", 1]]));
+    assert_eq!(range(9, 9), json!([["2.9", false, "9", 1]]));
+    assert_eq!((range(0, 3), range(8, 10), range(5_000, 5_001)), (json!(null), json!(null), json!(null)));
+    let drops = "const dropped = () => ccf.historical.dropCachedStates(7); const before = dropped(); \
+        ccf.historical.getStateRange(7, 1, 2, 0); return [before, dropped(), dropped()]";
+    assert_eq!(json_of(drops), json!([false, true, false]));
+    for (arguments, why) in [
+        ("1, 4, 3, 0", "RangeError: getStateRange: 3 is before 4"),
+        ("-1, 1, 1, 0", "RangeError: getStateRange takes whole numbers"),
+        ("1, 1.5, 2, 0", "RangeError: getStateRange takes whole numbers"),
+        ("1, 1, 1, undefined", "RangeError: getStateRange takes whole numbers"),
+        ("1, 1, 2000, 0", "RangeError: a range has at most 1000 transactions"),
+        ("1, 1, 2", "TypeError: getStateRange takes 4 arguments"),
+    ] {
+        let refused = answer_of(&format!("ccf.historical.getStateRange({arguments}); return {{}}")).0.unwrap_err();
+        assert!(refused.reason.starts_with(why), "{arguments}: {}", refused.reason);
+    }
+    assert!(answer_of("ccf.historical.dropCachedStates(-1); return {}").0.is_err());
+    let written =
+        "ccf.historical.getStateRange(1, 3, 3, 0)[0].kv.log.set(ccf.strToBuf('k'), ccf.strToBuf('0')); return {}";
+    assert!(answer_of(written).0.unwrap_err().reason.contains("cannot be written"));
 }
 
 #[test]
@@ -192,6 +227,8 @@ fn an_endpoint_that_never_ends_recurses_or_hoards_is_ended() {
         "return /^(a+)+$/.test('a'.repeat(40) + 'b')",
         "for (;;) ccf.kv.a.set(ccf.strToBuf(String(Math.random())), new ArrayBuffer(1 << 20))",
         "return { get statusCode() { for (;;) {} } }",
+        "for (;;) ccf.historical.getStateRange(1, 1, 9, 0)",
+        "for (;;) ccf.crypto.generateRsaKeyPair(4096)",
     ] {
         assert!(answer_of(hostile).0.is_err(), "{hostile}");
     }
