@@ -3,7 +3,12 @@
 use std::path::Path;
 use std::thread;
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use coco_crypto::cose::{self, Sign1};
+use coco_crypto::{Curve, SigningKey, SystemCrypto, sha256};
 use coco_node::config::Start;
+use minicbor::Encoder;
 use serde_json::{Value, json};
 
 use crate::client::{Answer, Client};
@@ -203,4 +208,182 @@ fn requests_that_want_the_same_row_all_count_and_one_that_never_ends_harms_no_ot
         assert_eq!((answer.status, &answer.json()["error"]["code"]), (500, &json!("InternalError")));
     }
     assert_eq!(hosting.nobody(here).call("POST", "/app/add", b"").unwrap().json(), 22);
+}
+
+const ISSUER: &str = "https://id.bank.example";
+const AUDIENCE: &str = "coco.example";
+/// Says who calls, and what it was asked.
+const ECHO: &str = "export const who = ({ caller, body }) => {
+    for (const part of [caller, caller.user_cose_sign1]) if (part && part.cose) part.cose.content = ccf.bufToStr(part.cose.content);
+    return { body: { caller, body: body.text() } };
+};
+export const past = ({ params }) => {
+    const states = ccf.historical.getStateRange(1, params.first, params.last, 60);
+    return { body: [states && states.map(({ transactionId, receipt, kv }) => ({ transactionId, ...receipt, size: kv['log'].size }))] };
+};
+export const notes = () => {
+    ccf.kv['log'].set(ccf.strToBuf('k'), ccf.strToBuf('v'));
+    return {};
+};";
+
+/// An issuer of tokens, whose key is on P-256.
+struct Issuer(SigningKey);
+
+impl Issuer {
+    fn jwks(&self) -> Value {
+        let (x, y) = self.0.public_key().point()[1..].split_at(32);
+        let [x, y] = [x, y].map(|half| URL_SAFE_NO_PAD.encode(half));
+        json!({"keys": [{"kid": "one", "kty": "EC", "crv": "P-256", "x": x, "y": y}]})
+    }
+
+    fn token(&self, claims: &Value) -> String {
+        let header = json!({"alg": "ES256", "kid": "one", "typ": "JWT"});
+        let [header, claims] = [&header, claims].map(|part| URL_SAFE_NO_PAD.encode(part.to_string()));
+        let text = format!("{header}.{claims}");
+        let signature = self.0.sign(&SystemCrypto, text.as_bytes());
+        format!("{text}.{}", URL_SAFE_NO_PAD.encode(signature.fixed()))
+    }
+}
+
+fn endpoint(function: &str, mode: &str, policies: Value) -> Value {
+    json!({"js_module": "who.js", "js_function": function, "mode": mode, "forwarding_required": "sometimes", "authn_policies": policies})
+}
+
+/// A request as `docs/authentication.md` has it, signed as a whole.
+fn signed(hosting: &Hosting, who: &Member, method: &str, target: &str, created_at: u64, body: &[u8]) -> Vec<u8> {
+    const ES384: i64 = -35;
+    let service = sha256(hosting.service().der()).to_string();
+    let mut header = Encoder::new(Vec::new());
+    header.map(6).unwrap().i64(1).unwrap().i64(ES384).unwrap().i64(4).unwrap().bytes(who.id.as_bytes()).unwrap();
+    for (label, text) in [("method", method), ("target", target), ("service", &service)] {
+        header.str(&format!("coco.request.{label}")).unwrap().str(text).unwrap();
+    }
+    header.str("coco.request.created_at").unwrap().u64(created_at).unwrap();
+    let protected = header.into_writer();
+    let signature = cose::sign(&SystemCrypto, &who.key, &protected, body);
+    Sign1 { protected: &protected, unprotected: &[0xa0], payload: Some(body), signature: &signature }.encode()
+}
+
+#[test]
+fn tokens_and_signed_requests_say_to_functions_who_calls_at_every_node() {
+    let hosting = Hosting::found();
+    let (issuer, [ann, eve]) =
+        (Issuer(SigningKey::generate(&SystemCrypto, Curve::P256)), ["ann", "eve"].map(Member::new));
+    let endpoint = |mode: &str, policies: Value| endpoint("who", mode, policies);
+    let endpoints = json!({
+        "/jwt": {"get": endpoint("readonly", json!(["jwt"])), "post": endpoint("readwrite", json!(["jwt"]))},
+        "/cose": {"put": endpoint("readonly", json!(["user_cose_sign1"])), "post": endpoint("readwrite", json!(["member_cose_sign1", "user_cose_sign1"]))},
+        "/both": {"post": endpoint("readwrite", json!([{"all_of": ["user_cert", "jwt"]}]))},
+    });
+    let modules = json!([{"name": "who.js", "module": ECHO}]);
+    hosting.decides(&json!([
+        {"name": "set_user", "args": {"cert": ann.certificate.to_pem(), "user_data": {"role": "teller"}}},
+        {"name": "set_jwt_issuer", "args": {"issuer": ISSUER, "audience": [AUDIENCE], "jwks": issuer.jwks()}},
+        {"name": "set_js_app", "args": {"bundle": {"metadata": {"endpoints": endpoints}, "modules": modules}}},
+    ]));
+    // Nodes judge times by their own clocks.
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    let claims =
+        json!({"iss": ISSUER, "sub": "ann", "aud": AUDIENCE, "iat": now, "exp": now + 600, "roles": ["teller"]});
+    let token = issuer.token(&claims);
+    let nodes = [hosting.primary(), hosting.backup];
+    until("the application at the other node", || {
+        let asked = hosting.nobody(nodes[1]).bearing(&token, "GET", "/app/jwt", b"").ok()?;
+        (asked.status == 200).then_some(())
+    });
+    for node in nodes {
+        let nobody = hosting.nobody(node);
+        for method in ["GET", "POST"] {
+            let body = if method == "GET" { &b""[..] } else { b"asked" };
+            let told = nobody.bearing(&token, method, "/app/jwt", body).unwrap();
+            assert_eq!(told.status, 200, "{}", told.text());
+            let caller = &told.json()["caller"];
+            assert_eq!((&caller["policy"], &caller["jwt"]["keyIssuer"]), (&json!("jwt"), &json!(ISSUER)));
+            assert_eq!((&caller["jwt"]["header"]["kid"], &caller["jwt"]["payload"]), (&json!("one"), &claims));
+            assert_eq!(told.json()["body"], std::str::from_utf8(body).unwrap());
+            let late = issuer.token(&json!({"iss": ISSUER, "sub": "ann", "aud": AUDIENCE, "exp": now - 60}));
+            let others = Issuer(SigningKey::generate(&SystemCrypto, Curve::P256)).token(&claims);
+            for refused in [late.as_str(), others.as_str(), "no.token.at-all"] {
+                assert_eq!(nobody.bearing(refused, method, "/app/jwt", body).unwrap().status, 401);
+            }
+            assert_eq!(nobody.call(method, "/app/jwt", body).unwrap().status, 401);
+        }
+        for (who, policy, data) in [
+            (&ann, "user_cose_sign1", json!({"role": "teller"})),
+            (&hosting.network.members[0], "member_cose_sign1", json!({"of": "a bank"})),
+        ] {
+            let content = format!("of {} at {node}", who.id);
+            let message = signed(&hosting, who, "POST", "/app/cose", now, content.as_bytes());
+            let told = nobody.call_as("POST", "/app/cose", "application/cose", &message).unwrap();
+            assert_eq!(told.status, 200, "{}", told.text());
+            let caller = &told.json()["caller"];
+            assert_eq!((&caller["policy"], &caller["id"], &caller["data"]), (&json!(policy), &json!(who.id), &data));
+            assert_eq!((&caller["cose"]["content"], &told.json()["body"]), (&json!(content), &json!(content)));
+        }
+        let read = signed(&hosting, &ann, "PUT", "/app/cose", now, b"a question");
+        assert_eq!(nobody.call_as("PUT", "/app/cose", "application/cose", &read).unwrap().json()["body"], "a question");
+        for (who, method, target, created_at) in [
+            (&eve, "POST", "/app/cose", now),
+            (&ann, "PUT", "/app/cose", now),
+            (&ann, "POST", "/app/jwt", now),
+            (&ann, "POST", "/app/cose", now - 3_600),
+        ] {
+            let message = signed(&hosting, who, method, target, created_at, b"refused");
+            let refused = nobody.call_as("POST", "/app/cose", "application/cose", &message).unwrap();
+            assert_eq!((refused.status, &refused.json()["error"]["code"]), (401, &json!("InvalidAuthenticationInfo")));
+        }
+        let mut changed = signed(&hosting, &ann, "POST", "/app/cose", now, b"what was signed");
+        let at = changed.windows(4).position(|bytes| bytes == b"what").unwrap();
+        changed[at] = b'W';
+        assert_eq!(nobody.call_as("POST", "/app/cose", "application/cose", &changed).unwrap().status, 401);
+        // Either alone is not both.
+        let both = hosting.of(node, &ann).bearing(&token, "POST", "/app/both", b"").unwrap();
+        let caller = &both.json()["caller"];
+        assert_eq!((both.status, &caller["policy"]), (200, &json!(["user_cert", "jwt"])), "{}", both.text());
+        assert_eq!(
+            (&caller["user_cert"]["id"], &caller["jwt"]["jwt"]["payload"]["sub"]),
+            (&json!(ann.id), &json!("ann"))
+        );
+        for alone in
+            [nobody.bearing(&token, "POST", "/app/both", b""), hosting.of(node, &ann).call("POST", "/app/both", b"")]
+        {
+            assert_eq!(alone.unwrap().status, 401);
+        }
+    }
+    hosting.network.is_unharmed();
+}
+
+#[test]
+fn functions_look_at_what_a_range_of_transactions_wrote_with_their_proofs_at_every_node() {
+    let hosting = Hosting::found();
+    let open = || json!(["no_auth"]);
+    let endpoints = json!({
+        "/notes": {"post": endpoint("notes", "readwrite", open())},
+        "/past/{first}/{last}": {"get": endpoint("past", "readonly", open())},
+    });
+    let bundle = json!({"metadata": {"endpoints": endpoints}, "modules": [{"name": "who.js", "module": ECHO}]});
+    hosting.decides(&json!([{"name": "set_js_app", "args": {"bundle": bundle}}]));
+    let noted = send(&hosting.nobody(hosting.primary()), "POST", "/app/notes", &Value::Null);
+    let (_, txid) = noted.headers.split_once("x-ms-ccf-transaction-id: ").expect("it was committed");
+    let txid = txid.lines().next().unwrap();
+    let seqno: u64 = txid.split_once('.').unwrap().1.parse().unwrap();
+    for node in [hosting.primary(), hosting.backup] {
+        let range = |first: u64, last: u64| {
+            hosting.nobody(node).json(&format!("/app/past/{first}/{last}")).map(|mut shown| shown[0].take())
+        };
+        let states =
+            until("the node has the note and its signature", || range(seqno, seqno + 1).filter(Value::is_array));
+        let (note, signature) = (&states[0], &states[1]);
+        assert_eq!((&note["transactionId"], &note["size"]), (&json!(txid), &json!(1)), "{states}");
+        assert_eq!((&note["is_signature_transaction"], note["proof"].is_array()), (&json!(false), true), "{states}");
+        assert_eq!((&signature["is_signature_transaction"], &signature["size"]), (&json!(true), &json!(0)), "{states}");
+        assert_eq!(
+            (signature["root_hex"].as_str().map(str::len), &signature["signature"]),
+            (Some(64), &note["signature"])
+        );
+        assert_eq!(signature["node_id"], note["node_id"], "{states}");
+        assert_eq!(range(1, 3).unwrap().as_array().map(Vec::len), Some(3));
+        assert_eq!((range(0, 1), range(seqno, seqno + 900)), (Some(Value::Null), Some(Value::Null)));
+    }
+    hosting.network.is_unharmed();
 }

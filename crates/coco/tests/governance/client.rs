@@ -47,6 +47,11 @@ impl Client {
         self.send(method, path, &format!("content-type: {content_type}"), body)
     }
 
+    /// Shows a token.
+    pub fn bearing(&self, token: &str, method: &str, path: &str, body: &[u8]) -> io::Result<Answer> {
+        self.send(method, path, &format!("authorization: Bearer {token}"), body)
+    }
+
     fn send(&self, method: &str, path: &str, header: &str, body: &[u8]) -> io::Result<Answer> {
         let socket = TcpStream::connect_timeout(&self.node, TIMEOUT)?;
         socket.set_read_timeout(Some(TIMEOUT))?;
