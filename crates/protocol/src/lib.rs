@@ -43,7 +43,7 @@ pub use pool::{Pool, Ready};
 pub use prepare::{Job, Prepared};
 pub use protocol::{GenesisError, Integrity, Protocol};
 pub use reader::{DerivedHistory, Gate, History, HistoryError, OpenGate, Reader, Subject, part_of};
-pub use service::{Feed, Mount, Reply, Service, Socket, SocketClosed, SocketSession};
+pub use service::{Feed, Mount, Reply, Rest, Service, Socket, SocketClosed, SocketSession};
 pub use stream::{
     Attested, CHANNEL_BINDING_LABEL, ChannelBinding, Standing, Stream, StreamEnded, StreamService, StreamSession,
 };

@@ -26,6 +26,13 @@ pub trait Service: Send + Sync {
     /// from any thread; dropping it answers 503.
     fn call(&self, caller: Caller, request: Request<Bytes>, reply: Reply);
 
+    /// The same for a listener, where short requests wait for the thread: what is left of a request as soon as it proves to take long, for
+    /// threads that nobody waits for. Services whose requests never do need no more than [`Service::call`].
+    fn begin(&self, caller: Caller, request: Request<Bytes>, reply: Reply) -> Option<Rest> {
+        self.call(caller, request, reply);
+        None
+    }
+
     /// Called several times a second, for answers that are due because time passed. Must not block.
     fn tick(&self) {}
 
@@ -48,6 +55,13 @@ pub enum Mount {
 
 /// The way back for one response.
 pub type Reply = Box<dyn FnOnce(Response<Bytes>) + Send>;
+
+/// What is left to do of a request that takes long. Dropping it drops what would have been answered.
+pub struct Rest {
+    pub job: Box<dyn FnOnce() + Send>,
+    /// What it holds in memory until it is done, bytes: of the request, and of what is answered so far.
+    pub held_bytes: usize,
+}
 
 /// A response that goes on behind its body, for as long as the client and the service want: put among the response's extensions.
 #[derive(Clone)]
@@ -79,6 +93,12 @@ pub trait Socket: Send + Sync {
 pub trait SocketSession: Send {
     /// One text message of the client; the next one is delivered when this returns.
     fn message(&mut self, text: &str);
+
+    /// The same as [`Service::begin`]: the next message is delivered when what is left of this one is done.
+    fn begin(&mut self, text: &str) -> Option<Rest> {
+        self.message(text);
+        None
+    }
 }
 
 /// See [`Socket::send`].

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use coco_governance::{not_hosted, tables};
 use coco_protocol::{
-    ApiError, Caller, ChannelBinding, Mount, Reply, Service, Socket, SocketSession, Standing, Stream, StreamEnded,
-    StreamService, StreamSession,
+    ApiError, Caller, ChannelBinding, Mount, Reply, Rest, Service, Socket, SocketSession, Standing, Stream,
+    StreamEnded, StreamService, StreamSession,
 };
 use http::{Request, StatusCode};
 
@@ -36,11 +36,18 @@ impl Service for IfHosted {
     }
 
     fn call(&self, caller: Caller, request: Request<Bytes>, reply: Reply) {
+        if let Some(rest) = self.begin(caller, request, reply) {
+            (rest.job)();
+        }
+    }
+
+    fn begin(&self, caller: Caller, request: Request<Bytes>, reply: Reply) -> Option<Rest> {
         if self.shared.visible.hosts(self.ledger) {
-            return self.inner.call(caller, request, reply);
+            return self.inner.begin(caller, request, reply);
         }
         let why = not_hosted(&mut self.shared.visible.state(), self.ledger);
         reply(ApiError::new(StatusCode::NOT_FOUND, "LedgerNotHosted", why).into_response());
+        None
     }
 
     fn tick(&self) {
@@ -65,11 +72,17 @@ struct SocketIfHosted {
 
 impl SocketSession for SocketIfHosted {
     fn message(&mut self, text: &str) {
-        if self.shared.visible.hosts(self.ledger) {
-            self.inner.message(text);
-        } else {
-            self.socket.finish();
+        if let Some(rest) = self.begin(text) {
+            (rest.job)();
         }
+    }
+
+    fn begin(&mut self, text: &str) -> Option<Rest> {
+        if self.shared.visible.hosts(self.ledger) {
+            return self.inner.begin(text);
+        }
+        self.socket.finish();
+        None
     }
 }
 

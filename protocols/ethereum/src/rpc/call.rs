@@ -2,13 +2,13 @@
 
 use std::cell::OnceCell;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use coco_protocol::{Caller, LedgerHandle, Reader};
 
 use super::connection::Connection;
 use super::error::RpcError;
-use super::limits::{READ_MS_MAX, TRACE_MS_MAX};
+use super::limits::{BRIEF_MS_MAX, READ_MS_MAX, TRACE_MS_MAX};
 use super::params::Params;
 use super::reply::{Answer, Responder};
 use super::server::Server;
@@ -20,6 +20,8 @@ pub struct Method {
     pub run: Run,
     /// Only with developer options: the node holds keys, or changes history.
     pub developer: bool,
+    /// Known to take long: nothing of it is done where others wait.
+    pub long: bool,
 }
 
 /// How a method is run.
@@ -43,6 +45,14 @@ pub struct Call<'a> {
     pub holds: &'a AtomicUsize,
     reader: OnceCell<Reader>,
     ends_ms: u64,
+    brief: Option<Brief>,
+}
+
+/// The end of the time that a message has where others wait, and whether a read was told that it is over.
+#[derive(Clone)]
+struct Brief {
+    ends_ms: u64,
+    told: Arc<AtomicBool>,
 }
 
 /// The end of the time for one read, by the node's clock.
@@ -50,24 +60,30 @@ pub struct Call<'a> {
 pub struct Deadline {
     handle: Arc<dyn LedgerHandle>,
     ends_ms: u64,
+    brief: Option<Brief>,
 }
 
 impl Method {
     pub const fn read(name: &'static str, run: fn(&Call<'_>, &Params<'_>) -> Answer) -> Self {
-        Self { name, run: Run::Read(run), developer: false }
+        Self { name, run: Run::Read(run), developer: false, long: false }
     }
 
     pub const fn later(name: &'static str, run: fn(&Call<'_>, &Params<'_>, Responder)) -> Self {
-        Self { name, run: Run::Later(run), developer: false }
+        Self { name, run: Run::Later(run), developer: false, long: false }
     }
 
     pub const fn submit(name: &'static str) -> Self {
-        Self { name, run: Run::Submit, developer: false }
+        Self { name, run: Run::Submit, developer: false, long: false }
     }
 
     /// The same, but only for developers.
     pub const fn for_developers(self) -> Self {
-        Self { name: self.name, run: self.run, developer: true }
+        Self { developer: true, ..self }
+    }
+
+    /// The same, but from its start where nobody waits: for what executes transactions again, and for what computes before it asks others.
+    pub const fn long(self) -> Self {
+        Self { long: true, ..self }
     }
 }
 
@@ -81,7 +97,31 @@ impl<'a> Call<'a> {
         budget_ms: u64,
     ) -> Self {
         let ends_ms = server.handle.now_ms().saturating_add(budget_ms);
-        Self { server, caller, connection, holds, reader: OnceCell::new(), ends_ms }
+        Self { server, caller, connection, holds, reader: OnceCell::new(), ends_ms, brief: None }
+    }
+
+    /// The same where others wait for the thread.
+    pub fn briefly(self) -> Self {
+        let ends_ms = self.server.handle.now_ms().saturating_add(BRIEF_MS_MAX);
+        Self { brief: Some(Brief { ends_ms, told: Arc::default() }), ..self }
+    }
+
+    pub fn is_brief(&self) -> bool {
+        self.brief.is_some()
+    }
+
+    /// Whether a read ended, or did not begin, for want of time that it has elsewhere.
+    pub fn was_cut_short(&self) -> bool {
+        self.brief.as_ref().is_some_and(|brief| brief.told.load(Ordering::Relaxed))
+    }
+
+    /// Goes on with what another one read.
+    pub fn reading(self, reader: Option<Reader>) -> Self {
+        Self { reader: reader.map(OnceCell::from).unwrap_or_default(), ..self }
+    }
+
+    pub fn into_reader(self) -> Option<Reader> {
+        self.reader.into_inner()
     }
 
     /// Committed state, the same version for all requests of a message.
@@ -97,14 +137,14 @@ impl<'a> Call<'a> {
     pub fn deadline(&self) -> Deadline {
         let handle = self.server.handle.clone();
         let ends_ms = handle.now_ms().saturating_add(READ_MS_MAX).min(self.ends_ms);
-        Deadline { handle, ends_ms }
+        Deadline { handle, ends_ms, brief: self.brief.clone() }
     }
 
     /// For traces, which may take longer.
     pub fn trace_deadline(&self) -> Deadline {
         let handle = self.server.handle.clone();
         let ends_ms = handle.now_ms().saturating_add(TRACE_MS_MAX);
-        Deadline { handle, ends_ms }
+        Deadline { handle, ends_ms, brief: self.brief.clone() }
     }
 
     /// Holds notifications back until the answer of this message has left.
@@ -116,7 +156,14 @@ impl<'a> Call<'a> {
 
 impl Deadline {
     pub fn passed(&self) -> bool {
-        self.handle.now_ms() > self.ends_ms
+        let now_ms = self.handle.now_ms();
+        match &self.brief {
+            Some(brief) if now_ms > brief.ends_ms => {
+                brief.told.store(true, Ordering::Relaxed);
+                true
+            }
+            _ => now_ms > self.ends_ms,
+        }
     }
 
     pub fn check(&self) -> Result<(), RpcError> {

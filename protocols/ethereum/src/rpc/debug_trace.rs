@@ -20,11 +20,11 @@ use super::values::{BlockParam, Hex};
 use crate::transaction::Envelope;
 
 pub const METHODS: &[Method] = &[
-    Method::read("debug_traceTransaction", trace_transaction),
-    Method::read("debug_traceBlockByNumber", trace_block_by_number),
-    Method::read("debug_traceBlockByHash", trace_block_by_hash),
-    Method::read("debug_traceBlock", trace_block_of_rlp),
-    Method::read("debug_traceCall", trace_call),
+    Method::read("debug_traceTransaction", trace_transaction).long(),
+    Method::read("debug_traceBlockByNumber", trace_block_by_number).long(),
+    Method::read("debug_traceBlockByHash", trace_block_by_hash).long(),
+    Method::read("debug_traceBlock", trace_block_of_rlp).long(),
+    Method::read("debug_traceCall", trace_call).long(),
 ];
 
 fn trace_transaction(call: &Call<'_>, params: &Params<'_>) -> Answer {

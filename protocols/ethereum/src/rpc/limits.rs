@@ -12,6 +12,8 @@ pub const NESTING_MAX: usize = 64;
 pub const CALL_GAS_MAX: u64 = 50_000_000;
 /// One read, by the node's clock.
 pub const READ_MS_MAX: u64 = 5_000;
+/// What a message may compute on threads for which others wait, by the node's clock; a request that takes longer is begun anew on other threads.
+pub const BRIEF_MS_MAX: u64 = 2;
 /// All reads of a batch together.
 pub const BATCH_READ_MS_MAX: u64 = 30_000;
 /// Blocks that one log query covers.

@@ -48,6 +48,11 @@ impl Replies {
         Responder { replies: self.clone(), slot, id: id.map(Into::into), sent: false }
     }
 
+    /// Of what is answered so far.
+    pub fn bytes(&self) -> usize {
+        self.state.lock().bytes
+    }
+
     fn fill(&self, slot: usize, id: Option<&str>, answer: Answer) {
         let mut reply = id.map(|id| render(id, answer)).unwrap_or_default();
         let mut state = self.state.lock();

@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use super::error::RpcError;
-use super::limits::{BATCH_ENTRIES_MAX, NESTING_MAX};
+use super::limits::{BATCH_ENTRIES_MAX, BATCH_READ_MS_MAX, NESTING_MAX, READ_MS_MAX};
 
 /// What a client sent.
 #[derive(Debug)]
@@ -52,6 +52,22 @@ impl<'a> Message<'a> {
             return Err(RpcError::invalid_request("empty batch"));
         }
         Ok(Self::Batch(entries))
+    }
+
+    pub fn entries(&self) -> &[&'a RawValue] {
+        match self {
+            Self::Single(entry) => std::slice::from_ref(entry),
+            Self::Batch(entries) => entries,
+        }
+    }
+
+    pub fn is_batch(&self) -> bool {
+        matches!(self, Self::Batch(_))
+    }
+
+    /// What all its reads may take together.
+    pub fn read_ms_max(&self) -> u64 {
+        if self.is_batch() { BATCH_READ_MS_MAX } else { READ_MS_MAX }
     }
 }
 

@@ -10,7 +10,7 @@ use alloy_consensus::Transaction as _;
 use alloy_primitives::map::HashMap;
 use alloy_primitives::{Address, B256};
 use bytes::Bytes;
-use coco_protocol::{Admitted, Caller, LedgerHandle, Rejection, Submitted, Until};
+use coco_protocol::{Admitted, Caller, LedgerHandle, Rejection, Rest, Submitted, Until};
 use serde_json::value::RawValue;
 
 use super::call::{Call, Method, Run};
@@ -19,7 +19,7 @@ use super::entrusting::Entrusting;
 use super::error::{RpcError, accepted};
 use super::filters::Filters;
 use super::json::Json;
-use super::limits::{BATCH_READ_MS_MAX, BLOCK_WAIT_MS, READ_MS_MAX};
+use super::limits::BLOCK_WAIT_MS;
 use super::params::Params;
 use super::pool::ask;
 use super::pool_questions::PoolQuestion;
@@ -55,6 +55,13 @@ pub struct Submission {
     pub responder: Responder,
 }
 
+/// Why a request was not served.
+enum Unserved {
+    Refused(RpcError),
+    /// It takes longer than it may here. Nothing came of it.
+    CutShort,
+}
+
 impl Server {
     pub fn new(ledger: Ledger, handle: Arc<dyn LedgerHandle>, options: Options) -> Arc<Self> {
         let mut simulation_secret = [0; 32];
@@ -76,60 +83,105 @@ impl Server {
         server
     }
 
-    /// Serves one message. `finish` is called once, now or later, on any thread.
+    /// Serves one message to its end. `finish` is called once, now or later, on any thread.
     pub fn serve(self: &Arc<Self>, caller: &Caller, connection: Option<&Arc<Connection>>, body: &[u8], finish: Finish) {
+        if let Some(rest) = self.begin(caller, connection, body, finish) {
+            (rest.job)();
+        }
+    }
+
+    /// Serves one message as far as its time goes where others wait. `finish` is called once, now or later, on any thread.
+    pub fn begin(
+        self: &Arc<Self>,
+        caller: &Caller,
+        connection: Option<&Arc<Connection>>,
+        body: &[u8],
+        finish: Finish,
+    ) -> Option<Rest> {
         self.waiters.expire(self.handle.now_ms());
         let holds = Arc::new(AtomicUsize::new(0));
         let finish = releasing(connection, &holds, finish);
-        let (entries, budget_ms, batch) = match Message::parse(body) {
-            Ok(Message::Single(entry)) => (vec![entry], READ_MS_MAX, false),
-            Ok(Message::Batch(entries)) => (entries, BATCH_READ_MS_MAX, true),
-            Err(error) => return finish(Some(super::reply::render("null", Err(error)))),
-        };
-        let replies = Replies::new(entries.len(), batch, finish);
-        let call = Call::new(self, caller, connection, &holds, budget_ms);
-        let mut submissions = Vec::new();
-        for (slot, entry) in entries.into_iter().enumerate() {
-            self.entry(&call, entry, &replies, slot, &mut submissions);
-        }
-        self.submit(call.caller, submissions);
-    }
-
-    fn entry(
-        self: &Arc<Self>,
-        call: &Call<'_>,
-        entry: &RawValue,
-        replies: &Arc<Replies>,
-        slot: usize,
-        submissions: &mut Vec<Submission>,
-    ) {
-        let request = match Request::parse(entry) {
-            Ok(request) => request,
-            Err(bad) => {
-                let id = bad.id.map_or("null", RawValue::get);
-                return replies.responder(slot, Some(id)).send(Err(bad.error));
+        let message = match Message::parse(body) {
+            Ok(message) => message,
+            Err(error) => {
+                finish(Some(super::reply::render("null", Err(error))));
+                return None;
             }
         };
-        let responder = replies.responder(slot, request.id.map(RawValue::get));
-        let method = match self.method(&request.method) {
-            Ok(method) => method,
-            Err(error) => return responder.send(Err(error)),
+        let replies = Replies::new(message.entries().len(), message.is_batch(), finish);
+        let call = Call::new(self, caller, connection, &holds, message.read_ms_max()).briefly();
+        let mut submissions = Vec::new();
+        let cut_short = self.entries(&call, &message, 0, &replies, &mut submissions);
+        let Some(next) = cut_short else {
+            self.submit(caller, submissions);
+            return None;
         };
-        if let Run::Submit = method.run {
-            return match submission_bytes(request.params).and_then(|raw| self.admit(raw, call.caller)) {
-                Ok(admitted) => submissions.push(Submission { admitted, responder }),
-                Err(error) => responder.send(Err(error)),
+        // What is answered so far and what follows are of one version.
+        let reader = call.into_reader().filter(|_| next > 0);
+        let held_bytes = body.len() + replies.bytes();
+        let (server, caller, connection, body) = (self.clone(), caller.clone(), connection.cloned(), body.to_vec());
+        let job = move || {
+            let message = Message::parse(&body).expect("what was begun was understood");
+            let call = Call::new(&server, &caller, connection.as_ref(), &holds, message.read_ms_max()).reading(reader);
+            server.entries(&call, &message, next, &replies, &mut submissions);
+            server.submit(&caller, submissions);
+        };
+        Some(Rest { job: Box::new(job), held_bytes })
+    }
+
+    /// Serves the requests of a message from the one at `next` on; gives back the first that takes longer than it may here.
+    fn entries(
+        self: &Arc<Self>,
+        call: &Call<'_>,
+        message: &Message<'_>,
+        next: usize,
+        replies: &Arc<Replies>,
+        submissions: &mut Vec<Submission>,
+    ) -> Option<usize> {
+        for (slot, entry) in message.entries().iter().enumerate().skip(next) {
+            let (id, served) = match Request::parse(entry) {
+                Ok(request) => {
+                    let responder = || replies.responder(slot, request.id.map(RawValue::get));
+                    (request.id.map(RawValue::get), self.request(call, &request, responder, submissions))
+                }
+                Err(bad) => (Some(bad.id.map_or("null", RawValue::get)), Err(Unserved::Refused(bad.error))),
             };
+            match served {
+                Ok(()) => {}
+                Err(Unserved::Refused(error)) => replies.responder(slot, id).send(Err(error)),
+                Err(Unserved::CutShort) => return Some(slot),
+            }
         }
-        let params = match Params::parse(request.params) {
-            Ok(params) => params,
-            Err(error) => return responder.send(Err(error)),
-        };
+        None
+    }
+
+    fn request(
+        self: &Arc<Self>,
+        call: &Call<'_>,
+        request: &Request<'_>,
+        responder: impl Fn() -> Responder,
+        submissions: &mut Vec<Submission>,
+    ) -> Result<(), Unserved> {
+        let method = self.method(&request.method)?;
+        if method.long && call.is_brief() {
+            return Err(Unserved::CutShort);
+        }
         match method.run {
-            Run::Read(run) => responder.send(call.deadline().check().and_then(|()| run(call, &params))),
-            Run::Later(run) => run(call, &params, responder),
-            Run::Submit => {}
+            Run::Read(run) => {
+                let params = Params::parse(request.params)?;
+                let answer = call.deadline().check().and_then(|()| run(call, &params));
+                if call.was_cut_short() {
+                    return Err(Unserved::CutShort);
+                }
+                responder().send(answer);
+            }
+            Run::Later(run) => run(call, &Params::parse(request.params)?, responder()),
+            Run::Submit => {
+                let admitted = self.admit(submission_bytes(request.params)?, call.caller)?;
+                submissions.push(Submission { admitted, responder: responder() });
+            }
         }
+        Ok(())
     }
 
     fn method(&self, name: &str) -> Result<&'static Method, RpcError> {
@@ -315,6 +367,12 @@ impl Server {
     /// The ledger name that disclosure subjects carry.
     pub fn ledger_name(&self) -> &'static str {
         self.ledger.protocol.name()
+    }
+}
+
+impl From<RpcError> for Unserved {
+    fn from(error: RpcError) -> Self {
+        Self::Refused(error)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use coco_protocol::{Caller, LedgerHandle, Mount, Reply, Service, Socket, SocketSession};
+use coco_protocol::{Caller, LedgerHandle, Mount, Reply, Rest, Service, Socket, SocketSession};
 use http::Request;
 
 use super::connection::Connection;
@@ -34,15 +34,25 @@ impl Service for RpcService {
     }
 
     fn call(&self, caller: Caller, request: Request<Bytes>, reply: Reply) {
+        if let Some(rest) = self.begin(caller, request, reply) {
+            (rest.job)();
+        }
+    }
+
+    fn begin(&self, caller: Caller, request: Request<Bytes>, reply: Reply) -> Option<Rest> {
         let origin = allowed_origin(&request, &self.server.options);
         match refuse(&request, &self.server.options) {
-            Some(response) => reply(response),
+            Some(response) => {
+                reply(response);
+                None
+            }
             None if request.uri().path().starts_with(sourcify::PREFIX) => {
                 sourcify::serve(&self.server, &caller, &request, origin, reply);
+                None
             }
             None => {
                 let finish = Box::new(move |text| reply(respond(text, origin)));
-                self.server.serve(&caller, None, request.body(), finish);
+                self.server.begin(&caller, None, request.body(), finish)
             }
         }
     }
@@ -64,9 +74,16 @@ struct Session {
 
 impl SocketSession for Session {
     fn message(&mut self, text: &str) {
+        if let Some(rest) = self.begin(text) {
+            (rest.job)();
+        }
+    }
+
+    fn begin(&mut self, text: &str) -> Option<Rest> {
         if is_too_large(text.as_bytes()) {
             let error = RpcError::invalid_request("the message is too large");
-            return self.connection.answer(render("null", Err(error)));
+            self.connection.answer(render("null", Err(error)));
+            return None;
         }
         let connection = self.connection.clone();
         let finish = Box::new(move |reply: Option<String>| {
@@ -74,7 +91,7 @@ impl SocketSession for Session {
                 connection.answer(reply);
             }
         });
-        self.server.serve(&self.connection.caller, Some(&self.connection), text.as_bytes(), finish);
+        self.server.begin(&self.connection.caller, Some(&self.connection), text.as_bytes(), finish)
     }
 }
 

@@ -23,13 +23,13 @@ use super::traces::{Subject, recorded};
 use super::values::{BlockParam, Hex, Loose};
 
 pub const METHODS: &[Method] = &[
-    Method::read("trace_transaction", transaction),
-    Method::read("trace_get", get),
-    Method::read("trace_block", block),
-    Method::read("trace_filter", filter),
-    Method::read("trace_call", call),
-    Method::read("trace_replayTransaction", replay_transaction),
-    Method::read("trace_replayBlockTransactions", replay_block),
+    Method::read("trace_transaction", transaction).long(),
+    Method::read("trace_get", get).long(),
+    Method::read("trace_block", block).long(),
+    Method::read("trace_filter", filter).long(),
+    Method::read("trace_call", call).long(),
+    Method::read("trace_replayTransaction", replay_transaction).long(),
+    Method::read("trace_replayBlockTransactions", replay_block).long(),
 ];
 
 fn flat(subject: &mut Subject<'_>) -> Result<Vec<LocalizedTransactionTrace>, RpcError> {

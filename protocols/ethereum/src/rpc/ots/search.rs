@@ -21,8 +21,8 @@ use crate::rpc::values::{Hex, Loose};
 use crate::state::{Account, UNDO, Undo};
 
 pub const METHODS: &[Method] = &[
-    Method::read("ots_searchTransactionsBefore", before),
-    Method::read("ots_searchTransactionsAfter", after),
+    Method::read("ots_searchTransactionsBefore", before).long(),
+    Method::read("ots_searchTransactionsAfter", after).long(),
     Method::read("ots_getTransactionBySenderAndNonce", by_sender_and_nonce),
     Method::read("eth_getTransactionBySenderAndNonce", whole_by_sender_and_nonce),
     Method::read("ots_getContractCreator", creator),

@@ -15,9 +15,9 @@ use crate::rpc::traces::{Subject, recorded};
 use crate::rpc::values::{BlockParam, Hex};
 
 pub const METHODS: &[Method] = &[
-    Method::read("ots_getInternalOperations", internal_operations),
-    Method::read("ots_traceTransaction", trace),
-    Method::read("ots_getTransactionError", error),
+    Method::read("ots_getInternalOperations", internal_operations).long(),
+    Method::read("ots_traceTransaction", trace).long(),
+    Method::read("ots_getTransactionError", error).long(),
     Method::read("ots_hasCode", has_code),
 ];
 

@@ -1,6 +1,7 @@
 //! The API as clients meet it: JSON in, JSON out, on a network of one node.
 
 mod bad_input;
+mod brief;
 mod conformance;
 mod denied;
 mod developer;
