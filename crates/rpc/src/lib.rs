@@ -1,8 +1,9 @@
 //! TLS and HTTP serving: listeners of hosted ledgers, the node's own API, metrics and health, and the channels between nodes.
 //!
 //! ```text
-//!   TcpListener ─▶ connections (caps, eviction) ─▶ [TLS ─▶ Caller] ─▶ hyper ─▶ body limits ─▶ workers ─▶ Service::call
-//!                                                                       └─ WebSocket ─▶ workers ─▶ SocketSession::message
+//!   TcpListener ─▶ connections (caps, eviction) ─▶ [TLS ─▶ Caller] ─▶ hyper ─▶ body limits ─▶ workers ─▶ Service::begin
+//!                                                                       └─ WebSocket ─▶ workers ─▶ SocketSession::begin
+//!                                                                                                   └─ Rest ─▶ workers for long work
 //! ```
 //!
 //! Everything that a client reaches is a [`coco_protocol::Service`]: a ledger's wire API, `/node`, `/app`, the admin pages.

@@ -151,6 +151,51 @@ async fn who_waited_too_long_for_a_worker_gets_503_and_the_service_is_not_asked(
 }
 
 #[tokio::test]
+async fn nobody_waits_for_what_takes_long() {
+    let (service, mut holds) = Obedient::new();
+    let listener = listen(&server(1, 16), service, limits());
+    let mut longs = [Client::connect(listener.address()).await, Client::connect(listener.address()).await];
+    for long in &mut longs {
+        long.post("/long", b"").await;
+    }
+    let reply = holds.recv().await.expect("held");
+    let mut short = Client::connect(listener.address()).await;
+    for body in [&b"x"[..], &[b'x'; 8 << 10]] {
+        short.post("/echo", body).await;
+        assert_eq!(short.answer().await, Some((200, body.to_vec())));
+    }
+    reply(Response::new(Bytes::from_static(b"late")));
+    holds.recv().await.expect("held")(Response::new(Bytes::from_static(b"late")));
+    for mut long in longs {
+        assert_eq!(long.answer().await, Some((200, b"late".to_vec())));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn long_work_that_finds_no_room_is_answered_503_and_short_requests_are_served() {
+    let (service, mut holds) = Obedient::new();
+    let listener = listen(&server(1, 1), service, limits());
+    let mut first = Client::connect(listener.address()).await;
+    first.post("/long", b"").await;
+    let reply = holds.recv().await.expect("one of two threads, as many as one asker gets");
+    let (mut waiting, mut other) =
+        (Client::connect(listener.address()).await, Client::connect(listener.address()).await);
+    waiting.post("/long", b"").await;
+    other.post("/long", b"").await;
+    let (refused, patient) = tokio::select! {
+        answer = waiting.answer() => (answer, &mut other),
+        answer = other.answer() => (answer, &mut waiting),
+    };
+    assert_eq!(refused.map(|(status, _)| status), Some(503));
+    let mut short = Client::connect(listener.address()).await;
+    short.post("/echo", b"x").await;
+    assert_eq!(short.answer().await, Some((200, b"x".to_vec())));
+    reply(Response::new(Bytes::new()));
+    holds.recv().await.expect("its turn has come")(Response::new(Bytes::new()));
+    assert_eq!(patient.answer().await.map(|(status, _)| status), Some(200));
+}
+
+#[tokio::test]
 async fn content_for_all_clients_together_is_bounded() {
     let listener =
         listen(&server(1, 16), Obedient::new().0, ListenerLimits { client_bytes_max: 150 << 10, ..limits() });

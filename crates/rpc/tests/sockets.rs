@@ -9,6 +9,7 @@ use std::time::Duration;
 use coco_rpc::ListenerLimits;
 use futures_util::{SinkExt, StreamExt};
 use harness::{Obedient, PATIENCE, listen, server};
+use http::Response;
 use tokio::net::TcpStream;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
@@ -46,6 +47,25 @@ async fn messages_reach_the_session_in_order_and_answers_return() {
         assert_eq!(socket.next().await.expect("open").expect("a message"), Message::text(index.to_string()));
     }
     assert_eq!(socket.next().await.expect("open").expect("a message"), Message::text("in bytes"));
+}
+
+#[tokio::test]
+async fn a_message_that_takes_long_holds_up_its_own_socket_only() {
+    let (service, mut holds) = Obedient::new();
+    let listener = listen(&server(1, 16), service, ListenerLimits::default());
+    let mut socket = connect(listener.address()).await;
+    for text in ["before", "long", "next"] {
+        socket.feed(Message::text(text)).await.expect("open");
+    }
+    socket.flush().await.expect("open");
+    let answer = holds.recv().await.expect("held");
+    let mut other = connect(listener.address()).await;
+    other.send(Message::text("other")).await.expect("open");
+    assert_eq!(other.next().await.expect("open").expect("a message"), Message::text("other"));
+    answer(Response::default());
+    for expected in ["before", "after long", "next"] {
+        assert_eq!(socket.next().await.expect("open").expect("a message"), Message::text(expected));
+    }
 }
 
 #[tokio::test]

@@ -96,7 +96,7 @@ pub const CLIENT_BYTES_PER_ADDRESS_MAX: usize = 256 << 20;
 /// What a connection takes of large answers that are on their way to it, bytes, in each [`ANSWER_PACE_MS`]; a slower one is closed.
 pub const ANSWER_PACE_BYTES: usize = 512 << 10;
 pub const ANSWER_PACE_MS: u64 = 30_000;
-/// Requests waiting for a worker; above it a listener answers 503.
+/// Requests waiting for a worker, and as many that take long waiting for one of theirs; above it a listener answers 503.
 pub const REQUESTS_QUEUED_MAX: usize = 4_096;
 /// How long a request may wait for one, milliseconds; then it is answered 503 unread while a sixty-fourth of them or more wait, so that under
 /// overload what is answered was asked a moment ago.

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use coco_protocol::{ApiError, Caller, ClientCertificate, Feed, Reply, Service};
+use coco_protocol::{ApiError, Caller, ClientCertificate, Feed, Reply, Rest, Service};
 use coco_types::limits;
 use http::header::{CONNECTION, HeaderMap, HeaderValue, RETRY_AFTER};
 use http::{Request, Response, StatusCode};
@@ -23,12 +23,14 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::oneshot;
 
 use super::body::{self, BodyError};
+use super::budget::Charge;
 use super::connections::{Connection, Flights, Order, Phase};
 use super::feed::{Content, Fed, Place};
 use super::listener::{Client, Shared};
 use super::observed::Observed;
 use super::socket;
-use super::workers::Asker;
+use super::turns::Asker;
+use super::workers::Workers;
 use crate::authentication::{Authenticator, Denied};
 
 /// A request's head: all headers and the path.
@@ -220,18 +222,20 @@ async fn call(
     let small = body.len() <= SMALL_BODY_BYTES_MAX;
     let mut request = Request::from_parts(head, body);
     let (reply, replied) = oneshot::channel();
-    let (service, authenticator, client) = (Arc::clone(service), shared.authenticator.clone(), Arc::clone(client));
-    let (queued, queued_max, busy_count) = (Instant::now(), shared.limits.queued_max, shared.metrics.busy.clone());
-    let crowded = shared.workers.crowd();
+    let (service, client, queued) = (Arc::clone(service), Arc::clone(client), Instant::now());
+    let there = Arc::clone(shared);
     let job = move || {
-        let _charge = charge;
-        if queued.elapsed() > queued_max && crowded() {
-            busy_count.increment();
+        if there.is_late(queued, &there.workers) {
+            there.metrics.busy.increment();
             return drop(reply.send(busy()));
         }
         let reply: Reply = Box::new(move |response| drop(reply.send(response)));
-        match client.identify(&mut request, authenticator.as_deref()) {
-            Ok(caller) => service.call(caller, request, reply),
+        match client.identify(&mut request, there.authenticator.as_deref()) {
+            Ok(caller) => {
+                if let Some(rest) = service.begin(caller, request, reply) {
+                    go_on(&there, asker, rest, charge);
+                }
+            }
             Err(denied) => reply(denied.into_response()),
         }
     };
@@ -245,6 +249,22 @@ async fn call(
     match shared.budget.hold(asker, body, |bytes| exchange.connection().owe(bytes)) {
         Some(body) => Response::from_parts(head, body),
         None => busy(),
+    }
+}
+
+/// Leaves what is left of a request to the threads for long work. Where there is no room for it its reply is lost, which answers 503.
+fn go_on(shared: &Arc<Shared>, asker: Asker, rest: Rest, mut charge: Charge) {
+    let (there, queued) = (Arc::clone(shared), Instant::now());
+    let fits = charge.grow_to(rest.held_bytes);
+    let job = move || {
+        let _charge = charge;
+        if there.is_late(queued, &there.long) {
+            return there.metrics.busy.increment();
+        }
+        (rest.job)();
+    };
+    if !fits || shared.long.try_run(asker, job).is_err() {
+        shared.metrics.busy.increment();
     }
 }
 
@@ -273,6 +293,13 @@ fn busy() -> Response<Bytes> {
     let mut response = error.into_response();
     response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
     response
+}
+
+impl Shared {
+    /// Whether a request has waited so long that others had better be served instead.
+    fn is_late(&self, queued: Instant, workers: &Workers) -> bool {
+        queued.elapsed() > self.limits.queued_max && workers.is_crowded()
+    }
 }
 
 impl Client {

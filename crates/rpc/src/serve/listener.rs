@@ -18,7 +18,8 @@ use super::feed::Feeds;
 use super::http;
 use super::routes::Routes;
 use super::stream;
-use super::workers::{Aside, OWN, Workers};
+use super::turns::OWN;
+use super::workers::{Aside, Workers};
 use crate::Error;
 use crate::authentication::{Authenticator, Presented};
 use crate::metrics::{Counter, Gauge, Histogram, Metrics, Scale};
@@ -29,6 +30,7 @@ use crate::tls::HTTP_2;
 pub struct Server {
     runtime: Handle,
     workers: Arc<Workers>,
+    long: Arc<Workers>,
     metrics: Arc<Metrics>,
 }
 
@@ -47,6 +49,8 @@ pub(crate) struct Shared {
     pub(crate) budget: Arc<Budget>,
     pub(crate) feeds: Feeds,
     pub(crate) workers: Arc<Workers>,
+    /// For what proves to take long.
+    pub(crate) long: Arc<Workers>,
     pub(crate) metrics: ListenerMetrics,
     /// Absent where nobody is known: what comes in plain text proves nothing, and a token in it is everybody's.
     pub(crate) authenticator: Option<Arc<Authenticator>>,
@@ -68,11 +72,13 @@ pub(crate) struct ListenerMetrics {
 }
 
 impl Server {
-    /// Starts `threads` workers; `queued_max` requests may wait for them. Small requests run on all threads of the runtime but one;
-    /// give it more threads than the machine has cores, and nothing else that must not wait.
+    /// Starts `threads` workers, and twice as many for what takes long; `queued_max` requests may wait for either. Small requests run on all
+    /// threads of the runtime but one; give it more threads than the machine has cores, and nothing else that must not wait.
     pub fn new(runtime: Handle, threads: usize, queued_max: usize, metrics: Arc<Metrics>) -> Self {
         let at_home_max = runtime.metrics().num_workers().saturating_sub(1);
-        Self { workers: Arc::new(Workers::start(threads, queued_max, at_home_max)), runtime, metrics }
+        let workers = Arc::new(Workers::start(threads, queued_max, at_home_max));
+        let long = Arc::new(Workers::start_long(2 * threads, queued_max));
+        Self { runtime, workers, long, metrics }
     }
 
     /// The way to the workers for what others than clients have to have computed.
@@ -158,6 +164,7 @@ impl Server {
             feeds: Feeds::default(),
             limits,
             workers: Arc::clone(&self.workers),
+            long: Arc::clone(&self.long),
             metrics: ListenerMetrics::new(&self.metrics, name),
             authenticator,
         })

@@ -11,6 +11,7 @@ mod observed;
 mod routes;
 mod socket;
 mod stream;
+mod turns;
 mod workers;
 
 pub use limits::ListenerLimits;
@@ -18,4 +19,5 @@ pub use listener::{Listener, Server};
 pub use workers::{Aside, Job};
 
 pub(crate) use listener::bind;
-pub(crate) use workers::{OWN, Workers};
+pub(crate) use turns::OWN;
+pub(crate) use workers::Workers;

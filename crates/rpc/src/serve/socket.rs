@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use coco_protocol::{ApiError, Service, Socket, SocketClosed, SocketSession};
+use coco_protocol::{ApiError, Rest, Service, Socket, SocketClosed, SocketSession};
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{FutureExt, SinkExt, StreamExt};
 use http::header::{CONNECTION, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE};
@@ -32,7 +32,7 @@ use super::ListenerLimits;
 use super::budget::{Budget, Charge};
 use super::connections::{Connection, Order, Phase};
 use super::listener::{Client, Shared};
-use super::workers::{Asker, Workers};
+use super::turns::Asker;
 
 /// Messages delivered by one trip to a worker.
 const DELIVERED_MAX: usize = 32;
@@ -121,7 +121,7 @@ async fn run(
     let (mut sink, mut stream) = stream.split();
     let heard = AtomicBool::new(true);
     let end = tokio::select! {
-        end = read(&mut stream, session, (&shared.workers, connection.address()), &shared.limits, &heard) => end,
+        end = read(&mut stream, session, &shared, connection.address(), &heard) => end,
         end = write(&mut sink, &outgoing, shared.limits.socket_ping, &heard) => end,
         () = outgoing.overflowed() => End::Told(CloseCode::Again, "reads too slowly"),
         order = connection.ordered(Order::Continue) => match order {
@@ -150,18 +150,18 @@ async fn say_goodbye(mut sink: SplitSink<Stream, Message>, stream: SplitStream<S
 async fn read(
     stream: &mut SplitStream<Stream>,
     mut session: Box<dyn SocketSession>,
-    (workers, asker): (&Workers, Asker),
-    limits: &ListenerLimits,
+    shared: &Shared,
+    asker: Asker,
     heard: &AtomicBool,
 ) -> End {
     loop {
-        let mut texts = Vec::new();
+        let mut texts = VecDeque::new();
         let mut next = stream.next().await;
         // Whatever else has arrived by now shares the trip to the worker.
         let end = loop {
             heard.store(true, Ordering::Relaxed);
-            match accepted(next, limits) {
-                Ok(Some(text)) => texts.push(text),
+            match accepted(next, &shared.limits) {
+                Ok(Some(text)) => texts.push_back(text),
                 Ok(None) => {}
                 Err(end) => break Some(end),
             }
@@ -173,25 +173,43 @@ async fn read(
                 None => break None,
             }
         };
-        if !texts.is_empty() {
+        while !texts.is_empty() {
             let (back, returned) = oneshot::channel();
-            workers
-                .run(asker, move || {
-                    for text in texts {
-                        session.message(&text);
-                    }
-                    drop(back.send(session));
-                })
-                .await;
-            match returned.await {
-                Ok(unharmed) => session = unharmed,
-                Err(_) => return End::Told(CloseCode::Error, "internal error"),
+            let deliver = move || {
+                let rest = std::iter::from_fn(|| texts.pop_front()).find_map(|text| session.begin(&text));
+                drop(back.send((session, texts, rest)));
+            };
+            shared.workers.run(asker, deliver).await;
+            // A session that panicked does not come back.
+            let Ok((unharmed, left, rest)) = returned.await else {
+                return End::Told(CloseCode::Error, "internal error");
+            };
+            (session, texts) = (unharmed, left);
+            if let Some(rest) = rest
+                && let Err(end) = go_on(shared, asker, rest).await
+            {
+                return end;
             }
         }
         if let Some(end) = end {
             return end;
         }
     }
+}
+
+/// Until what is left of a message is done.
+async fn go_on(shared: &Shared, asker: Asker, rest: Rest) -> Result<(), End> {
+    let mut charge = shared.budget.nothing(asker);
+    if !charge.grow_to(rest.held_bytes) {
+        return Err(End::Told(CloseCode::Again, "busy"));
+    }
+    let (done, ended) = oneshot::channel();
+    let job = move || {
+        (rest.job)();
+        drop(done.send(charge));
+    };
+    shared.long.run(asker, job).await;
+    ended.await.map(drop).map_err(|_| End::Told(CloseCode::Error, "internal error"))
 }
 
 /// A text message to deliver; `None` for what only the protocol itself sees.

@@ -5,31 +5,34 @@
 //!
 //! A trip to another thread costs about 9 µs of processor, as much as all the rest of serving a small request. So a small one
 //! runs where it arrived, as long as at least one of the threads that move bytes stays free of such work.
+//!
+//! What proves to take long (`coco_protocol::Rest`) goes to a pool of its own, whose threads the system lets run where nobody else wants the processor:
+//! neither a short request nor the node's own machines wait for it.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::net::{IpAddr, Ipv6Addr};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
+use rustix::process::{getpriority_process, setpriority_process};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::turns::{Asker, OWN, Turns};
 
 /// A piece of work.
 pub type Job = Box<dyn FnOnce() + Send>;
-
-/// Whose jobs are done in turn with those of others.
-pub(crate) type Asker = IpAddr;
-
-/// The node itself.
-pub(crate) const OWN: Asker = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
 
 /// Of the places in the queue, one asker may take so many quarters.
 const QUARTERS_OF_ONE: usize = 3;
 
 /// As long as fewer than this part of the places are taken, nobody is told to come again for having waited.
 const PARTS_OF_CROWD: usize = 64;
+
+/// How much nicer to others the threads for long work are (`nice(1)`): of a processor that others want too, they get a tenth.
+const LONG_NICENESS: i32 = 10;
+const NICENESS_MAX: i32 = 19;
 
 /// A bounded pool. Its threads end once it is dropped and the queue is empty.
 pub(crate) struct Workers {
@@ -63,17 +66,13 @@ impl Aside {
     }
 }
 
-/// What waits: each asker's jobs in order, the askers in turn.
-#[derive(Default)]
 struct Queue {
     waiting: Mutex<Waiting>,
     changed: Condvar,
 }
 
-#[derive(Default)]
 struct Waiting {
-    jobs: BTreeMap<Asker, VecDeque<(OwnedSemaphorePermit, Job)>>,
-    turns: VecDeque<Asker>,
+    turns: Turns<(OwnedSemaphorePermit, Job)>,
     closed: bool,
 }
 
@@ -82,14 +81,35 @@ struct Waiting {
 pub(crate) struct Busy;
 
 impl Workers {
-    /// Of the callers' own threads, `at_home_max` may compute at a time.
+    /// For what takes no longer than others may wait. Of the callers' own threads, `at_home_max` may compute at a time.
     pub(crate) fn start(threads: usize, queued_max: usize, at_home_max: usize) -> Self {
-        let queue = Arc::new(Queue::default());
-        for index in 0..threads.max(1) {
+        Self::of("worker", threads.max(1), threads.max(1), queued_max, at_home_max, |queue| work(&queue))
+    }
+
+    /// For what takes long. One asker gets half of the threads: the others' work begins meanwhile.
+    pub(crate) fn start_long(threads: usize, queued_max: usize) -> Self {
+        let threads = threads.max(2);
+        Self::of("long", threads, threads / 2, queued_max, 0, |queue| {
+            give_way();
+            work(&queue);
+        })
+    }
+
+    fn of(
+        name: &str,
+        threads: usize,
+        running_of_one_max: usize,
+        queued_max: usize,
+        at_home_max: usize,
+        run: fn(Arc<Queue>),
+    ) -> Self {
+        let waiting = Mutex::new(Waiting { turns: Turns::new(running_of_one_max), closed: false });
+        let queue = Arc::new(Queue { waiting, changed: Condvar::new() });
+        for index in 0..threads {
             let queue = Arc::clone(&queue);
             thread::Builder::new()
-                .name(format!("worker-{index}"))
-                .spawn(move || work(&queue))
+                .name(format!("{name}-{index}"))
+                .spawn(move || run(queue))
                 .expect("the system has threads left at start");
         }
         let of_one_max = (queued_max * QUARTERS_OF_ONE / 4).max(1);
@@ -124,9 +144,8 @@ impl Workers {
     }
 
     /// Tells whether many wait: then there is more to do than can be done, and it is not just that some requests take long.
-    pub(crate) fn crowd(&self) -> impl Fn() -> bool + Send + use<> {
-        let (room, free_max) = (Arc::clone(&self.room), self.queued_max - self.queued_max / PARTS_OF_CROWD);
-        move || room.available_permits() <= free_max
+    pub(crate) fn is_crowded(&self) -> bool {
+        self.room.available_permits() <= self.queued_max - self.queued_max / PARTS_OF_CROWD
     }
 }
 
@@ -139,34 +158,27 @@ impl Drop for Workers {
 
 impl Queue {
     fn count(&self, asker: Asker) -> usize {
-        self.waiting.lock().jobs.get(&asker).map_or(0, VecDeque::len)
+        self.waiting.lock().turns.waiting(asker)
     }
 
     fn push(&self, asker: Asker, place: OwnedSemaphorePermit, job: Job) {
-        let mut waiting = self.waiting.lock();
-        let own = waiting.jobs.entry(asker).or_default();
-        own.push_back((place, job));
-        if own.len() == 1 {
-            waiting.turns.push_back(asker);
-        }
-        drop(waiting);
+        self.waiting.lock().turns.push(asker, (place, job));
         self.changed.notify_one();
     }
 
-    /// The oldest job of the asker whose turn it is; `None` once nothing can come any more.
-    fn take(&self) -> Option<(OwnedSemaphorePermit, Job)> {
+    /// The next job, for who has just done another one; `None` once nothing can come any more.
+    fn take(&self, done: Option<(Asker, Duration)>) -> Option<(Asker, OwnedSemaphorePermit, Job)> {
         let mut waiting = self.waiting.lock();
+        if let Some((asker, took)) = done
+            && waiting.turns.done(asker, took)
+        {
+            self.changed.notify_one();
+        }
         loop {
-            if let Some(asker) = waiting.turns.pop_front() {
-                let own = waiting.jobs.get_mut(&asker).expect("who has a turn has a job");
-                let job = own.pop_front().expect("who has a turn has a job");
-                if own.is_empty() {
-                    waiting.jobs.remove(&asker);
-                } else {
-                    waiting.turns.push_back(asker);
-                }
-                return Some(job);
+            if let Some((asker, (place, job))) = waiting.turns.take() {
+                return Some((asker, place, job));
             }
+            // What waits for a job of the same asker to end is for the thread that does that one.
             if waiting.closed {
                 return None;
             }
@@ -176,9 +188,21 @@ impl Queue {
 }
 
 fn work(queue: &Queue) {
-    while let Some((place, job)) = queue.take() {
+    let mut done = None;
+    while let Some((asker, place, job)) = queue.take(done) {
         drop(place);
+        let began = Instant::now();
         fenced(job);
+        done = Some((asker, began.elapsed()));
+    }
+}
+
+/// Lets all other threads go first, where they want the processor.
+fn give_way() {
+    let lowered = getpriority_process(None)
+        .and_then(|niceness| setpriority_process(None, (niceness + LONG_NICENESS).min(NICENESS_MAX)));
+    if let Err(error) = lowered {
+        tracing::warn!(%error, "long work competes with all other work: its threads' priority cannot be lowered");
     }
 }
 
@@ -191,6 +215,7 @@ fn fenced(job: impl FnOnce()) {
 
 #[cfg(test)]
 mod tests {
+    use std::net::IpAddr;
     use std::sync::mpsc;
 
     use super::*;
@@ -199,7 +224,7 @@ mod tests {
     const OTHER: Asker = IpAddr::V4(std::net::Ipv4Addr::new(127, 0, 0, 2));
 
     #[test]
-    fn askers_are_served_in_turn_and_one_cannot_fill_the_queue() {
+    fn who_has_had_less_is_next_and_one_asker_cannot_fill_the_queue() {
         let workers = Workers::start(1, 8, 0);
         let (release, blocked) = mpsc::channel::<()>();
         let (started, running) = mpsc::channel::<()>();
@@ -223,8 +248,32 @@ mod tests {
         }
         assert_eq!(workers.try_run(OTHER, job("other")), Err(Busy), "the queue is full");
         release.send(()).expect("the job waits");
-        let seen: Vec<_> = order.iter().take(8).collect();
-        assert_eq!(seen[..5], ["one", "other", "one", "other", "one"]);
+        assert_eq!(order.iter().take(8).next(), Some("other"), "all the time so far was the first one's");
+    }
+
+    #[test]
+    fn threads_for_long_work_give_way_and_one_asker_has_half_of_them() {
+        let workers = Workers::start_long(2, 8);
+        let (started, running) = mpsc::channel();
+        let mut releases = Vec::new();
+        for asker in [ONE, ONE, OTHER] {
+            let started = started.clone();
+            let (release, blocked) = mpsc::channel::<()>();
+            releases.push(release);
+            let job = move || {
+                let niceness = getpriority_process(None).expect("every thread has one");
+                started.send((asker, niceness)).expect("the test waits");
+                blocked.recv().expect_err("nothing is sent");
+            };
+            assert_eq!(workers.try_run(asker, job), Ok(()));
+        }
+        let niceness = (getpriority_process(None).expect("every thread has one") + LONG_NICENESS).min(NICENESS_MAX);
+        let mut first = [running.recv(), running.recv()].map(|began| began.expect("two threads"));
+        first.sort_unstable();
+        assert_eq!(first, [(ONE, niceness), (OTHER, niceness)]);
+        assert!(running.try_recv().is_err(), "both threads are busy");
+        drop(releases);
+        assert_eq!(running.recv(), Ok((ONE, niceness)));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use coco_crypto::Certificate;
 use coco_governance::tables;
 use coco_kv::Store;
-use coco_protocol::{Caller, Mount, Reply, Service, Socket, SocketSession};
+use coco_protocol::{Caller, Mount, Reply, Rest, Service, Socket, SocketSession};
 use coco_rpc::authentication::{Authenticator, Facts};
 use coco_rpc::metrics::Metrics;
 use coco_rpc::{Listener, ListenerLimits, Server};
@@ -22,9 +22,8 @@ use tokio::sync::mpsc;
 /// No test waits longer for anything; reaching it is a failure.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
-/// `/echo` answers the body, `/drop` drops the reply, `/panic` panics, `/hold` hands the reply to the test. `/single` takes no
-/// batches. A socket echoes, and on
-/// `flood` sends until it may no more.
+/// `/echo` answers the body, `/drop` drops the reply, `/panic` panics, `/hold` hands the reply to the test, and so does `/long`, which takes until that
+/// is used. `/single` takes no batches. A socket echoes, on `flood` sends until it may no more, and on `long` takes long.
 pub struct Obedient {
     held: mpsc::UnboundedSender<Reply>,
 }
@@ -54,12 +53,35 @@ impl Service for Obedient {
         }
     }
 
+    fn begin(&self, caller: Caller, request: Request<Bytes>, reply: Reply) -> Option<Rest> {
+        if request.uri().path() == "/long" {
+            return Some(long(&self.held, reply));
+        }
+        self.call(caller, request, reply);
+        None
+    }
+
     fn open_socket(&self, _caller: Caller, socket: Arc<dyn Socket>) -> Option<Box<dyn SocketSession>> {
-        Some(Box::new(Echo(socket)))
+        Some(Box::new(Echo(socket, self.held.clone())))
     }
 }
 
-struct Echo(Arc<dyn Socket>);
+/// Blocks its thread until the test has used, or dropped, what it is handed.
+fn long(held: &mpsc::UnboundedSender<Reply>, reply: Reply) -> Rest {
+    let held = held.clone();
+    let job = move || {
+        let (release, released) = std::sync::mpsc::channel::<()>();
+        let releasing: Reply = Box::new(move |response| {
+            reply(response);
+            drop(release);
+        });
+        held.send(releasing).unwrap_or_else(|_| panic!("the test holds the receiver"));
+        released.recv().expect_err("nothing is sent");
+    };
+    Rest { job: Box::new(job), held_bytes: 0 }
+}
+
+struct Echo(Arc<dyn Socket>, mpsc::UnboundedSender<Reply>);
 
 impl SocketSession for Echo {
     fn message(&mut self, text: &str) {
@@ -68,6 +90,16 @@ impl SocketSession for Echo {
         } else {
             let _ = self.0.send(text.to_owned());
         }
+    }
+
+    fn begin(&mut self, text: &str) -> Option<Rest> {
+        if text == "long" {
+            let socket = self.0.clone();
+            let answer = move |_| socket.send("after long".to_owned()).expect("open");
+            return Some(long(&self.1, Box::new(answer)));
+        }
+        self.message(text);
+        None
     }
 }
 
