@@ -8,6 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use coco_attestation::{Evidence, VerifiedEvidence};
 use coco_governance::attestation::{meets, verify_program};
+use coco_governance::tables;
 use coco_protocol::{
     Admitted, Attested, Caller, ChannelBinding, Earlier, Gate, Idempotent, LedgerHandle, NodeStatus, Outcome,
     PastTransaction, Reader, Rejection, RejectionReason, Submitted, TransactionStatus, Until,
@@ -92,6 +93,14 @@ pub struct Handle {
 }
 
 impl Shared {
+    /// The certificate in a receipt is that of the node that signed, which need not be this one.
+    pub fn name_signer(&self, receipt: &mut serde_json::Value) {
+        let signer = receipt["node_id"].as_str().unwrap_or_default().to_owned();
+        if let Some(certificate) = self.visible.state().get(&tables::NODE_CERTS, signer.as_bytes()) {
+            receipt["cert"] = String::from_utf8_lossy(&certificate).into();
+        }
+    }
+
     /// Where the primary is, if it is not here.
     pub fn remote_primary(&self) -> Option<ReplicaId> {
         let standing = self.standing.read();
@@ -253,7 +262,8 @@ impl LedgerHandle for Handle {
         let committed = self.shared.transaction_status(txid) == TransactionStatus::Committed;
         let past = committed.then(|| self.shared.ledger.past(txid));
         let past = past?.inspect_err(|error| tracing::info!(%txid, %error, "a past transaction cannot be read here"));
-        let (writes, receipt) = past.ok()??;
+        let (writes, mut receipt) = past.ok()??;
+        self.shared.name_signer(&mut receipt);
         Some(PastTransaction { receipt, writes: Arc::new(writes) })
     }
 

@@ -7,6 +7,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use coco_crypto::cose::{self, Sign1};
 use coco_crypto::{Curve, SigningKey, SystemCrypto, sha256};
+use coco_ledger::receipt::{JsonReceipt, verify_json_receipt};
 use coco_node::config::Start;
 use minicbor::Encoder;
 use serde_json::{Value, json};
@@ -377,6 +378,13 @@ fn functions_look_at_what_a_range_of_transactions_wrote_with_their_proofs_at_eve
         assert_eq!((&note["transactionId"], &note["size"]), (&json!(txid), &json!(1)), "{states}");
         assert_eq!((&note["is_signature_transaction"], note["proof"].is_array()), (&json!(false), true), "{states}");
         assert_eq!((&signature["is_signature_transaction"], &signature["size"]), (&json!(true), &json!(0)), "{states}");
+        let mut receipt = note.clone();
+        for beside in ["transactionId", "size", "is_signature_transaction"] {
+            receipt.as_object_mut().unwrap().remove(beside);
+        }
+        let receipt: JsonReceipt = serde_json::from_value(receipt).unwrap();
+        assert_eq!(verify_json_receipt(&receipt, &hosting.service(), None).unwrap().to_string(), txid);
+        assert_eq!(signature["cert"], receipt.cert);
         assert_eq!(
             (signature["root_hex"].as_str().map(str::len), &signature["signature"]),
             (Some(64), &note["signature"])

@@ -54,14 +54,6 @@ fn attestation_of(node_id: NodeId, certificate: String, evidence: &Evidence) -> 
     Attestation { node_id, platform: evidence.kind.as_str().to_owned(), certificate, evidence: evidence_json }
 }
 
-/// The certificate in a receipt is that of the node that signed, which need not be this one.
-fn name_signer(shared: &Shared, receipt: &mut serde_json::Value) {
-    let signer = receipt["node_id"].as_str().unwrap_or_default().to_owned();
-    if let Some(certificate) = shared.visible.state().get(&tables::NODE_CERTS, signer.as_bytes()) {
-        receipt["cert"] = String::from_utf8_lossy(&certificate).into();
-    }
-}
-
 /// `None`: not decided yet.
 fn receipt_answer(shared: &Shared, txid: TxId) -> Option<ReceiptAnswer> {
     match shared.transaction_status(txid) {
@@ -71,7 +63,7 @@ fn receipt_answer(shared: &Shared, txid: TxId) -> Option<ReceiptAnswer> {
         TransactionStatus::Pending => None,
         TransactionStatus::Committed => Some(match shared.ledger.receipt(txid) {
             Ok(Some(mut receipt)) => {
-                name_signer(shared, &mut receipt.json);
+                shared.name_signer(&mut receipt.json);
                 ReceiptAnswer::Receipt(Receipt { cose: receipt.cose, json: Some(receipt.json) })
             }
             Ok(None) => ReceiptAnswer::None,
