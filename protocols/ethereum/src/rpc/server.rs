@@ -175,7 +175,16 @@ impl Server {
                 }
                 responder().send(answer);
             }
-            Run::Later(run) => run(call, &Params::parse(request.params)?, responder()),
+            // Begun elsewhere or here, but never twice: it may have handed something in.
+            Run::Later(run) => {
+                let params = Params::parse(request.params)?;
+                let in_time = call.deadline().check();
+                if call.was_cut_short() {
+                    return Err(Unserved::CutShort);
+                }
+                in_time?;
+                run(call, &params, responder());
+            }
             Run::Submit => {
                 let admitted = self.admit(submission_bytes(request.params)?, call.caller)?;
                 submissions.push(Submission { admitted, responder: responder() });

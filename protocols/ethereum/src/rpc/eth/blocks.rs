@@ -216,7 +216,6 @@ pub fn raw_transaction(call: &Call<'_>, params: &Params<'_>) -> Answer {
 /// next block, and some begin to count after it: where no block follows, they would wait for ever.
 fn receipt(call: &Call<'_>, params: &Params<'_>, responder: Responder) {
     let find = || {
-        call.deadline().check()?;
         let Hex(hash) = params.required::<Hex<B256>>(0)?;
         let placed = call.chain().transaction(&hash)?;
         let receipt = placed.as_ref().and_then(|placed| {

@@ -90,6 +90,21 @@ fn a_batch_keeps_its_order_and_its_version_wherever_its_requests_are_served() {
 }
 
 #[test]
+fn receipts_that_together_take_long_are_all_found() {
+    let client = Client::new();
+    let keeper = deploy(&client);
+    let stored = store(&client, keeper, 1, 7);
+    let batch: Vec<_> = (0..10).map(|id| request(id, "eth_getTransactionReceipt", json!([stored]))).collect();
+    let answers = client.answer_late(&json!(batch), || ());
+    let found = |answer: &Value| answer["result"]["transactionHash"] == json!(stored);
+    assert_eq!(
+        answers.as_array().map(|answers| answers.iter().filter(|answer| found(answer)).count()),
+        Some(10),
+        "{answers}"
+    );
+}
+
+#[test]
 fn a_filter_that_takes_long_to_poll_tells_everything_once() {
     let client = Client::new();
     let keeper = deploy(&client);
