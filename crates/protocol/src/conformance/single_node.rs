@@ -288,7 +288,8 @@ impl SingleNode {
 }
 
 impl Inner {
-    /// Runs the pool until it rests. For each submission how it ended; `None` if it still waits.
+    /// Runs the pool until it rests, or until all that was submitted has ended and only time brings more: a pool may want to run at intervals for ever.
+    /// For each submission how it ended; `None` if it still waits.
     fn execute(&mut self, protocol: &dyn Protocol, admitted: Vec<Admitted>) -> Vec<Option<Executed>> {
         let mut results: Vec<Option<Executed>> = Vec::new();
         let mut waiting: Vec<(Bytes, usize)> = Vec::new();
@@ -306,6 +307,7 @@ impl Inner {
             match self.pool.ready(self.now_ms) {
                 Ready::Idle => return results,
                 Ready::Now => self.now_ms += 1,
+                Ready::At(at_ms) if at_ms > self.now_ms && results.iter().all(Option::is_some) => return results,
                 Ready::At(at_ms) => self.now_ms = self.now_ms.max(at_ms),
             }
             for (id, executed) in self.run(protocol) {

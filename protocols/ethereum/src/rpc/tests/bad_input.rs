@@ -167,6 +167,17 @@ fn browsers_may_call_from_the_origins_that_the_operator_names() {
     assert_eq!(ask(&closed, Method::POST), (StatusCode::OK, None));
 }
 
+#[test]
+fn any_interval_between_blocks_is_taken() {
+    for interval in [json!(5), json!("0x1"), json!([1_000, 2_000]), json!(u64::MAX)] {
+        for method in ["evm_setIntervalMining", "anvil_setIntervalMining"] {
+            let client = Client::new();
+            let _ = client.request(method, json!([interval]));
+            is_healthy_or_moved(&client);
+        }
+    }
+}
+
 fn any_json() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         Just(Value::Null),
