@@ -234,6 +234,22 @@ impl Certificate {
     }
 }
 
+/// A request for a certificate of this key (PKCS #10), DER.
+pub(crate) fn request(
+    crypto: &dyn Crypto,
+    key: &SigningKey,
+    common_name: &str,
+    subject_alt_names: &[SubjectAltName],
+) -> Result<Vec<u8>, Error> {
+    let mut params = CertificateParams::default();
+    params.distinguished_name = rcgen::DistinguishedName::new();
+    params.distinguished_name.push(DnType::CommonName, common_name);
+    params.subject_alt_names = alt_names(subject_alt_names)?;
+    let request =
+        params.serialize_request(&IssuingKey::new(crypto, key)).map_err(|_| content("certificate request"))?;
+    Ok(request.der().to_vec())
+}
+
 fn issue(
     crypto: &dyn Crypto,
     service: &Certificate,

@@ -1,4 +1,4 @@
-//! Requests for certificates (PKCS #10, RFC 2986), as OpenSSL and others make them.
+//! Requests for certificates (PKCS #10, RFC 2986), as OpenSSL and others make and read them.
 //!
 //! Who asks must have signed the request with the key that it is for. Of what it asks to have in the certificate, names are read; the rest is for the issuer
 //! to decide, and is ignored.
@@ -7,8 +7,8 @@ use x509_parser::certification_request::X509CertificationRequest;
 use x509_parser::extensions::ParsedExtension;
 use x509_parser::prelude::FromDer;
 
-use crate::certificate::known_name;
-use crate::{Error, ForeignKey, Hash, PublicKey, Scheme, SubjectAltName, decode_pem};
+use crate::certificate::{self, known_name};
+use crate::{Crypto, Error, ForeignKey, Hash, PublicKey, Scheme, SigningKey, SubjectAltName, decode_pem, encode_pem};
 
 const LABEL: &str = "CERTIFICATE REQUEST";
 
@@ -22,6 +22,16 @@ pub struct CertificateRequest {
 }
 
 impl CertificateRequest {
+    /// A request for this key's own certificate, in PEM.
+    pub fn sign(
+        crypto: &dyn Crypto,
+        key: &SigningKey,
+        common_name: &str,
+        subject_alt_names: &[SubjectAltName],
+    ) -> Result<String, Error> {
+        Ok(encode_pem(LABEL, &certificate::request(crypto, key, common_name, subject_alt_names)?))
+    }
+
     pub fn from_pem(text: &str) -> Result<Self, Error> {
         Self::from_der(&decode_pem(LABEL, text)?)
     }
@@ -56,6 +66,7 @@ impl CertificateRequest {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{Curve, SeededCrypto};
 
     /// `openssl req -new -key KEY -subj '/O=Bank A/CN=node0.bank-a.example' -addext 'subjectAltName=DNS:node0.bank-a.example,IP:10.0.0.7'`, with OpenSSL 3, and
     /// the same without names for a key on P-384.
@@ -71,6 +82,20 @@ mod tests {
         assert_eq!(request.subject_alt_names, names);
         let request = CertificateRequest::from_pem(P384).unwrap();
         assert_eq!((request.common_name.as_deref(), request.subject_alt_names.len()), (Some("node1"), 0));
+    }
+
+    #[test]
+    fn a_request_that_is_made_here_is_read() {
+        let crypto = SeededCrypto::new(1);
+        for curve in [Curve::P256, Curve::P384] {
+            let key = SigningKey::generate(&crypto, curve);
+            let names = ["node0.bank-a.example", "10.0.0.7", "::1"].map(SubjectAltName::from_host);
+            let request =
+                CertificateRequest::from_pem(&CertificateRequest::sign(&crypto, &key, "node0", &names).unwrap())
+                    .unwrap();
+            assert_eq!((&request.public_key, request.common_name.as_deref()), (key.public_key(), Some("node0")));
+            assert_eq!(request.subject_alt_names, names);
+        }
     }
 
     #[test]

@@ -34,6 +34,8 @@ pub struct Applicant {
     pub evidence: Evidence,
     pub swaps: Option<Swap>,
     pub role: NodeRole,
+    /// [`NodeInfo::certificate_signing_request`], checked.
+    pub certificate_signing_request: Option<String>,
 }
 
 /// The node that a newcomer was until now, and whose folder it keeps, with that node's word for it.
@@ -109,6 +111,8 @@ pub fn admit(
     }
     let (owner, node_data) = holder.map_or_else(Default::default, |node| (node.info.owner, node.info.node_data));
     let replica = next_replica(tx)?;
+    // Members who vote a newcomer in shall not give it a certificate: it gets one when it asks again.
+    let certificate_signing_request = applicant.certificate_signing_request.clone().filter(|_| !by_vote);
     let info = NodeInfo {
         status: if by_vote { NodeStatus::Pending } else { NodeStatus::Trusted },
         public_key: applicant.public_key.to_pem(),
@@ -117,6 +121,7 @@ pub fn admit(
         addresses: applicant.addresses,
         quote_info: applicant.evidence.clone(),
         encryption_pub_key: hex::encode(&applicant.exchange_key),
+        certificate_signing_request,
         replaces,
         retired_committed: false,
         role: applicant.role,
@@ -167,6 +172,7 @@ fn admit_known(
     admit_appraised(tx, applicant, verified, Some(id))?;
     known.info.quote_info = applicant.evidence.clone();
     known.info.addresses = applicant.addresses;
+    known.info.certificate_signing_request = applicant.certificate_signing_request.clone();
     let replica = known.info.replica;
     known.write(tx);
     certify(tx, id, certificate_pem);

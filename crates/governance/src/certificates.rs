@@ -61,12 +61,35 @@ pub fn issue(
 ) -> Result<Certificate, coco_crypto::Error> {
     let request = NodeCertificateRequest {
         public_key: subject.public_key.clone(),
-        common_name: format!("coco node {}", subject.index),
+        common_name: common_name(subject.index),
         subject_alt_names: names(subject.addresses),
         validity,
         extensions: subject.evidence.into_iter().collect(),
     };
     issue_node_certificate(crypto, service, key, &request)
+}
+
+/// What a node asks to have certified: [`issue`] gives the same names.
+pub fn request(
+    crypto: &dyn Crypto,
+    key: &SigningKey,
+    index: u32,
+    addresses: &Addresses,
+) -> Result<String, coco_crypto::Error> {
+    CertificateRequest::sign(crypto, key, &common_name(index), &names(addresses))
+}
+
+/// Whether this is [`request`] of the node with this key.
+pub fn is_request_of(request: &str, key: &PublicKey, index: u32, addresses: &Addresses) -> bool {
+    CertificateRequest::from_pem(request).is_ok_and(|request| {
+        request.public_key == *key
+            && request.common_name == Some(common_name(index))
+            && request.subject_alt_names == names(addresses)
+    })
+}
+
+fn common_name(index: u32) -> String {
+    format!("coco node {index}")
 }
 
 /// What a node at these addresses is called in its certificate.
@@ -92,6 +115,8 @@ pub struct Endorsing {
     /// PKCS #10, PEM.
     request: String,
     period: Period,
+    /// Of the certificate that the node has.
+    evidence: Option<Extension>,
 }
 
 impl Endorsing {
@@ -100,6 +125,8 @@ impl Endorsing {
         let parsed = CertificateRequest::from_pem(request)
             .map_err(|error| Error::Secrets(format!("the certificate signing request: {error}")))?;
         let node = parsed.public_key.node_id();
+        let present = state.row(&tables::NODE_CERTS, node.to_string().as_bytes());
+        let present = present.and_then(|pem| Certificate::from_pem(&String::from_utf8_lossy(&pem)).ok());
         let known = NodeRow::read(state, node)?.filter(|row| row.info.status != NodeStatus::Retired);
         if known.is_none() {
             return Err(Error::Secrets(format!(
@@ -111,7 +138,7 @@ impl Endorsing {
         if period.days > longest {
             return Err(Error::Secrets(format!("a node's certificate holds for at most {longest} days")));
         }
-        Ok(Self { request: request.to_owned(), period })
+        Ok(Self { request: request.to_owned(), period, evidence: present.as_ref().and_then(evidence_of) })
     }
 
     /// What a script gets in place of the certificate: the same in every replay, and in no other request.
@@ -131,7 +158,7 @@ impl Endorsing {
         }
         let common_name = request.common_name.unwrap_or_else(|| "coco node".to_owned());
         let validity = self.period.validity();
-        let extensions = Vec::new();
+        let extensions = self.evidence.iter().cloned().collect();
         let wanted = NodeCertificateRequest {
             public_key: request.public_key,
             common_name,

@@ -93,6 +93,10 @@ pub fn founded_with(crypto: &SeededCrypto, members: &[&Actor], keys: &[String], 
                 index: 0,
                 addresses: Addresses { api: address, peers: address },
                 encryption_pub_key: hex::encode(exchange.public()),
+                certificate_signing_request: Some(
+                    crate::certificates::request(crypto, &node.key, 0, &Addresses { api: address, peers: address })
+                        .unwrap(),
+                ),
                 quote_info: VirtualTee::running(measurement).evidence(&ReportData([0; 64])).unwrap(),
                 replaces: None,
                 retired_committed: false,

@@ -143,6 +143,10 @@ pub struct NodeInfo {
     /// X25519, hex: ledger secrets are sealed to it.
     #[serde(default)]
     pub encryption_pub_key: String,
+    /// The node's own request for its certificate (PKCS #10, PEM), which scripts hand to `ccf.network.generateEndorsedCertificate`. There once the node
+    /// is in the network.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate_signing_request: Option<String>,
     /// The node whose place it takes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replaces: Option<NodeId>,

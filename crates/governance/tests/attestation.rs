@@ -76,6 +76,7 @@ impl Ledger {
             index: 0,
             addresses: addresses(),
             encryption_pub_key: String::new(),
+            certificate_signing_request: None,
             quote_info: VirtualTee::running(VIRTUAL).evidence(&report_data).unwrap(),
             replaces: None,
             retired_committed: false,
@@ -168,6 +169,7 @@ impl Ledger {
             nonce,
             swaps: None,
             role: NodeRole::Voter,
+            certificate_signing_request: None,
         }
     }
 

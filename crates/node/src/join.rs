@@ -16,7 +16,7 @@ use coco_crypto::{
     Crypto, Domain, EXCHANGE_KEY_BYTES, ExchangeKey, PublicKey, SigningKey, SymmetricKey, constant_time_eq,
     hkdf_sha256, hmac_sha256, sha256,
 };
-use coco_governance::{Addresses, Applicant, NodeRole, Swap};
+use coco_governance::{Addresses, Applicant, NodeRole, Swap, certificates};
 use coco_types::{Digest, NodeId, ReplicaId};
 use serde::{Deserialize, Serialize};
 
@@ -30,6 +30,9 @@ const ANSWER_CONTEXT: &[u8] = b"coco.join.answer.v1";
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Challenge {
     pub nonce: Digest,
+    /// Whether [`JoinRequest::certificate_signing_request`] is known here: older nodes refuse a request with a field that they do not know.
+    #[serde(default)]
+    pub takes_certificate_signing_request: bool,
 }
 
 /// `POST /node/join`.
@@ -49,6 +52,9 @@ pub struct JoinRequest {
     pub swaps: Option<SwapClaim>,
     #[serde(default)]
     pub role: NodeRole,
+    /// PKCS #10, PEM, for the key and the addresses above.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate_signing_request: Option<String>,
 }
 
 /// [`Swap`] as it is written.
@@ -165,6 +171,7 @@ pub fn request(
         evidence,
         swaps: None,
         role,
+        certificate_signing_request: None,
     })
 }
 
@@ -182,8 +189,14 @@ pub fn applicant(body: &[u8], service: &SigningKey, now_ms: u64) -> Result<Appli
         let signature = hex::decode(&claim.signature).map_err(|error| malformed(&error))?;
         Ok(Swap { node: claim.node, signature })
     };
+    let public_key = PublicKey::from_pem(&request.public_key).map_err(|error| malformed(&error))?;
+    if let Some(text) = &request.certificate_signing_request {
+        if !certificates::is_request_of(text, &public_key, request.index, &request.addresses) {
+            return Err(malformed(&"the certificate signing request is not for this node's key and addresses"));
+        }
+    }
     Ok(Applicant {
-        public_key: PublicKey::from_pem(&request.public_key).map_err(|error| malformed(&error))?,
+        public_key,
         exchange_key,
         index: request.index,
         addresses: request.addresses,
@@ -192,6 +205,7 @@ pub fn applicant(body: &[u8], service: &SigningKey, now_ms: u64) -> Result<Appli
         evidence: request.evidence,
         swaps: request.swaps.map(swap).transpose()?,
         role: request.role,
+        certificate_signing_request: request.certificate_signing_request,
     })
 }
 
@@ -255,6 +269,16 @@ mod tests {
         };
         assert_eq!(verify(&service).unwrap().evidence().claims().measurement(), tee.measurement.to_string());
         assert!(verify(&node_key).is_err());
+        let signed = |key, index| certificates::request(&crypto, key, index, &addresses).unwrap();
+        let asks = |text: String| {
+            let request = JoinRequest { certificate_signing_request: Some(text), ..request.clone() };
+            super::applicant(&serde_json::to_vec(&request).unwrap(), &service, 0)
+        };
+        let own = signed(&node_key, 1);
+        assert_eq!(asks(own.clone()).unwrap().certificate_signing_request, Some(own));
+        for refused in [signed(&service, 1), signed(&node_key, 2), String::new(), "a".repeat(1 << 16)] {
+            assert!(matches!(asks(refused), Err(JoinError::Malformed(_))));
+        }
         let unanswerable = JoinRequest { exchange_key: "ab".to_owned(), ..request };
         let unanswerable = serde_json::to_vec(&unanswerable).unwrap();
         assert!(matches!(super::applicant(&unanswerable, &service, 0), Err(JoinError::Malformed(_))));

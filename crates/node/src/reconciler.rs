@@ -259,6 +259,7 @@ mod tests {
             index: 0,
             addresses: Addresses { api: address, peers: address },
             encryption_pub_key: String::new(),
+            certificate_signing_request: None,
             quote_info: evidence.expect("virtual evidence is always to be had"),
             replaces: replaces.map(node_id),
             retired_committed: false,

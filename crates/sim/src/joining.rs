@@ -316,6 +316,7 @@ impl World {
             index: 0,
             addresses: first.addresses(),
             encryption_pub_key: hex::encode(first.identity.exchange.public()),
+            certificate_signing_request: None,
             quote_info: first.evidence(&report_data),
             replaces: None,
             retired_committed: false,

@@ -73,6 +73,19 @@ impl Client {
         Answer::read(&said).ok_or_else(|| io::ErrorKind::InvalidData.into())
     }
 
+    /// The certificate that the node shows.
+    pub fn shown(&self) -> io::Result<Certificate> {
+        let mut socket = TcpStream::connect_timeout(&self.node, TIMEOUT)?;
+        socket.set_read_timeout(Some(TIMEOUT))?;
+        let tls = ClientConnection::new(self.config.clone(), self.node.ip().into());
+        let mut tls = tls.map_err(io::Error::other)?;
+        while tls.is_handshaking() {
+            tls.complete_io(&mut socket)?;
+        }
+        let chain = tls.peer_certificates().ok_or(io::ErrorKind::InvalidData)?;
+        Certificate::from_der(&chain[0]).map_err(io::Error::other)
+    }
+
     /// Follows an answer that goes on.
     pub fn follow(&self, path: &str, last_event_id: Option<&str>) -> io::Result<Followed> {
         let socket = TcpStream::connect_timeout(&self.node, TIMEOUT)?;

@@ -2,6 +2,7 @@
 //! everything runs.
 
 mod application;
+mod certificates;
 mod client;
 mod hostile;
 mod hosting;

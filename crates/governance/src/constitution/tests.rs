@@ -376,6 +376,21 @@ fn a_constitution_written_for_ccf_runs_unchanged() {
         assert!(verdict.valid, "{name}: {}", verdict.description);
         apply(&session.world, &module, &proposal, &id).unwrap_or_else(|failure| panic!("{name}: {failure:?}"));
     }
+    let node = session.world.tx.borrow_mut().prefix(&tables::NODE_INFO, b"").next().unwrap().0;
+    let node = String::from_utf8(node.to_vec()).unwrap();
+    let period = json!({"valid_from": "20261231235959Z", "validity_period_days": 30});
+    let mut of_one = period.clone();
+    of_one["node_id"] = json!(node);
+    for (name, args) in [("set_node_certificate_validity", of_one), ("set_all_nodes_certificate_validity", period)] {
+        let proposal = json!({"actions": [{"name": name, "args": args}]}).to_string();
+        apply(&session.world, &module, &proposal, &id).unwrap_or_else(|failure| panic!("{name}: {failure:?}"));
+        let certificate = session.world.tx.borrow_mut().get(&tables::NODE_CERTS, node.as_bytes()).unwrap();
+        let asked_for = session.orders().into_iter().find_map(|order| match order {
+            Order::Endorse(asked) => Some(asked.placeholder()),
+            _ => None,
+        });
+        assert_eq!(asked_for.as_deref().map(str::as_bytes), Some(&certificate[..]), "{name}");
+    }
     let installed = crate::application::Installed::all(&mut *session.world.tx.borrow_mut()).unwrap();
     let [crate::application::Installed { method, path, endpoint, .. }] = &installed[..] else {
         panic!("{installed:?}")

@@ -195,6 +195,7 @@ impl Network {
             index: 0,
             addresses: crate::Addresses { api: address, peers: address },
             encryption_pub_key: hex::encode(exchange.public()),
+            certificate_signing_request: None,
             quote_info: VirtualTee::running(sha256(b"code")).evidence(&report_data).unwrap(),
             replaces: None,
             retired_committed: false,

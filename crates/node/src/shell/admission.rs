@@ -45,7 +45,8 @@ impl Admission {
     }
 
     pub fn challenge(&self) -> Result<Challenge, String> {
-        Ok(Challenge { nonce: join::challenge(&SystemCrypto, &self.service()?.key, (self.shared.clock)()) })
+        let nonce = join::challenge(&SystemCrypto, &self.service()?.key, (self.shared.clock)());
+        Ok(Challenge { nonce, takes_certificate_signing_request: true })
     }
 
     /// Admits here if this is the primary, else asks the primary.

@@ -373,7 +373,7 @@ fn founding_with(
     (quote_info, bound): (Evidence, BoundFacts),
 ) -> Result<(Genesis, Founding), NodeError> {
     let Identity { node_key, node_certificate, service, .. } = identity;
-    let info = row_with(config, identity, quote_info);
+    let info = row_with(config, identity, quote_info)?;
     let founder = Founder {
         node: NodeRow { id: node_key.public_key().node_id(), info },
         bound,
@@ -391,25 +391,28 @@ pub fn own_row(
     identity: &Identity,
 ) -> Result<(NodeInfo, BoundFacts), NodeError> {
     let (quote_info, bound) = own_evidence(config, platform, identity.node_key.public_key(), &identity.exchange)?;
-    Ok((row_with(config, identity, quote_info), bound))
+    Ok((row_with(config, identity, quote_info)?, bound))
 }
 
-fn row_with(config: &NodeConfig, identity: &Identity, quote_info: Evidence) -> NodeInfo {
-    NodeInfo {
+fn row_with(config: &NodeConfig, identity: &Identity, quote_info: Evidence) -> Result<NodeInfo, NodeError> {
+    let addresses = addresses(config);
+    let request = certificates::request(&SystemCrypto, &identity.node_key, config.index, &addresses);
+    Ok(NodeInfo {
         status: NodeStatus::Trusted,
         public_key: identity.node_key.public_key().to_pem(),
         replica: identity.replica,
         index: config.index,
-        addresses: addresses(config),
+        addresses,
         quote_info,
         encryption_pub_key: hex::encode(identity.exchange.public()),
+        certificate_signing_request: Some(request.map_err(|error| NodeError::Genesis(error.to_string()))?),
         replaces: None,
         retired_committed: false,
         role: Default::default(),
         admitted_ms: 0,
         owner: None,
         node_data: Default::default(),
-    }
+    })
 }
 
 /// A new service on the ledger that lies in this node's folder.
@@ -594,7 +597,8 @@ fn try_join(
 ) -> Result<JoinAnswer, Refused> {
     let service = present_service(client, target, trusted)?;
     let challenge = client.post(target, "/node/join:challenge", b"{}")?;
-    let nonce = serde_json::from_slice::<join::Challenge>(&challenge).map_err(Refused::for_now)?.nonce;
+    let join::Challenge { nonce, takes_certificate_signing_request } =
+        serde_json::from_slice(&challenge).map_err(Refused::for_now)?;
     let place = join::Place { index: config.index, addresses: addresses(config), role: config.role };
     let mut request = join::request(
         source,
@@ -607,6 +611,10 @@ fn try_join(
     )
     .map_err(Refused::for_now)?;
     request.swaps = before.map(|before| join::SwapClaim::new(&SystemCrypto, before, node_key.public_key(), &nonce));
+    if takes_certificate_signing_request {
+        let own = certificates::request(&SystemCrypto, node_key, config.index, &place.addresses);
+        request.certificate_signing_request = Some(own.map_err(Refused::for_now)?);
+    }
     let body = serde_json::to_vec(&request).map_err(Refused::for_now)?;
     let answer = client.post(target, "/node/join", &body)?;
     join::open_answer(exchange, &answer).map_err(Refused::for_now)

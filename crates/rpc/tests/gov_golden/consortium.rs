@@ -543,6 +543,7 @@ fn node_row(key: &SigningKey, exchange: &ExchangeKey, replica: ReplicaId, report
         index: 0,
         addresses: Addresses { api: address, peers: address },
         encryption_pub_key: hex::encode(exchange.public()),
+        certificate_signing_request: None,
         quote_info: VirtualTee::running(sha256(b"code")).evidence(report_data).unwrap(),
         replaces: None,
         retired_committed: false,
