@@ -24,7 +24,8 @@ use coco_types::{Digest, MapName, ReplicaId, Seqno, TxId, View, WriteSet};
 
 use crate::archive::Unread;
 use crate::executor::SystemCommand;
-use crate::identity::Identity;
+use crate::identity::{Identity, ServiceSecrets};
+use crate::ledger::NodeLedger;
 
 /// Where the log of a recovered ledger begins: nothing of the old one's numbering is known.
 const FIRST_INDEX: u64 = 1;
@@ -90,6 +91,13 @@ pub fn begin_log(log: &Arc<dyn Disk>, id: ReplicaId, signed: TxId) -> Result<(),
     // The first election adds one more (receipts of the two services never share a view).
     Resume::open(id, log.clone(), Box::new(Unread(signed.seqno)))?.adopt(View(signed.view.0 + 1))?;
     Ok(())
+}
+
+/// Where the new service's first transaction has its place, and the secret that is in force from there; `None` once it is on this node's disk. Whether it is
+/// known to be committed is not asked: a node that ended right behind it must not begin the service again.
+pub fn beginning(ledger: &NodeLedger, service: &ServiceSecrets) -> Option<(Seqno, SymmetricKey)> {
+    let (first, secret) = service.epochs.epochs().next()?;
+    (ledger.is_public_only() && ledger.last_seqno().next() == first).then(|| (first, secret.clone()))
 }
 
 /// The new service's first transaction: it names its view, since nothing before it could be signed.

@@ -120,8 +120,8 @@ pub struct Replica {
     alarms: VecDeque<(Alarm, bool)>,
     /// The newest epoch that was reported.
     epoch: Option<Seqno>,
-    /// The first batch is the first of a new service: see [`Replica::begin_service`].
-    begins_service: bool,
+    /// Behind this, the next batch is the first of a new service: see [`Replica::begin_service`].
+    service_begins_behind: Option<Seqno>,
     plan: SnapshotPlan,
     effects: Vec<Effect>,
 }
@@ -155,16 +155,16 @@ impl Replica {
             gone_reported: Vec::new(),
             alarms: VecDeque::new(),
             epoch: None,
-            begins_service: false,
+            service_begins_behind: None,
             plan,
             effects: Vec::new(),
             store,
         }
     }
 
-    /// The executor's first transaction begins a new service on a recovered ledger: as with a new network, nothing is signed before it.
+    /// The executor's next transaction begins a new service on a recovered ledger: as with a new network, nothing is signed before it.
     pub fn begin_service(&mut self) {
-        self.begins_service = true;
+        self.service_begins_behind = Some(self.ledger.last_seqno());
     }
 
     /// Others can join only with a snapshot, and there is none: one is taken as soon as this replica leads.
@@ -483,7 +483,7 @@ impl Replica {
             self.ledger.set_chunk_bytes(network.chunk_bytes);
         }
         // A new network's first batch is its genesis: nothing can be signed before the signer is known.
-        if newest > Seqno::ZERO && !std::mem::take(&mut self.begins_service) {
+        if newest > Seqno::ZERO && self.service_begins_behind != Some(newest) {
             let opening = ExecutedBatch { view: slot.view, first: newest.next(), transactions: Vec::new() };
             let sealed = self.ledger.seal(&opening, self.id, self.committed)?;
             if self.consensus.propose(slot, sealed.bytes.into()).is_err() {

@@ -9,7 +9,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use coco_crypto::SigningKey;
+use coco_crypto::{Certificate, SigningKey};
 use coco_disk::Disk;
 use coco_governance::{
     Ack, Auditor, Draft, Event, MemberInfo, Operation, ProposalInfo, ProposalState, Request, tables,
@@ -29,6 +29,7 @@ const YES: &str = "export function vote() { return true }";
 /// The network's only member.
 pub struct Member {
     key: SigningKey,
+    certificate: Certificate,
     /// In hex.
     id: String,
     /// The proposal that it is about to make, or has made and votes for, by its number.
@@ -40,8 +41,17 @@ pub struct Member {
 }
 
 impl Member {
-    pub fn new(key: SigningKey, id: String, adds: Option<(&'static str, Value)>) -> Self {
-        Self { key, id, turn: 1, voted: BTreeMap::new(), adds }
+    pub fn new(key: SigningKey, certificate: Certificate, adds: Option<(&'static str, Value)>) -> Self {
+        let id = certificate.fingerprint().to_string();
+        Self { key, certificate, id, turn: 1, voted: BTreeMap::new(), adds }
+    }
+
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    pub fn certificate(&self) -> &Certificate {
+        &self.certificate
     }
 
     /// Each proposal has a text of its own; every other one asks for a new ledger secret too.
@@ -57,48 +67,73 @@ impl Member {
         json!({ "actions": actions }).to_string()
     }
 
-    fn draft(&self, kind: &str, proposal_id: Option<String>, created_at: u64, payload: String) -> Draft {
+    pub(crate) fn draft(&self, kind: &str, proposal_id: Option<String>, created_at: u64, payload: String) -> Draft {
         Draft { key_id: self.id.clone(), kind: kind.to_owned(), proposal_id, created_at, payload: payload.into_bytes() }
     }
 
     /// What there is to do in this state, and how it is asked for.
     fn next(&mut self, state: &mut Snapshot, now_s: u64) -> Result<(Operation, Draft), Violation> {
-        let failed = |error: coco_governance::Error| Violation(error.to_string());
-        let member = self.id.clone();
-        let info = MemberInfo::read(state, &member).map_err(failed)?;
-        if info.is_none_or(|info| info.status != "Active") {
-            return Ok(match Ack::read(state, &member).map_err(failed)? {
-                None => (Operation::UpdateDigest { member }, self.draft("state_digest", None, now_s, String::new())),
-                Some(ack) => {
-                    let payload = json!({ "stateDigest": ack.state_digest }).to_string();
-                    (Operation::Acknowledge { member }, self.draft("ack", None, now_s, payload))
-                }
-            });
+        if let Some(request) = self.to_become_active(state, now_s)? {
+            return Ok(request);
         }
         loop {
-            let text = self.proposal();
-            let proposals = proposals_with(state, &text);
-            if proposals.is_empty() {
-                return Ok((Operation::Propose, self.draft("proposal", None, now_s, text)));
-            }
-            let (mut accepted, mut open) = (false, None);
-            for proposal in proposals {
-                let info = ProposalInfo::read(state, &proposal).map_err(failed)?;
-                match info.ok_or_else(|| Violation(format!("the proposal {proposal} has no state")))?.state {
-                    ProposalState::Accepted => accepted = true,
-                    ProposalState::Open => open = Some(proposal),
-                    settled => return Err(Violation(format!("the proposal {proposal} is {settled:?}"))),
+            if let Some((operation, draft)) = self.to_decide(state, now_s, self.proposal())? {
+                if let Operation::Vote { proposal, .. } = &operation {
+                    self.voted.insert(proposal.clone(), self.turn);
                 }
-            }
-            if let Some(proposal) = open.filter(|_| !accepted) {
-                self.voted.insert(proposal.clone(), self.turn);
-                let ballot = json!({ "ballot": YES }).to_string();
-                let draft = self.draft("ballot", Some(proposal.clone()), now_s, ballot);
-                return Ok((Operation::Vote { proposal, member }, draft));
+                return Ok((operation, draft));
             }
             self.turn += 1;
         }
     }
+
+    /// `None`: it is active.
+    pub(crate) fn to_become_active(
+        &self,
+        state: &mut Snapshot,
+        now_s: u64,
+    ) -> Result<Option<(Operation, Draft)>, Violation> {
+        let member = self.id.clone();
+        let info = MemberInfo::read(state, &member).map_err(failed)?;
+        if info.is_some_and(|info| info.status == "Active") {
+            return Ok(None);
+        }
+        Ok(Some(match Ack::read(state, &member).map_err(failed)? {
+            Some(ack) if !ack.state_digest.is_empty() => {
+                let payload = json!({ "stateDigest": ack.state_digest }).to_string();
+                (Operation::Acknowledge { member }, self.draft("ack", None, now_s, payload))
+            }
+            _ => (Operation::UpdateDigest { member }, self.draft("state_digest", None, now_s, String::new())),
+        }))
+    }
+
+    /// What leads to the acceptance of a proposal of this text; `None`: one is accepted.
+    pub(crate) fn to_decide(
+        &self,
+        state: &mut Snapshot,
+        now_s: u64,
+        text: String,
+    ) -> Result<Option<(Operation, Draft)>, Violation> {
+        let mut open = None;
+        for proposal in proposals_with(state, &text) {
+            let info = ProposalInfo::read(state, &proposal).map_err(failed)?;
+            match info.ok_or_else(|| Violation(format!("the proposal {proposal} has no state")))?.state {
+                ProposalState::Accepted => return Ok(None),
+                ProposalState::Open => open = Some(proposal),
+                settled => return Err(Violation(format!("the proposal {proposal} is {settled:?}"))),
+            }
+        }
+        let Some(proposal) = open else {
+            return Ok(Some((Operation::Propose, self.draft("proposal", None, now_s, text))));
+        };
+        let ballot = json!({ "ballot": YES }).to_string();
+        let draft = self.draft("ballot", Some(proposal.clone()), now_s, ballot);
+        Ok(Some((Operation::Vote { proposal, member: self.id.clone() }, draft)))
+    }
+}
+
+fn failed(error: coco_governance::Error) -> Violation {
+    Violation(error.to_string())
 }
 
 fn proposals_with(state: &Snapshot, text: &str) -> Vec<String> {
@@ -121,6 +156,14 @@ impl World {
         let (Some(member), Some(node)) = (&mut self.member, self.nodes.get(&to)) else { return Ok(()) };
         let Some(machines) = &node.machines else { return Ok(()) };
         let (operation, draft) = member.next(&mut machines.visible.state(), now_s)?;
+        self.ask(to, operation, &draft);
+        Ok(())
+    }
+
+    /// The member signs a request, and sends it to this node.
+    pub(crate) fn ask(&mut self, to: ReplicaId, operation: Operation, draft: &Draft) {
+        let (Some(member), Some(node)) = (&self.member, self.nodes.get(&to)) else { return };
+        let Some(machines) = &node.machines else { return };
         let message = draft.sign(self.setting.crypto.as_ref(), &member.key).into();
         let governor = Governor {
             store: machines.store.clone(),
@@ -143,7 +186,6 @@ impl World {
             Evaluation::Refused { refusal, .. } => self.note(|| format!("{to} refuses: {refusal}")),
             Evaluation::Unchanged { .. } => {}
         }
-        Ok(())
     }
 
     /// At the end of a run: the ledger's files explain every decision, and what was decided holds.

@@ -6,7 +6,7 @@ use coco_consensus::Membership;
 use coco_kv::Snapshot;
 use coco_node::replica::Delivery;
 use coco_protocol::{History, TransactionStatus};
-use coco_types::{Digest, ReplicaId, Seqno, TxId, View};
+use coco_types::{Digest, ReplicaId, Seqno, TxId, View, WriteSet};
 
 use crate::counter::{RECORDS, SEEN, TOTALS};
 use crate::model::{Model, Sum, digest};
@@ -33,6 +33,8 @@ pub struct Invariants {
     retried: BTreeSet<u64>,
     /// Said to be `Invalid`, which is final.
     invalid: BTreeMap<TxId, ReplicaId>,
+    /// The last transaction that a recovery left: the new service begins behind it, with what says so.
+    recovered_to: Option<TxId>,
 }
 
 impl Invariants {
@@ -68,7 +70,8 @@ impl Invariants {
         if !is_new {
             return Ok(());
         }
-        let opens_view = before.is_some_and(|before| before.view < delivery.last.view);
+        let opens_view =
+            before.is_some_and(|before| before.view < delivery.last.view && Some(before) != self.recovered_to);
         let writes = delivery.batch.transactions.iter().any(|transaction| !transaction.writes.is_empty());
         holds(!(opens_view && writes), || {
             format!("view {} does not begin with a signature alone", delivery.last.view)
@@ -186,6 +189,21 @@ impl Invariants {
             state.iter(&TOTALS).map(|(_, value)| value.first_chunk().map_or(0, |b| u64::from_be_bytes(*b))).sum();
         let seen = state.iter(&SEEN).count() as u64;
         holds(total == seen, || format!("{replica} counted {total} additions of {seen} submissions"))
+    }
+
+    /// Whether this, with these writes, is what was committed at its place.
+    pub(crate) fn is_what_was_committed(&self, txid: TxId, writes: &WriteSet) -> bool {
+        self.committed.get(&txid.seqno) == Some(&(txid, digest(writes)))
+    }
+
+    /// Takes over a transaction of the ledger that a recovery began with, up to the one that it began at.
+    pub(crate) fn was_recovered(&mut self, txid: TxId, writes: &WriteSet, last: TxId) {
+        self.model.apply(writes);
+        self.committed.insert(txid.seqno, (txid, digest(writes)));
+        if txid == last {
+            self.states.insert(txid.seqno, self.model.sum());
+            self.recovered_to = Some(txid);
+        }
     }
 
     pub fn is_committed(&self, txid: TxId) -> bool {

@@ -96,8 +96,8 @@ impl World {
             refuse(self);
             return Ok(());
         };
-        let service = self.setting.service_key.public_key();
-        if let Err(error) = self.nodes[&old].check_folder(&service.into()) {
+        let service = self.nodes[&old].identity.service.keys();
+        if let Err(error) = self.nodes[&old].check_folder(&service) {
             self.stop(old, &error.to_string());
             return Ok(());
         }
@@ -280,7 +280,7 @@ impl World {
             .map_err(|error| Violation(error.to_string()))?;
         let pem = member.to_pem();
         let adds = self.setting.options.ethereum_by_vote.then(|| (coco_ethereum::NAME, ethereum::config()));
-        self.member = Some(Member::new(member_key, member.fingerprint().to_string(), adds));
+        self.member = Some(Member::new(member_key, member, adds));
         let mut genesis = Genesis {
             name: "sim".to_owned(),
             members: vec![Actor {

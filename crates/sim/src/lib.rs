@@ -10,6 +10,7 @@ mod archives;
 mod attesting;
 mod clients;
 mod counter;
+mod disaster;
 mod ethereum;
 mod faults;
 mod governing;

@@ -7,8 +7,8 @@ use coco_attestation::platforms::virtual_tee::VirtualTee;
 use coco_attestation::{Evidence, EvidenceSource, ReportData, Rules};
 use coco_consensus::{Config, Guards, Persist, Resume};
 use coco_crypto::{
-    Certificate, Crypto, Curve, ExchangeKey, NodeCertificateRequest, SeededCrypto, SigningKey, SymmetricKey, Validity,
-    issue_node_certificate, self_signed_service_certificate,
+    Certificate, Crypto, Curve, ExchangeKey, NodeCertificateRequest, PublicKey, SeededCrypto, SigningKey, SymmetricKey,
+    Validity, issue_node_certificate, self_signed_service_certificate,
 };
 use coco_disk::{Disk, MemoryDisk};
 use coco_ethereum::Ethereum;
@@ -69,6 +69,8 @@ pub struct Options {
     pub governed: bool,
     /// Ethereum is not of the founding: the member's first proposal adds it.
     pub ethereum_by_vote: bool,
+    /// In the end all nodes are lost, and the member recovers the ledger of one.
+    pub recovered: bool,
 }
 
 impl Default for Options {
@@ -91,6 +93,7 @@ impl Default for Options {
             ethereum: false,
             governed: false,
             ethereum_by_vote: false,
+            recovered: false,
         }
     }
 }
@@ -102,7 +105,7 @@ impl Options {
     }
 
     /// What a seed is run with: every fifth network tolerates an old disk, and is given one; every eighth hosts Ethereum, and in
-    /// every eighth a member governs, who adds Ethereum in every fourth of these.
+    /// every eighth a member governs, who adds Ethereum in every fourth of these, and recovers the ledger of one node in every other one.
     pub fn of_seed(seed: u64) -> Self {
         let old_disks = seed.is_multiple_of(5);
         Self {
@@ -111,6 +114,7 @@ impl Options {
             ethereum: seed % 8 == 3 || seed % 32 == 29,
             governed: seed % 8 == 5,
             ethereum_by_vote: seed % 32 == 29,
+            recovered: seed % 16 == 5,
             ..Self::default()
         }
     }
@@ -122,6 +126,8 @@ pub struct Setting {
     pub service_key: SigningKey,
     pub service_certificate: Certificate,
     pub ledger_secret: SymmetricKey,
+    /// The services before, if it has been recovered: each key, and its last transaction.
+    pub earlier: Vec<(Seqno, PublicKey)>,
     pub now_ms: Arc<Mutex<u64>>,
     pub options: Options,
 }
@@ -210,7 +216,7 @@ impl Setting {
             self_signed_service_certificate(crypto.as_ref(), &service_key, "sim", VALIDITY, &[]).expect("a valid name");
         let ledger_secret = SymmetricKey::generate(crypto.as_ref());
         let now_ms = Arc::new(Mutex::new(options.start_ms));
-        Self { crypto, service_key, service_certificate, ledger_secret, now_ms, options }
+        Self { crypto, service_key, service_certificate, ledger_secret, earlier: Vec::new(), now_ms, options }
     }
 
     pub fn now_ms(&self) -> u64 {
@@ -235,7 +241,8 @@ impl Setting {
         let mut epochs = EntryKeys::new();
         epochs.add_epoch(Seqno(1), &self.ledger_secret);
         let exchange = ExchangeKey::generate(crypto.as_ref());
-        let service = ServiceSecrets::new(copy, self.service_certificate.clone(), epochs);
+        let mut service = ServiceSecrets::new(copy, self.service_certificate.clone(), epochs);
+        service.earlier.clone_from(&self.earlier);
         let now_ms = self.now_ms.clone();
         let clock_offset_ms = Arc::new(Mutex::new(0));
         let offset_ms = clock_offset_ms.clone();
@@ -313,11 +320,21 @@ impl SimNode {
         consensus.election_ticks = options.election_ticks;
         consensus.heartbeat_ticks = (options.election_ticks / 5).max(1);
         consensus.guards = options.guards.clone();
-        self.ethereum = options.ethereum.then(ethereum::hosted);
-        let mut protocols: Vec<Arc<dyn Protocol>> = vec![Arc::new(Planted::counter(options.planted))];
+        // Until a recovery has the secrets of before, nothing is hosted, and no snapshot taken.
+        let recovers = !self.identity.service.epochs.is_whole();
+        self.ethereum = (options.ethereum && !recovers).then(ethereum::hosted);
+        let mut protocols: Vec<Arc<dyn Protocol>> = Vec::new();
+        if !recovers {
+            protocols.push(Arc::new(Planted::counter(options.planted)));
+        }
         if let Some(ledger) = &self.ethereum {
             protocols.push(ledger.clone());
         }
+        let mut snapshots = options.snapshots;
+        if recovers {
+            (snapshots.ledger_bytes, snapshots.transactions) = (u64::MAX, u64::MAX);
+        }
+        let history = if recovers { Arc::default() } else { self.history.clone() };
         let parts = Parts {
             identity: &self.identity,
             ledger_disk: Arc::new(self.ledger_disk.clone()),
@@ -325,7 +342,7 @@ impl SimNode {
             checked_behind: None,
             log_disk: Arc::new(self.log_disk.clone()),
             snapshot_disk: Arc::new(self.snapshot_disk.clone()),
-            history: self.history.clone(),
+            history,
             history_secret: &self.history_secret,
             protocols,
             crypto: self.crypto.clone(),
@@ -333,7 +350,7 @@ impl SimNode {
             consensus,
             batches: BatchLimits::default(),
             chunk_bytes: options.chunk_bytes,
-            snapshots: options.snapshots,
+            snapshots,
             founders: vec![ReplicaId(1)],
         };
         let machines = Machines::open(parts)?;

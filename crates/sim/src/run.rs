@@ -70,15 +70,20 @@ impl World {
         world.check_history()?;
         let last = world.visible(world.primary().unwrap_or(ReplicaId(1)));
         world.counts.decisions = world.decided();
+        let (trace, operations) = (world.trace_digest(last), world.history.len());
+        let (acknowledged, unknown) = (world.invariants.acknowledged_count(), world.invariants.unknown_count());
+        if world.setting.options.recovered {
+            world = world.ends_and_is_recovered()?;
+        }
         Ok(Report {
             seed,
             counts: world.counts,
-            acknowledged: world.invariants.acknowledged_count(),
-            unknown: world.invariants.unknown_count(),
+            acknowledged,
+            unknown,
             last,
-            coverage: world.coverage.clone(),
-            operations: world.history.len(),
-            trace: world.trace_digest(last),
+            coverage: world.coverage,
+            operations,
+            trace,
         })
     }
 
@@ -195,7 +200,7 @@ impl World {
         }
     }
 
-    fn submit_sometimes(&mut self) {
+    pub(crate) fn submit_sometimes(&mut self) {
         self.retry();
         self.transact_sometimes();
         if !self.random.one_in(40) {
@@ -240,7 +245,7 @@ impl World {
     }
 
     /// Faults off: within a bound there is a primary, it makes progress, membership is what governance wants, and all agree.
-    fn recover(&mut self) -> Result<(), Violation> {
+    pub(crate) fn recover(&mut self) -> Result<(), Violation> {
         self.note(|| "the trouble is over".to_owned());
         self.faults = Faults::none();
         self.network.heal();
@@ -365,7 +370,7 @@ impl World {
 }
 
 /// Backups hold the same ledger, byte by byte: a sample of their receipts is enough.
-const RECEIPT_SAMPLE: usize = 10;
+pub(crate) const RECEIPT_SAMPLE: usize = 10;
 
 /// How each node stands, in words.
 fn standing(nodes: &BTreeMap<ReplicaId, SimNode>, now_ms: u64) -> String {

@@ -24,6 +24,7 @@ pub const FAULTS: &[&str] = &[
     "old ledger files",
     "damage refused",
     "client retries",
+    "all lost",
 ];
 
 /// While what holds.

@@ -10,6 +10,7 @@ use coco_attestation::EvidenceSource;
 use coco_consensus::{Membership, Role};
 use coco_crypto::Sha256;
 use coco_disk::Disk;
+use coco_governance::Recovery;
 use coco_node::events::ExecutorEvent;
 use coco_node::executor::SystemCommand;
 use coco_protocol::{Caller, Protocol, Submitted, Until};
@@ -47,8 +48,10 @@ pub struct World {
     /// The platforms of machines by their place; elsewhere it is the virtual one.
     pub tees: BTreeMap<u32, Arc<dyn EvidenceSource>>,
     pub(crate) reads: Reads,
-    next_number: u64,
+    pub(crate) next_number: u64,
     pub(crate) genesis: Vec<SystemCommand>,
+    /// This world's service is to begin on a ledger that another one left.
+    pub(crate) recovering: Option<Recovery>,
     /// Plans that anybody went on by.
     pub(crate) resumes: BTreeSet<Digest>,
     /// Fresh replicas that do not vote yet.
@@ -72,7 +75,7 @@ pub struct World {
     pub(crate) ethereum: ethereum::Clients,
     pub(crate) member: Option<Member>,
     pub(crate) trace: Sha256,
-    log: Option<Log>,
+    pub(crate) log: Option<Log>,
 }
 
 /// Takes what happens.
@@ -99,6 +102,8 @@ pub struct Counts {
     pub transactions: u64,
     /// Proposals that a member made and saw accepted.
     pub decisions: u64,
+    /// Networks that were lost and recovered.
+    pub recoveries: u64,
 }
 
 /// Whom an answer is for.
@@ -148,6 +153,7 @@ impl World {
             reads: Reads::default(),
             next_number: 1,
             genesis: Vec::new(),
+            recovering: None,
             resumes: BTreeSet::new(),
             swapping: BTreeSet::new(),
             put_back: BTreeSet::new(),
@@ -277,8 +283,12 @@ impl World {
         }
         let node = self.nodes.get_mut(&id).expect("a known node");
         let machines = node.machines.as_ref().expect("just started");
-        self.invariants.shows(id, machines.visible.txid(), &machines.visible.state())?;
-        self.counts.restored += u64::from(machines.restored_from > TxId::default());
+        if machines.ledger.is_public_only() {
+            self.begin_service(id)?;
+        } else {
+            self.invariants.shows(id, machines.visible.txid(), &machines.visible.state())?;
+            self.counts.restored += u64::from(machines.restored_from > TxId::default());
+        }
         self.note(|| format!("{id} starts"));
         Ok(())
     }
@@ -417,8 +427,8 @@ impl World {
         }
     }
 
-    pub(crate) fn trace_digest(self, last: TxId) -> Digest {
-        let mut trace = self.trace;
+    pub(crate) fn trace_digest(&self, last: TxId) -> Digest {
+        let mut trace = self.trace.clone();
         trace.update(last.to_string().as_bytes());
         trace.finish()
     }

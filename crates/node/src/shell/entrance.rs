@@ -18,7 +18,7 @@ use coco_disk::Disk;
 use coco_governance::certificates::{self, Subject};
 use coco_governance::rotation::follow_bridges;
 use coco_governance::{
-    AWAITS_VOTE, Addresses, Founding, JOINED_BEFORE, NodeInfo, NodeRole, NodeRow, NodeStatus, Recovery, ServiceInfo,
+    AWAITS_VOTE, Addresses, Founding, JOINED_BEFORE, NodeInfo, NodeRole, NodeRow, NodeStatus, Recovery,
 };
 use coco_ledger::EntryKeys;
 use coco_types::{Digest, ReplicaId, Seqno};
@@ -463,29 +463,24 @@ fn recover(
     Ok(secrets.entrance(identity, Known { resume: Some(network.resume), at: found.signed, ..Known::default() }))
 }
 
-/// What the recovered ledger's first transaction says, unless it is there already.
+/// What the recovered ledger's first transaction says.
 pub fn recovery(
     config: &NodeConfig,
     platform: &dyn EvidenceSource,
     identity: &Identity,
     machines: &Machines,
-) -> Result<Option<Recovery>, NodeError> {
-    let service = ServiceInfo::read(&mut machines.store.snapshot()).map_err(RecoveryError::from)?;
-    let certificate = identity.service.certificate.to_pem();
-    if !machines.ledger.is_public_only() || service.is_some_and(|service| service.cert.trim() == certificate.trim()) {
-        return Ok(None);
-    }
+) -> Result<Recovery, NodeError> {
     let recovered_to = machines.ledger.last_txid();
     let signature = machines.ledger.signature_at(recovered_to).map_err(OpenError::from)?;
     let (info, bound) = own_row(config, platform, identity)?;
-    Ok(Some(Recovery {
+    Ok(Recovery {
         recovered_to,
         last_root: signature.map(|signature| signature.root).unwrap_or(Digest::ZERO),
         node: NodeRow { id: identity.node_key.public_key().node_id(), info },
         bound,
         node_certificate: identity.node_certificate.to_pem(),
-        service_certificate: certificate,
-    }))
+        service_certificate: identity.service.certificate.to_pem(),
+    })
 }
 
 pub fn read_genesis(path: &Path) -> Result<Genesis, NodeError> {

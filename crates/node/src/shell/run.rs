@@ -256,12 +256,10 @@ impl Running {
         let mut genesis = genesis_commands(&entrance, protocols, &vault);
         let founded = entrance.founding.as_ref();
         let genesis_parts = founded.map(|(genesis, _)| crate::genesis::parts(genesis, protocols)).unwrap_or_default();
-        if let Some(recovery) = entrance::recovery(config, platform.as_ref(), &entrance.identity, &machines)? {
+        if let Some((first, secret)) = recovering::beginning(&machines.ledger, &entrance.identity.service) {
+            let recovery = entrance::recovery(config, platform.as_ref(), &entrance.identity, &machines)?;
             machines.replica.begin_service();
-            let first = machines.ledger.last_seqno().next();
-            let (_, secret) =
-                entrance.identity.service.epochs.epochs().next().expect("a recovery begins with a secret");
-            genesis.push(recovering::command(recovery, vault.clone(), first, secret.clone()));
+            genesis.push(recovering::command(recovery, vault.clone(), first, secret));
         }
         let (syncs_to, syncs) = unbounded();
         let (deliveries_to, deliveries) = unbounded();

@@ -1,0 +1,11 @@
+//! Networks that are lost, all nodes at once, and recovered from what one of them leaves.
+
+use coco_sim::{Length, World};
+
+#[test]
+fn a_lost_network_is_recovered_from_the_ledger_of_any_one_node() {
+    for seed in [5, 21, 37, 53, 69] {
+        let report = World::run(seed, Length::SHORT).unwrap_or_else(|violation| panic!("seed {seed}: {violation}"));
+        assert_eq!(report.counts.recoveries, 1, "seed {seed}");
+    }
+}
