@@ -62,7 +62,7 @@ impl Transactions {
                 }
             }
             let Some(chunk) = self.chunks.pop() else { return Ok(None) };
-            let scanner = EntryScanner::new(Arc::clone(&self.disk), &chunk.file, chunk.end);
+            let scanner = EntryScanner::of_chunk(Arc::clone(&self.disk), &chunk.file, chunk.end);
             self.scanner = Some((chunk.file, scanner));
         }
     }

@@ -98,8 +98,14 @@ pub fn verify_folder(
     let mut total = Progress { file: "", txid: TxId::default(), bytes_done: 0, bytes_total: 0 };
     total.bytes_total = chunks.iter().map(|chunk| chunk.file_bytes).sum();
     for (at, chunk) in chunks.iter().enumerate() {
-        let is_last = at + 1 == chunks.len();
-        audit.chunk(disk, chunk, is_last, total, progress)?;
+        let behind = chunks.get(at + 1..).unwrap_or_default();
+        // What is behind a chunk that was not synced was not either.
+        let may_be_torn = options.torn_tail_allowed && !chunk.complete && behind.iter().all(|chunk| !chunk.complete);
+        let place = Place { is_last: behind.is_empty(), may_be_torn };
+        audit.chunk(disk, chunk, place, total, progress)?;
+        if audit.report.torn.is_some() {
+            break;
+        }
         total.bytes_done += chunk.file_bytes;
     }
     if audit.resuming && audit.report.transactions > 0 {
@@ -112,6 +118,14 @@ pub fn verify_folder(
         return Err(audit.damage("", 0, source));
     }
     Ok(audit.report)
+}
+
+/// Of a chunk in its folder.
+#[derive(Clone, Copy)]
+struct Place {
+    is_last: bool,
+    /// A crash may have kept its end from the disk.
+    may_be_torn: bool,
 }
 
 /// Walks the ledger and keeps what is needed to judge the next entry.
@@ -197,7 +211,7 @@ impl<'a> Audit<'a> {
         &mut self,
         disk: &Arc<dyn Disk>,
         chunk: &ChunkFrame,
-        is_last: bool,
+        place: Place,
         mut total: Progress<'_>,
         progress: &mut dyn FnMut(Progress<'_>),
     ) -> Result<(), Damage> {
@@ -206,7 +220,7 @@ impl<'a> Audit<'a> {
             return Err(self.damage(&chunk.file, 0, source));
         }
         let bytes_before = total.bytes_done;
-        let mut scanner = EntryScanner::new(Arc::clone(disk), &chunk.file, chunk.end);
+        let mut scanner = EntryScanner::of_chunk(Arc::clone(disk), &chunk.file, chunk.end);
         let mut table: Vec<u8> = Vec::new();
         let mut ended = false;
         loop {
@@ -214,7 +228,7 @@ impl<'a> Audit<'a> {
             let entry = match scanner.next() {
                 Ok(Some(entry)) => entry,
                 Ok(None) => break,
-                Err(error) if is_last && !chunk.complete && self.options.torn_tail_allowed => {
+                Err(error) if place.may_be_torn => {
                     self.report.torn = Some((chunk.file.clone(), offset, error.to_string()));
                     break;
                 }
@@ -231,7 +245,15 @@ impl<'a> Audit<'a> {
                 progress(Progress { file: &chunk.file, txid: self.last, ..total });
             }
         }
-        self.check_chunk_end(disk.as_ref(), chunk, &table, is_last, ended)
+        if place.may_be_torn && !place.is_last && !ended && self.report.torn.is_none() {
+            self.report.torn = Some((chunk.file.clone(), chunk.end, "the chunk does not go on".to_owned()));
+        }
+        // Behind the entry that ends it, a chunk has its position table and nothing else.
+        if scanner.offset() != chunk.end && !place.may_be_torn {
+            let source = Error::MalformedEntry { why: "behind the entry that ends the chunk" };
+            return Err(self.damage(&chunk.file, scanner.offset(), source));
+        }
+        self.check_chunk_end(disk.as_ref(), chunk, &table, place, ended)
             .map_err(|source| self.damage(&chunk.file, chunk.end, source))?;
         self.report.chunks += 1;
         progress(Progress { file: &chunk.file, txid: self.last, bytes_done: bytes_before + chunk.file_bytes, ..total });
@@ -243,7 +265,7 @@ impl<'a> Audit<'a> {
         disk: &dyn Disk,
         chunk: &ChunkFrame,
         table: &[u8],
-        is_last: bool,
+        place: Place,
         ended: bool,
     ) -> Result<(), Error> {
         let file = &chunk.file;
@@ -253,7 +275,8 @@ impl<'a> Audit<'a> {
             after: self.last.seqno,
             why: why.to_owned(),
         };
-        if (chunk.complete || !is_last) && (!ended || self.report.signed != self.last) {
+        let goes_on = !place.is_last && self.report.torn.is_none();
+        if (chunk.complete || goes_on) && (!ended || self.report.signed != self.last) {
             return Err(damaged("the chunk does not end with a signature that ends it"));
         }
         if !chunk.complete {

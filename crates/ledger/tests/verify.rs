@@ -213,6 +213,41 @@ fn a_torn_tail_is_reported_where_it_is_allowed() {
 }
 
 #[test]
+fn a_chunk_whose_completion_a_crash_interrupted_ends_where_its_last_entry_says() {
+    let service = service();
+    let live = VerifyOptions { torn_tail_allowed: true, ..VerifyOptions::default() };
+    let whole = verify(&service.disk, &live).unwrap();
+    service.disk.rename("ledger_7-10.committed", "ledger_7").unwrap();
+    // The table came to the disk, the header that says where it is did not.
+    service.disk.write("ledger_7", 0, &[0; 8]).unwrap();
+    let report = verify(&service.disk, &live).unwrap();
+    assert_eq!((report.signed, report.last, &report.torn), (whole.signed, whole.last, &None));
+    assert!(verify(&service.disk, &VerifyOptions::default()).is_err(), "no node writes: it is damaged");
+    assert_eq!(transactions(service.folder(), EntryKeys::new()).unwrap().map(Result::unwrap).count(), 12);
+}
+
+#[test]
+fn what_is_behind_a_torn_chunk_was_not_synced_either_but_what_is_complete_was() {
+    let service = service();
+    let live = VerifyOptions { torn_tail_allowed: true, ..VerifyOptions::default() };
+    service.disk.rename("ledger_7-10.committed", "ledger_7").unwrap();
+    service.disk.write("ledger_7", 0, &[0; 8]).unwrap();
+    let len = disk_len(&service.disk, "ledger_7");
+    for cut in [64, len / 2, len - 64] {
+        service.disk.truncate("ledger_7", len - cut).unwrap();
+        let report = verify(&service.disk, &live).unwrap();
+        assert!(report.signed.seqno >= Seqno(6) && report.last.seqno < Seqno(10), "{report:?}");
+        assert_eq!(report.torn.unwrap().0, "ledger_7");
+    }
+    let service = self::service();
+    let first = "ledger_1-6.committed";
+    service.disk.rename(first, "ledger_1").unwrap();
+    service.disk.write("ledger_1", 0, &[0; 8]).unwrap();
+    service.disk.truncate("ledger_1", disk_len(&service.disk, "ledger_1") / 2).unwrap();
+    assert!(verify(&service.disk, &live).is_err(), "a complete chunk is behind it");
+}
+
+#[test]
 fn a_node_that_is_not_trusted_any_more_may_not_sign() {
     let mut service = Service::new(1);
     let mut pending = WriteSet::new();

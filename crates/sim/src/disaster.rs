@@ -20,7 +20,7 @@ use coco_governance::{
 };
 use coco_ledger::{ChunkName, EntryKeys, SignatureTransaction};
 use coco_node::recovering::{self, Recoverable};
-use coco_types::{Digest, ReplicaId, TxId, WriteSet};
+use coco_types::{Digest, ReplicaId, Seqno, TxId, WriteSet};
 use serde_json::{Value, json};
 
 use crate::faults::Faults;
@@ -38,7 +38,7 @@ const LAST_EVENTS: u64 = 300;
 struct Remains {
     disk: MemoryDisk,
     /// Of what is lost: to know what the recovered service must show.
-    keys: EntryKeys,
+    keys: Vec<EntryKeys>,
     service: PublicKey,
     found: Recoverable,
 }
@@ -143,7 +143,7 @@ impl World {
         let voters: Vec<_> = self.members().into_iter().filter(|id| self.nodes[id].machines.is_some()).collect();
         holds(!voters.is_empty(), || "no node runs".to_owned())?;
         let survivor = voters[usize::try_from(self.random.below(voters.len() as u64)).unwrap_or(0)];
-        let keys = self.nodes[&survivor].machines.as_ref().expect("it runs").ledger.keys();
+        let keys = self.keys_of(survivor);
         for id in self.members() {
             self.crash(id);
         }
@@ -173,6 +173,19 @@ impl World {
         Ok(Remains { disk, keys, service, found })
     }
 
+    /// The secrets that a node holds, and with them, one after the other, those that it lacks and another one holds: what is not committed yet may be sealed under such a secret.
+    fn keys_of(&self, id: ReplicaId) -> Vec<EntryKeys> {
+        let of = |node: &SimNode| node.machines.as_ref().map(|machines| machines.ledger.keys());
+        let own = of(&self.nodes[&id]).unwrap_or_default();
+        let with = |others: EntryKeys| {
+            let mut keys = own.clone();
+            let lacks = |first: &Seqno| own.epochs().all(|(known, _)| known != *first);
+            others.epochs().filter(|(first, _)| lacks(first)).for_each(|(first, secret)| keys.add_epoch(first, secret));
+            keys
+        };
+        self.nodes.values().filter_map(of).map(with).collect()
+    }
+
     /// Nothing of this world goes on but time, chance, the member, and what is counted.
     fn after(mut self, remains: &Remains) -> Result<Self, Violation> {
         let mut next = Self::empty(self.random.next(), self.setting.options.clone(), self.log.take());
@@ -182,22 +195,27 @@ impl World {
         next.invariants = self.invariants.as_of(remains.found.signed, remains.found.committed, |each| {
             let failed = |error: coco_ledger::Error| Violation(format!("the ledger that is left: {error}"));
             let disk: Arc<dyn Disk> = Arc::new(remains.disk.clone());
-            for transaction in coco_ledger::transactions(disk, remains.keys.clone()).map_err(failed)? {
-                let transaction = transaction.map_err(failed)?;
-                if transaction.txid.seqno > remains.found.signed.seqno {
-                    break;
-                }
+            let read = |keys: &EntryKeys| coco_ledger::transactions(disk.clone(), keys.clone()).map_err(failed);
+            let mut readers = remains.keys.iter().map(read).collect::<Result<Vec<_>, _>>()?;
+            loop {
+                let mut same =
+                    readers.iter_mut().filter_map(Iterator::next).collect::<Result<Vec<_>, _>>().map_err(failed)?;
+                let opened = same.iter().position(|transaction| transaction.private.is_some());
+                let opened = opened.ok_or_else(|| Violation("no secret opens what is left".to_owned()))?;
+                let transaction = same.swap_remove(opened);
                 let signature =
                     SignatureTransaction::from_writes(transaction.txid, &transaction.public).map_err(failed)?;
                 // Rows of signatures are the ledger's own, and in no state.
                 let mut writes = if signature.is_some() { WriteSet::new() } else { transaction.public };
-                let private = transaction.private.ok_or_else(|| Violation("no secret opens it".to_owned()))?;
-                for (map, rows) in private {
+                for (map, rows) in transaction.private.unwrap_or_default() {
                     for (key, value) in rows {
                         writes.insert(&map, key, value);
                     }
                 }
                 each(transaction.txid, &writes);
+                if transaction.txid == remains.found.signed {
+                    break;
+                }
             }
             Ok(())
         })?;

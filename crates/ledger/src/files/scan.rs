@@ -7,7 +7,7 @@ use coco_disk::Disk;
 use super::CHUNK_HEADER_BYTES;
 use crate::entry::HEAD_BYTES;
 use crate::error::disk_error;
-use crate::{Entry, Error};
+use crate::{Entry, Error, FLAG_CHUNK_AFTER};
 
 const WINDOW_BYTES: u64 = 1 << 20;
 
@@ -17,6 +17,9 @@ pub(crate) struct EntryScanner {
     /// Of the next entry.
     offset: u64,
     end: u64,
+    /// See [`EntryScanner::of_chunk`].
+    stops_with_chunk: bool,
+    chunk_ended: bool,
     window: Vec<u8>,
     window_start: u64,
 }
@@ -25,7 +28,21 @@ impl EntryScanner {
     /// Over the bytes of `file` from behind its header to `end`.
     pub fn new(disk: Arc<dyn Disk>, file: &str, end: u64) -> Self {
         let file = file.to_owned();
-        Self { disk, file, offset: CHUNK_HEADER_BYTES, end, window: Vec::new(), window_start: CHUNK_HEADER_BYTES }
+        Self {
+            disk,
+            file,
+            offset: CHUNK_HEADER_BYTES,
+            end,
+            stops_with_chunk: false,
+            chunk_ended: false,
+            window: Vec::new(),
+            window_start: CHUNK_HEADER_BYTES,
+        }
+    }
+
+    /// The same, but it ends with the entry that ends the chunk: if a crash came between the position table and the header, what follows is the table.
+    pub fn of_chunk(disk: Arc<dyn Disk>, file: &str, end: u64) -> Self {
+        Self { stops_with_chunk: true, ..Self::new(disk, file, end) }
     }
 
     /// Where the next entry begins.
@@ -35,7 +52,7 @@ impl EntryScanner {
 
     /// The next entry; `None` exactly at the end. After an error the scanner stays before the bad entry.
     pub fn next(&mut self) -> Result<Option<Entry<'_>>, Error> {
-        if self.offset >= self.end {
+        if self.offset >= self.end || (self.chunk_ended && self.stops_with_chunk) {
             return Ok(None);
         }
         self.fill(HEAD_BYTES as u64)?;
@@ -45,6 +62,7 @@ impl EntryScanner {
         let visible = self.window.get(start..).unwrap_or_default();
         let (entry, _) = Entry::split_first(visible)?;
         self.offset += head.entry_bytes as u64;
+        self.chunk_ended = entry.head().flags & FLAG_CHUNK_AFTER != 0;
         Ok(Some(entry))
     }
 
