@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use coco_crypto::{Curve, SeededCrypto};
 use coco_governance::{
     Addresses, Draft, Facts, Founding, FoundingActor, Network, NodeInfo, NodeRow, NodeStatus, Operation, Proposal,
-    ProposalInfo, Request, ResumePolicy, Session, constitution, found, tables,
+    ProposalInfo, Request, ResumePolicy, Session, certificates, constitution, found, tables,
 };
 use coco_kv::Store;
 use fixture::{Actor, NOW_S, ROOT};

@@ -190,10 +190,9 @@ pub fn applicant(body: &[u8], service: &SigningKey, now_ms: u64) -> Result<Appli
         Ok(Swap { node: claim.node, signature })
     };
     let public_key = PublicKey::from_pem(&request.public_key).map_err(|error| malformed(&error))?;
-    if let Some(text) = &request.certificate_signing_request {
-        if !certificates::is_request_of(text, &public_key, request.index, &request.addresses) {
-            return Err(malformed(&"the certificate signing request is not for this node's key and addresses"));
-        }
+    let is_own = |text: &String| certificates::is_request_of(text, &public_key, request.index, &request.addresses);
+    if !request.certificate_signing_request.as_ref().is_none_or(is_own) {
+        return Err(malformed(&"the certificate signing request is not for this node's key and addresses"));
     }
     Ok(Applicant {
         public_key,

@@ -39,13 +39,15 @@ struct Remains {
     disk: MemoryDisk,
     /// Of what is lost: to know what the recovered service must show.
     keys: Vec<EntryKeys>,
+    /// What clients were told is committed.
+    acknowledged: Vec<TxId>,
     service: PublicKey,
     found: Recoverable,
 }
 
 impl World {
-    /// The world of the service that comes after this one, once all is well there.
-    pub(crate) fn ends_and_is_recovered(mut self) -> Result<Self, Violation> {
+    /// What comes after this world, until all is well there.
+    pub(crate) fn ends_and_is_recovered(mut self) -> Result<(), Violation> {
         self.give_the_member_a_share()?;
         let remains = self.lose_all_but_one_ledger()?;
         let mut next = self.after(&remains)?;
@@ -61,9 +63,7 @@ impl World {
         }
         next.recover()?;
         next.check_end()?;
-        next.check_earlier_receipts(&remains)?;
-        next.counts.recoveries += 1;
-        Ok(next)
+        next.check_earlier_receipts(&remains)
     }
 
     /// It had none: shares cannot be replayed from a seed.
@@ -147,7 +147,6 @@ impl World {
         for id in self.members() {
             self.crash(id);
         }
-        self.count("all lost");
         let node = &self.nodes[&survivor];
         let failed = |error: &dyn Display| Violation(format!("what {survivor} leaves: {error}"));
         let disk = MemoryDisk::new();
@@ -170,7 +169,8 @@ impl World {
                 "{survivor} leaves a ledger up to {signed}, {committed} known to be committed, and {unsigned} behind it"
             )
         });
-        Ok(Remains { disk, keys, service, found })
+        let acknowledged = self.invariants.acknowledged_txids().collect();
+        Ok(Remains { disk, keys, acknowledged, service, found })
     }
 
     /// The secrets that a node holds, and with them, one after the other, those that it lacks and another one holds: what is not committed yet may be sealed under such a secret.
@@ -190,7 +190,7 @@ impl World {
     fn after(mut self, remains: &Remains) -> Result<Self, Violation> {
         let mut next = Self::empty(self.random.next(), self.setting.options.clone(), self.log.take());
         *next.setting.now_ms.lock() = self.now_ms();
-        (next.member, next.counts, next.coverage) = (self.member, self.counts, self.coverage);
+        next.member = self.member;
         next.next_number = self.next_number;
         next.invariants = self.invariants.as_of(remains.found.signed, remains.found.committed, |each| {
             let failed = |error: coco_ledger::Error| Violation(format!("the ledger that is left: {error}"));
@@ -272,7 +272,6 @@ impl World {
     fn step_recovering(&mut self, id: ReplicaId) -> Result<(), Violation> {
         let trusted = self.setting.options.rolled_back_disks == 0;
         if trusted && self.node(id).runs() && self.random.one_in(500) {
-            self.count("crash");
             self.crash(id);
             self.read_secrets(id)?;
             self.come_back(id, None)?;
@@ -356,12 +355,12 @@ impl World {
     fn check_earlier_receipts(&self, remains: &Remains) -> Result<(), Violation> {
         let Some(primary) = self.primary() else { return Err(Violation("there is no primary".to_owned())) };
         let Some(machines) = &self.node(primary).machines else { return Ok(()) };
-        let before = self.invariants.committed_txids().rev().filter(|txid| txid.seqno <= remains.found.signed.seqno);
-        for txid in before.step_by(RECEIPT_SAMPLE) {
+        let left = remains.acknowledged.iter().rev().filter(|txid| self.invariants.is_committed(**txid));
+        for txid in left.step_by(RECEIPT_SAMPLE).copied() {
             let receipt = machines.ledger.receipt(txid);
             let receipt = receipt.map_err(|error| Violation(format!("receipt {txid}: {error}")))?;
-            // The newest ones of the old service were signed by nobody before the new one was there.
-            let Some(receipt) = receipt else { continue };
+            let receipt =
+                receipt.ok_or_else(|| Violation(format!("{primary} has no receipt of {txid}, from before")))?;
             coco_ledger::verify_receipt(&receipt.cose, &remains.service, None)
                 .map_err(|error| Violation(format!("the receipt of {txid}, from before: {error}")))?;
         }

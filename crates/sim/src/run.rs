@@ -70,21 +70,22 @@ impl World {
         world.check_history()?;
         let last = world.visible(world.primary().unwrap_or(ReplicaId(1)));
         world.counts.decisions = world.decided();
-        let (trace, operations) = (world.trace_digest(last), world.history.len());
-        let (acknowledged, unknown) = (world.invariants.acknowledged_count(), world.invariants.unknown_count());
-        if world.setting.options.recovered {
-            world = world.ends_and_is_recovered()?;
-        }
-        Ok(Report {
+        let mut report = Report {
             seed,
             counts: world.counts,
-            acknowledged,
-            unknown,
+            acknowledged: world.invariants.acknowledged_count(),
+            unknown: world.invariants.unknown_count(),
             last,
-            coverage: world.coverage,
-            operations,
-            trace,
-        })
+            coverage: world.coverage.clone(),
+            operations: world.history.len(),
+            trace: world.trace_digest(last),
+        };
+        // What comes then is not counted: no seed replays it byte by byte.
+        if world.setting.options.recovered {
+            world.ends_and_is_recovered()?;
+            report.counts.recoveries += 1;
+        }
+        Ok(report)
     }
 
     /// Crashes, restarts, cuts, mends, hands over and swaps by chance.

@@ -24,7 +24,6 @@ pub const FAULTS: &[&str] = &[
     "old ledger files",
     "damage refused",
     "client retries",
-    "all lost",
 ];
 
 /// While what holds.
