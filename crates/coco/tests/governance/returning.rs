@@ -40,31 +40,11 @@ fn a_network_that_may_not_resume_is_recovered_by_its_members_and_a_joiner_gets_i
     old.says("nothing here says that the consortium allows resuming");
     drop(old);
 
-    let previous = network.service();
-    let start = Start::Recover { previous_service_certificate: previous.clone() };
-    let recovering = network.another(1, start);
-    let file = network.folder().join("recover.toml");
-    fs::write(&file, toml::to_string(&recovering).unwrap()).unwrap();
-    let told = coco(&["recover", "--config", file.to_str().unwrap(), "--ledger", network.ledger().to_str().unwrap()]);
-    assert!(told.contains("recovered"), "{told}");
-    let node = Process::start(&recovering, network.folder());
+    let (recovering, node) = recover(&mut network);
+    open(&network, &recovering);
     let certificate = recovering.data.join("service_certificate.pem");
-    let service = until("the new service", || Certificate::from_pem(&fs::read_to_string(&certificate).ok()?).ok());
-    network.ask(Client::new(recovering.listen.api, &service));
-    let is = |status: &str| {
-        until(status, || (network.client().json("/node/network")?["service_status"] == status).then_some(()));
-    };
-    is("Recovering");
-    let read = |path: &Path| fs::read_to_string(path).unwrap();
-    let identities = json!({ "next_service_identity": service.to_pem(), "previous_service_identity": read(&previous) });
-    let open = network.propose(0, &json!([{ "name": "transition_service_to_open", "args": identities }]));
-    let open = id_of(&open);
-    network.vote(0, &open, YES);
-    let decided = network.vote(1, &open, YES);
-    assert_eq!(decided.json()["proposalState"], "Accepted", "{}", decided.text());
-    is("WaitingForRecoveryShares");
     submit_share(&network, &key, &certificate, &recovering);
-    is("Open");
+    is(&network, "Open");
     let kept = until("the private state", || {
         network.client().call("GET", "/app/records/first", b"").ok().filter(|answer| answer.status == 200)
     });
@@ -85,6 +65,74 @@ fn a_network_that_may_not_resume_is_recovered_by_its_members_and_a_joiner_gets_i
     let (ledger, service) = (joining.data.join("ledger"), certificate.to_str().unwrap());
     let told = coco(&["ledger", "verify", ledger.to_str().unwrap(), "--service", service]);
     assert!(told.contains("all confirmed"), "{told}");
+}
+
+#[test]
+fn a_node_that_is_killed_again_and_again_while_it_recovers_goes_on_and_begins_its_service_once() {
+    let key = DecryptionKey::generate().unwrap();
+    let mut network = Network::found_with([("records".to_owned(), json!({}))].into(), Some(key.public_pem()));
+    assert_eq!(network.client().call("PUT", "/app/records/a", b"1").unwrap().status, 204);
+    network.stop();
+    let (recovering, mut node) = recover(&mut network);
+    let certificate = recovering.data.join("service_certificate.pem");
+    let killed = |node: Process| {
+        drop(node);
+        Process::start(&recovering, network.folder())
+    };
+    // Right behind the first transaction of its service: the first time it may not be known to be committed at the next start.
+    for _ in 0..2 {
+        node = killed(node);
+        is(&network, "Recovering");
+    }
+    open(&network, &recovering);
+    node = killed(node);
+    is(&network, "WaitingForRecoveryShares");
+    submit_share(&network, &key, &certificate, &recovering);
+    node = killed(node);
+    is(&network, "Open");
+    let kept = until("the private state", || {
+        network.client().call("GET", "/app/records/a", b"").ok().filter(|answer| answer.status == 200)
+    });
+    assert_eq!(kept.body, b"1");
+    assert_eq!(network.client().json("/node/network").unwrap()["recovery_count"], 1);
+    node.end();
+}
+
+/// A new service on the ledger of the network's node, with the command, at another place; the network's client asks that one.
+fn recover(network: &mut Network) -> (NodeConfig, Process) {
+    let start = Start::Recover { previous_service_certificate: network.service() };
+    let recovering = network.another(1, start);
+    let file = network.folder().join("recover.toml");
+    fs::write(&file, toml::to_string(&recovering).unwrap()).unwrap();
+    let told = coco(&["recover", "--config", file.to_str().unwrap(), "--ledger", network.ledger().to_str().unwrap()]);
+    assert!(told.contains("recovered"), "{told}");
+    let node = Process::start(&recovering, network.folder());
+    let certificate = recovering.data.join("service_certificate.pem");
+    let service = until("the new service", || Certificate::from_pem(&fs::read_to_string(&certificate).ok()?).ok());
+    network.ask(Client::new(recovering.listen.api, &service));
+    is(network, "Recovering");
+    (recovering, node)
+}
+
+fn is(network: &Network, status: &str) {
+    until(status, || {
+        let shown = network.client().json("/node/network")?;
+        (shown["service_status"] == status && !shown["primary_id"].is_null()).then_some(())
+    });
+}
+
+/// The members vote on both identities: shares are waited for then.
+fn open(network: &Network, recovering: &NodeConfig) {
+    let read = |path: &Path| fs::read_to_string(path).unwrap();
+    let next = read(&recovering.data.join("service_certificate.pem"));
+    let identities = json!({ "next_service_identity": next, "previous_service_identity": read(&network.service()) });
+    let open = json!([{ "name": "transition_service_to_open", "args": identities }]);
+    // Who has come back leads a moment before it executes.
+    let open = id_of(&until("a proposal", || Some(network.propose(0, &open)).filter(|answer| answer.status == 200)));
+    network.vote(0, &open, YES);
+    let decided = network.vote(1, &open, YES);
+    assert_eq!(decided.json()["proposalState"], "Accepted", "{}", decided.text());
+    is(network, "WaitingForRecoveryShares");
 }
 
 /// As the holder does it, with the command.
