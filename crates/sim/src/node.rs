@@ -105,7 +105,7 @@ impl Options {
     }
 
     /// What a seed is run with: every fifth network tolerates an old disk, and is given one; every eighth hosts Ethereum, and in
-    /// every eighth a member governs, who adds Ethereum in every fourth of these, and recovers the ledger of one node in every other one.
+    /// every eighth a member governs, who adds Ethereum in every fourth of these, and recovers the ledger of one node in every fourth.
     pub fn of_seed(seed: u64) -> Self {
         let old_disks = seed.is_multiple_of(5);
         Self {
@@ -114,7 +114,7 @@ impl Options {
             ethereum: seed % 8 == 3 || seed % 32 == 29,
             governed: seed % 8 == 5,
             ethereum_by_vote: seed % 32 == 29,
-            recovered: seed % 16 == 5,
+            recovered: seed % 32 == 5,
             ..Self::default()
         }
     }
