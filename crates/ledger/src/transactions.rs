@@ -26,7 +26,7 @@ pub struct DecodedTransaction {
 
 /// Reads a folder's transactions in order. It stops after the first error.
 pub fn transactions(disk: Arc<dyn Disk>, keys: EntryKeys) -> Result<Transactions, Error> {
-    let mut chunks = ChunkFrame::all(disk.as_ref())?;
+    let mut chunks = ChunkFrame::all_as_left(disk.as_ref())?;
     chunks.reverse();
     Ok(Transactions { disk, keys, chunks, scanner: None, primary: None, failed: false })
 }

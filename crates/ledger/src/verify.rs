@@ -177,7 +177,8 @@ impl<'a> Audit<'a> {
 
     /// The chunks to be verified, and where they begin.
     fn begin(&mut self, disk: &dyn Disk) -> Result<Vec<ChunkFrame>, Error> {
-        let mut chunks = ChunkFrame::all(disk)?;
+        let all = if self.options.torn_tail_allowed { ChunkFrame::all_as_left } else { ChunkFrame::all };
+        let mut chunks = all(disk)?;
         if let Some(base) = Base::of(disk)? {
             chunks.retain(|chunk| chunk.name.first > base.txid.seqno);
             (self.late, self.last, self.frontier) = (true, base.txid, base.frontier);

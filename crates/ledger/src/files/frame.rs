@@ -20,10 +20,28 @@ pub(crate) struct ChunkFrame {
 impl ChunkFrame {
     /// All chunks of a folder, by first seqno; whether they are contiguous is not looked at.
     pub fn all(disk: &dyn Disk) -> Result<Vec<Self>, Error> {
+        Self::names(disk)?.into_iter().map(|name| Self::read(disk, name)).collect()
+    }
+
+    /// The same, as a crash may have left them, or a node that writes: of a chunk that is not named complete, header and table may be there in part, and only its
+    /// entries tell where it ends.
+    pub fn all_as_left(disk: &dyn Disk) -> Result<Vec<Self>, Error> {
+        let frame = |name: ChunkName| {
+            if name.last.is_some() {
+                return Self::read(disk, name);
+            }
+            let file = name.to_string();
+            let file_bytes = disk.len(&file).map_err(disk_error(&file))?;
+            Ok(Self { name, file, file_bytes, end: file_bytes, complete: false })
+        };
+        Self::names(disk)?.into_iter().map(frame).collect()
+    }
+
+    fn names(disk: &dyn Disk) -> Result<Vec<ChunkName>, Error> {
         let names = disk.names().map_err(disk_error("names"))?;
         let mut names: Vec<ChunkName> = names.iter().filter_map(|name| ChunkName::parse(name)).collect();
         names.sort_by_key(|name| name.first);
-        names.into_iter().map(|name| Self::read(disk, name)).collect()
+        Ok(names)
     }
 
     pub fn read(disk: &dyn Disk, name: ChunkName) -> Result<Self, Error> {
