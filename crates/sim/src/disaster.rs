@@ -15,9 +15,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use coco_attestation::{BoundFacts, TeeKind};
 use coco_crypto::{DecryptionKey, PublicKey, SymmetricKey};
 use coco_disk::{Disk, MemoryDisk};
-use coco_governance::{
-    NodeInfo, NodeRow, NodeStatus, Operation, Recovery, RecoveryRow, ServiceInfo, ServiceStatus, SharesRow, rotation,
-};
+use coco_governance::{Operation, Recovery, RecoveryRow, ServiceInfo, ServiceStatus, SharesRow, rotation};
 use coco_ledger::{ChunkName, EntryKeys, SignatureTransaction};
 use coco_node::recovering::{self, Recoverable};
 use coco_types::{Digest, ReplicaId, Seqno, TxId, WriteSet};
@@ -386,26 +384,10 @@ impl Setting {
         let bound = BoundFacts { exchange_key, service: None, config: Digest::ZERO, nonce: None };
         let key = node.identity.node_key.public_key();
         let report_data = bound.binding(key, TeeKind::Virtual).report_data();
-        let info = NodeInfo {
-            status: NodeStatus::Trusted,
-            public_key: key.to_pem(),
-            replica: node.id,
-            index: node.index,
-            addresses: node.addresses(),
-            encryption_pub_key: hex::encode(node.identity.exchange.public()),
-            certificate_signing_request: None,
-            quote_info: node.evidence(&report_data),
-            replaces: None,
-            retired_committed: false,
-            role: Default::default(),
-            admitted_ms: 0,
-            owner: None,
-            node_data: Default::default(),
-        };
         Recovery {
             recovered_to: found.signed,
             last_root: found.root,
-            node: NodeRow { id: node.node_id(), info },
+            node: node.row(&report_data),
             bound,
             node_certificate: node.identity.node_certificate.to_pem(),
             service_certificate: self.service_certificate.to_pem(),

@@ -7,7 +7,7 @@ use coco_attestation::{BoundFacts, EvidenceSource, TeeKind};
 use coco_crypto::{Curve, SigningKey};
 use coco_governance::attestation;
 use coco_governance::secrets;
-use coco_governance::{Applicant, NodeInfo, NodeRole, NodeRow, NodeStatus};
+use coco_governance::{Applicant, NodeRole, NodeRow};
 use coco_node::config::{Actor, Genesis};
 use coco_node::events::ExecutorEvent;
 use coco_node::executor::SystemCommand;
@@ -309,24 +309,8 @@ impl World {
         }
         let bound = BoundFacts { exchange_key: Vec::new(), service: None, config: Digest::ZERO, nonce: None };
         let report_data = bound.binding(first.identity.node_key.public_key(), TeeKind::Virtual).report_data();
-        let info = NodeInfo {
-            status: NodeStatus::Trusted,
-            public_key: first.identity.node_key.public_key().to_pem(),
-            replica: first.id,
-            index: 0,
-            addresses: first.addresses(),
-            encryption_pub_key: hex::encode(first.identity.exchange.public()),
-            certificate_signing_request: None,
-            quote_info: first.evidence(&report_data),
-            replaces: None,
-            retired_committed: false,
-            role: Default::default(),
-            admitted_ms: 0,
-            owner: None,
-            node_data: Default::default(),
-        };
         let founder = Founder {
-            node: NodeRow { id: first.node_id(), info },
+            node: first.row(&report_data),
             bound,
             node_certificate: first.identity.node_certificate.to_pem(),
             service_certificate: self.setting.service_certificate.to_pem(),

@@ -13,7 +13,7 @@ use coco_crypto::{
 use coco_disk::{Disk, MemoryDisk};
 use coco_ethereum::Ethereum;
 use coco_governance::secrets::Vault;
-use coco_governance::{Addresses, NodeRole, ResumePolicy};
+use coco_governance::{Addresses, NodeInfo, NodeRole, NodeRow, NodeStatus, ResumePolicy};
 use coco_ledger::{EntryKeys, MemoryHistory, ServiceKeys};
 use coco_node::archive::{ArchiveEvent, SnapshotLimits, Taken};
 use coco_node::comeback::{Askers, Plan, Returning};
@@ -475,6 +475,27 @@ impl SimNode {
         let port = |base: u16| base + u16::try_from(self.index).unwrap_or(0);
         let address = |port: u16| ([127, 0, 0, 1], port).into();
         Addresses { api: address(port(8000)), peers: address(port(8100)) }
+    }
+
+    /// What the ledger says of a node that nobody else admits.
+    pub fn row(&self, report_data: &ReportData) -> NodeRow {
+        let info = NodeInfo {
+            status: NodeStatus::Trusted,
+            public_key: self.identity.node_key.public_key().to_pem(),
+            replica: self.id,
+            index: self.index,
+            addresses: self.addresses(),
+            encryption_pub_key: hex::encode(self.identity.exchange.public()),
+            certificate_signing_request: None,
+            quote_info: self.evidence(report_data),
+            replaces: None,
+            retired_committed: false,
+            role: NodeRole::default(),
+            admitted_ms: 0,
+            owner: None,
+            node_data: Default::default(),
+        };
+        NodeRow { id: self.node_id(), info }
     }
 
     pub fn evidence(&self, report_data: &ReportData) -> Evidence {
