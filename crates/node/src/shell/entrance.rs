@@ -610,8 +610,18 @@ fn try_join(
         let own = certificates::request(&SystemCrypto, node_key, config.index, &place.addresses);
         request.certificate_signing_request = Some(own.map_err(Refused::for_now)?);
     }
-    let body = serde_json::to_vec(&request).map_err(Refused::for_now)?;
-    let answer = client.post(target, "/node/join", &body)?;
+    let send = |request: &join::JoinRequest| {
+        let body = serde_json::to_vec(request).map_err(Refused::for_now)?;
+        Ok(client.post(target, "/node/join", &body)?)
+    };
+    let answer = send(&request).or_else(|refused: Refused| {
+        // Whom we ask may pass it on to a primary that is older.
+        if !refused.why.contains("unknown field `certificate_signing_request`") {
+            return Err(refused);
+        }
+        request.certificate_signing_request = None;
+        send(&request)
+    })?;
     join::open_answer(exchange, &answer).map_err(Refused::for_now)
 }
 
