@@ -27,11 +27,14 @@ const CLIENTS = [
   { name: 'cast', version: npm('@foundry-rs/cast-linux-amd64'), command: tap('cast.test.mjs') },
   { name: 'sawtooth python', version: pip('sawtooth-sdk'), command: pytest('sawtooth/test_rest.py', 'sawtooth/test_components.py') },
   { name: 'sawtooth js', version: npm('sawtooth-sdk'), command: tap('sawtooth.test.mjs') },
-  { name: 'sawtooth governed', version: crate('sabre-sdk', 'sabre'), command: pytest('sawtooth/test_governed.py') },
   { name: 'sawtooth rust', version: crate('sawtooth-sdk'), command: pytest('sawtooth/test_rust.py') },
+  { name: 'ccf receipts', version: pip('ccf'), command: pytest('ccf-python/test_receipts.py') },
+];
+// Clients that vote, one after another: what is settled leaves the live state as soon as something else is settled.
+const VOTING = [
+  { name: 'sawtooth governed', version: crate('sabre-sdk', 'sabre'), command: pytest('sawtooth/test_governed.py') },
   { name: 'ccf governance', version: pip('ccf'), command: pytest('ccf-python/test_governance.py') },
   { name: 'PyJWT and wallets', version: pip('PyJWT'), command: pytest('ccf-python/test_authentication.py') },
-  { name: 'ccf receipts', version: pip('ccf'), command: pytest('ccf-python/test_receipts.py') },
 ];
 // Checks that have a lone node of their own: what changes time and accounts, and what asks about a recorded chain.
 const VECTORS = process.env.COCO_VECTORS ?? join(HERE, '..', '..', 'shared', 'vectors', 'execution-apis');
@@ -88,7 +91,7 @@ const PROCESSES = [
 ];
 const README = { name: 'README', version: '', command: tap('readme.test.mjs') };
 const AUDIT = { name: 'ccf ledger', version: pip('ccf'), command: pytest('ccf-python/test_ledger.py') };
-const EVERY = [...CLIENTS, ...ALONE, ...PROCESSES, README, AUDIT];
+const EVERY = [...CLIENTS, ...VOTING, ...ALONE, ...PROCESSES, README, AUDIT];
 
 const HELP = `clients/run [options]
   --program FILE        the executable to check (default: target/release/coco, which is built first)
@@ -135,7 +138,7 @@ async function main() {
 
   const totals = { passed: 0, failed: 0, skipped: 0 };
   const add = (outcome) => Object.keys(totals).forEach((key) => { totals[key] += outcome[key]; });
-  if ([...CLIENTS, README, AUDIT].some(chosen.chosen)) await checkTogether(chosen, add);
+  if ([...CLIENTS, ...VOTING, README, AUDIT].some(chosen.chosen)) await checkTogether(chosen, add);
   for (const client of ALONE.filter(chosen.chosen)) add(await checkAlone(client, chosen));
   for (const client of PROCESSES.filter(chosen.chosen)) add(await checkProcesses(client, chosen));
 
@@ -149,9 +152,11 @@ async function checkTogether(chosen, add) {
   const network = await started(chosen);
   const environment = surroundings(network);
   try {
-    const queue = CLIENTS.filter(chosen.chosen);
+    const queue = [VOTING, ...CLIENTS.map((client) => [client])];
     const worker = async () => {
-      for (let client = queue.shift(); client; client = queue.shift()) add(await check(client, environment));
+      for (let turn = queue.shift(); turn; turn = queue.shift()) {
+        for (const client of turn.filter(chosen.chosen)) add(await check(client, environment));
+      }
     };
     await Promise.all(Array.from({ length: Number(chosen.jobs) }, worker));
     // Alone: it kills a node that others use.

@@ -121,6 +121,12 @@ impl Refusal {
     pub fn new(code: Code, message: impl Into<String>) -> Self {
         Self { code, message: message.into() }
     }
+
+    /// The live state keeps no others: see `forget_settled`.
+    pub fn no_proposal(id: &str) -> Self {
+        let message = format!("there is no proposal {id}; only open ones and the one settled last are here, older ones are in the ledger");
+        Self::new(Code::ProposalNotFound, message)
+    }
 }
 
 impl From<Error> for Refusal {

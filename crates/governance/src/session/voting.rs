@@ -75,9 +75,7 @@ impl Session {
         let signed = self.signed_by_active(bytes, "ballot")?;
         check_path("the proposal", signed.message.proposal_id.as_deref(), id)?;
         check_path("the member", Some(&signed.message.key_id), member)?;
-        let Some(mut info) = self.read_proposal(id)? else {
-            return Err(Refusal::new(Code::ProposalNotFound, format!("there is no proposal {id}")));
-        };
+        let Some(mut info) = self.read_proposal(id)? else { return Err(Refusal::no_proposal(id)) };
         let ballot = ballot(&signed.message.payload)?;
         if info.ballots.get(member) == Some(&ballot) {
             return Ok(Answer { wrote: false, ..self.answer(&info.answer(id)) });

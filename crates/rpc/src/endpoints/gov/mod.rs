@@ -16,7 +16,7 @@ mod writes;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use coco_governance::Code;
+use coco_governance::{Code, Refusal};
 use coco_governance::disclosure::GOVERNANCE;
 use coco_kv::Snapshot;
 use coco_protocol::{ApiError, Caller, Gate, Identity, Mount, Reply, Service, Subject, bindings, percent_decoded};
@@ -393,6 +393,10 @@ pub(crate) fn names_of<const N: usize>(exchange: &Exchange<'_>) -> [String; N] {
 pub(crate) fn error(code: Code, message: impl Into<String>) -> ApiError {
     let status = StatusCode::from_u16(code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     ApiError::new(status, code.name(), message)
+}
+
+pub(crate) fn told(refusal: Refusal) -> ApiError {
+    error(refusal.code, refusal.message)
 }
 
 /// A row of this network that this software cannot read.

@@ -1,11 +1,11 @@
 //! Proposals and ballots, as committed.
 
 use bytes::Bytes;
-use coco_governance::{Code, ProposalInfo, disclosure, tables};
+use coco_governance::{Code, ProposalInfo, Refusal, disclosure, tables};
 use coco_kv::Snapshot;
 use http::Response;
 
-use super::{Answer, Told, error, listing, unreadable};
+use super::{Answer, Told, error, listing, told, unreadable};
 use crate::endpoints::request::{content, json};
 
 pub(super) fn all(state: &mut Snapshot, _names: &[String]) -> Answer {
@@ -49,6 +49,6 @@ pub(super) fn javascript(text: &str) -> Response<Bytes> {
 fn proposal(state: &mut Snapshot, names: &[String]) -> Result<(String, ProposalInfo), coco_protocol::ApiError> {
     let id = names.first().cloned().unwrap_or_default();
     let info = ProposalInfo::read(state, &id).map_err(|error| unreadable(&error))?;
-    let info = info.ok_or_else(|| error(Code::ProposalNotFound, format!("there is no proposal {id}")))?;
+    let info = info.ok_or_else(|| told(Refusal::no_proposal(&id)))?;
     Ok((id, info))
 }

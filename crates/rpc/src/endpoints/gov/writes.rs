@@ -9,7 +9,7 @@ use http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{Response, StatusCode};
 
 use super::api::Governed;
-use super::{Exchange, error, names_of};
+use super::{Exchange, error, names_of, told};
 use crate::endpoints::request::{json, with_transaction_id};
 
 const COSE: &str = "application/cose";
@@ -80,7 +80,7 @@ fn answer(governed: Governed, reply: Reply) {
     reply(match governed {
         Governed::Done { txid, body: Some(body) } => with_transaction_id(json(&body), txid),
         Governed::Done { txid, body: None } => no_content(txid),
-        Governed::Refused(refusal) => refused(&refusal),
+        Governed::Refused(refusal) => refused(refusal),
         Governed::Unknown(Some(txid)) => {
             let message = format!("the primary changed: ask later for the status of transaction {txid}");
             with_transaction_id(unknown(message), txid)
@@ -107,8 +107,8 @@ fn no_content(txid: TxId) -> Response<Bytes> {
     with_transaction_id(response, txid)
 }
 
-fn refused(refusal: &Refusal) -> Response<Bytes> {
-    let mut response = error(refusal.code, refusal.message.clone()).into_response();
+fn refused(refusal: Refusal) -> Response<Bytes> {
+    let mut response = told(refusal).into_response();
     if response.status() == StatusCode::UNAUTHORIZED {
         response.headers_mut().insert(WWW_AUTHENTICATE, CHALLENGE);
     }
