@@ -152,7 +152,7 @@ async function checkTogether(chosen, add) {
   const network = await started(chosen);
   const environment = surroundings(network);
   try {
-    const queue = [VOTING, ...CLIENTS.map((client) => [client])];
+    const queue = [...CLIENTS.map((client) => [client]), VOTING];
     const worker = async () => {
       for (let turn = queue.shift(); turn; turn = queue.shift()) {
         for (const client of turn.filter(chosen.chosen)) add(await check(client, environment));
