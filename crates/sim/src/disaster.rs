@@ -43,6 +43,13 @@ struct Remains {
     found: Recoverable,
 }
 
+impl Remains {
+    fn has_shares(&self) -> Result<bool, Violation> {
+        let shares = SharesRow::read(&mut self.found.state.snapshot());
+        Ok(shares.map_err(|error| Violation(format!("the shares that are left: {error}")))?.is_some())
+    }
+}
+
 impl World {
     /// What comes after this world, until all is well there.
     pub(crate) fn ends_and_is_recovered(mut self) -> Result<(), Violation> {
@@ -138,13 +145,27 @@ impl World {
             self.submit_sometimes();
             self.step()?;
         }
-        let voters: Vec<_> = self.members().into_iter().filter(|id| self.nodes[id].machines.is_some()).collect();
-        holds(!voters.is_empty(), || "no node runs".to_owned())?;
-        let survivor = voters[usize::try_from(self.random.below(voters.len() as u64)).unwrap_or(0)];
-        let keys = self.keys_of(survivor);
-        for id in self.members() {
-            self.crash(id);
+        let (mut candidates, stopped): (Vec<_>, Vec<_>) =
+            self.members().into_iter().partition(|id| self.nodes[id].machines.is_some());
+        holds(!candidates.is_empty(), || "no node runs".to_owned())?;
+        let first = usize::try_from(self.random.below(candidates.len() as u64)).unwrap_or(0);
+        candidates.rotate_left(first);
+        candidates.extend(stopped);
+        let candidates: Vec<_> = candidates.into_iter().map(|id| (id, self.keys_of(id))).collect();
+        for (id, _) in &candidates {
+            self.crash(*id);
         }
+        for (survivor, keys) in candidates {
+            let remains = self.left_by(survivor, keys)?;
+            // A voter may have been behind since before the member had a share: nobody opens what is left there.
+            if remains.has_shares()? {
+                return Ok(remains);
+            }
+        }
+        Err(Violation("no node's ledger has a share of the member's".to_owned()))
+    }
+
+    fn left_by(&mut self, survivor: ReplicaId, keys: Vec<EntryKeys>) -> Result<Remains, Violation> {
         let node = &self.nodes[&survivor];
         let failed = |error: &dyn Display| Violation(format!("what {survivor} leaves: {error}"));
         let disk = MemoryDisk::new();
