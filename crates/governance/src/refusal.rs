@@ -124,7 +124,9 @@ impl Refusal {
 
     /// The live state keeps no others: see `forget_settled`.
     pub fn no_proposal(id: &str) -> Self {
-        let message = format!("there is no proposal {id}; only open ones and the one settled last are here, older ones are in the ledger");
+        let message = format!(
+            "there is no proposal {id}; only open ones and the one settled last are here, older ones are in the ledger"
+        );
         Self::new(Code::ProposalNotFound, message)
     }
 }

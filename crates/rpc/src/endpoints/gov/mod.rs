@@ -16,8 +16,8 @@ mod writes;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use coco_governance::{Code, Refusal};
 use coco_governance::disclosure::GOVERNANCE;
+use coco_governance::{Code, Refusal};
 use coco_kv::Snapshot;
 use coco_protocol::{ApiError, Caller, Gate, Identity, Mount, Reply, Service, Subject, bindings, percent_decoded};
 use http::header::{ALLOW, HeaderValue};
