@@ -3,6 +3,8 @@
 //! The backend cannot be seeded, so signatures come from the RustCrypto curves with deterministic nonces (RFC 6979): slower
 //! than the backend by far, and of no use to a real node, whose randomness must not be known.
 
+use std::collections::BTreeMap;
+
 use p256::ecdsa::signature::hazmat::PrehashSigner;
 use parking_lot::Mutex;
 
@@ -15,6 +17,8 @@ const RANDOM_DOMAIN: Domain = Domain::new("coco seeded randomness");
 pub struct SeededCrypto {
     key: SymmetricKey,
     blocks_drawn: Mutex<u64>,
+    /// By their scalars: a key is made with its public key, which takes as long as a signature.
+    p384: Mutex<BTreeMap<Vec<u8>, p384::ecdsa::SigningKey>>,
 }
 
 impl SeededCrypto {
@@ -22,7 +26,7 @@ impl SeededCrypto {
         let mut secret = [0; 32];
         secret[..8].copy_from_slice(&seed.to_le_bytes());
         let key = hkdf_sha256(&SymmetricKey::from_bytes(secret), RANDOM_DOMAIN, &[]);
-        Self { key, blocks_drawn: Mutex::new(0) }
+        Self { key, blocks_drawn: Mutex::new(0), p384: Mutex::default() }
     }
 }
 
@@ -45,7 +49,10 @@ impl Crypto for SeededCrypto {
                 signature.to_bytes().to_vec()
             }
             Curve::P384 => {
-                let key = p384::ecdsa::SigningKey::from_slice(&scalar).expect("a signing key's scalar is in range");
+                let mut keys = self.p384.lock();
+                let key = keys.entry(scalar.to_vec()).or_insert_with(|| {
+                    p384::ecdsa::SigningKey::from_slice(&scalar).expect("a signing key's scalar is in range")
+                });
                 let signature: p384::ecdsa::Signature = key.sign_prehash(digest).expect("the digest has 48 bytes");
                 signature.to_bytes().to_vec()
             }
