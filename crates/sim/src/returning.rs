@@ -174,10 +174,11 @@ impl SimNode {
     fn running(&self, asker: ReplicaId) -> Option<Running> {
         let machines = self.machines.as_ref()?;
         let rows = NodeRow::all(&mut machines.visible.state()).unwrap_or_default();
+        let consensus = machines.replica.consensus();
         Some(Running {
-            primary: machines.replica.consensus().primary(),
+            primary: consensus.primary(),
             resumed: self.resumed.as_ref().map(|plan| plan.id),
-            you: comeback::place_of(&rows, asker),
+            you: comeback::place_of(&rows, asker, consensus.membership().is_voter(asker)),
         })
     }
 }

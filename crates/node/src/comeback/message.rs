@@ -82,6 +82,8 @@ pub struct Running {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum YourPlace {
     Held,
+    /// Retired, or replaced by another, and a voter still: without it those that are left may not be enough.
+    Leaving,
     /// Retired, or replaced by another.
     Gone,
 }

@@ -25,6 +25,8 @@
 //! A replica that was away while all others were replaced knows nobody who still answers. When it has heard nobody that runs for a while, it
 //! tries the swap all the same: the owner asks at the addresses that it knows, where others may live now.
 //!
+//! One that the ledger has retired has no way back. It ends once it has left the consensus, and not before: if all fail meanwhile, they resume with it.
+//!
 //! A synchronous machine: [`Returning::turn`] gives what to ask, [`Returning::asked`] and [`Returning::answered`] take in what others
 //! say. It deliberately does not join: the owner does, when the way is [`Way::Swap`].
 
@@ -337,6 +339,9 @@ impl Returning {
         if self.made_way {
             return self.hears_primary(now_ms).then_some(Way::GoOn);
         }
+        if fresh().any(|running| running.you == YourPlace::Leaving) {
+            return None;
+        }
         let lives = |running: &Running| running.primary.is_some_and(|primary| primary != self.origin.replica);
         (now_ms >= self.swap_from_ms && (fresh().any(lives) || self.knocks(now_ms))).then_some(Way::Swap)
     }
@@ -507,10 +512,13 @@ pub fn record(plan: &Plan) -> SystemCommand {
 }
 
 /// What the ledger says of a replica that returns.
-pub fn place_of(nodes: &[NodeRow], replica: ReplicaId) -> YourPlace {
+pub fn place_of(nodes: &[NodeRow], replica: ReplicaId, is_voter: bool) -> YourPlace {
     let row = nodes.iter().find(|node| node.info.replica == replica);
-    let gone = row.is_some_and(|node| node.info.status == NodeStatus::Retired);
-    if gone { YourPlace::Gone } else { YourPlace::Held }
+    match row.is_some_and(|node| node.info.status == NodeStatus::Retired) {
+        false => YourPlace::Held,
+        true if is_voter => YourPlace::Leaving,
+        true => YourPlace::Gone,
+    }
 }
 
 fn is_fresh(at_ms: u64, now_ms: u64) -> bool {

@@ -198,13 +198,14 @@ impl Arrivals {
     /// A replica that comes back asks how things stand.
     fn returning(&self, from: ReplicaId, ask: &[u8], respond: Respond) {
         let nodes = NodeRow::all(&mut self.shared.visible.state()).unwrap_or_default();
+        let standing = self.shared.standing.read().clone();
         let running = Running {
-            primary: self.shared.standing.read().primary,
+            primary: standing.primary,
             resumed: self.shared.resumed.as_ref().map(|plan| plan.id),
-            you: comeback::place_of(&nodes, from),
+            you: comeback::place_of(&nodes, from, standing.voters.contains(&from)),
         };
         // Who has left needs nobody's log.
-        if running.you == YourPlace::Held && comeback::is_of_returning(ask) {
+        if running.you != YourPlace::Gone && comeback::is_of_returning(ask) {
             let _ = self.shared.replica.try_send(ReplicaEvent::AskedByReturning(from));
         }
         match comeback::running_reply(from, ask, running) {
