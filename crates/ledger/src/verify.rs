@@ -128,6 +128,9 @@ struct Place {
     may_be_torn: bool,
 }
 
+/// What an entry ends with whose own end is not on the disk. A signature ends with eight zeros by itself: it has no private part.
+const UNWRITTEN: &[u8] = &[0; 9];
+
 /// Walks the ledger and keeps what is needed to judge the next entry.
 struct Audit<'a> {
     options: &'a VerifyOptions,
@@ -235,8 +238,16 @@ impl<'a> Audit<'a> {
                 }
                 Err(error) => return Err(self.damage(&chunk.file, offset, error)),
             };
-            ended = entry.head().flags != 0;
-            self.entry(&entry).map_err(|source| self.damage(&chunk.file, offset, source))?;
+            match self.entry(&entry) {
+                Ok(()) => ended = entry.head().flags != 0,
+                // Of what was written last the end may lack, and what was written behind that be there.
+                Err(error) if place.may_be_torn && entry.raw().ends_with(UNWRITTEN) => {
+                    self.report.torn = Some((chunk.file.clone(), offset, error.to_string()));
+                    ended = false;
+                    break;
+                }
+                Err(source) => return Err(self.damage(&chunk.file, offset, source)),
+            }
             if chunk.complete {
                 let position = u32::try_from(offset).unwrap_or(u32::MAX);
                 table.extend_from_slice(&position.to_le_bytes());

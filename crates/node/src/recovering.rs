@@ -219,6 +219,24 @@ mod tests {
     }
 
     #[test]
+    fn an_end_that_was_not_written_counts_as_cut_off_although_its_length_is_there() {
+        let (disk, service) = golden();
+        let whole = look_at(&disk, &service).unwrap();
+        let file = last_file(&disk);
+        let bytes = disk.read_all(&file).unwrap();
+        for len in (8..bytes.len()).rev().step_by(31) {
+            let mut torn = bytes.clone();
+            torn[len..].fill(0);
+            if torn == bytes {
+                continue;
+            }
+            disk.replace(&file, &torn).unwrap();
+            let found = look_at(&disk, &service).unwrap_or_else(|error| panic!("zeros from byte {len}: {error}"));
+            assert!(found.signed < whole.signed, "{len} bytes");
+        }
+    }
+
+    #[test]
     fn an_altered_ledger_is_refused_and_the_place_named() {
         let (disk, service) = golden();
         let first = disk.names().unwrap().into_iter().find(|name| name.starts_with("ledger_1-")).unwrap();
