@@ -3,10 +3,8 @@
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
-use std::net::IpAddr;
-use std::sync::Arc;
 
-use super::budget::{Budget, Charge};
+use super::budget::Charge;
 use super::limits::ContentMax;
 
 /// A refused body that claims to be no longer than this is read to its end and thrown away: a client that is still sending
@@ -24,14 +22,12 @@ pub(crate) enum BodyError {
     Broken,
 }
 
-/// The whole body, and what it is charged with while it is in use.
+/// The whole body, and what it is charged with while it is in use, which is nothing yet.
 pub(crate) async fn collect(
     mut body: Incoming,
     bytes_max: ContentMax,
-    budget: &Arc<Budget>,
-    address: IpAddr,
+    mut charge: Charge,
 ) -> Result<(Bytes, Charge), BodyError> {
-    let mut charge = budget.nothing(address);
     if body.is_end_stream() {
         return Ok((Bytes::new(), charge));
     }

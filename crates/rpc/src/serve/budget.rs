@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 
 use super::connections::Owed;
 
-/// Content up to this many bytes is covered by the cap on connections.
+/// Content up to this many bytes a connection is covered by the cap on connections.
 const UNCOUNTED_BYTES_MAX: usize = 64 << 10;
 
 pub(crate) struct Budget {
@@ -32,6 +32,7 @@ pub(crate) struct Charge {
     budget: Arc<Budget>,
     address: IpAddr,
     bytes: usize,
+    uncounted_max: usize,
 }
 
 impl Budget {
@@ -40,31 +41,30 @@ impl Budget {
     }
 
     pub(crate) fn nothing(self: &Arc<Self>, address: IpAddr) -> Charge {
-        Charge { budget: Arc::clone(self), address, bytes: 0 }
+        self.nothing_of_many(address, 1)
     }
 
-    /// An answer, counted until the last reference to it is dropped; `None` if the budget is spent. `owe` says to whom it is large.
-    pub(crate) fn hold(
-        self: &Arc<Self>,
-        address: IpAddr,
-        bytes: Bytes,
-        owe: impl FnOnce(usize) -> Owed,
-    ) -> Option<Bytes> {
-        if bytes.len() <= UNCOUNTED_BYTES_MAX {
-            return Some(bytes);
-        }
-        let mut charge = self.nothing(address);
-        charge.grow_to(bytes.len()).then(|| {
-            let owed = owe(bytes.len());
-            Bytes::from_owner(Held { bytes, _charge: charge, _owed: owed })
-        })
+    /// For one of so many requests that a connection may have at a time.
+    pub(crate) fn nothing_of_many(self: &Arc<Self>, address: IpAddr, requests: usize) -> Charge {
+        Charge { budget: Arc::clone(self), address, bytes: 0, uncounted_max: UNCOUNTED_BYTES_MAX / requests }
     }
 }
 
 impl Charge {
+    /// An answer, counted until the last reference to it is dropped; `None` if the budget is spent. `owe` says to whom it is large.
+    pub(crate) fn hold(mut self, bytes: Bytes, owe: impl FnOnce(usize) -> Owed) -> Option<Bytes> {
+        if bytes.len() <= self.uncounted_max {
+            return Some(bytes);
+        }
+        self.grow_to(bytes.len()).then(|| {
+            let owed = owe(bytes.len());
+            Bytes::from_owner(Held { bytes, _charge: self, _owed: owed })
+        })
+    }
+
     /// Counts `total` bytes in place of what was counted before; `false` if the budget is spent.
     pub(crate) fn grow_to(&mut self, total: usize) -> bool {
-        if total <= UNCOUNTED_BYTES_MAX || total <= self.bytes {
+        if total <= self.uncounted_max || total <= self.bytes {
             return true;
         }
         let more = total - self.bytes;
@@ -81,7 +81,7 @@ impl Charge {
 
     /// The same, and gives back what is counted no more.
     pub(crate) fn set_to(&mut self, total: usize) -> bool {
-        let counted = if total <= UNCOUNTED_BYTES_MAX { 0 } else { total };
+        let counted = if total <= self.uncounted_max { 0 } else { total };
         if counted > self.bytes {
             return self.grow_to(counted);
         }
@@ -133,7 +133,7 @@ mod tests {
     #[test]
     fn large_content_is_counted_until_it_is_dropped() {
         let budget = Budget::new(100 << 10, 100 << 10);
-        let hold = |bytes| budget.hold(A, bytes, Owed::nobody);
+        let hold = |bytes| budget.nothing(A).hold(bytes, Owed::nobody);
         let large = Bytes::from(vec![0; 80 << 10]);
         let held = hold(large.clone()).expect("within the budget");
         let part = held.slice(0..1);
@@ -158,6 +158,15 @@ mod tests {
         drop(charge);
         let held = budget.held.lock();
         assert_eq!((held.all, held.by_address.len()), (0, 0));
+    }
+
+    #[test]
+    fn small_content_is_counted_where_one_connection_may_have_much_of_it() {
+        let budget = Budget::new(100 << 10, 100 << 10);
+        let hold = |bytes: usize| budget.nothing_of_many(A, 256).hold(Bytes::from(vec![0; bytes]), Owed::nobody);
+        let held: Vec<_> = std::iter::from_fn(|| hold(32 << 10)).take(10).collect();
+        assert_eq!(held.len(), 3);
+        assert!(hold(256).is_some() && budget.nothing(A).hold(Bytes::from(vec![0; 32 << 10]), Owed::nobody).is_some());
     }
 
     #[test]

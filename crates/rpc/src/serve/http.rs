@@ -23,7 +23,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::oneshot;
 
 use super::body::{self, BodyError};
-use super::budget::Charge;
+use super::budget::{Budget, Charge};
 use super::connections::{Connection, Flights, Order, Phase};
 use super::feed::{Content, Fed, Place};
 use super::listener::{Client, Shared};
@@ -51,6 +51,14 @@ impl Exchange {
     fn connection(&self) -> &Connection {
         match self {
             Self::Alone(connection) | Self::OneOfMany(connection) => connection,
+        }
+    }
+
+    fn charge(&self, budget: &Arc<Budget>) -> Charge {
+        let address = self.connection().address();
+        match self {
+            Self::Alone(_) => budget.nothing(address),
+            Self::OneOfMany(_) => budget.nothing_of_many(address, limits::REQUESTS_PER_CONNECTION_MAX as usize),
         }
     }
 }
@@ -202,7 +210,7 @@ async fn call(
     let (head, body) = request.into_parts();
     let bytes_max = shared.limits.of_bodies(service.takes_batches(head.uri.path()));
     let asker: Asker = exchange.connection().address();
-    let collecting = body::collect(body, bytes_max, &shared.budget, asker);
+    let collecting = body::collect(body, bytes_max, exchange.charge(&shared.budget));
     let collected = match exchange {
         Exchange::Alone(connection) => {
             connection.enter(Phase::Body);
@@ -246,7 +254,7 @@ async fn call(
     }
     let Ok(response) = replied.await else { return busy() };
     let (head, body) = response.into_parts();
-    match shared.budget.hold(asker, body, |bytes| exchange.connection().owe(bytes)) {
+    match exchange.charge(&shared.budget).hold(body, |bytes| exchange.connection().owe(bytes)) {
         Some(body) => Response::from_parts(head, body),
         None => busy(),
     }

@@ -4,9 +4,12 @@
 //! has news for it is closed with 1013 once its queue is full: the node neither waits for it nor keeps everything for it.
 
 use std::collections::VecDeque;
+use std::io;
 use std::net::IpAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -19,7 +22,7 @@ use hyper::body::Incoming;
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::sync::{Notify, oneshot};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::error::CapacityError;
@@ -41,7 +44,7 @@ const FLUSHED_MAX: usize = 64;
 /// For saying goodbye to a client that may not be listening.
 const FAREWELL: Duration = Duration::from_secs(1);
 
-type Stream = WebSocketStream<TokioIo<Upgraded>>;
+type Stream = WebSocketStream<Counted>;
 
 pub(crate) fn wants_upgrade<B>(request: &Request<B>) -> bool {
     let upgrade = request.headers().get(UPGRADE);
@@ -94,6 +97,57 @@ fn refuse(status: StatusCode, code: &'static str, message: &str) -> Response<Byt
     ApiError::new(status, code, message).into_response()
 }
 
+/// What has arrived of messages, and is not delivered yet, counts into the listener's budget: a message may take its time.
+struct Arrived(Mutex<(usize, Charge)>);
+
+impl Arrived {
+    fn new(charge: Charge) -> Arc<Self> {
+        Arc::new(Self(Mutex::new((0, charge))))
+    }
+
+    /// `false` if the budget is spent.
+    fn grows_by(&self, bytes: usize) -> bool {
+        let (total, charge) = &mut *self.0.lock();
+        *total += bytes;
+        charge.set_to(*total)
+    }
+
+    fn is_now(&self, bytes: usize) {
+        let (total, charge) = &mut *self.0.lock();
+        *total = bytes;
+        // Whoever shares the budget may have spent it: then this is counted with what arrives next.
+        let _ = charge.set_to(bytes);
+    }
+}
+
+struct Counted {
+    stream: TokioIo<Upgraded>,
+    arrived: Arc<Arrived>,
+}
+
+impl AsyncRead for Counted {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = into.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(cx, into))?;
+        let read = into.filled().len() - before;
+        Poll::Ready(if self.arrived.grows_by(read) { Ok(()) } else { Err(io::ErrorKind::OutOfMemory.into()) })
+    }
+}
+
+impl AsyncWrite for Counted {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
 /// Why a session ends.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum End {
@@ -117,11 +171,13 @@ async fn run(
         .write_buffer_size(16 << 10)
         .max_message_size(Some(shared.limits.batch_bytes_max))
         .max_frame_size(Some(shared.limits.batch_bytes_max));
-    let stream = WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Server, Some(config)).await;
+    let arrived = Arrived::new(shared.budget.nothing(connection.address()));
+    let counted = Counted { stream: TokioIo::new(upgraded), arrived: Arc::clone(&arrived) };
+    let stream = WebSocketStream::from_raw_socket(counted, Role::Server, Some(config)).await;
     let (mut sink, mut stream) = stream.split();
     let heard = AtomicBool::new(true);
     let end = tokio::select! {
-        end = read(&mut stream, session, &shared, connection.address(), &heard) => end,
+        end = read(&mut stream, session, &shared, connection.address(), &heard, &arrived) => end,
         end = write(&mut sink, &outgoing, shared.limits.socket_ping, &heard) => end,
         () = outgoing.overflowed() => End::Told(CloseCode::Again, "reads too slowly"),
         order = connection.ordered(Order::Continue) => match order {
@@ -153,6 +209,7 @@ async fn read(
     shared: &Shared,
     asker: Asker,
     heard: &AtomicBool,
+    arrived: &Arrived,
 ) -> End {
     loop {
         let mut texts = VecDeque::new();
@@ -161,7 +218,10 @@ async fn read(
         let end = loop {
             heard.store(true, Ordering::Relaxed);
             match accepted(next, &shared.limits) {
-                Ok(Some(text)) => texts.push_back(text),
+                Ok(Some(text)) => {
+                    texts.push_back(text);
+                    arrived.is_now(texts.iter().map(|text: &Utf8Bytes| text.len()).sum());
+                }
                 Ok(None) => {}
                 Err(end) => break Some(end),
             }
@@ -194,6 +254,7 @@ async fn read(
         if let Some(end) = end {
             return end;
         }
+        arrived.is_now(0);
     }
 }
 
@@ -224,6 +285,9 @@ fn accepted(next: Option<Result<Message, WsError>>, limits: &ListenerLimits) -> 
         Some(Ok(Message::Close(_))) | None => return Err(End::Gone),
         Some(Err(WsError::Capacity(CapacityError::MessageTooLong { .. }))) => {
             return Err(End::Told(CloseCode::Size, "message too large"));
+        }
+        Some(Err(WsError::Io(error))) if error.kind() == io::ErrorKind::OutOfMemory => {
+            return Err(End::Told(CloseCode::Again, "busy"));
         }
         Some(Err(WsError::Utf8(_))) => return Err(End::Told(CloseCode::Invalid, "not UTF-8")),
         Some(Err(WsError::Protocol(_))) => return Err(End::Told(CloseCode::Protocol, "protocol error")),
