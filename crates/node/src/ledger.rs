@@ -455,14 +455,20 @@ impl NodeLedger {
         Ok(Some(BatchSpan { first, last: signature.txid.seqno, view: signature.txid.view }))
     }
 
-    /// What the committed transactions behind `after`, up to `until`, say of governance. Empty for those that are in no file here.
-    pub fn news(&self, after: Seqno, until: Seqno) -> Result<Vec<(TxId, Vec<News>)>, LedgerError> {
+    /// What the committed transactions behind `after`, up to `until`, say of governance. Empty for those that are in no file here; `None` if
+    /// that is too much to read.
+    pub fn news(&self, after: Seqno, until: Seqno) -> Result<Option<Vec<(TxId, Vec<News>)>>, LedgerError> {
         let mut told = Vec::new();
         let mut next = after.next();
+        let mut read = 0;
         while next <= until
             && let Some(span) = self.batch_from(next)?
         {
             let bytes = self.reader.read(span.first, span.last)?;
+            read += bytes.len();
+            if read > limits::NEWS_READ_AGAIN_BYTES_MAX {
+                return Ok(None);
+            }
             for entry in Batch::parse(&bytes)?.entries() {
                 let news = coco_governance::news(&entry.public_writes()?);
                 if !news.is_empty() {
@@ -471,7 +477,7 @@ impl NodeLedger {
             }
             next = span.last.next();
         }
-        Ok(told)
+        Ok(Some(told))
     }
 
     /// The name of the chunk file that should hold a transaction.

@@ -119,6 +119,8 @@ pub const EVENT_STREAM_PULSES_MAX: u32 = 60;
 pub const NEWS_KEPT: usize = 4_096;
 /// Transactions that a node reads again from its ledger files for whoever comes back from further away.
 pub const NEWS_READ_AGAIN_MAX: u64 = 20_000;
+/// The same, bytes.
+pub const NEWS_READ_AGAIN_BYTES_MAX: usize = 16 << 20;
 /// How long a request for a receipt waits for its transaction to commit, milliseconds, unless it says `Prefer: wait=seconds`.
 pub const RECEIPT_WAIT_MS: u64 = 5_000;
 

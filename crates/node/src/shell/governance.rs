@@ -362,7 +362,7 @@ impl GovApi for Governance {
                 let is_near = since.0 - after.seqno.0 <= limits::NEWS_READ_AGAIN_MAX;
                 let again = is_near && self.is_ours(after) && self.shared.ledger.first_seqno() <= Some(after.seqno);
                 let again = again.then(|| self.shared.ledger.news(after.seqno, since));
-                let (Some(Ok(mut news)), (at, Ok(rest))) = (again, bulletin.since(since)) else {
+                let (Some(Ok(Some(mut news))), (at, Ok(rest))) = (again, bulletin.since(since)) else {
                     return self.gap(since);
                 };
                 news.extend(rest);

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use coco_protocol::{ApiError, Caller, Mount, Reply, Service, Socket, SocketSession};
+use coco_protocol::{ApiError, Caller, Mount, Reply, Rest, Service, Socket, SocketSession};
 use http::header::{HeaderName, HeaderValue, WWW_AUTHENTICATE};
 use http::uri::PathAndQuery;
 use http::{Request, StatusCode, Uri};
@@ -62,15 +62,22 @@ impl Service for LedgerEndpoints {
     }
 
     fn call(&self, caller: Caller, request: Request<Bytes>, reply: Reply) {
+        if let Some(rest) = self.begin(caller, request, reply) {
+            (rest.job)();
+        }
+    }
+
+    fn begin(&self, caller: Caller, request: Request<Bytes>, reply: Reply) -> Option<Rest> {
         if caller == Caller::Anonymous {
             let message =
                 "this ledger is served here for callers with a certificate or token; for others, on its own listener";
             let mut refused =
                 ApiError::new(StatusCode::UNAUTHORIZED, "InvalidAuthenticationInfo", message).into_response();
             refused.headers_mut().insert(WWW_AUTHENTICATE, CHALLENGE);
-            return reply(refused);
+            reply(refused);
+            return None;
         }
-        self.inner.call(caller, self.stripped(request), reply);
+        self.inner.begin(caller, self.stripped(request), reply)
     }
 
     fn open_socket(&self, caller: Caller, socket: Arc<dyn Socket>) -> Option<Box<dyn SocketSession>> {
@@ -101,6 +108,25 @@ mod tests {
         fn call(&self, _: Caller, request: Request<Bytes>, reply: Reply) {
             reply(Response::new(Bytes::from(request.uri().to_string())));
         }
+
+        fn begin(&self, caller: Caller, request: Request<Bytes>, reply: Reply) -> Option<Rest> {
+            if request.uri().path() != "/long" {
+                self.call(caller, request, reply);
+                return None;
+            }
+            Some(Rest { job: Box::new(move || reply(Response::new(Bytes::from_static(b"at last")))), held_bytes: 7 })
+        }
+    }
+
+    #[test]
+    fn what_takes_long_is_left_to_whoever_serves_it() {
+        let endpoints = LedgerEndpoints::new("asked", Arc::new(Asked));
+        let begin = |caller| {
+            let request = Request::get("/app/asked/long").body(Bytes::new()).unwrap();
+            endpoints.begin(caller, request, Box::new(drop))
+        };
+        assert_eq!(begin(Caller::from(vec![Identity::Member("a".to_owned())])).map(|rest| rest.held_bytes), Some(7));
+        assert!(begin(Caller::Anonymous).is_none());
     }
 
     fn ask(caller: Caller, target: &str) -> (u16, String) {

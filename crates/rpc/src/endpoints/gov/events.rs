@@ -12,15 +12,21 @@ use coco_governance::{Code, News};
 use coco_protocol::{Caller, Feed, Socket};
 use coco_types::{TxId, limits};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
-use http::{Response, StatusCode};
+use http::{Request, Response, StatusCode};
 use serde_json::{Value, json};
 
 use super::{Answer, Exchange, GovApi, Told, error};
 use crate::endpoints::request::with_transaction_id;
 
+pub(super) const PATH: &str = "/gov/events";
 const LAST_EVENT_ID: &str = "last-event-id";
 /// Milliseconds after which a client that was cut off should come back.
 const RETRY_MS: u32 = 1_000;
+
+/// What somebody has missed may have to be looked for in ledger files.
+pub(super) fn may_take_long(request: &Request<Bytes>) -> bool {
+    request.uri().path() == PATH && request.headers().contains_key(LAST_EVENT_ID)
+}
 
 pub(super) fn events(exchange: &Exchange<'_>) -> Answer {
     let after = match exchange.request.headers().get(LAST_EVENT_ID) {

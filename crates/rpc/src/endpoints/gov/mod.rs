@@ -19,7 +19,9 @@ use bytes::Bytes;
 use coco_governance::disclosure::GOVERNANCE;
 use coco_governance::{Code, Refusal};
 use coco_kv::Snapshot;
-use coco_protocol::{ApiError, Caller, Gate, Identity, Mount, Reply, Service, Subject, bindings, percent_decoded};
+use coco_protocol::{
+    ApiError, Caller, Gate, Identity, Mount, Reply, Rest, Service, Subject, bindings, percent_decoded,
+};
 use http::header::{ALLOW, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
 
@@ -137,7 +139,7 @@ const ROUTES: &[Route] = &[
         Read(service::endorsements),
     ),
     get(
-        "/gov/events",
+        events::PATH,
         "What happens in governance, as it happens, from the event on that Last-Event-ID names",
         (EVENTS, "Events without end"),
         Ask(events::events),
@@ -277,6 +279,16 @@ impl GovEndpoints {
 impl Service for GovEndpoints {
     fn mount(&self) -> Mount {
         Mount::Path("/gov")
+    }
+
+    fn begin(&self, caller: Caller, request: Request<Bytes>, reply: Reply) -> Option<Rest> {
+        if !events::may_take_long(&request) {
+            self.call(caller, request, reply);
+            return None;
+        }
+        let again = Self { gov: Arc::clone(&self.gov) };
+        let held_bytes = request.body().len();
+        Some(Rest { job: Box::new(move || again.call(caller, request, reply)), held_bytes })
     }
 
     fn call(&self, caller: Caller, request: Request<Bytes>, reply: Reply) {
