@@ -39,6 +39,15 @@ impl Gate for Discreet {
     }
 }
 
+/// Tells nobody of participants, members either.
+struct Secretive;
+
+impl Gate for Secretive {
+    fn permits(&self, _: &Caller, subject: &Subject<'_>) -> bool {
+        subject.kind != PARTICIPANT
+    }
+}
+
 impl Gov {
     fn new() -> Arc<Self> {
         let store = Store::new();
@@ -267,6 +276,30 @@ fn only_active_members_simulate() {
     assert_eq!(member.post("coco/proposals:simulate").0, 200);
     let not_active = Exchange { caller: Caller::Identified(vec![Identity::Member(id('f'))]), ..Exchange::new() };
     assert_eq!(code(not_active.post("coco/proposals:simulate")), (403, "AuthorizationFailed".to_owned()));
+}
+
+#[test]
+fn a_simulation_shows_no_rows_that_its_caller_is_not_told_of() {
+    let member = Caller::Identified(vec![Identity::Member(id('a'))]);
+    let shown = |gate: &'static dyn Gate| {
+        let exchange = Exchange { caller: member.clone(), ..Exchange::new() };
+        let change = |map: &str| json!({"map": format!("public:ccf.gov.{map}"), "key": id('b'), "before": "{}"});
+        let changes: Vec<_> = ["users.info", "users.certs", "members.info", "constitution"].map(change).into();
+        let body = Some(json!({"valid": true, "changes": changes}));
+        *exchange.gov.answer.lock() = Governed::Done { txid: TxId::new(View(2), Seqno(7)), body };
+        *exchange.gov.gate.lock() = gate;
+        let body: Value =
+            serde_json::from_slice(exchange.send(Method::POST, "coco/proposals:simulate").body()).unwrap();
+        let changes = body["changes"].as_array().cloned().unwrap_or_default();
+        changes
+            .iter()
+            .filter_map(|change| change["map"].as_str()?.rsplit_once("gov.").map(|it| it.1.to_owned()))
+            .collect()
+    };
+    let all: Vec<String> = shown(&OpenGate);
+    assert_eq!(all, ["users.info", "users.certs", "members.info", "constitution"]);
+    let told: Vec<String> = shown(&Secretive);
+    assert_eq!(told, ["members.info", "constitution"]);
 }
 
 #[test]

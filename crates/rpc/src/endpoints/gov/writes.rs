@@ -1,15 +1,18 @@
 //! Requests that members sign, and the simulation that they may ask for.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
-use coco_governance::{Code, MemberInfo, Operation, Refusal, Request};
+use coco_governance::{Code, MemberInfo, Operation, Refusal, Request, disclosure, tables};
 use coco_kv::Snapshot;
 use coco_protocol::{Caller, Idempotent, Identity, Reply};
-use coco_types::TxId;
+use coco_types::{MapName, TxId};
 use http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{Response, StatusCode};
+use serde_json::Value;
 
 use super::api::Governed;
-use super::{Exchange, error, names_of, told};
+use super::{Exchange, Told, error, names_of, told};
 use crate::endpoints::request::{json, with_transaction_id};
 
 const COSE: &str = "application/cose";
@@ -50,7 +53,34 @@ pub(super) fn simulate(exchange: Exchange<'_>) {
         let message = "only active members may simulate: present a member's certificate to TLS";
         return reply(error(Code::AuthorizationFailed, message).into_response());
     }
-    gov.simulate(&caller, request.into_body(), Box::new(move |governed| answer(governed, reply)));
+    let (there, whom) = (Arc::clone(gov), caller.clone());
+    let reply = move |mut governed| {
+        if let Governed::Done { body: Some(body), .. } = &mut governed {
+            keep_from(&Told { caller: &whom, gate: there.gate() }, body);
+        }
+        answer(governed, reply);
+    };
+    gov.simulate(&caller, request.into_body(), Box::new(reply));
+}
+
+/// Rows about others that this caller is not told of elsewhere, he is not shown as about to change either.
+fn keep_from(told: &Told<'_>, simulation: &mut Value) {
+    let kinds: [(&MapName, &str); 7] = [
+        (&tables::USER_CERTS, disclosure::PARTICIPANT),
+        (&tables::USER_INFO, disclosure::PARTICIPANT),
+        (&tables::MEMBER_CERTS, disclosure::MEMBER_CERTIFICATE),
+        (&tables::MEMBER_INFO, disclosure::MEMBER_DATA),
+        (&tables::MEMBER_ENCRYPTION_KEYS, disclosure::MEMBER_ENCRYPTION_KEY),
+        (&tables::PROPOSALS, disclosure::PROPOSAL),
+        (&tables::PROPOSALS_INFO, disclosure::PROPOSAL),
+    ];
+    let is_shown = |change: &Value| {
+        let (map, key) = (change["map"].as_str().unwrap_or_default(), change["key"].as_str().unwrap_or_default());
+        kinds.iter().filter(|(name, _)| name.as_str() == map).all(|(_, kind)| told.of(kind, key))
+    };
+    if let Some(changes) = simulation.get_mut("changes").and_then(Value::as_array_mut) {
+        changes.retain(is_shown);
+    }
 }
 
 /// A member that has a vote may have the constitution run for it.
