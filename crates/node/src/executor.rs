@@ -105,12 +105,17 @@ struct Reign {
 }
 
 /// A row's lengths in a ledger entry, beside its key and its value.
-const ROW_BYTES: usize = 16;
+pub const ROW_BYTES: usize = 16;
 // A batch is cut once it reaches its limit: what then comes on top is a transaction or a whole block.
 const _: () = assert!(
     limits::BATCH_BYTES_MAX + limits::WRITE_SET_BYTES_MAX < limits::CHANNEL_RAFT_BYTES_MAX
         && limits::BATCH_BYTES_MAX + limits::BLOCK_BYTES_MAX < limits::CHANNEL_RAFT_BYTES_MAX
 );
+
+/// What is written, as it is in a ledger entry.
+fn carried_bytes(tx: &Tx) -> usize {
+    tx.write_bytes() + tx.writes().len() * ROW_BYTES
+}
 
 /// Transactions of a batch that say that there is no load: some lone submissions, and the seal of their block.
 const CALM_BATCH_MAX: usize = 8;
@@ -381,8 +386,7 @@ impl Executor {
     /// A batch below its cut, and the largest write set behind it, fit into what one peer's channel holds. Many small rows count for what
     /// they are in a ledger entry.
     fn check_carriable(&self, tx: &Tx) -> Result<(), Rejection> {
-        let written = tx.write_bytes() + self.will.published_bytes(tx.writes());
-        if written + tx.writes().len() * ROW_BYTES > limits::WRITE_SET_BYTES_MAX {
+        if carried_bytes(tx) + self.will.published_bytes(tx.writes()) > limits::WRITE_SET_BYTES_MAX {
             return Err(Rejection::new(RejectionReason::Invalid, -32000, "the transaction writes more than 16 MiB"));
         }
         Ok(())
@@ -477,9 +481,7 @@ impl Executor {
         if let Some(key) = key {
             key.keep(&mut tx, txid, &outcome.response, self.now_ms);
         }
-        if tx.write_bytes() + self.will.published_bytes(tx.writes()) > limits::WRITE_SET_BYTES_MAX {
-            return Err(Rejection::new(RejectionReason::Invalid, -32000, "the transaction writes more than 16 MiB"));
-        }
+        self.check_carriable(&tx)?;
         self.append(tx, &outcome);
         Ok((txid, outcome))
     }
@@ -497,7 +499,7 @@ impl Executor {
     }
 
     fn append(&mut self, tx: Tx, outcome: &Outcome) {
-        let bytes = tx.write_bytes();
+        let bytes = carried_bytes(&tx);
         let (mut writes, _) = tx.into_parts();
         let bytes = bytes + self.will.publish(&mut writes);
         let reign = self.reign.as_mut().expect("only a primary executes");
@@ -621,6 +623,26 @@ mod tests {
         let batches = [executor.turn(0), executor.turn(1_000)].concat();
         let spans: Vec<_> = batches.iter().map(|batch| (batch.first, batch.transactions.len())).collect();
         assert_eq!(spans, [(Seqno(1), 2), (Seqno(4), 1)]);
+    }
+
+    #[test]
+    fn rows_without_content_fill_a_transaction_too() {
+        let mut executor = Executor::new(Store::new(), &[], Arc::new(|_: &mut [u8]| ()), BatchLimits::default());
+        executor.lead(View(1));
+        let (tell, told) = mpsc::channel();
+        for rows in [1_000, 1 << 20] {
+            let command: SystemCommand = Box::new(move |tx, _| {
+                for row in 0..rows as u32 {
+                    tx.put(&MapName::new("rows"), row.to_be_bytes().to_vec(), Vec::new());
+                }
+                Ok(Outcome::default())
+            });
+            let tell = tell.clone();
+            executor.submit_system(command, Box::new(move |answers| tell.send(answers[0].clone()).unwrap()));
+        }
+        executor.turn(0);
+        assert!(matches!(told.try_recv(), Ok(Submitted::Rejected(refused)) if refused.message.contains("16 MiB")));
+        assert!(told.try_recv().is_err(), "the other one waits for its commit");
     }
 
     #[test]

@@ -10,6 +10,8 @@ use coco_kv::Snapshot;
 use coco_protocol::{Rejection, RejectionReason};
 use coco_types::{MapName, WriteSet};
 
+use crate::executor::ROW_BYTES;
+
 /// What whoever writes to a closed ledger is answered with. Protocols that have a better code go by the reason.
 const CLOSED_CODE: i64 = -32000;
 
@@ -60,7 +62,7 @@ impl MembersWill {
     /// How much larger [`Self::publish`] makes these writes.
     pub fn published_bytes(&self, writes: &WriteSet) -> usize {
         let rows = self.published.keys().filter_map(|private| writes.map(private)).flatten();
-        rows.map(|(key, value)| key.len() + value.as_ref().map_or(0, Bytes::len)).sum()
+        rows.map(|(key, value)| ROW_BYTES + key.len() + value.as_ref().map_or(0, Bytes::len)).sum()
     }
 
     /// Adds what is to be read by everybody; so many bytes.
@@ -151,9 +153,9 @@ mod tests {
         for name in ["records", "history:blocks", "other"] {
             writes.insert(&MapName::new(name), Bytes::from_static(b"k"), Some(Bytes::from_static(b"v")));
         }
-        assert_eq!(will.published_bytes(&writes), 4);
+        assert_eq!(will.published_bytes(&writes), 4 + 2 * ROW_BYTES);
         assert!(will.is_published(&MapName::new("records")) && !will.is_published(&MapName::new("other")));
-        assert_eq!(will.publish(&mut writes), 4);
+        assert_eq!(will.publish(&mut writes), 4 + 2 * ROW_BYTES);
         let names: Vec<_> = writes.iter().map(|(map, _)| map.as_str().to_owned()).collect();
         assert_eq!(
             names,

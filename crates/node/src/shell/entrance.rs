@@ -553,7 +553,9 @@ fn join_one_of(
                     attempt = 1;
                     for_good = false;
                     last_error = refused.why;
-                    pause(VOTE_PAUSE);
+                    if !pause(VOTE_PAUSE) {
+                        return Err(NodeError::Join(format!("stopped before it was admitted: {last_error}")));
+                    }
                     break;
                 }
                 Err(refused) => {
