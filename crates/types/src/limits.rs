@@ -1,6 +1,8 @@
-//! Every limit, in one place, with its unit in its name. Nothing in Coco queues, buffers or loops beyond one of these.
+//! The main limits, in one place, each with its unit in its name; some stand beside the code that keeps them instead. Whatever queues, buffers
+//! or loops has a limit.
 //!
-//! Those marked *configurable* are defaults that a node's configuration file or the network's parameters may change.
+//! Those marked *configurable* are defaults that an embedding program can change; a node's configuration file and the network's parameters
+//! know some of them.
 
 /// Forced cut of a batch under load, milliseconds. *Configurable.*
 pub const BATCH_INTERVAL_MS: u64 = 5;
@@ -202,5 +204,5 @@ pub const APP_ATTEMPTS_MAX: u32 = 30;
 
 /// Identities of ledgers that may be bound to one caller.
 pub const BINDINGS_PER_PRINCIPAL_MAX: usize = 32;
-/// How long a statement about a binding is good, seconds of ledger time.
+/// The furthest deadline of a statement about a binding that is accepted, seconds of ledger time; nodes issue them for half of it.
 pub const BINDING_STATEMENT_S: u64 = 600;
