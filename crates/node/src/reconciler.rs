@@ -22,7 +22,7 @@ pub enum Step {
 /// is silent for `patience_ticks` has failed.
 ///
 /// A primary whose own ledger is not `whole` yet lets nobody go that gives its place to another and still answers: it may be the last that
-/// holds the earliest chunks. Who was voted out goes at once.
+/// holds the earliest chunks. Who was voted out goes as soon as a majority of those that remain answers: before, nothing could be committed.
 pub fn next_step(
     consensus: &Consensus,
     own: ReplicaId,
@@ -41,9 +41,17 @@ pub fn next_step(
     }
     let step = failed_joiner(membership, &peers, nodes, patience_ticks).or_else(|| plan(membership, &peers, nodes));
     step.filter(|step| match step {
-        Step::Change(MembershipChange::Joint { remove, .. }) => whole || !must_stay(remove, &peers, nodes),
+        Step::Change(MembershipChange::Joint { promote, remove }) => {
+            let voters = membership.voters.difference(remove).chain(promote).copied().collect();
+            majority_answers(own, &voters, &peers) && (whole || !must_stay(remove, &peers, nodes))
+        }
         _ => true,
     })
+}
+
+fn majority_answers(own: ReplicaId, voters: &BTreeSet<ReplicaId>, peers: &[PeerProgress]) -> bool {
+    let answers = |id: ReplicaId| id == own || peers.iter().any(|peer| peer.id == id && peer.recent_active);
+    voters.iter().filter(|id| answers(**id)).count() > voters.len() / 2
 }
 
 /// Whether one of these gives its place to another and still answers.
@@ -221,6 +229,14 @@ mod tests {
         assert!(!stays(&[1], &[peer(1, false), peer(3, true)]), "it is silent: nothing can be had from it");
         assert!(!stays(&[2], &[peer(2, true)]), "it was voted out");
         assert!(!stays(&[], &[peer(1, true)]));
+    }
+
+    #[test]
+    fn nobody_goes_while_too_few_of_those_that_remain_answer() {
+        let remaining = |voters: &[u64], peers: &[PeerProgress]| majority_answers(ReplicaId(3), &set(voters), peers);
+        assert!(!remaining(&[1, 3], &[peer(1, false), peer(2, true)]), "of two voters one is silent");
+        assert!(remaining(&[1, 3], &[peer(1, true)]));
+        assert!(remaining(&[3], &[peer(1, false)]) && remaining(&[1, 2, 3], &[peer(1, false), peer(2, true)]));
     }
 
     #[test]
