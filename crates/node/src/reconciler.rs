@@ -50,7 +50,9 @@ pub fn next_step(
 }
 
 fn majority_answers(own: ReplicaId, voters: &BTreeSet<ReplicaId>, peers: &[PeerProgress]) -> bool {
-    let answers = |id: ReplicaId| id == own || peers.iter().any(|peer| peer.id == id && peer.recent_active);
+    // A new primary counts its silence from its election on.
+    let answering = |peer: &PeerProgress| peer.matched > 0 && peer.recent_active;
+    let answers = |id: ReplicaId| id == own || peers.iter().any(|peer| peer.id == id && answering(peer));
     voters.iter().filter(|id| answers(**id)).count() > voters.len() / 2
 }
 
@@ -236,6 +238,7 @@ mod tests {
         let remaining = |voters: &[u64], peers: &[PeerProgress]| majority_answers(ReplicaId(3), &set(voters), peers);
         assert!(!remaining(&[1, 3], &[peer(1, false), peer(2, true)]), "of two voters one is silent");
         assert!(remaining(&[1, 3], &[peer(1, true)]));
+        assert!(!remaining(&[1, 3], &[PeerProgress { matched: 0, ..peer(1, true) }]), "nothing was heard of it yet");
         assert!(remaining(&[3], &[peer(1, false)]) && remaining(&[1, 2, 3], &[peer(1, false), peer(2, true)]));
     }
 
