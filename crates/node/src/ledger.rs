@@ -120,6 +120,9 @@ struct State {
 const ISSUER: &str = "coco";
 const SUBJECT: &str = "ledger";
 
+/// What transactions say of governance, of those that say anything.
+type ReadAgain = Vec<(TxId, Vec<News>)>;
+
 impl NodeLedger {
     /// Opens the folder. `durable` is what the consensus log knows to have been synced.
     pub fn open(
@@ -457,7 +460,7 @@ impl NodeLedger {
 
     /// What the committed transactions behind `after`, up to `until`, say of governance. Empty for those that are in no file here; `None` if
     /// that is too much to read.
-    pub fn news(&self, after: Seqno, until: Seqno) -> Result<Option<Vec<(TxId, Vec<News>)>>, LedgerError> {
+    pub fn news(&self, after: Seqno, until: Seqno) -> Result<Option<ReadAgain>, LedgerError> {
         let mut told = Vec::new();
         let mut next = after.next();
         let mut read = 0;
