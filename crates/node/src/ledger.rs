@@ -9,7 +9,7 @@ use bytes::Bytes;
 use coco_consensus::{BatchError, BatchSpan, BatchStore, Membership};
 use coco_crypto::{Certificate, Crypto, ExchangeKey, SigningKey, SymmetricKey};
 use coco_disk::Disk;
-use coco_governance::{News, attestation};
+use coco_governance::attestation;
 use coco_kv::Snapshot;
 use coco_ledger::tables::VIEW;
 use coco_ledger::{
@@ -21,6 +21,7 @@ use coco_protocol::CommittedTransaction;
 use coco_types::{Digest, ReplicaId, Seqno, TxId, View, WriteSet, limits};
 use parking_lot::{Mutex, RwLock};
 
+use crate::bulletin::Told;
 use crate::epochs::Epochs;
 use crate::executor::{ExecutedBatch, ExecutedTransaction};
 use crate::identity::Identity;
@@ -119,9 +120,6 @@ struct State {
 /// Issuer and subject of the service's signatures: fixed for a network.
 const ISSUER: &str = "coco";
 const SUBJECT: &str = "ledger";
-
-/// What transactions say of governance, of those that say anything.
-type ReadAgain = Vec<(TxId, Vec<News>)>;
 
 impl NodeLedger {
     /// Opens the folder. `durable` is what the consensus log knows to have been synced.
@@ -460,7 +458,7 @@ impl NodeLedger {
 
     /// What the committed transactions behind `after`, up to `until`, say of governance. Empty for those that are in no file here; `None` if
     /// that is too much to read.
-    pub fn news(&self, after: Seqno, until: Seqno) -> Result<Option<ReadAgain>, LedgerError> {
+    pub fn news(&self, after: Seqno, until: Seqno) -> Result<Option<Told>, LedgerError> {
         let mut told = Vec::new();
         let mut next = after.next();
         let mut read = 0;
