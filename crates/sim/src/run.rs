@@ -151,10 +151,11 @@ impl World {
     /// A network that tolerates old disks needs all its voters to resume: it does not survive a power cut while one of them is being
     /// replaced, and is spared it.
     pub(crate) fn may_crash(&mut self) -> bool {
-        if let Some(primary) = self.primary() {
-            let membership = self.membership(primary);
-            self.swapping.retain(|id| membership.is_joint() || !membership.voters.contains(id));
-        }
+        // Each of them may be all that is left of the end of a replacement.
+        let known: Vec<_> = self.members().into_iter().filter(|id| self.nodes[id].machines.is_some()).collect();
+        let known: Vec<_> = known.into_iter().map(|id| self.membership(id)).collect();
+        let over = |id: &ReplicaId| known.iter().all(|each| !each.is_joint() && each.voters.contains(id));
+        self.swapping.retain(|id| known.is_empty() || !over(id));
         let replaced = self.swapping.is_empty() && self.joiners.is_empty() && self.places_to_fill.is_empty();
         self.setting.options.rolled_back_disks == 0 || (replaced && self.rotten.is_empty())
     }
