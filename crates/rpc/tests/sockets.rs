@@ -152,6 +152,19 @@ async fn what_has_arrived_of_a_message_counts_before_it_is_whole_and_no_more_onc
         socket.send(text.clone()).await.expect("open");
         assert!(socket.next().await.expect("open").expect("a message") == text);
     }
+    // Pings and pongs count for nothing, and leave what came of a message before them counted: of one in parts of 100 KiB the sixth is too much.
+    for _ in 0..8_000 {
+        socket.feed(Message::Pong(vec![0; 125].into())).await.expect("open");
+    }
+    socket.flush().await.expect("open");
+    let mut parts = connect(listener.address()).await;
+    for part in 0..6u8 {
+        let head = [&[u8::from(part == 0), 0xff][..], &(100u64 << 10).to_be_bytes(), &[0; 4]].concat();
+        let pong = [0x8a, 0x80, 0, 0, 0, 0];
+        let bytes = [head, vec![b'['; 100 << 10], pong.to_vec()].concat();
+        parts.get_mut().write_all(&bytes).await.expect("open");
+    }
+    assert_eq!(close_code(&mut parts).await, Some(CloseCode::Again));
     // Of a frame of 1 MiB, masked with zeros, the first 600 KiB (RFC 6455 §5.2).
     let head = [&[0x81, 0xff][..], &(1u64 << 20).to_be_bytes(), &[0; 4]].concat();
     let part = [head, vec![b'['; 600 << 10]].concat();

@@ -98,25 +98,45 @@ fn refuse(status: StatusCode, code: &'static str, message: &str) -> Response<Byt
 }
 
 /// What has arrived of messages, and is not delivered yet, counts into the listener's budget: a message may take its time.
-struct Arrived(Mutex<(usize, Charge)>);
+struct Arrived(Mutex<Undelivered>);
+
+struct Undelivered {
+    whole: usize,
+    /// Since the last whole message; what follows it in the same read is left out.
+    part: usize,
+    charge: Charge,
+}
+
+/// Of a client's frame without payload (RFC 6455 §5.2): two bytes and the mask.
+const CONTROL_HEAD_BYTES: usize = 6;
 
 impl Arrived {
     fn new(charge: Charge) -> Arc<Self> {
-        Arc::new(Self(Mutex::new((0, charge))))
+        Arc::new(Self(Mutex::new(Undelivered { whole: 0, part: 0, charge })))
     }
 
     /// `false` if the budget is spent.
     fn grows_by(&self, bytes: usize) -> bool {
-        let (total, charge) = &mut *self.0.lock();
-        *total += bytes;
-        charge.set_to(*total)
+        self.counts(|them| them.part += bytes)
     }
 
-    fn is_now(&self, bytes: usize) {
-        let (total, charge) = &mut *self.0.lock();
-        *total = bytes;
-        // Whoever shares the budget may have spent it: then this is counted with what arrives next.
-        let _ = charge.set_to(bytes);
+    fn is_whole(&self, message: usize) {
+        self.counts(|them| (them.whole, them.part) = (them.whole + message, 0));
+    }
+
+    /// Such frames may come between the parts of a message.
+    fn was_control(&self, payload: usize) {
+        self.counts(|them| them.part = them.part.saturating_sub(CONTROL_HEAD_BYTES + payload));
+    }
+
+    fn is_delivered(&self) {
+        self.counts(|them| them.whole = 0);
+    }
+
+    fn counts(&self, change: impl FnOnce(&mut Undelivered)) -> bool {
+        let them = &mut *self.0.lock();
+        change(them);
+        them.charge.set_to(them.whole + them.part)
     }
 }
 
@@ -217,10 +237,13 @@ async fn read(
         // Whatever else has arrived by now shares the trip to the worker.
         let end = loop {
             heard.store(true, Ordering::Relaxed);
+            if let Some(Ok(Message::Ping(payload) | Message::Pong(payload))) = &next {
+                arrived.was_control(payload.len());
+            }
             match accepted(next, &shared.limits) {
                 Ok(Some(text)) => {
+                    arrived.is_whole(text.len());
                     texts.push_back(text);
-                    arrived.is_now(texts.iter().map(|text: &Utf8Bytes| text.len()).sum());
                 }
                 Ok(None) => {}
                 Err(end) => break Some(end),
@@ -254,7 +277,7 @@ async fn read(
         if let Some(end) = end {
             return end;
         }
-        arrived.is_now(0);
+        arrived.is_delivered();
     }
 }
 
