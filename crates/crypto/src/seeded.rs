@@ -1,24 +1,31 @@
 //! Randomness and signatures that are a function of a seed, so that a simulated network replays byte for byte.
 //!
-//! The backend cannot be seeded, so signatures come from the RustCrypto curves with deterministic nonces (RFC 6979): slower
-//! than the backend by far, and of no use to a real node, whose randomness must not be known.
+//! The backend cannot be seeded, so signatures come from the RustCrypto curves. Their nonces are a few small numbers, whose points are
+//! computed once: nearly all of a signature's time otherwise. Whoever sees two signatures with one nonce can compute the key, which
+//! is no loss here; a real node, whose randomness must not be known, can use nothing of this.
 
-use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
-use p256::ecdsa::signature::hazmat::PrehashSigner;
+use p256::elliptic_curve::ff::PrimeField;
+use p256::elliptic_curve::group::Curve as _;
+use p256::elliptic_curve::ops::{Invert, Reduce};
+use p256::elliptic_curve::point::AffineCoordinates;
+use p256::elliptic_curve::{CurveArithmetic, FieldBytes, Group, Scalar};
 use parking_lot::Mutex;
 
 use crate::sign::{Curve, Signature, SigningKey};
 use crate::{Crypto, Domain, SymmetricKey, hkdf_sha256, hmac_sha256};
 
 const RANDOM_DOMAIN: Domain = Domain::new("coco seeded randomness");
+const NONCES: u64 = 64;
+
+static P256: LazyLock<Vec<Nonce<p256::NistP256>>> = LazyLock::new(nonces);
+static P384: LazyLock<Vec<Nonce<p384::NistP384>>> = LazyLock::new(nonces);
 
 /// See the module's text. Every draw advances the same stream, so callers on several threads would race for its values.
 pub struct SeededCrypto {
     key: SymmetricKey,
     blocks_drawn: Mutex<u64>,
-    /// By their scalars: a key is made with its public key, which takes as long as a signature.
-    p384: Mutex<BTreeMap<Vec<u8>, p384::ecdsa::SigningKey>>,
 }
 
 impl SeededCrypto {
@@ -26,7 +33,7 @@ impl SeededCrypto {
         let mut secret = [0; 32];
         secret[..8].copy_from_slice(&seed.to_le_bytes());
         let key = hkdf_sha256(&SymmetricKey::from_bytes(secret), RANDOM_DOMAIN, &[]);
-        Self { key, blocks_drawn: Mutex::new(0), p384: Mutex::default() }
+        Self { key, blocks_drawn: Mutex::new(0) }
     }
 }
 
@@ -42,23 +49,42 @@ impl Crypto for SeededCrypto {
 
     fn sign_digest(&self, key: &SigningKey, digest: &[u8]) -> Signature {
         let scalar = key.expose_scalar();
-        let fixed = match key.curve() {
-            Curve::P256 => {
-                let key = p256::ecdsa::SigningKey::from_slice(&scalar).expect("a signing key's scalar is in range");
-                let signature: p256::ecdsa::Signature = key.sign_prehash(digest).expect("the digest has 32 bytes");
-                signature.to_bytes().to_vec()
-            }
-            Curve::P384 => {
-                let mut keys = self.p384.lock();
-                let key = keys.entry(scalar.to_vec()).or_insert_with(|| {
-                    p384::ecdsa::SigningKey::from_slice(&scalar).expect("a signing key's scalar is in range")
-                });
-                let signature: p384::ecdsa::Signature = key.sign_prehash(digest).expect("the digest has 48 bytes");
-                signature.to_bytes().to_vec()
-            }
-        };
-        Signature::from_fixed(fixed)
+        Signature::from_fixed(match key.curve() {
+            Curve::P256 => signed(&P256, &scalar, digest),
+            Curve::P384 => signed(&P384, &scalar, digest),
+        })
     }
+}
+
+/// What a signature needs of its nonce: r, the x coordinate of its point, and its inverse.
+struct Nonce<C: CurveArithmetic> {
+    r: Scalar<C>,
+    inverse: Scalar<C>,
+}
+
+fn nonces<C>() -> Vec<Nonce<C>>
+where
+    C: CurveArithmetic,
+    Scalar<C>: Reduce<C::Uint, Bytes = FieldBytes<C>>,
+{
+    let nonce = |number| {
+        let scalar = Scalar::<C>::from(number);
+        let point = (C::ProjectivePoint::generator() * scalar).to_affine();
+        Nonce { r: Scalar::<C>::reduce_bytes(&point.x()), inverse: scalar.invert().expect("it is not zero") }
+    };
+    (1..=NONCES).map(nonce).collect()
+}
+
+/// ECDSA (SEC 1, section 4.1.3) of a digest as long as the curve's field: r and s, one behind the other.
+fn signed<C>(nonces: &[Nonce<C>], key: &[u8], digest: &[u8]) -> Vec<u8>
+where
+    C: CurveArithmetic,
+    Scalar<C>: Reduce<C::Uint, Bytes = FieldBytes<C>>,
+{
+    let scalar = |bytes: &[u8]| Scalar::<C>::reduce_bytes(bytes.into());
+    let nonce = &nonces[usize::from(digest[0]) % nonces.len()];
+    let s = nonce.inverse * (scalar(digest) + nonce.r * scalar(key));
+    [nonce.r.to_repr(), s.to_repr()].concat()
 }
 
 #[cfg(test)]

@@ -15,10 +15,10 @@ use coco_governance::{
     Ack, Auditor, Draft, Event, MemberInfo, Operation, ProposalInfo, ProposalState, Request, tables,
 };
 use coco_kv::Snapshot;
-use coco_ledger::EntryKeys;
+use coco_ledger::{DecodedTransaction, EntryKeys};
 use coco_node::events::ExecutorEvent;
 use coco_node::governor::{Evaluation, Governor};
-use coco_types::{ReplicaId, TxId};
+use coco_types::{Digest, ReplicaId, TxId};
 use serde_json::{Value, json};
 
 use crate::invariants::{Violation, holds};
@@ -188,39 +188,41 @@ impl World {
         }
     }
 
-    /// At the end of a run: the ledger's files explain every decision, and what was decided holds.
-    pub(crate) fn check_governance(&self, id: ReplicaId, last: TxId, state: &mut Snapshot) -> Result<(), Violation> {
+    /// At the end of a run: the ledger's files explain every decision, and what was decided holds. `audited` is what an auditor found in
+    /// the files of another node, if any was audited: the rest must hold the same.
+    pub(crate) fn check_governance(
+        &self,
+        id: ReplicaId,
+        last: TxId,
+        state: &mut Snapshot,
+        audited: &mut Option<Audited>,
+    ) -> Result<(), Violation> {
         let Some(member) = self.member.as_ref().filter(|_| self.setting.options.governed) else { return Ok(()) };
         let failed = |error: &dyn std::fmt::Display| Violation(format!("{id}: {error}"));
         // A chunk that is complete gets its name with the next sync.
         let ledger = self.nodes[&id].machines.as_ref().map(|machines| machines.ledger.clone());
         ledger.map_or(Ok(()), |ledger| ledger.sync()).map_err(|error| failed(&error))?;
         let disk: Arc<dyn Disk> = Arc::new(self.nodes[&id].ledger_disk.clone());
-        let (mut auditor, mut accepted) = (Auditor::default(), BTreeSet::<u64>::new());
+        let mut transactions = Vec::new();
         for transaction in coco_ledger::transactions(disk, EntryKeys::new()).map_err(|error| failed(&error))? {
             let transaction = transaction.map_err(|error| failed(&error))?;
             if transaction.txid.seqno > last.seqno {
                 break;
             }
-            let event = auditor.transaction(transaction.txid, &transaction.public).map_err(|error| failed(&error))?;
-            match event {
-                Some(Event::Decision(decision)) => {
-                    let differs = decision.differs.as_ref();
-                    holds(differs.is_none(), || {
-                        format!("{id}: the decision at {} differs: {differs:?}", transaction.txid)
-                    })?;
-                    let proposal = decision.proposal_id.filter(|_| decision.state == Some(ProposalState::Accepted));
-                    accepted.extend(proposal.and_then(|id| member.voted.get(&id).copied()));
-                }
-                Some(Event::Unexplained { .. }) => {
-                    return Err(Violation(format!(
-                        "{id}: nothing explains what governance wrote at {}: {event:?}",
-                        transaction.txid
-                    )));
-                }
-                _ => {}
-            }
+            transactions.push(transaction);
         }
+        let accepted = match audited {
+            Some(audited) => {
+                let same = transactions.iter().map(content).eq(audited.contents.iter().copied());
+                holds(same, || format!("{id} does not hold the ledger that was audited on another node"))?;
+                &audited.accepted
+            }
+            None => {
+                let accepted = explained(id, member, &transactions)?;
+                let contents = transactions.iter().map(content).collect();
+                &audited.insert(Audited { contents, accepted }).accepted
+            }
+        };
         let info = MemberInfo::read(state, &member.id).map_err(|error| failed(&error))?;
         let turn = info.and_then(|info| info.member_data["turn"].as_u64()).unwrap_or(0);
         holds(accepted.iter().copied().eq(1..=turn), || {
@@ -244,4 +246,37 @@ impl World {
     pub(crate) fn decided(&self) -> u64 {
         self.member.as_ref().map_or(0, |member| member.turn - 1)
     }
+}
+
+/// What an auditor found in one node's ledger files.
+pub(crate) struct Audited {
+    contents: Vec<(TxId, Digest, Digest)>,
+    /// Proposals that were accepted, by their numbers.
+    accepted: BTreeSet<u64>,
+}
+
+/// All that two transactions have in common if they are the same.
+fn content(transaction: &DecodedTransaction) -> (TxId, Digest, Digest) {
+    (transaction.txid, transaction.write_set_digest, transaction.claims_digest)
+}
+
+/// An auditor replays all decisions: the proposals that were accepted.
+fn explained(id: ReplicaId, member: &Member, transactions: &[DecodedTransaction]) -> Result<BTreeSet<u64>, Violation> {
+    let (mut auditor, mut accepted) = (Auditor::default(), BTreeSet::new());
+    for DecodedTransaction { txid, public, .. } in transactions {
+        let event = auditor.transaction(*txid, public).map_err(|error| Violation(format!("{id}: {error}")))?;
+        match event {
+            Some(Event::Decision(decision)) => {
+                let differs = decision.differs.as_ref();
+                holds(differs.is_none(), || format!("{id}: the decision at {txid} differs: {differs:?}"))?;
+                let proposal = decision.proposal_id.filter(|_| decision.state == Some(ProposalState::Accepted));
+                accepted.extend(proposal.and_then(|id| member.voted.get(&id).copied()));
+            }
+            Some(Event::Unexplained { .. }) => {
+                return Err(Violation(format!("{id}: nothing explains what governance wrote at {txid}: {event:?}")));
+            }
+            _ => {}
+        }
+    }
+    Ok(accepted)
 }

@@ -321,13 +321,14 @@ impl World {
     /// What must hold on every member once all is quiet.
     pub fn check_end(&self) -> Result<(), Violation> {
         let Some(primary) = self.primary() else { return Err(Violation("there is no primary".to_owned())) };
+        let mut audited = None;
         for id in self.membership(primary).voters {
             let Some(machines) = self.nodes.get(&id).and_then(|node| node.machines.as_ref()) else { continue };
             let state = machines.visible.state();
             self.invariants.shows(id, machines.visible.txid(), &state)?;
             self.invariants.nothing_lost(id, &state, machines.history.as_ref())?;
             self.check_ethereum(id, &state, machines.history.as_ref())?;
-            self.check_governance(id, machines.visible.txid(), &mut machines.visible.state())?;
+            self.check_governance(id, machines.visible.txid(), &mut machines.visible.state(), &mut audited)?;
             self.check_chunks(primary, id)?;
             self.check_receipts(id, if id == primary { 1 } else { RECEIPT_SAMPLE })?;
         }
