@@ -9,7 +9,7 @@ mod memory;
 
 use std::io;
 
-pub use memory::MemoryDisk;
+pub use memory::{MemoryDisk, Power};
 
 /// A flat folder of files. Shared between threads: readers may read what one writer has appended, synced or not.
 ///

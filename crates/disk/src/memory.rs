@@ -1,7 +1,8 @@
 //! A disk in memory with a volatile and a durable half, for tests and the simulator.
 //!
 //! Cloning gives another handle to the same disk, as a restarted process has. [`MemoryDisk::crash`] drops the volatile
-//! half; the caller says, write by write, which unsynced ones happened to reach the disk, and how much of them.
+//! half; the caller says, change by change, which unsynced ones happened to reach the disk, and how much of them. The power may go in the
+//! middle of something: after a number of changes, whichever disk of the machine they are made on.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -15,12 +16,23 @@ use crate::Disk;
 #[derive(Clone, Default)]
 pub struct MemoryDisk {
     state: Arc<Mutex<State>>,
+    power: Power,
+}
+
+/// What the disks of one machine run on. Once it is gone they change no more, until it is back.
+#[derive(Clone, Default)]
+pub struct Power {
+    /// So many changes it lasts for; `None`: for all.
+    lasts: Arc<Mutex<Option<u64>>>,
 }
 
 #[derive(Default)]
 struct State {
     files: BTreeMap<String, File>,
     durable_names: BTreeMap<String, File>,
+    /// What was done to names since they were synced, and the files that have none any more.
+    renamed: Vec<NameChange>,
+    nameless: Vec<File>,
     next_identity: u64,
     fail_writes: bool,
     fail_syncs: bool,
@@ -42,18 +54,69 @@ enum Change {
     Truncate { len: usize },
 }
 
+#[derive(Clone)]
+enum NameChange {
+    Create { name: String, identity: u64 },
+    Rename { from: String, to: String },
+    Remove { name: String },
+}
+
+impl Power {
+    /// It goes when so many more changes have been made.
+    pub fn lasts_for(&self, changes: u64) {
+        *self.lasts.lock() = Some(changes);
+    }
+
+    pub fn is_gone(&self) -> bool {
+        *self.lasts.lock() == Some(0)
+    }
+
+    pub fn comes_back(&self) {
+        *self.lasts.lock() = None;
+    }
+
+    /// Something happens that is not done without it.
+    pub fn spend(&self) -> io::Result<()> {
+        match &mut *self.lasts.lock() {
+            None => Ok(()),
+            Some(0) => Err(io::Error::other("the power is gone")),
+            Some(left) => {
+                *left -= 1;
+                Ok(())
+            }
+        }
+    }
+}
+
 impl MemoryDisk {
     pub fn new() -> Self {
         Self::default()
     }
 
+    /// One of several disks of a machine.
+    pub fn on(power: &Power) -> Self {
+        Self { power: power.clone(), ..Self::default() }
+    }
+
+    pub fn power(&self) -> &Power {
+        &self.power
+    }
+
     /// A power cut. `survives(len)` is asked for each unsynced change in order, with its length in bytes (0 for a
-    /// truncation), and returns how many of its bytes reached the disk; `None` means that it did not happen at all.
-    /// Unsynced names are lost.
+    /// truncation and for what was done to names), and returns how many of its bytes reached the disk; `None` means that it did not
+    /// happen at all. Of what was done to names nothing survives behind the first that did not: journals keep their order.
     pub fn crash(&self, mut survives: impl FnMut(usize) -> Option<usize>) {
         let mut state = self.state.lock();
-        let contents: BTreeMap<u64, File> = state.files.values().map(|file| (file.identity, file.clone())).collect();
+        let known = state.files.values().chain(&state.nameless);
+        let contents: BTreeMap<u64, File> = known.map(|file| (file.identity, file.clone())).collect();
         let mut files = state.durable_names.clone();
+        for change in std::mem::take(&mut state.renamed) {
+            if survives(0).is_none() {
+                break;
+            }
+            change.apply(&mut files);
+        }
+        state.nameless.clear();
         for file in files.values_mut() {
             let Some(latest) = contents.get(&file.identity) else { continue };
             *file = latest.clone();
@@ -78,7 +141,7 @@ impl MemoryDisk {
         }
         let next_identity = self.state.lock().next_identity;
         let state = State { durable_names: files.clone(), files, next_identity, ..State::default() };
-        Self { state: Arc::new(Mutex::new(state)) }
+        Self { state: Arc::new(Mutex::new(state)), power: self.power.clone() }
     }
 
     /// Makes every write fail (`StorageFull`), or lets them succeed again.
@@ -127,6 +190,7 @@ impl Disk for MemoryDisk {
     }
 
     fn write(&self, name: &str, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.power.spend()?;
         let mut state = self.state.lock();
         if state.fail_writes {
             return Err(io::ErrorKind::StorageFull.into());
@@ -142,11 +206,13 @@ impl Disk for MemoryDisk {
         file.unsynced.push(change);
         if created {
             state.next_identity += 1;
+            state.renamed.push(NameChange::Create { name: name.to_owned(), identity });
         }
         Ok(())
     }
 
     fn truncate(&self, name: &str, len: u64) -> io::Result<()> {
+        self.power.spend()?;
         let mut state = self.state.lock();
         let file = state.file_mut(name)?;
         let len = usize::try_from(len).map_err(|_| eof(name))?;
@@ -156,17 +222,26 @@ impl Disk for MemoryDisk {
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.power.spend()?;
         let mut state = self.state.lock();
         let file = state.files.remove(from).ok_or_else(|| not_found(from))?;
-        state.files.insert(to.to_owned(), file);
+        let replaced = state.files.insert(to.to_owned(), file);
+        state.nameless.extend(replaced);
+        state.renamed.push(NameChange::Rename { from: from.to_owned(), to: to.to_owned() });
         Ok(())
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
-        self.state.lock().files.remove(name).map(|_| ()).ok_or_else(|| not_found(name))
+        self.power.spend()?;
+        let mut state = self.state.lock();
+        let file = state.files.remove(name).ok_or_else(|| not_found(name))?;
+        state.nameless.push(file);
+        state.renamed.push(NameChange::Remove { name: name.to_owned() });
+        Ok(())
     }
 
     fn sync(&self, name: &str) -> io::Result<()> {
+        self.power.spend()?;
         let mut state = self.state.lock();
         if state.fail_syncs {
             return Err(io::Error::other("the disk failed a sync"));
@@ -179,11 +254,14 @@ impl Disk for MemoryDisk {
     }
 
     fn sync_names(&self) -> io::Result<()> {
+        self.power.spend()?;
         let mut state = self.state.lock();
         if state.fail_syncs {
             return Err(io::Error::other("the disk failed a sync"));
         }
         state.durable_names = state.files.clone();
+        state.renamed.clear();
+        state.nameless.clear();
         Ok(())
     }
 }
@@ -198,6 +276,19 @@ impl State {
         let others: usize = self.files.iter().filter(|(other, _)| *other != name).map(|(_, f)| f.volatile.len()).sum();
         let own = self.files.get(name).map_or(0, |file| file.volatile.len()).max(end);
         if (others + own) as u64 > bytes_max { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
+    }
+}
+
+impl NameChange {
+    fn apply(self, files: &mut BTreeMap<String, File>) {
+        match self {
+            Self::Create { name, identity } => drop(files.insert(name, File { identity, ..File::default() })),
+            Self::Rename { from, to } => {
+                let file = files.remove(&from);
+                files.extend(file.map(|file| (to, file)));
+            }
+            Self::Remove { name } => drop(files.remove(&name)),
+        }
     }
 }
 
@@ -272,6 +363,45 @@ mod tests {
         disk.replace("state", b"new").unwrap();
         disk.crash(|_| None);
         assert_eq!(disk.read_all("state").unwrap(), b"new");
+    }
+
+    #[test]
+    fn names_that_were_not_synced_survive_up_to_the_first_that_did_not() {
+        let crashed = |survive: usize| {
+            let disk = MemoryDisk::new();
+            disk.replace("state", b"old").unwrap();
+            disk.write("next", 0, b"new").unwrap();
+            disk.sync("next").unwrap();
+            disk.rename("next", "state").unwrap();
+            disk.write("more", 0, b"more").unwrap();
+            let mut left = survive;
+            disk.crash(|len| {
+                let name = len == 0 && left > 0;
+                left -= usize::from(name);
+                name.then_some(0)
+            });
+            let read = |name| disk.read_all(name).ok().map(|bytes| String::from_utf8(bytes).unwrap());
+            (read("state"), read("next"), read("more"))
+        };
+        let text = |text: &str| Some(text.to_owned());
+        assert_eq!(crashed(0), (text("old"), None, None));
+        assert_eq!(crashed(1), (text("old"), text("new"), None));
+        assert_eq!(crashed(2), (text("new"), None, None));
+        assert_eq!(crashed(3), (text("new"), None, text("")));
+    }
+
+    #[test]
+    fn power_that_goes_stops_all_disks_of_a_machine() {
+        let power = Power::default();
+        let (one, other) = (MemoryDisk::on(&power), MemoryDisk::on(&power));
+        power.lasts_for(2);
+        one.write("file", 0, b"0").unwrap();
+        other.write("file", 0, b"0").unwrap();
+        assert!(power.is_gone());
+        one.sync("file").unwrap_err();
+        other.write("file", 1, b"1").unwrap_err();
+        power.comes_back();
+        one.sync("file").unwrap();
     }
 
     #[test]

@@ -64,7 +64,7 @@ pub fn run(seed: u64, options: &Options) -> Result<Report, Failure> {
 }
 
 /// What a panic says.
-pub(crate) fn said(panic: &(dyn std::any::Any + Send)) -> String {
+pub fn said(panic: &(dyn std::any::Any + Send)) -> String {
     let text = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
     format!("panic: {}", text.unwrap_or("without words"))
 }

@@ -54,10 +54,10 @@ impl World {
     }
 
     fn turn_clock(&mut self, id: ReplicaId) {
-        self.count("clock turned");
         let jump = i64::try_from(self.random.below(2 * JUMP_MS)).unwrap_or(0) - i64::try_from(JUMP_MS).unwrap_or(0);
         let drift = i64::try_from(self.random.below(2 * DRIFT_MS)).unwrap_or(0) - i64::try_from(DRIFT_MS).unwrap_or(0);
         let jumps = self.random.one_in(2);
+        self.count(if jumps { "clock jumps" } else { "clock drifts" });
         self.note(|| format!("{id} has its clock turned: {}", if jumps { jump } else { drift }));
         let node = self.node_mut(id);
         if jumps {

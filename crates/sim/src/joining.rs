@@ -178,6 +178,8 @@ impl World {
         self.node_mut(old).removed = true;
         self.give_secrets(asked, &mut node);
         let node = node.admitted_as(id);
+        // Which of its two replicas a folder is of is in a sealed file, which nothing tears here.
+        node.power().comes_back();
         if self.starved.remove(&old) {
             node.set_room(None);
         }

@@ -36,4 +36,5 @@ pub use invariants::{Invariants, Violation};
 pub use node::{Options, SimNode};
 pub use planted::Planted;
 pub use run::{Length, Report};
+pub use seen::can_meet;
 pub use world::{Counts, Log, ReadEnd, World};

@@ -42,10 +42,19 @@ pub enum Kind {
 }
 
 impl Network {
-    /// Delays, and perhaps loses or doubles.
-    pub fn send(&mut self, envelope: Envelope, now_ms: u64, faults: &Faults, random: &mut Random) {
-        if self.cut.contains(&(envelope.from, envelope.to)) || faults.loses(random) {
-            return;
+    /// Delays, and perhaps loses or doubles: then it says so.
+    pub fn send(
+        &mut self,
+        envelope: Envelope,
+        now_ms: u64,
+        faults: &Faults,
+        random: &mut Random,
+    ) -> Option<&'static str> {
+        if self.cut.contains(&(envelope.from, envelope.to)) {
+            return None;
+        }
+        if faults.loses(random) {
+            return Some("message lost");
         }
         let copies = 1 + u64::from(faults.doubles(random));
         for _ in 0..copies {
@@ -55,6 +64,7 @@ impl Network {
             self.in_flight.insert((at, self.next_number), envelope.clone());
             self.next_number += 1;
         }
+        (copies > 1).then_some("message doubled")
     }
 
     pub fn next_arrival_ms(&self) -> Option<u64> {

@@ -10,7 +10,7 @@ use coco_crypto::{
     Certificate, Crypto, Curve, ExchangeKey, NodeCertificateRequest, PublicKey, SeededCrypto, SigningKey, SymmetricKey,
     Validity, issue_node_certificate, self_signed_service_certificate,
 };
-use coco_disk::{Disk, MemoryDisk};
+use coco_disk::{Disk, MemoryDisk, Power};
 use coco_ethereum::Ethereum;
 use coco_governance::secrets::Vault;
 use coco_governance::{Addresses, NodeInfo, NodeRole, NodeRow, NodeStatus, ResumePolicy};
@@ -245,6 +245,7 @@ impl Setting {
         service.earlier.clone_from(&self.earlier);
         let now_ms = self.now_ms.clone();
         let clock_offset_ms = Arc::new(Mutex::new(0));
+        let power = Power::default();
         let offset_ms = clock_offset_ms.clone();
         SimNode {
             id,
@@ -260,9 +261,9 @@ impl Setting {
                 begun: false,
             },
             chunk_bytes: self.options.chunk_bytes,
-            ledger_disk: MemoryDisk::new(),
-            log_disk: MemoryDisk::new(),
-            snapshot_disk: MemoryDisk::new(),
+            ledger_disk: MemoryDisk::on(&power),
+            log_disk: MemoryDisk::on(&power),
+            snapshot_disk: MemoryDisk::on(&power),
             history: Arc::default(),
             disk_hangs: false,
             history_secret: SymmetricKey::generate(crypto.as_ref()),
@@ -416,7 +417,7 @@ impl SimNode {
 
     /// Gives the disks no room any more, or all that they want.
     pub fn set_room(&self, room: Option<u64>) {
-        for disk in [&self.ledger_disk, &self.log_disk] {
+        for disk in [&self.ledger_disk, &self.log_disk, &self.snapshot_disk] {
             disk.set_bytes_max(room);
         }
     }
@@ -441,9 +442,15 @@ impl SimNode {
         self.for_replica.clear();
     }
 
+    /// What its disks and all that it does depend on.
+    pub fn power(&self) -> &Power {
+        self.ledger_disk.power()
+    }
+
     /// The power goes: unsynced writes are lost too.
     pub fn crash(&mut self, mut survives: impl FnMut(usize) -> Option<usize>) {
         self.stop();
+        self.power().comes_back();
         self.ledger_disk.crash(&mut survives);
         self.log_disk.crash(&mut survives);
         self.snapshot_disk.crash(&mut survives);

@@ -88,7 +88,7 @@ impl World {
         let way = returning.way(now_ms).cloned();
         for (to, message) in asks {
             let envelope = Envelope { from: id, to, kind: Kind::Question, message };
-            self.network.send(envelope, now_ms, &self.faults, &mut self.random);
+            self.send(envelope);
         }
         match way {
             None => Ok(()),
@@ -133,7 +133,7 @@ impl World {
         let answer = answer.map_err(|error| Violation(format!("{from} asks {to}: {error}")))?;
         if let Some(message) = answer {
             let envelope = Envelope { from: to, to: from, kind: Kind::Answer, message };
-            self.network.send(envelope, now_ms, &self.faults, &mut self.random);
+            self.send(envelope);
         }
         Ok(())
     }

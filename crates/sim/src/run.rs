@@ -1,10 +1,11 @@
 //! One seed from beginning to end: three nodes, trouble of every kind, then quiet, in which everything must be well again.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use coco_disk::Disk;
 use coco_governance::NodeRole;
-use coco_replicas::Coverage;
+use coco_replicas::{Coverage, chaos};
 use coco_types::{Digest, ReplicaId, Seqno, TxId, View};
 
 use crate::faults::Faults;
@@ -52,8 +53,13 @@ impl World {
         Self::run_with(seed, length, Options::of_seed(seed), None)
     }
 
-    /// The same with other options, and with a reader of its trace.
+    /// The same with other options, and with a reader of its trace. A panic of a node is a broken promise as any other.
     pub fn run_with(seed: u64, length: Length, options: Options, log: Option<Log>) -> Result<Report, Violation> {
+        let run = AssertUnwindSafe(|| Self::run_through(seed, length, options, log));
+        catch_unwind(run).unwrap_or_else(|panic| Err(Violation(chaos::said(panic.as_ref()))))
+    }
+
+    fn run_through(seed: u64, length: Length, options: Options, log: Option<Log>) -> Result<Report, Violation> {
         let mut world = Self::founded(seed, 3, options, log)?;
         world.faults = Faults::drawn(&mut world.random);
         world.faults.swap_one_in *= u64::from(!world.tolerates_old_disks());
@@ -67,7 +73,7 @@ impl World {
         }
         world.recover()?;
         world.check_end()?;
-        world.check_history()?;
+        let operations = world.ordered_operations()?;
         let last = world.visible(world.primary().unwrap_or(ReplicaId(1)));
         world.counts.decisions = world.decided();
         let mut report = Report {
@@ -77,7 +83,7 @@ impl World {
             unknown: world.invariants.unknown_count(),
             last,
             coverage: world.coverage.clone(),
-            operations: world.history.len(),
+            operations,
             trace: world.trace_digest(last),
         };
         // What comes then is not counted: no seed replays it byte by byte.
@@ -95,7 +101,12 @@ impl World {
         let may_crash = self.may_crash();
         if self.faults.crashes(&mut self.random) && may_crash {
             self.count("crash");
-            if self.random.one_in(3) { self.kill(any) } else { self.crash(any) }
+            match self.random.below(4) {
+                0 => self.kill(any),
+                // Where all voters may be needed, it is not known who is when it comes to that.
+                1 if !self.tolerates_old_disks() => self.power_goes_soon(any),
+                _ => self.crash(any),
+            }
         }
         if !self.nodes[&any].runs() && self.random.one_in(60) {
             if self.put_back.len() < self.setting.options.disks_put_back && self.random.one_in(2) {
@@ -146,6 +157,13 @@ impl World {
             self.ask_status(any)?;
         }
         Ok(())
+    }
+
+    /// In the middle of what it does next: between two of its effects, or of the changes to its disks, perhaps as it starts.
+    fn power_goes_soon(&mut self, id: ReplicaId) {
+        let changes = self.random.between(1, 30);
+        self.note(|| format!("{id} has power for {changes} more effects and changes to its disks"));
+        self.node(id).power().lasts_for(changes);
     }
 
     /// A network that tolerates old disks needs all its voters to resume: it does not survive a power cut while one of them is being
@@ -254,6 +272,7 @@ impl World {
         self.slow.clear();
         for node in self.nodes.values_mut() {
             node.drift_ms = 0;
+            node.power().comes_back();
             *node.clock_offset_ms.lock() = 0;
             node.set_room(None);
         }

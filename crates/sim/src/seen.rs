@@ -9,15 +9,20 @@ use crate::world::World;
 /// What goes wrong.
 pub const FAULTS: &[&str] = &[
     "crash",
+    "crash in the middle",
     "restart",
+    "torn write",
     "power cut",
     "cut",
     "hand over",
     "membership change",
     "old disk put back",
     "disk full",
-    "clock turned",
+    "clock jumps",
+    "clock drifts",
     "slow node",
+    "message lost",
+    "message doubled",
     "message replayed",
     "messages withheld",
     "bit rot",
@@ -38,6 +43,16 @@ pub const STATES: &[&str] = &[
     "a ledger is not whole",
     "uncommitted entries",
 ];
+
+/// Whether a fault can meet a state at all.
+pub fn can_meet(fault: &str, state: &str) -> bool {
+    match fault {
+        // Networks that tolerate those are spared a crash while a member is replaced, and damage while anybody is down.
+        "old disk put back" => !matches!(state, "joint configuration" | "a joiner waits"),
+        "bit rot" | "old ledger files" => matches!(state, "one primary" | "a node is down" | "uncommitted entries"),
+        _ => true,
+    }
+}
 
 impl World {
     pub(crate) fn count(&mut self, fault: &'static str) {

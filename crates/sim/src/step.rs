@@ -32,6 +32,7 @@ impl World {
         }
         for id in self.ids() {
             self.step_node(id, now_ms)?;
+            self.crash_without_power(id);
         }
         self.collect_answers()
     }
@@ -85,7 +86,8 @@ impl World {
         }
         let node = self.node_mut(id);
         if now_ms >= node.next_tick_ms {
-            node.next_tick_ms = now_ms + limits::TICK_MS;
+            // A clock that runs fast makes its ticks short.
+            node.next_tick_ms = now_ms + limits::TICK_MS.saturating_add_signed(-node.drift_ms);
             *node.clock_offset_ms.lock() += node.drift_ms;
             self.sync_what_is_idle(id);
             self.with(id, |machines| machines.replica.tick());
@@ -93,6 +95,16 @@ impl World {
         }
         self.act(id)?;
         self.end_reads(id)
+    }
+
+    /// Whoever's power went in the middle of something is gone with all that was not done.
+    pub(crate) fn crash_without_power(&mut self, id: ReplicaId) -> bool {
+        let gone = self.nodes.get(&id).is_some_and(|node| node.power().is_gone());
+        if gone {
+            self.count("crash in the middle");
+            self.crash(id);
+        }
+        gone
     }
 
     fn sync(&mut self, id: ReplicaId, now_ms: u64) {
@@ -133,6 +145,9 @@ impl World {
     }
 
     pub(crate) fn stop(&mut self, id: ReplicaId, why: &str) {
+        if self.crash_without_power(id) {
+            return;
+        }
         self.note(|| format!("{id} stops: {why}"));
         let node = self.node_mut(id);
         node.stop();
@@ -171,7 +186,13 @@ impl World {
     fn run_front(&mut self, id: ReplicaId, now_ms: u64) -> Result<(), Violation> {
         while let Some(delivery) = self.node_mut(id).for_front.take(now_ms) {
             let Some(machines) = &mut self.node_mut(id).machines else { return Ok(()) };
-            let delivered = machines.front.deliver(delivery).map_err(|error| Violation(error.to_string()))?;
+            let delivered = match machines.front.deliver(delivery) {
+                Ok(delivered) => delivered,
+                Err(error) => {
+                    holds(self.crash_without_power(id), || error.to_string())?;
+                    return Ok(());
+                }
+            };
             self.tell_executor(id, ExecutorEvent::Visible(delivered.last));
             self.tell_replica(id, Note::FrontReached(delivered.last));
             if let Some(alarm) = delivered.alarm {
@@ -190,9 +211,19 @@ impl World {
                 return Ok(());
             }
             for effect in effects {
+                // Between any two of them the power may go: what is left of them is not done then.
+                if self.nodes[&id].power().spend().is_err() {
+                    self.crash_without_power(id);
+                    return Ok(());
+                }
                 self.carry_out(id, effect)?;
             }
         }
+    }
+
+    pub(crate) fn send(&mut self, envelope: Envelope) {
+        let went_wrong = self.network.send(envelope, self.setting.now_ms(), &self.faults, &mut self.random);
+        went_wrong.into_iter().for_each(|fault| self.count(fault));
     }
 
     fn carry_out(&mut self, id: ReplicaId, effect: Effect) -> Result<(), Violation> {
@@ -200,12 +231,7 @@ impl World {
         match effect {
             Effect::Send { to, message } => {
                 self.trace.update(&message);
-                self.network.send(
-                    Envelope { from: id, to, kind: Kind::Consensus, message },
-                    now_ms,
-                    &self.faults,
-                    &mut self.random,
-                );
+                self.send(Envelope { from: id, to, kind: Kind::Consensus, message });
             }
             Effect::Persist(persist) => {
                 let slow_ms = if self.slow.contains(&id) { self.random.between(20, 150) } else { 0 };

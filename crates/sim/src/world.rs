@@ -295,6 +295,9 @@ impl World {
 
     /// Excused if its disk has no room, or its files were changed under it.
     pub(crate) fn does_not_start(&mut self, id: ReplicaId, why: &str) -> Result<(), Violation> {
+        if self.crash_without_power(id) {
+            return Ok(());
+        }
         let excused = self.rotten.contains(&id) || (self.starved.contains(&id) && is_for_room(why));
         holds(excused, || format!("node {id} does not start again: {why}"))?;
         self.stop(id, why);
@@ -305,8 +308,16 @@ impl World {
     pub fn crash(&mut self, id: ReplicaId) {
         let (faults, random) = (&self.faults, &mut self.random);
         let node = self.nodes.get_mut(&id).expect("a known node");
+        let mut torn = false;
         // One that was killed before loses what its process had not synced.
-        node.crash(|len| faults.survives(len, random));
+        node.crash(|len| {
+            let survives = faults.survives(len, random);
+            torn |= survives.is_some_and(|survives| survives < len);
+            survives
+        });
+        if torn {
+            self.count("torn write");
+        }
         self.counts.crashes += 1;
         self.note(|| format!("{id} crashes"));
         self.joiners_lose(id);
@@ -317,6 +328,7 @@ impl World {
         if self.nodes[&id].runs() {
             self.counts.crashes += 1;
             self.node_mut(id).stop();
+            self.node(id).power().comes_back();
             self.note(|| format!("{id} is killed"));
             self.joiners_lose(id);
         }

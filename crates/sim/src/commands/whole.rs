@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::rc::Rc;
 
 use coco_replicas::{Coverage, Story};
-use coco_sim::{Length, Log, Options, World};
+use coco_sim::{Length, Log, Options, World, can_meet};
 
 use super::{Progress, Telling, print_coverage};
 
@@ -67,7 +67,10 @@ fn run_all(arguments: &Arguments, length: Length) -> ExitCode {
             }
             Err(violation) => {
                 progress.failed += 1;
-                println!("seed {seed}: {violation}");
+                println!(
+                    "seed {seed}: {violation} (what led to it: --seed {seed} --trouble-ms {} --trace)",
+                    length.trouble_ms
+                );
             }
         }
         progress.seed_done(|| {
@@ -76,6 +79,8 @@ fn run_all(arguments: &Arguments, length: Length) -> ExitCode {
     }
     if arguments.coverage {
         print_coverage(&coverage);
+        let missing: Vec<_> = coverage.missing().into_iter().filter(|(fault, state)| can_meet(fault, state)).collect();
+        println!("never met: {missing:?}");
     }
     if progress.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
