@@ -26,6 +26,8 @@ const LEFT_OUT: &str = "(left out)";
 /// Values under such names are left out, whatever they are.
 const SECRET_NAMES: &[&str] =
     &["key", "secret", "token", "password", "passphrase", "mnemonic", "unlocked", "pin", "seed", "auth"];
+const PEM_BEGIN: &str = "-----BEGIN ";
+const PEM_END: &str = "-----END ";
 /// So many hex digits in a row may be a key.
 const HEX_DIGITS: usize = 64;
 
@@ -112,7 +114,26 @@ fn end_of(log: &Path) -> anyhow::Result<Value> {
     let mut bytes = Vec::new();
     file.take(LOG_BYTES).read_to_end(&mut bytes)?;
     let text = String::from_utf8_lossy(&bytes);
-    Ok(text.lines().map(|line| if holds_pem_key(line) { LEFT_OUT } else { line }).collect())
+    Ok(without_keys(&text).into())
+}
+
+/// Of a private key in PEM no line stays: also if its beginning is not in the text, or its end.
+fn without_keys(text: &str) -> Vec<&str> {
+    let first = text.lines().find(|line| key_goes_on(line).is_some());
+    let mut inside = first.is_some_and(|line| !line.contains(PEM_BEGIN));
+    let mut kept = Vec::new();
+    for line in text.lines() {
+        kept.push(if inside || holds_pem_key(line) { LEFT_OUT } else { line });
+        inside = key_goes_on(line).unwrap_or(inside);
+    }
+    kept
+}
+
+/// Whether what follows this line is of a private key; `None` if the line neither begins nor ends one.
+fn key_goes_on(line: &str) -> Option<bool> {
+    let (begin, end) = (line.rfind(PEM_BEGIN), line.rfind(PEM_END));
+    let is_border = holds_pem_key(line) && (begin.is_some() || end.is_some());
+    is_border.then_some(begin > end)
 }
 
 /// What the machine says of itself, where it says anything.
@@ -202,12 +223,35 @@ mod tests {
     #[test]
     fn only_the_end_of_a_log_is_taken_and_no_key_in_it() {
         let log = tempfile::NamedTempFile::new().unwrap();
-        let text = format!("{}\n-----BEGIN PRIVATE KEY-----\nlast", "x".repeat(LOG_BYTES as usize));
+        let key = "-----BEGIN PRIVATE KEY-----\nbody\n-----END PRIVATE KEY-----";
+        let text = format!("{}\n{key}\nlast", "x".repeat(LOG_BYTES as usize));
         fs::write(log.path(), text).unwrap();
         let lines = end_of(log.path()).unwrap();
         let lines = lines.as_array().unwrap();
         assert_eq!(lines.last().unwrap(), "last");
-        assert_eq!(lines[lines.len() - 2], LEFT_OUT);
+        assert_eq!(lines.len(), 5);
+        assert!(lines[1..4].iter().all(|line| line == LEFT_OUT), "{lines:?}");
         assert!(lines[0].as_str().unwrap().len() < LOG_BYTES as usize);
+    }
+
+    #[test]
+    fn no_line_of_a_key_stays_even_if_the_text_has_only_a_part_of_it() {
+        let (begin, end) = ("-----BEGIN EC PRIVATE KEY-----", "-----END EC PRIVATE KEY-----");
+        let left_out = |text: &str| {
+            let kept = without_keys(text);
+            kept.into_iter().map(|line| if line == LEFT_OUT { "-" } else { line }).collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(
+            left_out(&format!("a\n{begin}\nbody\nbody\n{end}\nb\n{begin}\nbody\n{end}\nc")),
+            "a - - - - b - - - c"
+        );
+        assert_eq!(left_out(&format!("body\n{end}\na\n{begin}\nbody\n{end}\nb")), "- - a - - - b");
+        assert_eq!(left_out(&format!("a\n{begin}\nbody")), "a - -");
+        assert_eq!(left_out(&format!("a\nkey={begin}\\nbody\\n{end}\nb")), "a - b");
+        assert_eq!(
+            left_out("a\n-----BEGIN CERTIFICATE-----\nbody\n-----END CERTIFICATE-----"),
+            "a -----BEGIN CERTIFICATE----- body -----END CERTIFICATE-----"
+        );
+        assert_eq!(left_out("a\nno PRIVATE KEY here\nb"), "a - b");
     }
 }
