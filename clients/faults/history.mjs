@@ -1,25 +1,58 @@
 // Records what clients saw, for `coco-sim history`: one line of JSON an operation. Times are microseconds of this process's clock.
 //
-// The operations are transactions to small contracts, each a counter that logs its new total: the receipt says where in the one order the
-// transaction came. Any endpoint may take it, and any may show the receipt.
+// Two kinds of clients. Ethereum's have no read that is sure to see all that was committed before (`latest` at a backup may be a moment old), so theirs
+// are transactions to small contracts, each a counter that logs its total: the receipt says where in the one order the transaction came. One
+// that adds nothing is a read. Any endpoint may take it, and any may show the receipt.
+//
+// The others write and read registers of an application in JavaScript, whose reads are linearizable at every node (`forwarding_required`).
 
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { createWriteStream, existsSync } from 'node:fs';
 import { once } from 'node:events';
+import { Agent } from 'node:https';
 import { dirname, join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { HDNodeWallet, Wallet, getCreateAddress, keccak256, parseEther, parseUnits } from 'ethers';
 import { ACCOUNT, CHAIN_ID, MNEMONIC } from '../network.mjs';
-import { call, until } from './rpc.mjs';
+import { call, https, until } from './rpc.mjs';
 
 const ROOT = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
 const WAIT_MS = 60_000;
 const POLL_MS = 40;
-/** Adds one to its first slot, and logs and keeps the total. */
-const RUNTIME = '6000546001018060005560005260206000a000';
-const CREATION = `0x72${RUNTIME}6000526013600df3`;
+/**
+ * No primary, an outcome that is not known, the same write still under way, too much to do: whoever is told so asks again. A node that was started
+ * again may be where there was no application yet.
+ */
+const isForNow = ({ status, body }) => [404, 503, 504].includes(status) || /IdempotencyKeyInUse|TooManyPendingTransactions/.test(body);
+/** Adds the number that it is given to its first slot, and logs and keeps the total. */
+const RUNTIME = '600035600054018060005560005260206000a000';
+const CREATION = `0x73${RUNTIME}6000526014600cf3`;
+const amount = (number) => `0x${number.toString(16).padStart(64, '0')}`;
+
+const endpoint = (js_function, mode) => (
+  { js_module: 'registers.js', js_function, mode, forwarding_required: 'always', authn_policies: ['no_auth'], openapi: {} }
+);
+
+/** What the members install: `coco gov propose set-js-app --bundle`. */
+export const REGISTERS = {
+  metadata: { endpoints: { '/registers/{name}': { put: endpoint('write', 'readwrite'), get: endpoint('read', 'readonly') } } },
+  modules: [{
+    name: 'registers.js',
+    module: `
+      const registers = ccf.kv['public:registers'];
+      const key = ({ params }) => ccf.strToBuf(params.name);
+      export function write(request) {
+        registers.set(key(request), ccf.strToBuf(request.body.text()));
+        return { statusCode: 200, body: {} };
+      }
+      export function read(request) {
+        const value = registers.get(key(request));
+        return { body: { value: value === undefined ? null : ccf.bufToStr(value) } };
+      }`,
+  }],
+};
 
 export class History {
   constructor(file) {
@@ -60,7 +93,7 @@ export function checker() {
   return [process.env.COCO_SIM, ...built].find((program) => program && existsSync(program));
 }
 
-/** Clients that count at counters, until stopped. */
+/** Clients that count at counters and read them, until stopped. */
 export class Counting {
   static async prepared(urls, history, { clients = 4, counters = 3 } = {}) {
     const rich = HDNodeWallet.fromPhrase(MNEMONIC, '', `m/44'/60'/0'/0/${ACCOUNT.faults}`);
@@ -92,13 +125,15 @@ export class Counting {
   async #count(wallet, client) {
     for (let nonce = 0; !this.stopped; nonce += 1) {
       const to = this.addresses[Math.floor(Math.random() * this.addresses.length)];
-      const raw = await wallet.signTransaction({ ...this.fees, nonce, gasLimit: 100_000n, to });
+      const added = Math.floor(Math.random() * 2);
+      const raw = await wallet.signTransaction({ ...this.fees, nonce, gasLimit: 100_000n, to, data: amount(added) });
       const hash = keccak256(raw);
       const called = History.now();
       const receipt = await this.#receiptOf(raw, hash, client);
       const returned = receipt && History.now();
       const total = receipt && Number(BigInt(receipt.logs[0].data));
-      this.history.record({ client, key: to, call: called, return: returned ?? null, do: { add: { amount: 1, total: total ?? null } } });
+      if (added > 0) this.history.record({ client, key: to, call: called, return: returned ?? null, do: { add: { amount: added, total: total ?? null } } });
+      else if (receipt) this.history.record({ client, key: to, call: called, return: returned, do: { total } });
       this.history.record({ client, key: 'blocks', call: called, return: returned ?? null, do: { insert: hash } });
       if (receipt === undefined) return;
     }
@@ -134,5 +169,63 @@ export class Counting {
     }
     this.history.record({ client: 1_000, key: 'blocks', call: called, return: History.now(), do: { set: seen } });
     return seen.length;
+  }
+}
+
+/** Clients that write and read registers, until stopped. */
+export class Registering {
+  constructor(urls, ca, history, { clients = 4, registers = 3 } = {}) {
+    Object.assign(this, { urls, ca, history, clients, registers, answered: 0, stopped: false });
+    this.agent = new Agent({ keepAlive: true });
+  }
+
+  stop() {
+    this.stopped = true;
+  }
+
+  async run() {
+    await Promise.all(Array.from({ length: this.clients }, (_, index) => this.#use(2_000 + index, index)));
+    this.agent.destroy();
+    assert.ok(this.answered > 0, 'no node answered at a register');
+  }
+
+  async #use(client, endpoint) {
+    for (let number = 0; !this.stopped; number += 1) {
+      const key = `register${Math.floor(Math.random() * this.registers)}`;
+      if (Math.random() < 0.3) await this.#write(client, endpoint + number, key, `${client}.${number}`);
+      else await this.#read(client, endpoint + number, key);
+      await pause(POLL_MS);
+    }
+  }
+
+  /** Sent here and there, as the same request, until somebody says that it was done. */
+  async #write(client, endpoint, key, value) {
+    const headers = { 'idempotency-key': `${process.pid}.${value}` };
+    const called = History.now();
+    const began = performance.now();
+    const patient = () => !this.stopped || performance.now() - began < WAIT_MS;
+    let done;
+    for (let attempt = endpoint; !done && patient(); attempt += 1) done = await this.#ask('PUT', attempt, key, { headers, body: value });
+    this.history.record({ client, key, call: called, return: done ? History.now() : null, do: { write: value } });
+  }
+
+  /** Of a read without an answer there is nothing to say. */
+  async #read(client, endpoint, key) {
+    const called = History.now();
+    const answer = await this.#ask('GET', endpoint, key, {});
+    if (answer) this.history.record({ client, key, call: called, return: History.now(), do: { read: JSON.parse(answer.body).value } });
+  }
+
+  /** What the endpoint answers; undefined if it does not, or refuses for now. */
+  async #ask(method, endpoint, key, request) {
+    const url = `${this.urls[endpoint % this.urls.length]}/app/registers/${key}`;
+    const answer = await https(method, url, { ca: this.ca, agent: this.agent, ...request }).catch(() => undefined);
+    if (answer?.status === 200) {
+      this.answered += 1;
+      return answer;
+    }
+    assert.ok(answer === undefined || isForNow(answer), `${answer?.status} ${answer?.body}`);
+    await pause(POLL_MS);
+    return undefined;
   }
 }

@@ -6,7 +6,7 @@
 // - a transfer first sent after a fault that leaves a majority has a receipt within 3 s (COCO_NO_SERVICE_MS on a busy machine), however long the
 //   fault lasts; and so has one first sent after the fault is over;
 // - no receipt ever shown disappears or changes, each transfer happens exactly once, all nodes agree at the end;
-// - one order explains what clients of several endpoints saw of counters, and blocks hold every acknowledged transaction once;
+// - one order explains what clients of several endpoints read and wrote, and blocks hold every acknowledged transaction once;
 // - every ledger verifies.
 //
 // With --wan nothing is broken: the nodes are 100 ms apart there and back, and it says what a primary and a backup carry then, how long a transfer takes,
@@ -16,7 +16,7 @@
 
 import assert from 'node:assert/strict';
 import { execFileSync, spawn, spawnSync } from 'node:child_process';
-import { appendFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statfsSync, writeFileSync } from 'node:fs';
+import { appendFileSync, copyFileSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, statfsSync, writeFileSync } from 'node:fs';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import { tmpdir } from 'node:os';
@@ -24,7 +24,7 @@ import { dirname, join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { Counting, History } from './history.mjs';
+import { Counting, History, REGISTERS, Registering } from './history.mjs';
 import { allReceiptsStand, exactlyOnce, preparedLoad, sameState } from './load.mjs';
 import { Network, coco } from './processes.mjs';
 import { height, until } from './rpc.mjs';
@@ -168,7 +168,8 @@ class Run {
     const dev = await Network.start('namespaces-genesis', { nodes: 1 });
     const text = readFileSync(dev.nodes[0].facts.config, 'utf8');
     const genesis = JSON.parse(readFileSync(join(dev.state, 'genesis.json'), 'utf8'));
-    writeFileSync(join(this.folder, 'genesis.json'), JSON.stringify({ ...genesis, opens_at_once: true }));
+    writeFileSync(join(this.folder, 'genesis.json'), JSON.stringify({ ...genesis, opens_at_once: true, recovery_threshold: 1 }));
+    for (const file of readdirSync(dev.state).filter((name) => name.startsWith('member'))) copyFileSync(join(dev.state, file), join(this.folder, file));
     await dev.remove();
     const [first, ...others] = this.nodes;
     first.configure(text.replace(/^genesis = .*$/m, ''), `[start]\nhow = "new"\ngenesis = "${join(this.folder, 'genesis.json')}"\n`);
@@ -182,6 +183,21 @@ class Run {
       node.start();
       await node.isReady();
     }
+  }
+
+  /** The members vote for an application in JavaScript. */
+  async install(bundle) {
+    const file = join(this.folder, 'bundle.json');
+    writeFileSync(file, JSON.stringify(bundle));
+    const gov = async (member, ...command) => {
+      const [cert, key] = ['cert', 'privk'].map((kind) => join(this.folder, `member${member}_${kind}.pem`));
+      const { code, out, error } = await coco('gov', ...command, '--api', this.nodes[0].api, '--service', this.certificate, '--cert', cert, '--key', key, '--output', 'json');
+      assert.equal(code, 0, error);
+      return out;
+    };
+    for (const member of [0, 1]) await gov(member, 'ack');
+    const { proposalId } = JSON.parse(await gov(0, 'propose', 'set-js-app', '--bundle', file));
+    for (const member of [0, 1]) await gov(member, 'vote', proposalId, '--yes');
   }
 
   any() {
@@ -330,7 +346,10 @@ async function wild(run) {
   const history = new History(join(LOGS, 'namespaces.history'));
   const load = await preparedLoad(urls, { senders: 6, signed: 20, atOnce: 5 });
   const counting = await Counting.prepared(urls, history);
-  const running = [load.run(), counting.run()];
+  await run.install(REGISTERS);
+  const registering = new Registering(run.nodes.map(({ api }) => api), run.ca, history);
+  const clients = [load, counting, registering];
+  const running = clients.map((each) => each.run());
   running.forEach((each) => each.catch(() => {}));
   const names = options.only?.split(',') ?? Object.keys(FAULTS);
   const until = performance.now() + Number(options.seconds) * 1000;
@@ -356,8 +375,7 @@ async function wild(run) {
     if (hurt.length > 0) console.log(`  back after ${(performance.now() - healed).toFixed(0)} ms: ${hurt.map(({ index }) => index).join(', ')}`);
     await pause(500 + run.below(1_500));
   }
-  load.stop();
-  counting.stop();
+  clients.forEach((each) => each.stop());
   await Promise.all(running);
   console.log('the load has ended');
   await allIsWell(run, urls, load, counting, history);

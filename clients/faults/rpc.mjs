@@ -42,17 +42,22 @@ export async function height(url) {
 }
 
 /** GET over HTTPS, trusting `ca` alone. */
-export function secured(url, ca) {
+export async function secured(url, ca) {
+  const { status, body } = await https('GET', url, { ca });
+  if (status !== 200) throw new Error(`${url}: ${status}`);
+  return JSON.parse(body);
+}
+
+/** One request over HTTPS, trusting `ca` alone; `{status, headers, body}`. */
+export function https(method, url, { ca, headers, body, agent = false }) {
   return new Promise((resolve, reject) => {
-    const asked = request(url, { ca, timeout: CALL_MS, agent: false }, (response) => {
-      let body = '';
-      response.setEncoding('utf8').on('data', (text) => { body += text; }).on('end', () => {
-        if (response.statusCode === 200) resolve(JSON.parse(body));
-        else reject(new Error(`${url}: ${response.statusCode}`));
-      });
+    const asked = request(url, { method, ca, headers, timeout: CALL_MS, agent }, (response) => {
+      let text = '';
+      response.setEncoding('utf8').on('data', (more) => { text += more; }).on('end', () => resolve({ status: response.statusCode, headers: response.headers, body: text }));
+      response.on('error', reject);
     });
     asked.on('timeout', () => asked.destroy(new Error(`${url}: no answer`)));
-    asked.on('error', reject).end();
+    asked.on('error', reject).end(body);
   });
 }
 
