@@ -194,8 +194,13 @@ export class Node {
 
 /** Runs the program; `{code, out, error}`. */
 export function coco(...args) {
+  return ran(COCO, ...args);
+}
+
+/** The same with another build of it. */
+export function ran(program, ...args) {
   return new Promise((resolve) => {
-    execFile(COCO, args, { env: { ...process.env, NO_COLOR: '1' }, maxBuffer: 1 << 26 }, (failure, out, error) => {
+    execFile(program, args, { env: { ...process.env, NO_COLOR: '1' }, maxBuffer: 1 << 26 }, (failure, out, error) => {
       resolve({ code: failure?.code ?? failure?.signal ?? 0, out, error });
     });
   });
