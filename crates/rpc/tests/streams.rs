@@ -12,6 +12,7 @@ use coco_protocol::{Reply, Service};
 use coco_rpc::tls::{HTTP_2, Identity, api_config};
 use coco_rpc::{Listener, ListenerLimits};
 use harness::{Obedient, PATIENCE, any_port, server};
+use http::header::{HeaderName, HeaderValue};
 use http::{Request, Response, StatusCode};
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full, StreamBody};
@@ -110,5 +111,36 @@ async fn a_body_over_the_limit_gets_413_and_the_connection_goes_on() {
     let (_listener, mut sender, _holds) = start(ListenerLimits::default()).await;
     let large = vec![b'x'; ListenerLimits::default().body_bytes_max + 1].leak();
     assert_eq!(answer(sender.send_request(post("/echo", large))).await.0, StatusCode::PAYLOAD_TOO_LARGE);
+    assert_eq!(answer(sender.send_request(post("/echo", b"after"))).await.1, "after");
+}
+
+/// As many fields as asked for, all the same: a byte or two each on the wire.
+fn with_fields(path: &str, count: usize) -> Request<Body> {
+    let mut request = post(path, b"");
+    request
+        .headers_mut()
+        .extend(std::iter::repeat_n((HeaderName::from_static("x"), HeaderValue::from_static("y")), count));
+    request
+}
+
+#[tokio::test]
+async fn heads_count_until_their_requests_are_answered() {
+    let limits = ListenerLimits { client_bytes_max: 50 << 10, ..ListenerLimits::default() };
+    let (_listener, mut sender, mut holds) = start(limits).await;
+    let slow = sender.send_request(with_fields("/hold", 400));
+    let reply = holds.recv().await.expect("held");
+    let refused = answer(sender.send_request(with_fields("/echo", 400))).await.0;
+    assert_eq!(refused, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(answer(sender.send_request(post("/echo", b"small"))).await.1, "small");
+    reply(Response::new(Bytes::from_static(b"late")));
+    assert_eq!(answer(slow).await.1, "late");
+    assert_eq!(answer(sender.send_request(with_fields("/echo", 400))).await.0, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_head_over_the_limit_gets_431_and_the_connection_goes_on() {
+    let (_listener, mut sender, _holds) = start(ListenerLimits::default()).await;
+    let refused = answer(sender.send_request(with_fields("/echo", 800))).await.0;
+    assert_eq!(refused, StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
     assert_eq!(answer(sender.send_request(post("/echo", b"after"))).await.1, "after");
 }

@@ -13,6 +13,7 @@ use bytes::Bytes;
 use coco_protocol::{ApiError, Caller, ClientCertificate, Feed, Reply, Rest, Service};
 use coco_types::limits;
 use http::header::{CONNECTION, HeaderMap, HeaderValue, RETRY_AFTER};
+use http::request::Parts;
 use http::{Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -33,9 +34,14 @@ use super::turns::Asker;
 use super::workers::Workers;
 use crate::authentication::{Authenticator, Denied};
 
-/// A request's head: all headers and the path.
+/// A request's head over HTTP/1.1: all headers and the path.
 const HEAD_BYTES_MAX: usize = 64 << 10;
 const HEADERS_MAX: usize = 100;
+/// The same over HTTP/2, counted as RFC 9113 §6.5.2 does: the longest token and what else clients send. Less than above, as compression (RFC 7541) lets
+/// a byte or two stand for a whole header.
+const STREAM_HEAD_BYTES_MAX: u32 = limits::TOKEN_BYTES_MAX as u32 + (8 << 10);
+/// What a header takes in memory beside its name and its value.
+const HEADER_BYTES: usize = 80;
 /// A body up to this length is one request or a short batch.
 const SMALL_BODY_BYTES_MAX: usize = 4 << 10;
 
@@ -61,6 +67,23 @@ impl Exchange {
             Self::OneOfMany(_) => budget.nothing_of_many(address, limits::REQUESTS_PER_CONNECTION_MAX as usize),
         }
     }
+
+    /// For a request's head, which the cap on connections covers where each has one; `None` if the budget is spent.
+    fn charge_head(&self, head: &Parts, budget: &Arc<Budget>) -> Option<Charge> {
+        let mut charge = self.charge(budget);
+        let bytes = match self {
+            Self::Alone(_) => 0,
+            Self::OneOfMany(_) => bytes_of(head),
+        };
+        charge.grow_to(bytes).then_some(charge)
+    }
+}
+
+fn bytes_of(head: &Parts) -> usize {
+    let target = head.uri.path_and_query().map_or(0, |target| target.as_str().len());
+    let authority = head.uri.authority().map_or(0, |authority| authority.as_str().len());
+    let headers = head.headers.iter().map(|(name, value)| HEADER_BYTES + name.as_str().len() + value.len());
+    target + authority + headers.sum::<usize>()
 }
 
 /// Serves HTTP/2 until the client leaves, breaks the protocol, or is ordered to go.
@@ -81,7 +104,7 @@ where
     });
     let serving = http2::Builder::new(TokioExecutor::new())
         .max_concurrent_streams(limits::REQUESTS_PER_CONNECTION_MAX)
-        .max_header_list_size(HEAD_BYTES_MAX as u32)
+        .max_header_list_size(STREAM_HEAD_BYTES_MAX)
         .initial_connection_window_size(limits::CONNECTION_WINDOW_BYTES)
         .initial_stream_window_size(limits::CONNECTION_WINDOW_BYTES)
         .serve_connection(io, answering);
@@ -208,6 +231,10 @@ async fn call(
     exchange: &Exchange,
 ) -> Response<Bytes> {
     let (head, body) = request.into_parts();
+    let Some(of_head) = exchange.charge_head(&head, &shared.budget) else {
+        shared.metrics.busy.increment();
+        return busy();
+    };
     let bytes_max = shared.limits.of_bodies(service.takes_batches(head.uri.path()));
     let asker: Asker = exchange.connection().address();
     let collecting = body::collect(body, bytes_max, exchange.charge(&shared.budget));
@@ -237,7 +264,10 @@ async fn call(
             there.metrics.busy.increment();
             return drop(reply.send(busy()));
         }
-        let reply: Reply = Box::new(move |response| drop(reply.send(response)));
+        let reply: Reply = Box::new(move |response| {
+            drop(of_head);
+            drop(reply.send(response));
+        });
         match client.identify(&mut request, there.authenticator.as_deref()) {
             Ok(caller) => {
                 if let Some(rest) = service.begin(caller, request, reply) {
