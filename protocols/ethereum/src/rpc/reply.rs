@@ -1,6 +1,7 @@
 //! Collects the answers of one message, whenever and on whatever thread they come, and hands the whole over once.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 
@@ -8,11 +9,28 @@ use super::error::RpcError;
 use super::json::{Json, push_object};
 use super::limits::RESPONSE_BYTES_MAX;
 
+/// Answers that wait for others of their messages, bytes, of all messages together; an answer that would be more is an error instead.
+const UNSENT_BYTES_MAX: usize = 256 << 20;
+/// Beyond that, for such errors and for messages that have little to say.
+const UNSENT_SPARE_BYTES_MAX: usize = 128 << 20;
+/// What such a message has to say so far, bytes.
+const LITTLE_BYTES_MAX: usize = 16 << 10;
+
 /// What a method answers.
 pub type Answer = Result<Json, RpcError>;
 
 /// Takes the text to send back; `None` if the message had nothing but notifications.
 pub type Finish = Box<dyn FnOnce(Option<String>) + Send>;
+
+/// How much waits in [`Replies`] of which some are missing, however long that takes.
+#[derive(Clone, Default)]
+pub struct Unsent(Arc<AtomicUsize>);
+
+/// What of it one message has; given back when dropped.
+struct Share {
+    all: Unsent,
+    bytes: usize,
+}
 
 /// The answers of one message, in the order of its requests.
 pub struct Replies {
@@ -26,6 +44,9 @@ struct State {
     bytes: usize,
     batch: bool,
     finish: Option<Finish>,
+    share: Share,
+    /// There was no room even for errors: one answers the whole message.
+    given_up: bool,
 }
 
 /// The duty to answer one request. Dropping it answers too, with an internal error: a caller never waits for nothing.
@@ -39,8 +60,10 @@ pub struct Responder {
 
 impl Replies {
     /// For a message of `count` requests; each must get its [`Responder`].
-    pub fn new(count: usize, batch: bool, finish: Finish) -> Arc<Self> {
-        let state = State { slots: vec![None; count], missing: count, bytes: 0, batch, finish: Some(finish) };
+    pub fn new(count: usize, batch: bool, unsent: &Unsent, finish: Finish) -> Arc<Self> {
+        let (slots, share) = (vec![None; count], Share { all: unsent.clone(), bytes: 0 });
+        let finish = Some(finish);
+        let state = State { slots, missing: count, bytes: 0, batch, finish, share, given_up: false };
         Arc::new(Self { state: Mutex::new(state) })
     }
 
@@ -55,9 +78,13 @@ impl Replies {
 
     fn fill(&self, slot: usize, id: Option<&str>, answer: Answer) {
         let mut reply = id.map(|id| render(id, answer)).unwrap_or_default();
+        let refusal = |error| id.map(|id| render(id, Err(error))).unwrap_or_default();
         let mut state = self.state.lock();
         if state.bytes.saturating_add(reply.len()) > RESPONSE_BYTES_MAX {
-            reply = id.map(|id| render(id, Err(RpcError::response_too_large()))).unwrap_or_default();
+            reply = refusal(RpcError::response_too_large());
+        }
+        if state.missing > 1 || state.given_up {
+            reply = state.kept(reply, || refusal(too_much_waits()));
         }
         state.bytes = state.bytes.saturating_add(reply.len());
         if let Some(slot @ None) = state.slots.get_mut(slot) {
@@ -75,7 +102,32 @@ impl Replies {
 }
 
 impl State {
+    /// What is kept of an answer until others are there.
+    fn kept(&mut self, reply: String, refusal: impl FnOnce() -> String) -> String {
+        if self.given_up {
+            return String::new();
+        }
+        let little = self.bytes.saturating_add(reply.len()) <= LITTLE_BYTES_MAX;
+        let spare = if little { UNSENT_SPARE_BYTES_MAX } else { 0 };
+        if self.share.grow_by(reply.len(), UNSENT_BYTES_MAX + spare) {
+            return reply;
+        }
+        let refusal = refusal();
+        let shorter = if refusal.len() < reply.len() { refusal } else { reply };
+        if self.share.grow_by(shorter.len(), UNSENT_BYTES_MAX + UNSENT_SPARE_BYTES_MAX) {
+            return shorter;
+        }
+        self.given_up = true;
+        self.slots.iter_mut().flatten().for_each(|kept| *kept = String::new());
+        self.bytes = 0;
+        self.share.give_back();
+        String::new()
+    }
+
     fn assemble(&mut self) -> Option<String> {
+        if self.given_up {
+            return Some(render("null", Err(too_much_waits())));
+        }
         let mut replies = std::mem::take(&mut self.slots).into_iter().flatten().filter(|reply| !reply.is_empty());
         let first = replies.next()?;
         if !self.batch {
@@ -91,6 +143,30 @@ impl State {
         text.push(']');
         Some(text)
     }
+}
+
+impl Share {
+    /// `false` if all together would be more than `max`; then nothing changes.
+    fn grow_by(&mut self, bytes: usize, max: usize) -> bool {
+        let grown = |all: usize| all.checked_add(bytes).filter(|all| *all <= max);
+        let fits = self.all.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, grown).is_ok();
+        self.bytes += if fits { bytes } else { 0 };
+        fits
+    }
+
+    fn give_back(&mut self) {
+        self.all.0.fetch_sub(std::mem::take(&mut self.bytes), Ordering::Relaxed);
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        self.give_back();
+    }
+}
+
+fn too_much_waits() -> RpcError {
+    RpcError::limit(format!("{UNSENT_BYTES_MAX} bytes of answers that wait for others of their batches"))
 }
 
 impl Responder {
@@ -157,9 +233,13 @@ mod tests {
     type Sent = Arc<Mutex<Vec<Option<String>>>>;
 
     fn collect(batch: bool, ids: &[Option<&str>]) -> (Vec<Responder>, Sent) {
+        collect_within(&Unsent::default(), batch, ids)
+    }
+
+    fn collect_within(unsent: &Unsent, batch: bool, ids: &[Option<&str>]) -> (Vec<Responder>, Sent) {
         let sent = Arc::new(Mutex::new(Vec::new()));
         let sink = sent.clone();
-        let replies = Replies::new(ids.len(), batch, Box::new(move |text| sink.lock().push(text)));
+        let replies = Replies::new(ids.len(), batch, unsent, Box::new(move |text| sink.lock().push(text)));
         (ids.iter().enumerate().map(|(slot, id)| replies.responder(slot, *id)).collect(), sent)
     }
 
@@ -201,5 +281,57 @@ mod tests {
         let text = sent.lock()[0].clone().unwrap();
         assert!(text.len() < RESPONSE_BYTES_MAX + 200);
         assert!(text.ends_with(r#"{"jsonrpc":"2.0","id":3,"error":{"code":-32003,"message":"response too large"}}]"#));
+    }
+
+    fn spent_but(bytes: usize) -> Unsent {
+        Unsent(Arc::new(AtomicUsize::new(UNSENT_BYTES_MAX - bytes)))
+    }
+
+    fn waiting(unsent: &Unsent) -> usize {
+        unsent.0.load(Ordering::Relaxed)
+    }
+
+    #[test]
+    fn what_waits_for_the_others_of_its_message_is_counted_until_all_are_there() {
+        let unsent = Unsent::default();
+        let (mut responders, sent) = collect_within(&unsent, true, &[Some("1"), Some("2")]);
+        responders.remove(0).send(Ok(Json::string(&"x".repeat(50_000))));
+        assert!((50_000..50_100).contains(&waiting(&unsent)));
+        drop(responders);
+        assert_eq!((waiting(&unsent), sent.lock().len()), (0, 1));
+        let (responders, _) = collect_within(&unsent, false, &[Some("1")]);
+        responders.into_iter().for_each(|responder| responder.send(Ok(Json::string(&"x".repeat(50_000)))));
+        assert_eq!(waiting(&unsent), 0, "it waits for nothing");
+    }
+
+    #[test]
+    fn of_all_messages_together_so_much_waits_and_no_more() {
+        let unsent = spent_but(50_000);
+        let (mut responders, sent) = collect_within(&unsent, true, &[Some("1"), Some("2"), Some("3"), Some("4")]);
+        let large = || Ok(Json::string(&"x".repeat(30_000)));
+        responders.remove(0).send(large());
+        responders.remove(0).send(large());
+        responders.remove(0).send(Ok(Json::data(&[7; 32])));
+        responders.remove(0).send(large());
+        let text = sent.lock()[0].clone().unwrap();
+        let answers: Vec<serde_json::Value> = serde_json::from_str(&text).unwrap();
+        let told = |index: usize| answers[index]["result"].as_str().map_or(0, str::len);
+        assert_eq!([told(0), told(1), told(2), told(3)], [30_000, 0, 66, 30_000]);
+        assert_eq!(answers[1]["error"]["code"], -32005);
+        assert_eq!(waiting(&unsent), UNSENT_BYTES_MAX - 50_000);
+    }
+
+    #[test]
+    fn a_message_for_which_there_is_no_room_at_all_gets_one_error_and_holds_nothing() {
+        let unsent = Unsent::default();
+        let (mut responders, sent) = collect_within(&unsent, true, &[Some("1"), Some("2"), Some("3")]);
+        responders.remove(0).send(Ok(Json::bool(true)));
+        let others = UNSENT_BYTES_MAX + UNSENT_SPARE_BYTES_MAX - waiting(&unsent);
+        unsent.0.fetch_add(others, Ordering::Relaxed);
+        responders.remove(0).send(Ok(Json::bool(true)));
+        assert_eq!(waiting(&unsent), others);
+        drop(responders);
+        let text = sent.lock()[0].clone().unwrap();
+        assert!(text.starts_with(r#"{"jsonrpc":"2.0","id":null,"error":{"code":-32005,"#), "{text}");
     }
 }

@@ -23,7 +23,7 @@ use super::limits::BLOCK_WAIT_MS;
 use super::params::Params;
 use super::pool::ask;
 use super::pool_questions::PoolQuestion;
-use super::reply::{Finish, Replies, Responder};
+use super::reply::{Finish, Replies, Responder, Unsent};
 use super::request::{Message, Request};
 use super::turns::Turns;
 use super::values::decode_hex;
@@ -43,6 +43,7 @@ pub struct Server {
     pub waiters: Waiters,
     pub(super) entrusting: Entrusting,
     pub(super) turns: Arc<Turns>,
+    unsent: Unsent,
     /// What simulations are told comes of it, and nothing else does.
     pub simulation_secret: [u8; 32],
     pub simulations: AtomicU64,
@@ -74,6 +75,7 @@ impl Server {
             waiters: Waiters::default(),
             entrusting: Entrusting::default(),
             turns: Arc::default(),
+            unsent: Unsent::default(),
             ledger,
             options,
             methods: methods().map(|method| (method.name, method)).collect(),
@@ -108,7 +110,7 @@ impl Server {
                 return None;
             }
         };
-        let replies = Replies::new(message.entries().len(), message.is_batch(), finish);
+        let replies = Replies::new(message.entries().len(), message.is_batch(), &self.unsent, finish);
         let call = Call::new(self, caller, connection, &holds, message.read_ms_max()).briefly();
         let mut submissions = Vec::new();
         let cut_short = self.entries(&call, &message, 0, &replies, &mut submissions);

@@ -164,13 +164,13 @@ fn timed_out(hash: &B256, timeout_ms: u64) -> RpcError {
 mod tests {
     use super::*;
 
-    use crate::rpc::reply::Replies;
+    use crate::rpc::reply::{Replies, Unsent};
 
     /// Has somebody wait until `ends_ms`; gives where the answer appears.
     fn wait(waiters: &Waiters, wants: Wants, ends_ms: u64) -> Arc<Mutex<Option<String>>> {
         let answer = Arc::new(Mutex::new(None));
         let sink = answer.clone();
-        let replies = Replies::new(1, false, Box::new(move |text| *sink.lock() = text));
+        let replies = Replies::new(1, false, &Unsent::default(), Box::new(move |text| *sink.lock() = text));
         let responder = replies.responder(0, Some("1"));
         waiters.add(B256::repeat_byte(7), Waiter { responder, caller: Caller::Anonymous, wants, ends_ms });
         answer
