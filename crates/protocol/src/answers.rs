@@ -47,6 +47,11 @@ impl ApiError {
         Self { status, code, message: message.into() }
     }
 
+    /// There is no room for a request.
+    pub fn busy() -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "TooManyPendingTransactions", "busy, try again later")
+    }
+
     pub fn into_response(self) -> Response<Bytes> {
         let body = serde_json::json!({"error": {"code": self.code, "message": self.message}});
         let mut response = Response::new(Bytes::from(body.to_string()));

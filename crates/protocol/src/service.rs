@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{Request, Response};
 
-use crate::Caller;
+use crate::{ApiError, Caller};
 
 /// Serves a protocol's own clients.
 pub trait Service: Send + Sync {
@@ -23,7 +23,7 @@ pub trait Service: Send + Sync {
     }
 
     /// Handles one HTTP request, on a worker thread that may compute but must not block on others. `reply` is called exactly once,
-    /// from any thread; dropping it answers 503.
+    /// from any thread; dropping it answers [`Service::busy`].
     fn call(&self, caller: Caller, request: Request<Bytes>, reply: Reply);
 
     /// The same for a listener, where short requests wait for the thread: what is left of a request as soon as it proves to take long, for
@@ -31,6 +31,11 @@ pub trait Service: Send + Sync {
     fn begin(&self, caller: Caller, request: Request<Bytes>, reply: Reply) -> Option<Rest> {
         self.call(caller, request, reply);
         None
+    }
+
+    /// What answers a request that the node has no room for, in the words of this service's clients. The listener adds `Retry-After`.
+    fn busy(&self) -> Response<Bytes> {
+        ApiError::busy().into_response()
     }
 
     /// Called several times a second, for answers that are due because time passed. Must not block.

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use coco_rpc::ListenerLimits;
 use tokio::io::AsyncWriteExt;
 
-use harness::{Client, Obedient, PATIENCE, listen, server};
+use harness::{BUSY, Client, Obedient, PATIENCE, listen, server};
 use http::Response;
 
 fn limits() -> ListenerLimits {
@@ -118,20 +118,31 @@ async fn a_dropped_reply_or_a_panic_gets_503_and_the_service_goes_on() {
     let mut client = Client::connect(listener.address()).await;
     for path in ["/drop", "/panic"] {
         client.post(path, b"").await;
-        assert_eq!(client.answer().await.map(|(status, _)| status), Some(503), "{path}");
+        assert_eq!(client.answer().await, Some((503, BUSY.to_vec())), "{path}");
     }
     client.post("/echo", b"still here").await;
     assert_eq!(client.answer().await, Some((200, b"still here".to_vec())));
 }
 
 #[tokio::test]
-async fn a_listener_without_room_for_work_answers_503_at_once() {
+async fn a_listener_without_room_for_work_refuses_at_once_in_the_words_of_its_service() {
     let listener = listen(&server(1, 0), Obedient::new().0, limits());
     let mut client = Client::connect(listener.address()).await;
     client.post("/echo", b"x").await;
-    let (status, body) = client.answer().await.expect("an answer");
-    assert_eq!(status, 503);
-    assert!(String::from_utf8_lossy(&body).contains("TooManyPendingTransactions"));
+    assert_eq!(client.answer().await, Some((503, BUSY.to_vec())));
+}
+
+#[tokio::test]
+async fn a_websocket_for_which_there_is_no_room_is_refused_likewise() {
+    let listener = listen(&server(1, 0), Obedient::new().0, limits());
+    let mut client = Client::connect(listener.address()).await;
+    client
+        .send(
+            b"GET / HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
+              sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+        )
+        .await;
+    assert_eq!(client.answer().await, Some((503, BUSY.to_vec())));
 }
 
 #[tokio::test]
@@ -139,9 +150,7 @@ async fn who_waited_too_long_for_a_worker_gets_503_and_the_service_is_not_asked(
     let listener = listen(&server(1, 16), Obedient::new().0, ListenerLimits { queued_max: Duration::ZERO, ..limits() });
     let mut client = Client::connect(listener.address()).await;
     client.post("/echo", &[b'x'; 8 << 10]).await;
-    let (status, body) = client.answer().await.expect("an answer");
-    assert_eq!(status, 503);
-    assert!(String::from_utf8_lossy(&body).contains("busy, try again later"));
+    assert_eq!(client.answer().await, Some((503, BUSY.to_vec())));
     // Where few wait it is not too much that is asked, and so nobody is refused.
     let roomy =
         listen(&server(1, 1 << 10), Obedient::new().0, ListenerLimits { queued_max: Duration::ZERO, ..limits() });

@@ -11,7 +11,7 @@ use coco_protocol::{
     ApiError, Caller, ChannelBinding, Mount, Reply, Rest, Service, Socket, SocketSession, Standing, Stream,
     StreamEnded, StreamService, StreamSession,
 };
-use http::{Request, StatusCode};
+use http::{Request, Response, StatusCode};
 
 use crate::handle::Shared;
 
@@ -48,6 +48,10 @@ impl Service for IfHosted {
         let why = not_hosted(&mut self.shared.visible.state(), self.ledger);
         reply(ApiError::new(StatusCode::NOT_FOUND, "LedgerNotHosted", why).into_response());
         None
+    }
+
+    fn busy(&self) -> Response<Bytes> {
+        self.inner.busy()
     }
 
     fn tick(&self) {

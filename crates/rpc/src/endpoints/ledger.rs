@@ -10,7 +10,7 @@ use bytes::Bytes;
 use coco_protocol::{ApiError, Caller, Mount, Reply, Rest, Service, Socket, SocketSession};
 use http::header::{HeaderName, HeaderValue, WWW_AUTHENTICATE};
 use http::uri::PathAndQuery;
-use http::{Request, StatusCode, Uri};
+use http::{Request, Response, StatusCode, Uri};
 
 /// What a proxy would tell of how it was reached.
 const FORWARDED_PATH: HeaderName = HeaderName::from_static("x-forwarded-path");
@@ -80,6 +80,10 @@ impl Service for LedgerEndpoints {
         self.inner.begin(caller, self.stripped(request), reply)
     }
 
+    fn busy(&self) -> Response<Bytes> {
+        self.inner.busy()
+    }
+
     fn open_socket(&self, caller: Caller, socket: Arc<dyn Socket>) -> Option<Box<dyn SocketSession>> {
         if caller == Caller::Anonymous { None } else { self.inner.open_socket(caller, socket) }
     }
@@ -88,7 +92,6 @@ impl Service for LedgerEndpoints {
 #[cfg(test)]
 mod tests {
     use coco_protocol::Identity;
-    use http::Response;
     use parking_lot::Mutex;
 
     use super::*;
@@ -109,6 +112,10 @@ mod tests {
             reply(Response::new(Bytes::from(request.uri().to_string())));
         }
 
+        fn busy(&self) -> Response<Bytes> {
+            Response::new(Bytes::from_static(b"asked too much"))
+        }
+
         fn begin(&self, caller: Caller, request: Request<Bytes>, reply: Reply) -> Option<Rest> {
             if request.uri().path() != "/long" {
                 self.call(caller, request, reply);
@@ -116,6 +123,11 @@ mod tests {
             }
             Some(Rest { job: Box::new(move || reply(Response::new(Bytes::from_static(b"at last")))), held_bytes: 7 })
         }
+    }
+
+    #[test]
+    fn a_ledger_without_room_says_so_in_its_own_words() {
+        assert_eq!(LedgerEndpoints::new("asked", Arc::new(Asked)).busy().into_body(), "asked too much");
     }
 
     #[test]

@@ -188,7 +188,7 @@ fn content(
     let (Exchange::Alone(connection) | Exchange::OneOfMany(connection)) = exchange;
     let Some(place) = Place::take(shared, connection.address()) else {
         shared.metrics.busy.increment();
-        return busy().map(|body| Content::Whole(Full::new(body)));
+        return later(ApiError::busy().into_response()).map(|body| Content::Whole(Full::new(body)));
     };
     if let Exchange::Alone(connection) = exchange {
         connection.enter(Phase::Socket);
@@ -233,7 +233,7 @@ async fn call(
     let (head, body) = request.into_parts();
     let Some(of_head) = exchange.charge_head(&head, &shared.budget) else {
         shared.metrics.busy.increment();
-        return busy();
+        return busy(&**service);
     };
     let bytes_max = shared.limits.of_bodies(service.takes_batches(head.uri.path()));
     let asker: Asker = exchange.connection().address();
@@ -252,17 +252,16 @@ async fn call(
     };
     let (body, charge) = match collected {
         Ok(collected) => collected,
-        Err(error) => return refuse_body(&error, shared),
+        Err(error) => return refuse_body(&error, &**service, shared),
     };
     let small = body.len() <= SMALL_BODY_BYTES_MAX;
     let mut request = Request::from_parts(head, body);
     let (reply, replied) = oneshot::channel();
-    let (service, client, queued) = (Arc::clone(service), Arc::clone(client), Instant::now());
-    let there = Arc::clone(shared);
+    let (there, asked, client, queued) = (Arc::clone(shared), Arc::clone(service), Arc::clone(client), Instant::now());
     let job = move || {
         if there.is_late(queued, &there.workers) {
             there.metrics.busy.increment();
-            return drop(reply.send(busy()));
+            return drop(reply.send(busy(&*asked)));
         }
         let reply: Reply = Box::new(move |response| {
             drop(of_head);
@@ -270,7 +269,7 @@ async fn call(
         });
         match client.identify(&mut request, there.authenticator.as_deref()) {
             Ok(caller) => {
-                if let Some(rest) = service.begin(caller, request, reply) {
+                if let Some(rest) = asked.begin(caller, request, reply) {
                     go_on(&there, asker, rest, charge);
                 }
             }
@@ -280,17 +279,17 @@ async fn call(
     let run = if small { shared.workers.try_run_small(asker, job) } else { shared.workers.try_run(asker, job) };
     if run.is_err() {
         shared.metrics.busy.increment();
-        return busy();
+        return busy(&**service);
     }
-    let Ok(response) = replied.await else { return busy() };
+    let Ok(response) = replied.await else { return busy(&**service) };
     let (head, body) = response.into_parts();
     match exchange.charge(&shared.budget).hold(body, |bytes| exchange.connection().owe(bytes)) {
         Some(body) => Response::from_parts(head, body),
-        None => busy(),
+        None => busy(&**service),
     }
 }
 
-/// Leaves what is left of a request to the threads for long work. Where there is no room for it its reply is lost, which answers 503.
+/// Leaves what is left of a request to the threads for long work. Where there is no room for it its reply is lost, which answers that the node is busy.
 fn go_on(shared: &Arc<Shared>, asker: Asker, rest: Rest, mut charge: Charge) {
     let (there, queued) = (Arc::clone(shared), Instant::now());
     let fits = charge.grow_to(rest.held_bytes);
@@ -306,7 +305,7 @@ fn go_on(shared: &Arc<Shared>, asker: Asker, rest: Rest, mut charge: Charge) {
     }
 }
 
-fn refuse_body(error: &BodyError, shared: &Shared) -> Response<Bytes> {
+fn refuse_body(error: &BodyError, service: &dyn Service, shared: &Shared) -> Response<Bytes> {
     let (status, code, message) = match error {
         BodyError::TooLarge { .. } => (
             StatusCode::PAYLOAD_TOO_LARGE,
@@ -316,7 +315,7 @@ fn refuse_body(error: &BodyError, shared: &Shared) -> Response<Bytes> {
                 shared.limits.body_bytes_max, shared.limits.batch_bytes_max
             ),
         ),
-        BodyError::Busy => return busy(),
+        BodyError::Busy => return busy(service),
         BodyError::Broken => (StatusCode::BAD_REQUEST, "InvalidInput", "the body ended early".to_owned()),
     };
     let mut response = ApiError::new(status, code, message).into_response();
@@ -326,10 +325,13 @@ fn refuse_body(error: &BodyError, shared: &Shared) -> Response<Bytes> {
     response
 }
 
-fn busy() -> Response<Bytes> {
-    let error = ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "TooManyPendingTransactions", "busy, try again later");
-    let mut response = error.into_response();
-    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+/// Turns a request away, as its service would.
+pub(crate) fn busy(service: &dyn Service) -> Response<Bytes> {
+    later(service.busy())
+}
+
+fn later(mut response: Response<Bytes>) -> Response<Bytes> {
+    response.headers_mut().entry(RETRY_AFTER).or_insert(HeaderValue::from_static("1"));
     response
 }
 

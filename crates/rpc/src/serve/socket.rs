@@ -34,6 +34,7 @@ use tokio_tungstenite::tungstenite::{Error as WsError, Message, Utf8Bytes};
 use super::ListenerLimits;
 use super::budget::{Budget, Charge};
 use super::connections::{Connection, Order, Phase};
+use super::http::busy;
 use super::listener::{Client, Shared};
 use super::turns::Asker;
 
@@ -74,9 +75,11 @@ pub(crate) async fn upgrade(
     let outgoing = Arc::new(Outgoing::new(&shared.limits, &shared.budget, connection.address()));
     let (opened, session) = oneshot::channel();
     let socket = Arc::clone(&outgoing);
-    let open = move || drop(opened.send(service.open_socket(caller, socket)));
+    let asked = Arc::clone(&service);
+    let open = move || drop(opened.send(asked.open_socket(caller, socket)));
     if shared.workers.try_run(connection.address(), open).is_err() {
-        return refuse(StatusCode::SERVICE_UNAVAILABLE, "TooManyPendingTransactions", "busy, try again later");
+        shared.metrics.busy.increment();
+        return busy(&*service);
     }
     let Ok(Some(session)) = session.await else {
         return refuse(StatusCode::NOT_FOUND, "ResourceNotFound", "no WebSocket is served here");

@@ -13,7 +13,7 @@ use coco_rpc::authentication::{Authenticator, Facts};
 use coco_rpc::metrics::Metrics;
 use coco_rpc::{Listener, ListenerLimits, Server};
 use coco_types::Seqno;
-use http::{Request, Response};
+use http::{Request, Response, StatusCode};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::runtime::Handle;
@@ -21,6 +21,9 @@ use tokio::sync::mpsc;
 
 /// No test waits longer for anything; reaching it is a failure.
 pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// What the service below answers when there is no room.
+pub const BUSY: &[u8] = b"not now";
 
 /// `/echo` answers the body, `/drop` drops the reply, `/panic` panics, `/hold` hands the reply to the test, and so does `/long`, which takes until that
 /// is used. `/single` takes no batches. A socket echoes, on `flood` sends until it may no more, and on `long` takes long.
@@ -51,6 +54,12 @@ impl Service for Obedient {
             "/hold" => self.held.send(reply).unwrap_or_else(|_| panic!("the test holds the receiver")),
             _ => reply(Response::new(request.into_body())),
         }
+    }
+
+    fn busy(&self) -> Response<Bytes> {
+        let mut response = Response::new(Bytes::from_static(BUSY));
+        *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+        response
     }
 
     fn begin(&self, caller: Caller, request: Request<Bytes>, reply: Reply) -> Option<Rest> {

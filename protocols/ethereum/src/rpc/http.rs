@@ -1,4 +1,4 @@
-//! JSON-RPC over HTTP POST. A JSON-RPC error is an HTTP success: status codes are about the transport alone.
+//! JSON-RPC over HTTP POST. A JSON-RPC error is an HTTP success: status codes are about the transport alone, as 503 is of a node without room.
 
 use bytes::Bytes;
 use http::header::{
@@ -7,7 +7,9 @@ use http::header::{
 };
 use http::{Method, Request, Response, StatusCode};
 
+use super::error::RpcError;
 use super::limits::{REQUEST_BODY_BYTES_MAX, RPC_BATCH_BYTES_MAX};
+use super::reply::render;
 use super::{Options, sourcify};
 
 /// What a request's head and size already decide: an answer, or that its body is to be served.
@@ -49,6 +51,14 @@ pub fn respond(reply: Option<String>, origin: Option<HeaderValue>) -> Response<B
         }
     };
     allow_origin(&mut response, origin);
+    response
+}
+
+/// The answer to a message that nobody here has room to read, so that its id is not known.
+pub fn busy() -> Response<Bytes> {
+    let error = render("null", Err(RpcError::limit("busy, try again later")));
+    let mut response = respond(Some(error), None);
+    *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
     response
 }
 

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use coco_protocol::{Caller, LedgerHandle, Mount, Reply, Rest, Service, Socket, SocketSession};
-use http::Request;
+use http::{Request, Response};
 
 use super::connection::Connection;
 use super::error::RpcError;
-use super::http::{allowed_origin, is_too_large, refuse, respond};
+use super::http::{allowed_origin, busy, is_too_large, refuse, respond};
 use super::reply::render;
 use super::server::Server;
 use super::{Ledger, Options, sourcify};
@@ -55,6 +55,10 @@ impl Service for RpcService {
                 self.server.begin(&caller, None, request.body(), finish)
             }
         }
+    }
+
+    fn busy(&self) -> Response<Bytes> {
+        busy()
     }
 
     fn tick(&self) {

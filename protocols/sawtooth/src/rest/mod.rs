@@ -48,6 +48,10 @@ impl Service for RestService {
         routes::serve(&self.node, caller, request, reply);
     }
 
+    fn busy(&self) -> Response<Bytes> {
+        ApiError::queue_full().response()
+    }
+
     fn tick(&self) {
         self.node.tick();
         self.guests.tick(self.node.now_ms());

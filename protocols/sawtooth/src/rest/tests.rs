@@ -47,6 +47,13 @@ fn error(answer: (u16, Value)) -> (u16, i64) {
 }
 
 #[test]
+fn a_node_without_room_says_that_its_queue_is_full() {
+    let busy = sawtooth().serve(node()).busy();
+    let body: Value = serde_json::from_slice(busy.body()).unwrap();
+    assert_eq!(error((busy.status().as_u16(), body)), (429, 31));
+}
+
+#[test]
 fn a_batch_is_submitted_committed_and_read_back() {
     let node = node();
     let batch = Signer::new(1).single(&intkey("set", "foo", 42));

@@ -35,6 +35,15 @@ fn bodies_that_are_no_request_are_answered() {
 }
 
 #[test]
+fn a_node_without_room_says_so_in_json_rpc() {
+    let busy = Client::new().service.busy();
+    let body: Value = serde_json::from_slice(busy.body()).unwrap();
+    let message = "limit exceeded: busy, try again later";
+    let expected = json!({"jsonrpc": "2.0", "id": null, "error": {"code": -32005, "message": message}});
+    assert_eq!((busy.status(), body), (StatusCode::SERVICE_UNAVAILABLE, expected));
+}
+
+#[test]
 fn arguments_that_mean_nothing_are_refused_with_their_position() {
     let client = Client::new();
     let digits = |count: usize| format!("0x{}", "1".repeat(count));
