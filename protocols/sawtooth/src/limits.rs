@@ -86,7 +86,7 @@ pub const RECENT_BLOCKS_BYTES_MAX: usize = 32 << 20;
 pub const SUBSCRIPTIONS_MAX: usize = 100;
 pub const FILTERS_MAX: usize = 100;
 
-/// Bytes of a pattern in an event filter.
+/// Bytes of an event's type, of a key, and of a text or pattern in an event filter.
 pub const PATTERN_BYTES_MAX: usize = 1_000;
 
 /// Bytes that a compiled pattern may take, and what it remembers while it is matched.

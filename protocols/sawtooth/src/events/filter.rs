@@ -66,6 +66,7 @@ impl Subscriptions {
             return Err(InvalidFilter(format!("at most {SUBSCRIPTIONS_MAX} subscriptions and {FILTERS_MAX} filters")));
         }
         let compile = |subscription: &EventSubscription| {
+            bounded(&subscription.event_type)?;
             let filters = subscription.filters.iter().map(Filter::new).collect::<Result<_, _>>()?;
             Ok(Subscription { event_type: subscription.event_type.clone(), filters })
         };
@@ -94,10 +95,11 @@ impl Subscriptions {
 
 impl Filter {
     fn new(filter: &crate::messages::ledger::EventFilter) -> Result<Self, InvalidFilter> {
-        let text = &filter.match_string;
+        let text = bounded(&filter.match_string)?;
+        bounded(&filter.key)?;
         let (of_all, test) = match filter.filter_type {
-            filter_type::SIMPLE_ANY => (false, Test::Equal(text.clone())),
-            filter_type::SIMPLE_ALL => (true, Test::Equal(text.clone())),
+            filter_type::SIMPLE_ANY => (false, Test::Equal(text.to_owned())),
+            filter_type::SIMPLE_ALL => (true, Test::Equal(text.to_owned())),
             filter_type::REGEX_ANY => (false, compile(text)?),
             filter_type::REGEX_ALL => (true, compile(text)?),
             other => return Err(InvalidFilter(format!("unknown filter type {other}"))),
@@ -122,10 +124,13 @@ impl Filter {
     }
 }
 
+/// The text, unless it is too long to be kept for a subscriber.
+fn bounded(text: &str) -> Result<&str, InvalidFilter> {
+    let too_long = || InvalidFilter(format!("a filter's texts have at most {PATTERN_BYTES_MAX} bytes each"));
+    (text.len() <= PATTERN_BYTES_MAX).then_some(text).ok_or_else(too_long)
+}
+
 fn compile(pattern: &str) -> Result<Test, InvalidFilter> {
-    if pattern.len() > PATTERN_BYTES_MAX {
-        return Err(InvalidFilter(format!("a pattern has at most {PATTERN_BYTES_MAX} bytes")));
-    }
     // What it takes compiled is only told by not exceeding a limit.
     let mut bytes = SMALL_PATTERN_BYTES;
     loop {
@@ -179,6 +184,22 @@ mod tests {
         assert!(wants(filter_type::REGEX_ANY, "(((a{99}){99}){99}){99}", &[]).is_err());
         assert!(wants(filter_type::REGEX_ANY, &"a".repeat(1_001), &[]).is_err());
         assert!(Subscriptions::new(&vec![EventSubscription::default(); 101]).is_err());
+    }
+
+    #[test]
+    fn no_text_of_a_subscription_is_longer_than_a_pattern_may_be() {
+        let understood = |kind: i32, of_type: usize, of_key: usize, of_value: usize| {
+            let text = |bytes: usize| "a".repeat(bytes);
+            let filter = EventFilter { key: text(of_key), match_string: text(of_value), filter_type: kind };
+            Subscriptions::new(&[EventSubscription { event_type: text(of_type), filters: vec![filter] }]).is_ok()
+        };
+        let (most, more) = (PATTERN_BYTES_MAX, PATTERN_BYTES_MAX + 1);
+        for kind in [filter_type::SIMPLE_ANY, filter_type::SIMPLE_ALL, filter_type::REGEX_ANY, filter_type::REGEX_ALL] {
+            assert!(understood(kind, most, most, most));
+            assert!(!understood(kind, more, most, most));
+            assert!(!understood(kind, most, more, most));
+            assert!(!understood(kind, most, most, more));
+        }
     }
 
     #[test]
