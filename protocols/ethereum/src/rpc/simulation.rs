@@ -17,7 +17,7 @@ use super::limits::{CALL_GAS_MAX, CODE_OVERRIDE_BYTES_MAX, READ_MS_MAX, SLOTS_MA
 use super::values::{BlockParam, Hex};
 use crate::developer::Settings;
 use crate::execute::{CodeCache, Environment, ExecuteError, Forged, Told, call as execute_call, refusal};
-use crate::state::{ACCOUNT, Account, Overlay, ReadState, STORAGE, State, Undo, set_account, set_code, set_slot};
+use crate::state::{ACCOUNT, Account, Overlay, ReadState, State, Undo, set_account, set_code, set_slot};
 
 /// A block's state and rules, ready to try transactions on.
 pub struct Simulation {
@@ -184,7 +184,8 @@ fn make_next(call: &Call<'_>, environment: &mut Environment, head: &Header) {
     block.prevrandao = settings.next_prevrandao.or(block.prevrandao);
 }
 
-/// Makes an account what the caller says. `undo` notes the rows that changed.
+/// Makes an account what the caller says. `undo` notes the rows that changed, but not the slots of a storage that is replaced: how many there are
+/// is not the caller's business, so that they are not read.
 pub fn override_account(
     overlay: &mut Overlay,
     address: &Address,
@@ -214,17 +215,14 @@ pub fn override_account(
         set_account(state_of, address, &account, undo);
     }
     if state.is_some() {
-        for (key, before) in state_of.with_prefix(&STORAGE, address.as_slice()) {
-            undo.note(&key, Some(before));
-            state_of.set(&STORAGE, key, None);
-        }
+        overlay.empty_storage(address);
     }
     let slots = state.or(state_diff).unwrap_or_default();
     if slots.len() > SLOTS_MAX {
         return Err(RpcError::invalid_params(format!("more than {SLOTS_MAX} storage slots in one override")));
     }
     for (Hex(slot), Hex(value)) in slots {
-        set_slot(state_of, address, slot.into(), value.into(), undo);
+        set_slot(overlay, address, slot.into(), value.into(), undo);
     }
     Ok(())
 }
@@ -340,6 +338,34 @@ mod tests {
     use super::*;
 
     use alloy_primitives::hex;
+    use coco_types::MapName;
+
+    /// Much storage, which nobody may read as a whole.
+    struct Large;
+
+    impl ReadState for Large {
+        fn value(&self, map: &MapName, _: &[u8]) -> Option<bytes::Bytes> {
+            (*map == crate::state::STORAGE).then(|| bytes::Bytes::from_static(&[7]))
+        }
+
+        fn with_prefix(&self, _: &MapName, _: &[u8]) -> Vec<(bytes::Bytes, bytes::Bytes)> {
+            panic!("all of it would be read");
+        }
+    }
+
+    #[test]
+    fn a_storage_is_replaced_without_being_read() {
+        let mut overlay = Overlay::new(Arc::new(Large));
+        let (address, other) = (Address::repeat_byte(1), Address::repeat_byte(2));
+        let [zero, one, two, five] = [0, 1, 2, 5].map(|byte| alloy_primitives::B256::with_last_byte(byte).to_string());
+        let changes = serde_json::json!({"state": {(one): five, (two): zero}});
+        let changes: AccountOverride = serde_json::from_value(changes).unwrap();
+        override_account(&mut overlay, &address, changes, &mut Undo::default()).unwrap();
+        let state: &dyn ReadState = &overlay;
+        let slots = |address: Address| [1, 2, 3].map(|slot| state.slot(&address, U256::from(slot)).unwrap());
+        assert_eq!(slots(address), [5, 0, 0].map(U256::from));
+        assert_eq!(slots(other), [7, 7, 7].map(U256::from));
+    }
 
     #[test]
     fn a_reason_is_read_out_of_a_revert_and_hostile_bytes_give_none() {

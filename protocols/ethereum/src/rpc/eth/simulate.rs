@@ -28,7 +28,7 @@ use crate::rpc::transfers::{Transfers, run};
 use crate::rpc::values::{BlockParam, Hex};
 use crate::state::{ACCOUNT, Account, Overlay, ReadState, STORAGE, Undo, apply_rows, set_account};
 use crate::transaction::{Envelope, Transaction};
-use crate::trie::StateTrie;
+use crate::trie::{AccountChange, StateTrie};
 
 pub const METHODS: &[Method] = &[Method::read("eth_simulateV1", simulate)];
 
@@ -191,15 +191,20 @@ impl Simulated {
     fn override_state(&mut self, overrides: StateOverrides, timestamp: u64) -> Result<MovedPrecompiles, RpcError> {
         let spec = self.network.schedule.spec(self.parent.number + 1, timestamp);
         let mut precompiles = MovedPrecompiles::new(spec, self.told);
-        let mut undo = Undo::default();
+        let (mut undo, mut emptied) = (Undo::default(), Vec::new());
         for (Hex(address), account) in overrides {
+            emptied.extend(account.state.is_some().then_some(address));
             precompiles.override_account(&address, account.move_precompile_to_address.map(|Hex(to)| to))?;
             override_account(&mut self.overlay, &address, account, &mut undo)?;
         }
         let state: &dyn ReadState = &self.overlay;
         let current =
             |key: &bytes::Bytes| if key.len() == 20 { state.value(&ACCOUNT, key) } else { state.value(&STORAGE, key) };
-        let rows: Vec<_> = undo.rows().map(|(key, _)| (key.clone(), current(key))).collect();
+        // An account whose storage was replaced comes into the trie anew, so that nobody has to name the slots that it had.
+        self.trie.apply_all(emptied.iter().map(|address| (*address, AccountChange::default())));
+        let accounts = emptied.iter().map(|address| bytes::Bytes::copy_from_slice(address.as_slice()));
+        let keys = undo.rows().map(|(key, _)| key.clone()).chain(accounts);
+        let rows: Vec<_> = keys.map(|key| (key.clone(), current(&key))).collect();
         apply_rows(&mut self.trie, rows).map_err(RpcError::internal)?;
         Ok(precompiles)
     }

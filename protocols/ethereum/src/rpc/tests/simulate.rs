@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::Client;
+use super::flow::{deploy, store};
+use super::{Client, word};
 use crate::network::DEV_ACCOUNTS;
 
 fn account(index: usize) -> Value {
@@ -64,6 +65,26 @@ fn a_failed_call_is_told_and_an_impossible_one_ends_the_request() {
     assert_eq!(code(json!([{"blockOverrides": {"baseFeePerGas": last}}, {}])), -32602);
     let strict = json!([{"blockStateCalls": [{"calls": [{"from": account(0), "nonce": "0x5", "maxFeePerGas": "0x77359400"}]}], "validation": true}]);
     assert_eq!(client.fail("eth_simulateV1", strict).0, -38011);
+}
+
+#[test]
+fn a_storage_that_is_replaced_has_the_root_of_what_replaces_it() {
+    let client = Client::new();
+    let keeper = deploy(&client);
+    store(&client, keeper, 1, 7);
+    let root = |overrides: Value| {
+        let calls = json!([{"stateOverrides": {(keeper.to_string()): overrides}, "calls": [{"to": keeper}]}]);
+        let result = client.ask("eth_simulateV1", blocks(calls));
+        (result[0]["calls"][0]["returnData"].clone(), result[0]["stateRoot"].clone())
+    };
+    let (zero, one, nine) = (word(0), word(1), word(9));
+    let replaced = root(json!({"state": {}}));
+    assert_eq!(replaced.0, zero);
+    assert_eq!(replaced, root(json!({"stateDiff": {(zero.clone()): zero}})));
+    let other = json!({(zero.clone()): nine, (one): nine});
+    let replaced = root(json!({"state": other}));
+    assert_eq!(replaced.0, nine);
+    assert_eq!(replaced, root(json!({"stateDiff": other})));
 }
 
 #[test]
