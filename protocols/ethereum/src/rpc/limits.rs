@@ -26,6 +26,10 @@ pub const TRACE_MS_MAX: u64 = 60_000;
 pub const TRACE_BYTES_MAX: usize = 64 << 20;
 /// Blocks that one search for traces executes again.
 pub const TRACE_FILTER_BLOCKS_MAX: u64 = 100;
+/// Addresses and topics that one log query names, together.
+pub const LOG_CHOICES_MAX: usize = 1_000;
+/// The same of all subscriptions for logs at one node: each is compared with every block.
+pub const LOG_CHOICES_ALL_MAX: usize = 250_000;
 /// Logs that one query returns.
 pub const LOGS_MAX: usize = 20_000;
 /// Code of one account override, bytes.

@@ -1,10 +1,10 @@
 //! Which logs somebody wants.
 
-use alloy_primitives::{Address, B256, Bloom, BloomInput};
+use alloy_primitives::{Address, B256, Bloom, BloomInput, keccak256};
 use serde::{Deserialize, Deserializer};
 
 use super::error::RpcError;
-use super::limits::{LOG_BLOCKS_MAX, TOPICS_MAX};
+use super::limits::{LOG_BLOCKS_MAX, LOG_CHOICES_MAX, TOPICS_MAX};
 use super::values::{BlockParam, Hex};
 use super::view::ChainView;
 use crate::block::LogRef;
@@ -18,6 +18,8 @@ pub struct LogQuery {
     addresses: Vec<Address>,
     /// For each position any of these, sorted; empty for all. A log must have every position.
     topics: Vec<Vec<B256>>,
+    /// What blooms are asked for: one of each group. Hashed once, since a subscription asks every block's.
+    hashes: Vec<Vec<B256>>,
 }
 
 /// Where to look.
@@ -29,7 +31,19 @@ pub enum LogBlocks {
 
 impl LogQuery {
     pub fn everything() -> Self {
-        Self { blocks: LogBlocks::Range { from: None, to: None }, addresses: Vec::new(), topics: Vec::new() }
+        Self::new(LogBlocks::Range { from: None, to: None }, Vec::new(), Vec::new())
+    }
+
+    fn new(blocks: LogBlocks, addresses: Vec<Address>, topics: Vec<Vec<B256>>) -> Self {
+        let mut hashes: Vec<Vec<B256>> = topics.iter().map(|any| any.iter().map(keccak256).collect()).collect();
+        hashes.push(addresses.iter().map(keccak256).collect());
+        hashes.retain(|any| !any.is_empty());
+        Self { blocks, addresses, topics, hashes }
+    }
+
+    /// How many addresses and topics it names.
+    pub fn choices(&self) -> usize {
+        self.addresses.len() + self.topics.iter().map(Vec::len).sum::<usize>()
     }
 
     pub fn matches(&self, log: LogRef<'_>) -> bool {
@@ -41,9 +55,8 @@ impl LogQuery {
 
     /// Whether a block with this bloom can hold a match.
     pub fn may_match(&self, bloom: &Bloom) -> bool {
-        let holds = |bytes: &[u8]| bloom.contains_input(BloomInput::Raw(bytes));
-        (self.addresses.is_empty() || self.addresses.iter().any(|address| holds(address.as_slice())))
-            && self.topics.iter().all(|any| any.is_empty() || any.iter().any(|topic| holds(topic.as_slice())))
+        let holds = |hash: &B256| bloom.contains_input(BloomInput::Hash(*hash));
+        self.hashes.iter().all(|any| any.iter().any(holds))
     }
 
     /// The blocks to look at, or why not.
@@ -114,11 +127,13 @@ impl<'de> Deserialize<'de> for LogQuery {
             Some(Hex(hash)) => LogBlocks::One(hash),
             None => LogBlocks::Range { from: fields.from_block, to: fields.to_block },
         };
-        let topics: Vec<Vec<B256>> = fields.topics.unwrap_or_default().into_iter().map(Choice::sorted).collect();
-        if topics.len() > TOPICS_MAX {
-            return Err(D::Error::custom(format!("at most {TOPICS_MAX} topic positions")));
+        let addresses = fields.address.map(|Any(any)| any.sorted()).unwrap_or_default();
+        let topics = fields.topics.map(|Positions(all)| all.into_iter().map(Choice::sorted).collect());
+        let query = Self::new(blocks, addresses, topics.unwrap_or_default());
+        if query.choices() > LOG_CHOICES_MAX {
+            return Err(too_many_choices());
         }
-        Ok(Self { blocks, addresses: fields.address.map(|Any(any)| any.sorted()).unwrap_or_default(), topics })
+        Ok(query)
     }
 }
 
@@ -129,10 +144,12 @@ struct Fields {
     to_block: Option<BlockParam>,
     block_hash: Option<Hex<B256>>,
     address: Option<Any<Address>>,
-    topics: Option<Vec<Choice<B256>>>,
+    topics: Option<Positions>,
 }
 
 struct Any<T>(Choice<T>);
+
+struct Positions(Vec<Choice<B256>>);
 
 /// Nothing, one value or several; a `null` among several matches everything.
 struct Choice<T>(Vec<T>);
@@ -142,6 +159,7 @@ impl<T: Ord> Choice<T> {
         let mut values = self.0;
         values.sort_unstable();
         values.dedup();
+        values.shrink_to_fit();
         values
     }
 }
@@ -176,7 +194,11 @@ impl<'de, T: super::values::FromHex> Deserialize<'de> for Choice<T> {
             fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut seq: A) -> Result<Choice<T>, A::Error> {
                 let mut values = Vec::new();
                 let mut everything = false;
-                while let Some(item) = seq.next_element::<Option<Hex<T>>>()? {
+                for count in 0.. {
+                    let Some(item) = seq.next_element::<Option<Hex<T>>>()? else { break };
+                    if count == LOG_CHOICES_MAX {
+                        return Err(too_many_choices());
+                    }
                     match item {
                         Some(Hex(value)) => values.push(value),
                         None => everything = true,
@@ -190,6 +212,37 @@ impl<'de, T: super::values::FromHex> Deserialize<'de> for Choice<T> {
         }
         deserializer.deserialize_any(Values(std::marker::PhantomData))
     }
+}
+
+impl<'de> Deserialize<'de> for Positions {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct All;
+        impl<'de> serde::de::Visitor<'de> for All {
+            type Value = Positions;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("a list of topics")
+            }
+
+            fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut seq: A) -> Result<Positions, A::Error> {
+                let mut all = Vec::new();
+                while let Some(choice) = seq.next_element()? {
+                    if all.len() == TOPICS_MAX {
+                        return Err(serde::de::Error::custom(format!(
+                            "exceed max topics: at most {TOPICS_MAX} positions"
+                        )));
+                    }
+                    all.push(choice);
+                }
+                Ok(Positions(all))
+            }
+        }
+        deserializer.deserialize_seq(All)
+    }
+}
+
+fn too_many_choices<E: serde::de::Error>() -> E {
+    E::custom(format!("exceed max addresses or topics: at most {LOG_CHOICES_MAX} together"))
 }
 
 #[cfg(test)]
@@ -246,6 +299,33 @@ mod tests {
             query(&format!("{{\"address\":\"{:?}\",\"topics\":[null,{}]}}", Address::repeat_byte(1), hex(3))).unwrap();
         assert!(wanted.matches((&log).into()) && wanted.may_match(&bloom));
         assert!(!wanted.may_match(&Bloom::ZERO));
+    }
+
+    #[test]
+    fn a_query_names_so_many_addresses_and_topics_and_no_more() {
+        let listed = |from: usize, count: usize| {
+            let all: Vec<B256> = (from..from + count).map(|n| B256::left_padding_from(&n.to_be_bytes())).collect();
+            serde_json::to_string(&all).unwrap()
+        };
+        let topics = |all: &[String]| query(&format!("{{\"topics\":[{}]}}", all.join(",")));
+        let half = LOG_CHOICES_MAX / 2;
+        let most = topics(&[listed(0, half), listed(half, half)]).unwrap();
+        assert_eq!(most.choices(), LOG_CHOICES_MAX);
+        let too_many = topics(&[listed(0, half), listed(half, half), hex(1)]).unwrap_err();
+        assert!(too_many.starts_with("exceed max addresses or topics"), "{too_many}");
+    }
+
+    #[test]
+    fn of_what_names_too_much_no_more_is_read() {
+        let address = format!("\"{:?}\",", Address::repeat_byte(1));
+        for (text, fault) in [
+            (format!("{{\"address\":[{}", address.repeat(LOG_CHOICES_MAX + 1)), "exceed max addresses"),
+            (format!("{{\"topics\":[[{}", "null,".repeat(LOG_CHOICES_MAX + 1)), "exceed max addresses"),
+            (format!("{{\"topics\":[{}", "null,".repeat(TOPICS_MAX + 1)), "exceed max topics"),
+        ] {
+            let error = query(&text).unwrap_err();
+            assert!(error.starts_with(fault), "it would be told that the text ends too early: {error}");
+        }
     }
 
     #[test]

@@ -41,6 +41,7 @@ mod pool_questions;
 mod replay;
 mod reply;
 mod request;
+mod room;
 mod server;
 mod service;
 pub(crate) mod signing;

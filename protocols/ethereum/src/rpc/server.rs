@@ -19,12 +19,13 @@ use super::entrusting::Entrusting;
 use super::error::{RpcError, accepted};
 use super::filters::Filters;
 use super::json::Json;
-use super::limits::BLOCK_WAIT_MS;
+use super::limits::{BLOCK_WAIT_MS, LOG_CHOICES_ALL_MAX};
 use super::params::Params;
 use super::pool::ask;
 use super::pool_questions::PoolQuestion;
 use super::reply::{Finish, Replies, Responder, Unsent};
 use super::request::{Message, Request};
+use super::room::Room;
 use super::turns::Turns;
 use super::values::decode_hex;
 use super::waiters::{Waiter, Waiters, Wants};
@@ -44,6 +45,8 @@ pub struct Server {
     pub(super) entrusting: Entrusting,
     pub(super) turns: Arc<Turns>,
     unsent: Unsent,
+    /// For what subscriptions for logs name.
+    pub(super) log_choices: Arc<Room>,
     /// What simulations are told comes of it, and nothing else does.
     pub simulation_secret: [u8; 32],
     pub simulations: AtomicU64,
@@ -76,6 +79,7 @@ impl Server {
             entrusting: Entrusting::default(),
             turns: Arc::default(),
             unsent: Unsent::default(),
+            log_choices: Room::of(LOG_CHOICES_ALL_MAX),
             ledger,
             options,
             methods: methods().map(|method| (method.name, method)).collect(),

@@ -11,9 +11,11 @@ use crate::rpc::committed::{CommittedBlock, push_transaction};
 use crate::rpc::connection::Connection;
 use crate::rpc::error::RpcError;
 use crate::rpc::json::Json;
+use crate::rpc::limits::LOG_CHOICES_ALL_MAX;
 use crate::rpc::logs::LogQuery;
 use crate::rpc::params::Params;
 use crate::rpc::reply::Answer;
+use crate::rpc::room::Share;
 use crate::rpc::server::Server;
 use crate::rpc::view::ChainView;
 use crate::transaction::Transaction;
@@ -24,7 +26,11 @@ pub const METHODS: &[Method] =
 /// What a subscription tells.
 enum Topic {
     NewHeads,
-    Logs(LogQuery),
+    Logs {
+        query: LogQuery,
+        /// Of [`Server::log_choices`].
+        _share: Share,
+    },
     PendingTransactions {
         full: bool,
     },
@@ -46,10 +52,7 @@ fn subscribe(call: &Call<'_>, params: &Params<'_>) -> Answer {
     };
     let topic = match params.required::<String>(0)?.as_str() {
         "newHeads" => Topic::NewHeads,
-        "logs" => Topic::Logs(match params.optional(1)? {
-            Some(query) => query,
-            None => LogQuery::everything(),
-        }),
+        "logs" => logs(call, params.optional(1)?.unwrap_or_else(LogQuery::everything))?,
         "newPendingTransactions" => Topic::PendingTransactions { full: params.optional(1)?.unwrap_or(false) },
         "syncing" => Topic::Syncing,
         other => {
@@ -60,7 +63,7 @@ fn subscribe(call: &Call<'_>, params: &Params<'_>) -> Answer {
     let id = call.server.fresh_id();
     let channel = match topic {
         Topic::NewHeads | Topic::Syncing => Channel::Blocks,
-        Topic::Logs(_) => Channel::BlocksLater,
+        Topic::Logs { .. } => Channel::BlocksLater,
         Topic::PendingTransactions { .. } => Channel::Pending,
     };
     let subscription = Subscription {
@@ -73,6 +76,13 @@ fn subscribe(call: &Call<'_>, params: &Params<'_>) -> Answer {
     let listener: Listener = Arc::new(move |event| subscription.hear(event));
     connection.subscribe(&id, channel, listener)?;
     Ok(Json::string(&id))
+}
+
+fn logs(call: &Call<'_>, query: LogQuery) -> Result<Topic, RpcError> {
+    let share = call.server.log_choices.take(query.choices());
+    let too_many =
+        || RpcError::limit(format!("{LOG_CHOICES_ALL_MAX} addresses and topics of one node's subscriptions"));
+    Ok(Topic::Logs { query, _share: share.ok_or_else(too_many)? })
 }
 
 fn unsubscribe(call: &Call<'_>, params: &Params<'_>) -> Answer {
@@ -91,7 +101,7 @@ impl Subscription {
         };
         match (&self.topic, event) {
             (Topic::NewHeads, Event::Block(block)) => self.tell_head(&server, &connection, block),
-            (Topic::Logs(query), Event::Block(block)) => self.tell_logs(&server, &connection, query, block),
+            (Topic::Logs { query, .. }, Event::Block(block)) => self.tell_logs(&server, &connection, query, block),
             (Topic::PendingTransactions { full }, Event::Pending(transaction)) => {
                 self.tell_pending(&server, &connection, *full, transaction)
             }

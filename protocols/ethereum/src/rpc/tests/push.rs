@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::{Client, keeper_init};
 use crate::network::DEV_ACCOUNTS;
+use crate::rpc::limits::{LOG_CHOICES_ALL_MAX, LOG_CHOICES_MAX};
 use crate::testing::{dev_key, sign, transfer};
 
 fn send(client: &Client, nonce: u64) -> Value {
@@ -51,6 +52,27 @@ fn a_subscription_ends_when_it_is_told_to_or_its_connection_ends() {
     drop(socket);
     send(&client, 2);
     assert!(sent.messages.lock().is_empty());
+}
+
+#[test]
+fn what_all_subscriptions_for_logs_name_is_bounded_and_ends_with_them() {
+    let client = Client::new();
+    let topics: Vec<String> = (0..LOG_CHOICES_MAX as u64).map(super::word).collect();
+    let most = json!(["logs", {"topics": [topics]}]);
+    let mut sockets = Vec::new();
+    for count in 0..LOG_CHOICES_ALL_MAX / LOG_CHOICES_MAX {
+        if count % 100 == 0 {
+            sockets.push(client.socket());
+        }
+        sockets.last_mut().unwrap().subscribe(most.clone());
+    }
+    let mut other = client.socket();
+    let one = json!(["logs", {"topics": [super::word(1)]}]);
+    other.send("eth_subscribe", one.clone());
+    assert_eq!(other.take()[0]["error"]["code"], -32005);
+    other.subscribe(json!(["logs"]));
+    sockets.pop();
+    other.subscribe(one);
 }
 
 #[test]
