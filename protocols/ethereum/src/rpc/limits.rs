@@ -30,6 +30,9 @@ pub const TRACE_FILTER_BLOCKS_MAX: u64 = 100;
 pub const LOG_CHOICES_MAX: usize = 1_000;
 /// The same of all subscriptions for logs at one node: each is compared with every block.
 pub const LOG_CHOICES_ALL_MAX: usize = 250_000;
+/// Questions of one node for all that waits in the primary's pool, under way at once; and for what waits there of one sender.
+pub const POOL_CONTENTS_ASKED_MAX: usize = 2;
+pub const POOL_SENDERS_ASKED_MAX: usize = 8;
 /// Logs that one query returns.
 pub const LOGS_MAX: usize = 20_000;
 /// Code of one account override, bytes.

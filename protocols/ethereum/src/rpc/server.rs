@@ -19,7 +19,7 @@ use super::entrusting::Entrusting;
 use super::error::{RpcError, accepted};
 use super::filters::Filters;
 use super::json::Json;
-use super::limits::{BLOCK_WAIT_MS, LOG_CHOICES_ALL_MAX};
+use super::limits::{BLOCK_WAIT_MS, LOG_CHOICES_ALL_MAX, POOL_CONTENTS_ASKED_MAX, POOL_SENDERS_ASKED_MAX};
 use super::params::Params;
 use super::pool::ask;
 use super::pool_questions::PoolQuestion;
@@ -45,6 +45,9 @@ pub struct Server {
     pub(super) entrusting: Entrusting,
     pub(super) turns: Arc<Turns>,
     unsent: Unsent,
+    /// For questions about what waits in the pool.
+    pub(super) pool_contents: Arc<Room>,
+    pub(super) pool_senders: Arc<Room>,
     /// For what subscriptions for logs name.
     pub(super) log_choices: Arc<Room>,
     /// What simulations are told comes of it, and nothing else does.
@@ -79,6 +82,8 @@ impl Server {
             entrusting: Entrusting::default(),
             turns: Arc::default(),
             unsent: Unsent::default(),
+            pool_contents: Room::of(POOL_CONTENTS_ASKED_MAX),
+            pool_senders: Room::of(POOL_SENDERS_ASKED_MAX),
             log_choices: Room::of(LOG_CHOICES_ALL_MAX),
             ledger,
             options,

@@ -51,11 +51,9 @@ fn content(call: &Call<'_>, _: &Params<'_>, responder: Responder) {
 /// What could be in the next block, in one list.
 fn pending(call: &Call<'_>, _: &Params<'_>, responder: Responder) {
     let (server, caller) = (call.server.clone(), call.caller.clone());
-    ask(call.server, call.caller, &PoolQuestion::Content(None), move |content: Result<PoolContent, RpcError>| {
-        responder.send(content.map(|content| {
-            let shown = content.pending.iter().filter_map(|known| pooled(&server, &caller, known));
-            Json::list(shown, |out, transaction| push_transaction(out, &transaction, None))
-        }));
+    ask_content(call, None, responder, move |content| {
+        let shown = content.pending.iter().filter_map(|known| pooled(&server, &caller, known));
+        Json::list(shown, |out, transaction| push_transaction(out, &transaction, None))
     });
 }
 
@@ -89,7 +87,7 @@ fn show(
     fill: impl Fn(&mut Object<'_>, &BySender) + Send + 'static,
 ) {
     let (server, caller) = (call.server.clone(), call.caller.clone());
-    ask(call.server, call.caller, &PoolQuestion::Content(sender), move |content: Result<PoolContent, RpcError>| {
+    ask_content(call, sender, responder, move |content| {
         let sort = |known: Vec<PooledTransaction>| {
             let mut sorted = BySender::new();
             for transaction in known.iter().filter_map(|known| pooled(&server, &caller, known)) {
@@ -97,12 +95,28 @@ fn show(
             }
             sorted
         };
-        responder.send(content.map(|content| {
-            Json::object(|object| {
-                object.object("pending", |object| fill(object, &sort(content.pending)));
-                object.object("queued", |object| fill(object, &sort(content.queued)));
-            })
-        }));
+        Json::object(|object| {
+            object.object("pending", |object| fill(object, &sort(content.pending)));
+            object.object("queued", |object| fill(object, &sort(content.queued)));
+        })
+    });
+}
+
+/// Asks for what waits, of one sender or of all. Each answer is large, and the primary's executor writes it: a node asks for a few at once, and
+/// for the next when one has left.
+fn ask_content(
+    call: &Call<'_>,
+    sender: Option<Address>,
+    responder: Responder,
+    json: impl FnOnce(PoolContent) -> Json + Send + 'static,
+) {
+    let room = if sender.is_some() { &call.server.pool_senders } else { &call.server.pool_contents };
+    let Some(share) = room.take(1) else {
+        return responder.send(Err(RpcError::limit("too many questions about the pool at once, ask again")));
+    };
+    ask(call.server, call.caller, &PoolQuestion::Content(sender), move |content: Result<PoolContent, RpcError>| {
+        responder.send(content.map(json));
+        drop(share);
     });
 }
 

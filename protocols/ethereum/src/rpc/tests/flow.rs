@@ -3,14 +3,18 @@
 use std::sync::Arc;
 
 use alloy_primitives::{Address, Bytes as EvmBytes, hex, keccak256};
+use bytes::Bytes;
 use coco_protocol::conformance::SingleNode;
-use coco_protocol::{Caller, OpenGate};
+use coco_protocol::{Caller, OpenGate, Service};
+use http::{Method, Request, Response};
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 
 use super::{Client, KEEPER_RUNTIME, Options, address, counting, keeper_init, network, word};
 use crate::held::Held;
 use crate::network::DEV_ACCOUNTS;
 use crate::rpc::Ledger;
+use crate::rpc::limits::{POOL_CONTENTS_ASKED_MAX, POOL_SENDERS_ASKED_MAX};
 use crate::rpc::server::Server;
 use crate::testing::{dev_key, invoke, sign, transfer};
 
@@ -215,6 +219,40 @@ fn a_transaction_behind_a_gap_waits_in_the_pool_where_it_can_be_seen() {
     assert_eq!(waiting.take()[0]["result"]["transactionHash"], hash);
     assert_eq!(client.ask("txpool_status", json!([])), json!({"pending": "0x0", "queued": "0x0"}));
     assert_eq!(client.ask("eth_getTransactionReceipt", json!([hash]))["status"], "0x1");
+}
+
+/// Asks; and again while the answer is on its way, so that `times` questions are under way in the end.
+fn ask_within(service: &Arc<dyn Service>, body: &Value, times: usize, answers: &Arc<Mutex<Vec<Value>>>) {
+    if times == 0 {
+        return;
+    }
+    let request = Request::builder().method(Method::POST).body(Bytes::from(body.to_string())).unwrap();
+    let (again, body, answers) = (service.clone(), body.clone(), answers.clone());
+    let reply = move |response: Response<Bytes>| {
+        answers.lock().push(serde_json::from_slice(response.body()).unwrap());
+        ask_within(&again, &body, times - 1, &answers);
+    };
+    service.call(Caller::Anonymous, request, Box::new(reply));
+}
+
+#[test]
+fn so_many_ask_at_once_for_what_waits_in_the_pool_and_no_more() {
+    let client = Client::new();
+    for (method, max) in [
+        ("txpool_content", POOL_CONTENTS_ASKED_MAX),
+        ("txpool_inspect", POOL_CONTENTS_ASKED_MAX),
+        ("eth_pendingTransactions", POOL_CONTENTS_ASKED_MAX),
+        ("txpool_contentFrom", POOL_SENDERS_ASKED_MAX),
+    ] {
+        let body = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": [address(0)]});
+        let answers = Arc::default();
+        ask_within(&client.service, &body, max + 1, &answers);
+        let codes: Vec<Value> = answers.lock().iter().map(|answer| answer["error"]["code"].clone()).collect();
+        assert_eq!(codes.len(), max + 1);
+        assert!(codes[..max].iter().all(Value::is_null), "{method}: {codes:?}");
+        assert_eq!(codes[max], -32005, "{method}");
+        client.ask(method, json!([address(0)]));
+    }
 }
 
 #[test]
