@@ -20,6 +20,7 @@ pub mod fork;
 pub mod held;
 pub mod identity;
 pub mod index;
+pub mod limits;
 pub mod network;
 pub mod permissions;
 pub mod pool;

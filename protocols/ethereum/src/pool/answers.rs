@@ -7,7 +7,8 @@ use serde::Serialize;
 
 use super::EthereumPool;
 use super::queue::{Pooled, SenderQueue};
-use crate::rpc::{POOL_CONTENT_BYTES_MAX, POOL_CONTENT_MAX, PoolContent, PoolCounts, PoolQuestion, PooledTransaction};
+use crate::limits::{POOL_CONTENT_BYTES_MAX, POOL_CONTENT_MAX};
+use crate::rpc::{PoolContent, PoolCounts, PoolQuestion, PooledTransaction};
 
 impl EthereumPool {
     pub(super) fn answer_question(&mut self, question: &[u8], state: &Snapshot) -> Result<Bytes, Rejection> {

@@ -30,6 +30,9 @@ use coco_protocol::{Admitted, Outcome, Pool, Ready, Rejection};
 
 use crate::chain::Chain;
 use crate::developer::Operation;
+use crate::limits::{
+    POOL_BYTES_MAX, POOL_PENDING_MAX, POOL_PER_SENDER_MAX, POOL_QUEUED_LIFETIME_MS, POOL_QUEUED_MAX, POOL_UPLOADS_MAX,
+};
 use crate::sources::SourceUpload;
 use crate::state::{META, META_HEAD};
 use crate::transaction::TransactionError;
@@ -41,9 +44,6 @@ use run::Run;
 
 /// Between two looks whether this node has followed up to the newest block, after it became primary.
 const CATCH_UP_MS: u64 = 5;
-
-/// Contracts' sources that wait to be kept.
-const UPLOADS_MAX: usize = 64;
 
 /// A node that has just become primary may have to follow a last few batches before it can build on them.
 enum Awaited {
@@ -67,11 +67,11 @@ pub struct PoolLimits {
 
 impl PoolLimits {
     pub const DEFAULT: Self = Self {
-        pending_max: 10_000,
-        queued_max: 10_000,
-        per_sender_max: 1_024,
-        bytes_max: 256 << 20,
-        queued_lifetime_ms: 3 * 60 * 60 * 1_000,
+        pending_max: POOL_PENDING_MAX,
+        queued_max: POOL_QUEUED_MAX,
+        per_sender_max: POOL_PER_SENDER_MAX,
+        bytes_max: POOL_BYTES_MAX,
+        queued_lifetime_ms: POOL_QUEUED_LIFETIME_MS,
     };
 }
 
@@ -143,7 +143,7 @@ impl Pool for EthereumPool {
     fn insert(&mut self, admitted: Admitted, state: &Snapshot, now_ms: u64) -> Result<(), Rejection> {
         self.drop_expired(now_ms);
         self.await_head(state);
-        if admitted.decoded::<SourceUpload>().is_some() && self.operations.waiting.len() >= UPLOADS_MAX {
+        if admitted.decoded::<SourceUpload>().is_some() && self.operations.waiting.len() >= POOL_UPLOADS_MAX {
             return Err(TransactionError::PoolFull.into());
         }
         if admitted.decoded::<Operation>().is_some() || admitted.decoded::<SourceUpload>().is_some() {

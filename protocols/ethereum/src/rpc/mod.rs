@@ -65,9 +65,7 @@ mod tests;
 pub use committed::{BlockHead, CommittedBlock};
 pub use ledger::Ledger;
 pub use options::{Options, Random};
-pub use pool_questions::{
-    Dropped, POOL_CONTENT_BYTES_MAX, POOL_CONTENT_MAX, PoolContent, PoolCounts, PoolQuestion, PooledTransaction,
-};
+pub use pool_questions::{Dropped, PoolContent, PoolCounts, PoolQuestion, PooledTransaction};
 pub use service::RpcService;
 
 use namespaces::methods;

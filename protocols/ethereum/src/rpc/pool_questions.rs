@@ -12,7 +12,7 @@ pub enum PoolQuestion {
     NextNonce(Address),
     /// How many transactions wait. [`PoolCounts`].
     Counts,
-    /// The transactions that wait, of one sender or of all, at most [`POOL_CONTENT_MAX`] and [`POOL_CONTENT_BYTES_MAX`]. [`PoolContent`].
+    /// The transactions that wait, of one sender or of all, as many as [`crate::limits`] says. [`PoolContent`].
     Content(Option<Address>),
     /// One transaction. `Option<PooledTransaction>`.
     Transaction(B256),
@@ -27,11 +27,6 @@ pub enum Dropped {
     Of(Address),
     All,
 }
-
-/// Transactions in one answer.
-pub const POOL_CONTENT_MAX: usize = 5_000;
-/// Their bytes: as JSON they take little more than twice as much.
-pub const POOL_CONTENT_BYTES_MAX: usize = 8 << 20;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PoolCounts {

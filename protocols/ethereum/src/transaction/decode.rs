@@ -7,9 +7,7 @@ use alloy_primitives::{B256, TxKind, keccak256};
 use alloy_rlp::{Decodable, Header};
 
 use super::{AdmissionRules, Envelope, TransactionError};
-
-/// A transaction above this size is refused (the same limit as other clients have).
-pub const TRANSACTION_BYTES_MAX: usize = 128 << 10;
+use crate::limits::TRANSACTION_BYTES_MAX;
 
 /// Decodes what a client sent. Cheap refusals first.
 pub fn submission(raw: &[u8], rules: &AdmissionRules) -> Result<(Envelope, B256), TransactionError> {

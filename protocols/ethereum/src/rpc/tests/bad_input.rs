@@ -126,6 +126,18 @@ fn code_that_never_ends_ends() {
     is_healthy(&client);
 }
 
+/// `{}`, by gzip.
+const PACKED: [u8; 22] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3, 0xab, 0xae, 5, 0, 0x43, 0xbf, 0xa6, 0xa3, 2, 0, 0, 0];
+
+#[test]
+fn a_compressed_body_is_not_unpacked() {
+    let client = Client::new();
+    let request = Request::builder().method(Method::POST).header("content-encoding", "gzip");
+    let response = client.http(request.body(Bytes::from_static(&PACKED)).unwrap());
+    let answer: Value = serde_json::from_slice(response.body()).unwrap();
+    assert_eq!(answer["error"]["code"], -32700);
+}
+
 #[test]
 fn damaged_transactions_are_refused() {
     let client = Client::new();
