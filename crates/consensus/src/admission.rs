@@ -10,12 +10,11 @@ use raft::StateRole;
 use raft::eraftpb::{Entry, EntryType, Message, MessageType};
 
 use crate::Refused;
+use crate::bounds::{NUMBER_MAX, in_reach};
 use crate::consensus::Consensus;
 use crate::membership::parse_conf_change;
 use crate::snapshots::check_offer;
 
-/// Above this the crate's arithmetic could overflow.
-const NUMBER_MAX: u64 = 1 << 60;
 /// An entry of two bytes on the wire costs about a hundred in memory.
 const ENTRIES_MAX: usize = 1 << 17;
 const READ_CONTEXT_BYTES: usize = 8;
@@ -30,6 +29,9 @@ impl Consensus {
             return Err(Refused::WrongAddress);
         }
         check_shape(&message)?;
+        if !in_reach(View(self.raft().term), View(message.term)) {
+            return Err(Refused::Range { field: "term" });
+        }
         self.check_sender(from, &message)?;
         match message.get_msg_type() {
             MessageType::MsgAppend => self.check_append(&message)?,

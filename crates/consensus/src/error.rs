@@ -29,6 +29,8 @@ pub enum Error {
     ResumeUnfinished,
     #[error("view {offered} is not above the durable {durable}")]
     ViewNotHigher { offered: View, durable: View },
+    #[error("view {offered} is out of reach of the durable {durable}")]
+    ViewOutOfReach { offered: View, durable: View },
 }
 
 /// A message that was not taken. Harmless to this replica; many of one kind from one peer are worth an alarm.

@@ -23,6 +23,7 @@
 
 mod admission;
 mod batch;
+mod bounds;
 mod checksum;
 mod config;
 mod consensus;
@@ -38,6 +39,7 @@ mod snapshots;
 mod urgency;
 
 pub use batch::{BatchError, BatchSpan, BatchStore};
+pub use bounds::in_reach;
 pub use config::{Config, Guards};
 pub use consensus::Consensus;
 pub use error::{Error, MembershipRefused, NotPrimary, Refused, SlotLost, TransferRefused};

@@ -20,6 +20,7 @@ use coco_disk::Disk;
 use coco_types::{ReplicaId, Seqno, View};
 use serde::{Deserialize, Serialize};
 
+use crate::bounds::{VIEW_MAX, in_reach};
 use crate::log::{Content, RaftLog, State};
 use crate::membership::parse_conf_change;
 use crate::{BatchStore, Error, Membership};
@@ -113,6 +114,11 @@ impl ResumeState {
         Some(low)
     }
 
+    /// Whether a replica in view `own` may be led to where this log stands: see [`in_reach`].
+    pub fn in_reach_of(&self, own: View) -> bool {
+        in_reach(own, self.view) && in_reach(own, self.last_view)
+    }
+
     fn view_at(&self, index: u64) -> Option<View> {
         if index > self.last_index {
             return None;
@@ -137,7 +143,8 @@ impl Resumption {
     /// best log.
     pub fn of(states: &[ResumeState], rolled_back: usize) -> Option<Self> {
         let best = ResumeState::best(states)?;
-        let view = states.iter().map(|state| state.view.max(state.last_view)).max()?;
+        let highest = states.iter().map(|state| state.view.max(state.last_view)).max()?;
+        let view = highest.0.checked_add(1).filter(|view| *view <= VIEW_MAX).map(View)?;
         let commit = states.iter().map(|state| state.commit).max()?;
         let present = states.iter().map(|state| state.id).collect();
         let configurations = best.configurations(commit);
@@ -145,7 +152,7 @@ impl Resumption {
         let copied = states.iter().all(|state| state.common_with(best).is_some());
         let voters =
             configurations.into_iter().flat_map(|all| all.voters.union(&all.voters_outgoing)).copied().collect();
-        (enough && copied).then_some(Self { best: best.id, view: View(view.0 + 1), voters })
+        (enough && copied).then_some(Self { best: best.id, view, voters })
     }
 }
 
@@ -247,6 +254,9 @@ impl Resume {
         if view <= durable || view < self.log.last_view() {
             return Err(Error::ViewNotHigher { offered: view, durable });
         }
+        if !in_reach(durable, view) {
+            return Err(Error::ViewOutOfReach { offered: view, durable });
+        }
         self.log.set_state(State { view, vote: 0, ..self.log.state().clone() });
         Ok(self.log.sync()?)
     }
@@ -270,6 +280,9 @@ impl Resume {
         let view = entry.view();
         if view < self.log.last_view() {
             return Err(gap(last_index, "views never fall"));
+        }
+        if !in_reach(self.log.state().view, view) {
+            return Err(gap(last_index, "its view is out of reach"));
         }
         let content = match entry {
             ResumeEntry::Empty { .. } => Content::Empty,

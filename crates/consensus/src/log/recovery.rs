@@ -14,12 +14,10 @@ use coco_disk::Disk;
 use super::cache::Cache;
 use super::record::{EntryRecord, Found, MAGIC, Payload, Record};
 use super::{Item, Kind, LOG_FILE, RaftLog, State};
+use crate::bounds::NUMBER_MAX;
 use crate::checksum::checksum;
 use crate::membership::parse_conf_change;
 use crate::{BatchStore, Error, StartPoint};
-
-/// Larger numbers are no accident; arithmetic below never overflows.
-const NUMBER_MAX: u64 = 1 << 60;
 
 impl RaftLog {
     /// A new log that begins at `start`. The batch store must hold the ledger up to there; what it has above is cut.

@@ -126,6 +126,43 @@ fn inputs_that_make_the_crate_panic_are_refused() {
 }
 
 #[test]
+fn a_message_from_a_view_out_of_reach_does_not_end_the_elections() {
+    const LEAP_MAX: u64 = 1 << 16;
+    let mut network = network();
+    let view = network.core(2).view();
+    for kind in KINDS {
+        for term in [view.0 + LEAP_MAX + 1, (1 << 31) - 1, 1 << 60] {
+            let mut far = message(&mut network, kind);
+            (far.from, far.term) = (3, term);
+            assert_eq!(step(&mut network, &far), Err(Refused::Range { field: "term" }), "{kind:?}");
+        }
+    }
+    network.run(10);
+    assert_eq!((network.core(2).view(), network.primary()), (view, Some(1)));
+    let mut near = message(&mut network, MessageType::MsgHeartbeat);
+    (near.from, near.term) = (3, view.0 + LEAP_MAX);
+    assert_eq!(step(&mut network, &near), Ok(()));
+    let leads_on = |network: &mut Network| {
+        let primary = network.primary();
+        primary.is_some_and(|primary| network.core(primary).view().0 > near.term)
+    };
+    assert!(network.run_until(300, leads_on), "the others follow, and elect again");
+}
+
+#[test]
+fn a_fresh_replica_follows_into_any_view() {
+    let mut network = network();
+    network.join_learner(4, 3);
+    let mut heartbeat = message(&mut network, MessageType::MsgHeartbeat);
+    (heartbeat.to, heartbeat.term) = (4, 1 << 31);
+    let beyond = network.core(4).step(id(1), &heartbeat.write_to_bytes().unwrap());
+    assert_eq!(beyond, Err(Refused::Range { field: "term" }), "the ledger cannot seal in it");
+    heartbeat.term -= 1;
+    assert_eq!(network.core(4).step(id(1), &heartbeat.write_to_bytes().unwrap()), Ok(()));
+    assert_eq!(network.core(4).view(), View(heartbeat.term));
+}
+
+#[test]
 fn a_vote_that_arrives_before_it_can_have_been_asked_for_is_refused() {
     // The crate asserts that a new primary's log is durable.
     let mut network = network();

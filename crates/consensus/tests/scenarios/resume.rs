@@ -200,6 +200,29 @@ fn a_resume_that_was_cut_short_does_not_run() {
 }
 
 #[test]
+fn a_replica_that_claims_a_view_out_of_reach_leads_nobody_there() {
+    const LAST: View = View((1 << 31) - 1);
+    let mut network = Network::new(1, 5);
+    network.commit(b"one");
+    network.stop(1);
+    let mut log = open(&network, 1);
+    let honest = log.state();
+    for claimed in [LAST, View(u64::MAX)] {
+        let in_vote = ResumeState { view: claimed, ..honest.clone() };
+        let in_log = ResumeState { last_view: claimed, ..honest.clone() };
+        for state in [in_vote, in_log] {
+            assert!(!state.in_reach_of(honest.view));
+            assert_eq!(Resumption::of(&[state], 0), None);
+        }
+        assert!(matches!(log.adopt(claimed), Err(Error::ViewOutOfReach { .. })));
+        let entries = vec![ResumeEntry::Empty { view: claimed }];
+        assert!(matches!(log.replace_tail(honest.last_index, entries), Err(Error::ResumeGap { .. })));
+    }
+    assert!(honest.in_reach_of(honest.view) && honest.in_reach_of(View(0)));
+    log.adopt(Resumption::of(&[honest], 0).unwrap().view).unwrap();
+}
+
+#[test]
 fn logs_without_a_common_entry_are_told_apart() {
     let mut network = Network::new(1, 3);
     network.commit(b"one");

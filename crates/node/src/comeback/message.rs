@@ -42,6 +42,12 @@ impl Card {
     pub(super) fn needs_others(&self) -> bool {
         self.state.is_some() && !self.made_way
     }
+
+    /// Whether a replica in view `own` may be led to what this one knows and plans.
+    pub(super) fn in_reach_of(&self, own: View) -> bool {
+        let known = self.state.as_ref().is_none_or(|state| state.in_reach_of(own));
+        known && self.plan.as_ref().is_none_or(|plan| coco_consensus::in_reach(own, plan.view))
+    }
 }
 
 /// One resume.
@@ -252,16 +258,23 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_message_is_refused() {
-        for bytes in [&b""[..], b"\0", b"\0{}", b"\x01{}", b"\x03", b"\x01{\"echo\":1}"] {
-            assert!(Ask::decode(bytes).is_err() && Reply::decode(Bytes::copy_from_slice(bytes)).is_err(), "{bytes:?}");
-        }
+    fn a_card_whose_plan_leads_out_of_reach_is_told() {
+        let plan = |view| Plan {
+            id: Digest([2; 32]),
+            coordinator: ReplicaId(2),
+            participants: Vec::new(),
+            best: ReplicaId(2),
+            view: View(view),
+            rolled_back: 0,
+        };
+        let card = |view| Card { plan: Some(plan(view)), ..card() };
+        assert!(card(8).in_reach_of(View(7)) && card(1 << 30).in_reach_of(View(0)));
+        assert!(!card(1 << 30).in_reach_of(View(7)) && !card(u64::MAX).in_reach_of(View(0)));
     }
 
-    #[test]
-    fn a_replica_that_runs_answers_only_who_speaks_for_itself() {
+    fn card() -> Card {
         let address = ([127, 0, 0, 1], 8100).into();
-        let card = Card {
+        Card {
             replica: ReplicaId(2),
             life: Digest([1; 32]),
             addresses: Addresses { api: address, peers: address },
@@ -271,8 +284,19 @@ mod tests {
             adopted: false,
             complete: false,
             made_way: false,
-        };
-        let ask = Ask::Card(Box::new(card)).encode();
+        }
+    }
+
+    #[test]
+    fn what_is_no_message_is_refused() {
+        for bytes in [&b""[..], b"\0", b"\0{}", b"\x01{}", b"\x03", b"\x01{\"echo\":1}"] {
+            assert!(Ask::decode(bytes).is_err() && Reply::decode(Bytes::copy_from_slice(bytes)).is_err(), "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn a_replica_that_runs_answers_only_who_speaks_for_itself() {
+        let ask = Ask::Card(Box::new(card())).encode();
         let running = Running { primary: Some(ReplicaId(1)), resumed: None, you: YourPlace::Held };
         let reply = running_reply(ReplicaId(2), &ask, running.clone()).unwrap().expect("an answer");
         let Ok(Reply::Running { echo, running: said }) = Reply::decode(reply) else { panic!("not what was sent") };

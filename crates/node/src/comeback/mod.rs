@@ -194,7 +194,9 @@ impl Returning {
 
     pub fn answered(&mut self, from: ReplicaId, body: Bytes, now_ms: u64) -> Result<(), Malformed> {
         let reply = Reply::decode(body)?;
+        let own = self.state.as_ref().map(|state| state.view).unwrap_or_default();
         match reply {
+            Reply::Card { card, .. } if !card.in_reach_of(own) => return Err(Malformed),
             Reply::Card { echo, card } if card.replica == from && echo == self.life => {
                 self.hear_need(&card, now_ms);
                 let known = self.others.entry(from).or_default();
