@@ -115,8 +115,12 @@ impl LedgerFiles {
 
     /// From the next opening on, this folder's ledger begins behind the signature transaction (its raw entry) that a snapshot ends
     /// with, in a view of this primary. Durable when it returns. Chunks before it may be there, or come later: [`Earlier`].
+    ///
+    /// Only for a folder whose consensus log does not lead to that transaction: what its open chunks hold is in the snapshot, or can
+    /// never be committed, and they are removed. If a crash comes in between, this must be called again before the folder is opened.
     pub fn begin_after(disk: &dyn Disk, signature: &[u8], primary: ReplicaId) -> Result<(), Error> {
-        base::Base::write(disk, signature, primary)
+        base::Base::write(disk, signature, primary)?;
+        open::remove_open_chunks(disk)
     }
 
     /// From the next opening on, this folder's ledger begins behind the chunk that ends with this transaction: that one and those before it may be taken

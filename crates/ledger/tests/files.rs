@@ -384,6 +384,44 @@ fn a_ledger_that_begins_at_a_snapshot_continues_the_one_it_was_taken_from() {
     assert!(LedgerFiles::begin_after(&MemoryDisk::new(), &not_a_signature, coco_types::ReplicaId(1)).is_err());
 }
 
+#[test]
+fn open_chunks_of_a_log_that_lost_are_gone_once_the_ledger_begins_behind_a_snapshot() {
+    let mut origin = Service::new(1);
+    origin.batch_of(2, true);
+    origin.commit();
+    let cut_off = origin.disk.image();
+    origin.new_view(8);
+    origin.batch_of(9, true);
+    let at = origin.files.last_txid();
+    let signature = origin.files.reader().read(at.seqno, at.seqno).unwrap();
+    // What a cut-off primary went on with.
+    let mut other = Service::new(1);
+    other.batch_of(2, true);
+    other.batch_of(at.seqno.0 - 5, true);
+    other.batch_of(1, false);
+    let before = "ledger_6".to_owned();
+    let behind = format!("ledger_{}", at.seqno.0 + 2);
+    assert_eq!(names(&other), ["ledger_1".to_owned(), behind.clone(), before.clone()]);
+    for name in [&before, &behind] {
+        cut_off.write(name, 0, &other.disk.read_all(name).unwrap()).unwrap();
+    }
+    let begin = |disk: &MemoryDisk| LedgerFiles::begin_after(disk, &signature, coco_types::ReplicaId(8)).unwrap();
+    // After a crash in between it is done again.
+    for gone in [vec![], vec![&before], vec![&behind], vec![&before, &behind]] {
+        let disk = cut_off.image();
+        gone.into_iter().for_each(|name| disk.remove(name).unwrap());
+        begin(&disk);
+        disk.crash(|_| None);
+        let (_, tree, report) = LedgerFiles::open(Arc::new(disk.clone()), at.seqno).unwrap();
+        assert_eq!((report.last, tree.root(), report.cut), (at, origin.tree.root(), None));
+        assert!(disk.exists("ledger_1-5.committed").unwrap());
+    }
+    let committed_behind = ChunkName::committed(at.seqno.next(), at.seqno.next()).to_string();
+    cut_off.write(&committed_behind, 0, &[0; 8]).unwrap();
+    begin(&cut_off);
+    assert!([&before, &behind].into_iter().all(|name| cut_off.exists(name).unwrap()), "opening says what is wrong");
+}
+
 /// Checks what has arrived and opens its seals.
 fn open_chunk(origin: &Service, earlier: &Earlier, name: ChunkName) -> Result<CheckedChunk, Error> {
     let checked = earlier.check(name, "arriving")?;

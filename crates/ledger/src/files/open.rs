@@ -91,6 +91,21 @@ fn set_aside(disk: &dyn Disk, names: &mut Vec<ChunkName>, base: &Base) -> Result
     Ok(())
 }
 
+/// All of them, durably, unless a committed chunk lies behind the base: then opening says what is wrong.
+pub(super) fn remove_open_chunks(disk: &dyn Disk) -> Result<(), Error> {
+    let base = Base::of(disk)?.map_or(Seqno::ZERO, |base| base.txid.seqno);
+    let (committed, open): (Vec<ChunkName>, Vec<ChunkName>) =
+        chunk_names(disk)?.into_iter().partition(|name| name.committed);
+    if committed.iter().any(|name| name.last.is_some_and(|last| last > base)) {
+        return Ok(());
+    }
+    for name in open {
+        let file = name.to_string();
+        disk.remove(&file).map_err(disk_error(&file))?;
+    }
+    disk.sync_names().map_err(disk_error("names"))
+}
+
 /// The committed chunks up to a transaction.
 pub(super) fn committed_chunks(disk: &dyn Disk, until: Seqno) -> Result<BTreeMap<Seqno, Chunk>, Error> {
     let names = chunk_names(disk)?.into_iter().filter(|name| name.committed && name.first <= until);
