@@ -171,6 +171,15 @@ impl MerkleTree {
         self.frontier.append_with(leaf, |node| unsaved.extend_from_slice(node.as_bytes()));
     }
 
+    /// Whether this tree is that of `before` and one more leaf, as the file has it: nothing in it but that leaf can be wrong.
+    pub(crate) fn is_continued_from(&self, before: &Frontier) -> bool {
+        let mut after = before.clone();
+        self.reader.node(0, before.leaves).is_ok_and(|leaf| {
+            after.append(leaf);
+            after == self.frontier
+        })
+    }
+
     /// Leaf 0 included: the next leaf is that of this seqno.
     pub fn leaves(&self) -> u64 {
         self.frontier.leaves

@@ -281,6 +281,50 @@ fn a_lost_or_short_tree_file_is_built_again_from_the_entries() {
 }
 
 #[test]
+fn a_tree_file_with_a_wrong_node_is_built_again_and_no_chunk_is_blamed() {
+    for (count, open_chunk) in [(3, true), (3, false), (4, true), (4, false)] {
+        let mut service = Service::new(1);
+        service.batch_of(count, true);
+        let committed = service.files.last_txid().seqno;
+        service.commit();
+        if open_chunk {
+            service.batch_of(2, false);
+            service.files.sync().unwrap();
+        }
+        let (root, last) = (service.tree.root(), service.files.last_txid().seqno);
+        let leaves = committed.0 + 1;
+        let mut wrong_leaves = 0;
+        let nodes = 2 * leaves - u64::from(leaves.count_ones());
+        for node in 0..nodes {
+            let image = service.disk.image();
+            image.flip("merkle.ignored", node * 32 + 7, 1).unwrap();
+            match LedgerFiles::open(Arc::new(image), last) {
+                Ok((_, tree, _)) => assert_eq!(tree.root(), root, "node {node} of {leaves} leaves"),
+                // Nothing signs the last leaf yet: the entry itself may be what is wrong.
+                Err(Error::Damaged { why, .. }) if !open_chunk => {
+                    assert!(node == nodes - 1 && why.contains("Merkle tree's file"), "node {node}: {why}");
+                    wrong_leaves += 1;
+                }
+                Err(error) => panic!("node {node} of {leaves} leaves: {error}"),
+            }
+        }
+        assert_eq!(wrong_leaves, u64::from(!open_chunk && !leaves.is_multiple_of(2)));
+    }
+}
+
+#[test]
+fn a_committed_chunk_that_does_not_give_its_root_makes_no_tree() {
+    let mut service = Service::new(1);
+    service.batch_of(2, true);
+    service.batch_of(2, true);
+    service.commit();
+    service.disk.remove("merkle.ignored").unwrap();
+    service.disk.flip("ledger_1-5.committed", 30, 1).unwrap();
+    let opened = open(&service.disk, Seqno::ZERO).err();
+    assert!(matches!(opened, Some(Error::Damaged { file, .. }) if file == "ledger_1-5.committed"));
+}
+
+#[test]
 fn a_full_disk_refuses_a_batch_and_takes_it_later() {
     let mut service = Service::new(1);
     let before = service.files.last_txid();

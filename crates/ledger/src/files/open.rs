@@ -10,7 +10,7 @@ use super::base::Base;
 use super::{CHUNK_BYTES_MAX, CHUNK_HEADER_BYTES, Chunk, ChunkName, EntryScanner, Index, LedgerFiles, check_follows};
 use crate::entry::HEAD_BYTES;
 use crate::error::disk_error;
-use crate::{EntryHead, Error, MerkleTree, SignatureTransaction, merkle};
+use crate::{Entry, EntryHead, Error, Frontier, MerkleTree, SignatureTransaction, merkle};
 
 /// What opening found.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -60,7 +60,7 @@ pub(super) fn open(disk: Arc<dyn Disk>, durable: Seqno) -> Result<(LedgerFiles, 
         index.last = index.base;
     }
     let start = index.last.seqno.next();
-    let (tree, tree_rebuilt) = open_tree(&disk, &index, start, base.as_ref())?;
+    let (tree, tree_rebuilt) = open_tree(&disk, &index, start, base.as_ref(), open.first())?;
 
     let mut recovery = Recovery { disk: Arc::clone(&disk), durable, index, tree };
     let cut = recovery.open_chunks(&open)?;
@@ -136,9 +136,7 @@ fn committed_chunk(disk: &dyn Disk, name: ChunkName) -> Result<(Chunk, TxId), Er
     if count.checked_mul(4).and_then(|table| table.checked_add(end)) != Some(len) || end < CHUNK_HEADER_BYTES {
         return Err(damaged(0, "the header does not point to a position table of the right size"));
     }
-    let position = disk.read(&file, len - 4, 4).map_err(disk_error(&file))?;
-    let position = position.try_into().map(u32::from_le_bytes).map_err(|_| damaged(len - 4, "no last position"))?;
-    let position = u64::from(position);
+    let position = last_position(disk, &file, len)?;
     let head = disk.read(&file, position, HEAD_BYTES).ok().and_then(|head| EntryHead::read(&head).ok());
     match head {
         Some(head) if head.txid.seqno == last && position + head.entry_bytes as u64 == end => {
@@ -148,21 +146,37 @@ fn committed_chunk(disk: &dyn Disk, name: ChunkName) -> Result<(Chunk, TxId), Er
     }
 }
 
-/// The tree of everything before `start`.
+/// Where the last entry of a committed chunk of `len` bytes begins.
+fn last_position(disk: &dyn Disk, file: &str, len: u64) -> Result<u64, Error> {
+    let position = disk.read(file, len.saturating_sub(4), 4).map_err(disk_error(file))?;
+    let position = position.try_into().map(u32::from_le_bytes);
+    position.map(u64::from).map_err(|_| Error::MalformedEntry { why: "cut off" })
+}
+
+/// The tree of everything before `start`. Its file is not trusted: what the ledger was signed with there must be its peaks.
 fn open_tree(
     disk: &Arc<dyn Disk>,
     index: &Index,
     start: Seqno,
     base: Option<&Base>,
+    open: Option<&ChunkName>,
 ) -> Result<(MerkleTree, bool), Error> {
     if start == Seqno(1) {
         return Ok((MerkleTree::create(Arc::clone(disk))?, false));
     }
-    // A file of the time before the snapshot came may be long enough, and of another tree.
-    let of_this_ledger =
-        |tree: &MerkleTree| base.is_none_or(|base| base.txid != index.last || *tree.frontier() == base.frontier);
-    if let Some(tree) = MerkleTree::open(Arc::clone(disk), start.0)?.filter(of_this_ledger) {
-        return Ok((tree, false));
+    let end = index.chunks.values().next_back().map(|chunk| SignedEnd::of(disk.as_ref(), chunk)).transpose()?;
+    let expected = end.as_ref().map(|end| &end.frontier).or(base.map(|base| &base.frontier));
+    if let Some(tree) = MerkleTree::open(Arc::clone(disk), start.0)? {
+        if Some(tree.frontier()) == expected {
+            return Ok((tree, false));
+        }
+        if let Some(end) = end.as_ref().filter(|end| tree.is_continued_from(&end.signed))
+            && !leads_to_signature(disk, open, &end.frontier)?
+        {
+            return Err(
+                end.damaged("the Merkle tree's file has another leaf for its last entry: one of the two is damaged")
+            );
+        }
     }
     let mut tree = match base {
         Some(base) => MerkleTree::import(Arc::clone(disk), base.frontier.clone())?,
@@ -174,12 +188,79 @@ fn open_tree(
         while let Some(entry) = scanner.next()? {
             tree.append(entry.leaf_digest());
         }
+        let end = SignedEnd::of(disk.as_ref(), chunk)?;
+        if *tree.frontier() != end.frontier {
+            return Err(end.damaged("its entries do not give the root that is signed at its end"));
+        }
     }
     tree.flush()?;
     if base.is_some() {
         disk.sync(merkle::FILE).map_err(disk_error(merkle::FILE))?;
     }
     Ok((tree, true))
+}
+
+/// The signature transaction that a committed chunk ends with.
+struct SignedEnd {
+    file: String,
+    offset: u64,
+    after: Seqno,
+    /// Of all that is before it.
+    signed: Frontier,
+    /// With its own leaf, which only the next signature covers.
+    frontier: Frontier,
+}
+
+impl SignedEnd {
+    fn of(disk: &dyn Disk, chunk: &Chunk) -> Result<Self, Error> {
+        let file = chunk.name.to_string();
+        let len = disk.len(&file).map_err(disk_error(&file))?;
+        let offset = last_position(disk, &file, len)?;
+        let mut end = Self {
+            file,
+            offset,
+            after: Seqno(chunk.name.first.0 - 1),
+            signed: Frontier::new(),
+            frontier: Frontier::new(),
+        };
+        let bytes = usize::try_from(chunk.end.saturating_sub(offset)).map_err(|_| end.damaged("an impossible size"))?;
+        let raw = disk.read(&end.file, offset, bytes).map_err(disk_error(&end.file))?;
+        let decoded = Entry::split_first(&raw).and_then(|(entry, _)| {
+            let signature = SignatureTransaction::from_writes(entry.txid(), &entry.public_writes()?)?;
+            Ok(signature.map(|signature| (signature.frontier, entry.leaf_digest())))
+        });
+        let (signed, leaf) = match decoded {
+            Ok(Some(found)) => found,
+            Ok(None) => return Err(end.damaged("a chunk that ends without a signature")),
+            Err(error) => return Err(end.damaged(&error.to_string())),
+        };
+        end.frontier = signed.clone();
+        end.frontier.append(leaf);
+        end.signed = signed;
+        Ok(end)
+    }
+
+    fn damaged(&self, why: &str) -> Error {
+        Error::Damaged { file: self.file.clone(), offset: self.offset, after: self.after, why: why.to_owned() }
+    }
+}
+
+/// Whether the first signature in this chunk is over the entries before it, behind this tree.
+fn leads_to_signature(disk: &Arc<dyn Disk>, name: Option<&ChunkName>, tree: &Frontier) -> Result<bool, Error> {
+    let Some(name) = name else { return Ok(false) };
+    let file = name.to_string();
+    let len = disk.len(&file).map_err(disk_error(&file))?;
+    let mut scanner = EntryScanner::new(Arc::clone(disk), &file, len.min(CHUNK_BYTES_MAX));
+    let mut tree = tree.clone();
+    while let Ok(Some(entry)) = scanner.next() {
+        let Ok(writes) = entry.public_writes() else { break };
+        match SignatureTransaction::from_writes(entry.txid(), &writes) {
+            Ok(None) => tree.append(entry.leaf_digest()),
+            Ok(Some(signature)) => return Ok(signature.frontier == tree),
+            Err(_) => break,
+        }
+    }
+    Ok(false)
 }
 
 /// Reads the open chunks batch by batch and keeps what is whole.
