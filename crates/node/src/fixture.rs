@@ -40,14 +40,19 @@ pub struct Backup {
 impl Backup {
     /// Has applied everything up to `visible`; its primary gives this answer to whatever it is asked.
     pub fn new(visible: TxId, answer: Bytes) -> Self {
+        Self::of(&identity(&SeededCrypto::new(1)), visible, answer)
+    }
+
+    /// The same of this node.
+    pub fn of(identity: &Identity, visible: TxId, answer: Bytes) -> Self {
         let crypto = Arc::new(SeededCrypto::new(1));
-        let service = serde_json::json!({ "cert": "", "status": "Open" }).to_string();
+        let cert = identity.service.certificate.to_pem();
+        let service = serde_json::json!({ "cert": cert, "status": "Open" }).to_string();
         let row = (tables::SERVICE_INFO, Bytes::from_static(&tables::SINGLETON), Bytes::from(service));
         let store = Store::restore(visible.seqno, [row]);
-        let identity = identity(&crypto);
         let disk = Arc::new(MemoryDisk::new());
         let (ledger, _) =
-            NodeLedger::open(disk, Seqno::ZERO, &identity, crypto.clone(), 1 << 20, Arc::new(|| 0)).unwrap();
+            NodeLedger::open(disk, Seqno::ZERO, identity, crypto.clone(), 1 << 20, Arc::new(|| 0)).unwrap();
         let secret = SymmetricKey::generate(crypto.as_ref());
         let keys = HistoryKeys::new(&secret, crypto.as_ref());
         let (to_executor, _) = bounded(0);

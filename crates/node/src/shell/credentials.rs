@@ -14,6 +14,7 @@ use coco_governance::{Addresses, NodeRow, NodeStatus, ServiceInfo, rotation, tab
 use coco_kv::Snapshot;
 use coco_rpc::channel::Trusted;
 use coco_rpc::tls;
+use coco_types::Seqno;
 
 use crate::handle::Shared;
 use crate::identity::{Identity, ServiceSecrets};
@@ -57,14 +58,14 @@ pub fn service(state: &mut Snapshot, vault: &Vault, began_with: &ServiceSecrets)
 }
 
 impl Credentials {
-    /// Looks whether the ledger has other certificates by now. Called often.
-    pub fn follow(&mut self, shared: &Shared, nodes: &[NodeRow]) {
+    /// Looks whether the ledger has other certificates by now. Called often. `committed` may be ahead of what is visible.
+    pub fn follow(&mut self, shared: &Shared, nodes: &[NodeRow], committed: Seqno) {
         let mut state = shared.visible.state();
         let Ok(Some(info)) = ServiceInfo::read(&mut state) else { return };
         let own = state.get(&tables::NODE_CERTS, self.vault.node.to_string().as_bytes());
         let now = (info.cert, own.map(|pem| String::from_utf8_lossy(&pem).into_owned()));
         if now != self.followed
-            && let Err(error) = self.adopt(&mut state, now.1.as_deref(), shared, nodes)
+            && let Err(error) = self.adopt(&mut state, now.1.as_deref(), (shared, committed), nodes)
         {
             tracing::error!(error, "cannot follow the service to its new certificate");
         }
@@ -75,7 +76,7 @@ impl Credentials {
         &mut self,
         state: &mut Snapshot,
         own: Option<&str>,
-        shared: &Shared,
+        (shared, committed): (&Shared, Seqno),
         nodes: &[NodeRow],
     ) -> Result<(), String> {
         let service = service(state, &self.vault, &self.identity.service)?;
@@ -86,7 +87,7 @@ impl Credentials {
             shared.ledger.renew_certificate(self.identity.node_certificate.clone());
         }
         self.show(state, nodes)?;
-        self.keep(shared)?;
+        self.keep(shared, committed)?;
         tracing::info!(
             rotated,
             until_s = self.identity.service.certificate.validity().not_after,
@@ -127,12 +128,55 @@ impl Credentials {
     }
 
     /// On disk, for the next start.
-    fn keep(&mut self, shared: &Shared) -> Result<(), String> {
-        let mut epochs = shared.ledger.keys();
-        epochs.truncate_after(shared.visible.txid().seqno.next());
-        self.identity.service.epochs = epochs;
+    fn keep(&mut self, shared: &Shared, committed: Seqno) -> Result<(), String> {
+        self.identity.service.epochs = shared.ledger.kept_keys(committed);
         let certificate = self.identity.service.certificate.to_pem();
         self.root.replace(SERVICE_CERTIFICATE_FILE, certificate.as_bytes()).map_err(|error| error.to_string())?;
         self.identity.store(self.root.as_ref(), &self.sealing, &SystemCrypto).map_err(|error| error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use coco_crypto::SeededCrypto;
+    use coco_disk::MemoryDisk;
+    use coco_types::{TxId, View};
+
+    use super::*;
+    use crate::fixture::{self, Backup};
+
+    /// Of a node that follows its first certificates at its first look.
+    fn credentials(identity: &Identity, root: &Arc<dyn Disk>, sealing: &SymmetricKey) -> Credentials {
+        let chain = [identity.service.certificate.clone()];
+        let address = ([127, 0, 0, 1], 0).into();
+        Credentials {
+            identity: identity.copy(),
+            vault: identity.vault(),
+            index: 0,
+            addresses: Addresses { api: address, peers: address },
+            tls: tls::Identity::new(&chain, &identity.service.key).unwrap(),
+            network: Arc::default(),
+            root: root.clone(),
+            sealing: sealing.clone(),
+            followed: (String::new(), None),
+        }
+    }
+
+    #[test]
+    fn a_node_that_lags_keeps_the_secrets_it_was_given_when_it_follows_a_certificate() {
+        let crypto = SeededCrypto::new(1);
+        let mut identity = fixture::identity(&crypto);
+        // What it shows is certified.
+        identity.node_key = identity.service.copy().key;
+        identity.service.epochs.add_epoch(Seqno(50), &SymmetricKey::generate(&crypto));
+        let visible = TxId::new(View(1), Seqno(3));
+        let backup = Backup::of(&identity, visible, Bytes::new());
+        let (root, sealing): (Arc<dyn Disk>, _) = (Arc::new(MemoryDisk::new()), SymmetricKey::generate(&crypto));
+        identity.store(root.as_ref(), &sealing, &crypto).unwrap();
+        credentials(&identity, &root, &sealing).follow(&backup.shared, &[], visible.seqno);
+        assert!(root.exists(SERVICE_CERTIFICATE_FILE).unwrap(), "it followed");
+        let kept = Identity::load(root.as_ref(), &sealing).unwrap().unwrap().service.epochs;
+        assert!(kept.epochs().eq(identity.service.epochs.epochs()));
     }
 }

@@ -443,7 +443,7 @@ impl ReplicaThread {
         let (at, mut state) = self.shared.visible.current();
         let nodes = NodeRow::all(&mut state)?;
         self.memory.keep(Known::of(Network::read(&mut state)?.as_ref(), &nodes, at));
-        self.credentials.follow(&self.shared, &nodes);
+        self.credentials.follow(&self.shared, &nodes, self.replica.committed().seqno);
         let consensus = self.replica.consensus();
         let index_of: BTreeMap<_, _> = nodes.iter().map(|node| (node.info.replica, node.info.index)).collect();
         let mut peers = self.first_peers.clone();
