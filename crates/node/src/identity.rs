@@ -27,7 +27,7 @@ pub struct Identity {
     /// It came in the place of this replica, whose folder it keeps.
     pub swaps: Option<ReplicaId>,
     /// It has a consensus log, and may have spoken. From then on it never starts without that log as if it were new: it would vote
-    /// twice, or found a second network.
+    /// twice, or found a second network. A host can put an older file back, in which it has not begun: what follows from `false` must be safe then, too.
     pub begun: bool,
 }
 

@@ -79,10 +79,12 @@ pub fn enter(
 ) -> Result<Entrance, NodeError> {
     let history = sealing::history_secret(disk, sealing, &SystemCrypto)?;
     let secrets = Secrets { sealing: sealing.clone(), history };
-    if let Some(identity) = Identity::load(disk, &secrets.sealing)? {
-        // A joiner that never began starts over: nobody but the service has heard of it. One that came by a swap goes on: it has given its
-        // earlier place away for this one.
-        if identity.begun || identity.replica == FOUNDER || identity.swaps.is_some() {
+    let before = Identity::load(disk, &secrets.sealing)?;
+    let starts_over = before.as_ref().is_some_and(|before| !before.begun && before.replica == FOUNDER);
+    if let Some(identity) = before {
+        // One that never began starts over with new keys: nobody but the service has heard of it. A host can put that state back, so that the old
+        // keys must not be used again. One that came by a swap is kept: it has given its earlier place away, and asks to come back in this one.
+        if identity.begun || identity.swaps.is_some() {
             let known = Known::load(disk, &secrets.sealing)?;
             let peers = known.nodes.iter().map(|node| (node.replica, node.addresses)).collect();
             return Ok(Entrance { peers, ..secrets.entrance(identity, known) });
@@ -90,7 +92,11 @@ pub fn enter(
     }
     let entrance = match &config.start {
         Start::New { genesis } => {
-            check_not_founded(genesis)?;
+            if starts_over {
+                check_unwritten(config)?
+            } else {
+                check_not_founded(genesis)?
+            }
             found(config, platform, genesis, secrets, now_s)?
         }
         Start::Recover { previous_service_certificate } => {
@@ -126,6 +132,19 @@ fn check_not_founded(genesis: &Path) -> Result<(), NodeError> {
         "{genesis} has founded a network already, and this data folder is not of it: to come back to it, start with how = \"join\", the other \
          nodes as targets and service_certificate = \"{mark}\"; to found another network, remove {mark}"
     )))
+}
+
+/// Whose identity never began has no transactions.
+fn check_unwritten(config: &NodeConfig) -> Result<(), NodeError> {
+    let log = FolderDisk::open(&config.data.join("consensus"))?;
+    match coco_consensus::durable_seqno(&log).map_err(OpenError::from)? {
+        Some(last) if last > Seqno::ZERO => Err(NodeError::Genesis(format!(
+            "the identity in {} is older than its consensus log, which holds transactions: put the newer identity back, or let the node join its \
+             network with an empty folder (how = \"join\")",
+            config.data.display()
+        ))),
+        _ => Ok(()),
+    }
 }
 
 fn mark_founded(genesis: &Path, service: &Certificate) {
@@ -696,6 +715,7 @@ fn read(path: &Path) -> Result<String, NodeError> {
 #[cfg(test)]
 mod tests {
     use coco_disk::MemoryDisk;
+    use coco_types::{TxId, View};
 
     use super::*;
     use crate::fixture;
@@ -734,7 +754,7 @@ mod tests {
     }
 
     #[test]
-    fn a_node_that_ended_in_the_middle_of_its_swap_goes_on_as_the_fresh_replica_however_it_is_to_start() {
+    fn a_node_that_ended_in_the_middle_of_its_swap_stays_the_fresh_replica_however_it_is_to_start() {
         let folder = tempfile::tempdir().unwrap();
         let founds = config(folder.path());
         let disk = MemoryDisk::new();
@@ -755,18 +775,55 @@ mod tests {
     }
 
     #[test]
-    fn a_founder_that_stopped_before_its_first_transaction_founds_the_same_network_again() {
+    fn a_founder_that_never_began_founds_another_network_with_keys_of_its_own() {
         let folder = tempfile::tempdir().unwrap();
         let (config, disk) = (config(folder.path()), MemoryDisk::new());
+        let keys = |entrance: &Entrance| {
+            let Identity { node_key, exchange, service, .. } = &entrance.identity;
+            let (_, secret) = service.epochs.epochs().next().unwrap();
+            let keys = [node_key.public_key().to_pem(), service.certificate.public_key().to_pem()];
+            (keys, exchange.public().to_vec(), hex::encode(secret.expose()))
+        };
         let first = start(&config, &disk, 1_000).unwrap();
-        let (_, facts) = first.founding.expect("a first start founds");
+        let second = start(&config, &disk, 2_000).unwrap();
+        let (before, after) = (keys(&first), keys(&second));
+        assert!(before.0.iter().zip(&after.0).all(|(before, after)| before != after));
+        assert!(before.1 != after.1 && before.2 != after.2);
+        let (_, facts) = second.founding.expect("it founds");
+        let pem = second.identity.service.certificate.to_pem();
+        assert_eq!((&facts.service_certificate, facts.node.info.replica), (&pem, FOUNDER));
+        assert_eq!(fs::read_to_string(folder.path().join("genesis.json.founded")).unwrap(), pem);
+        let kept = Identity::load(&disk, &SymmetricKey::from_bytes([1; 32])).unwrap().unwrap();
+        assert_eq!(kept.service.certificate.to_pem(), pem);
+        assert!(kept.service.epochs.epochs().eq(second.identity.service.epochs.epochs()));
+    }
+
+    #[test]
+    fn a_founder_that_has_begun_goes_on_with_its_keys() {
+        let folder = tempfile::tempdir().unwrap();
+        let (config, disk) = (config(folder.path()), MemoryDisk::new());
+        let mut first = start(&config, &disk, 1_000).unwrap();
+        let (_, facts) = first.founding.take().expect("a first start founds");
+        first.identity.begun = true;
+        first.keep(&disk).unwrap();
         let second = start(&config, &disk, 2_000).unwrap();
         assert!(second.founding.is_none());
         let genesis = read_genesis(&folder.path().join("genesis.json")).unwrap();
         let (_, again) = founding(&config, &VIRTUAL, genesis, &second.identity).unwrap();
-        assert_eq!(again.node.id, facts.node.id);
-        assert_eq!(again.node.info.replica, FOUNDER);
+        assert_eq!((again.node.id, again.node_certificate), (facts.node.id, facts.node_certificate));
         assert_eq!(again.service_certificate, facts.service_certificate);
-        assert_eq!(again.node_certificate, facts.node_certificate);
+    }
+
+    #[test]
+    fn an_identity_from_before_its_folders_transactions_founds_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let (config, disk) = (config(folder.path()), MemoryDisk::new());
+        let first = start(&config, &disk, 1_000).unwrap();
+        let log: Arc<dyn Disk> = Arc::new(FolderDisk::open(&config.data.join("consensus")).unwrap());
+        recovering::begin_log(&log, FOUNDER, TxId::new(View(1), Seqno(5))).unwrap();
+        let refused = start(&config, &disk, 2_000).err().unwrap().to_string();
+        assert!(refused.contains("older than its consensus log"), "{refused}");
+        let kept = Identity::load(&disk, &SymmetricKey::from_bytes([1; 32])).unwrap().unwrap();
+        assert_eq!(kept.service.certificate.to_pem(), first.identity.service.certificate.to_pem());
     }
 }

@@ -107,10 +107,11 @@ pub fn run_on(
         let mut entrance =
             entrance::enter(&config, platform.as_ref(), root.as_ref(), &sealing.key, clock() / 1000, &pause)?;
         recover_secrets(&config, root.as_ref(), &mut entrance)?;
-        let certificate = entrance.identity.service.certificate.to_pem();
-        root.replace(SERVICE_CERTIFICATE_FILE, certificate.as_bytes())?;
-        let (mut resumed, mut swapped, mut left) = (None, false, Left::default());
-        if entrance.identity.begun && !std::mem::take(&mut received) {
+        let (mut resumed, mut left) = (None, Left::default());
+        if let Some(before) = entrance.identity.swaps.filter(|_| !entrance.identity.begun) {
+            comeback::finish_swap(&config, &entrance, before)?;
+        }
+        if asks_first(&entrance.identity) && !std::mem::take(&mut received) {
             let runtime = runtime()?;
             let written = written.take();
             let back =
@@ -119,7 +120,7 @@ pub fn run_on(
             left = Left { ledger: back.ledger, checked_behind: back.checked_behind };
             match back.way {
                 WayBack::Stopped => return Ok(()),
-                WayBack::Swapped(fresh) => (entrance, swapped) = (*fresh, true),
+                WayBack::Swapped(fresh) => entrance = *fresh,
                 WayBack::GoesOn => {}
                 WayBack::Resumed(plan) => {
                     entrance.peers = comeback::peers_after(&entrance, &plan);
@@ -127,9 +128,6 @@ pub fn run_on(
                     resumed = Some(plan);
                 }
             }
-        }
-        if let Some(before) = entrance.identity.swaps.filter(|_| !entrance.identity.begun && !swapped) {
-            comeback::finish_swap(&config, &entrance, before)?;
         }
         let place = Place {
             config: &config,
@@ -164,6 +162,11 @@ pub fn run_on(
             }
         }
     }
+}
+
+/// What says that a replica never began may be old, too. That of a swap keeps its id, and may have voted since; others that never began have made new keys.
+fn asks_first(identity: &Identity) -> bool {
+    identity.begun || identity.swaps.is_some()
 }
 
 /// A node that cannot listen ends before the network hears of it: admitted, it would be waited for.
@@ -229,6 +232,9 @@ impl Running {
         // Nothing has left this node yet; from here on, its log is what it has said.
         (entrance.identity.begun, entrance.identity.swaps) = (true, None);
         entrance.keep(place.root.as_ref())?;
+        // Not before: a founder that never began makes another one.
+        let certificate = entrance.identity.service.certificate.to_pem();
+        place.root.replace(SERVICE_CERTIFICATE_FILE, certificate.as_bytes())?;
         found_again(config, platform.as_ref(), &mut entrance, &machines)?;
         let (to_executor, executor_events) = Mailbox::new(EXECUTOR_QUEUE_MAX);
         let (to_replica, replica_events) = Mailbox::new(REPLICA_QUEUE_MAX);
@@ -491,7 +497,7 @@ fn open_machines(
     Ok(machines)
 }
 
-/// A founder that stopped between its identity and its first transaction founds its network now; it must not lead one without facts.
+/// A founder that began and stopped before its first transaction founds its network now; it must not lead one without facts.
 fn found_again(
     config: &NodeConfig,
     platform: &dyn EvidenceSource,
@@ -795,7 +801,12 @@ async fn tick(service: Weak<dyn Service>) {
 
 #[cfg(test)]
 mod tests {
+    use coco_attestation::platforms::virtual_tee::VirtualTee;
+    use coco_crypto::SeededCrypto;
+    use coco_types::Digest;
+
     use super::*;
+    use crate::known::{Known, KnownNode};
 
     #[test]
     fn a_panicking_thread_ends_the_node_and_says_which_and_why() {
@@ -813,6 +824,29 @@ mod tests {
             config.listen.gov = Some(gov.parse().unwrap());
             assert_eq!(check_addresses(&config).is_ok(), good, "{gov}");
         }
+    }
+
+    #[test]
+    fn a_node_that_ended_in_the_middle_of_its_swap_asks_before_it_acts() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = crate::fixture::config(folder.path());
+        let platform = VirtualTee::running(Digest([7; 32]));
+        let root = FolderDisk::open(folder.path()).unwrap();
+        let sealing = Sealing::open(&config, &platform, &root, &SystemCrypto).unwrap().key;
+        let mut identity = crate::fixture::identity(&SeededCrypto::new(1));
+        // What it shows is certified.
+        identity.node_key = identity.service.copy().key;
+        (identity.replica, identity.swaps) = (ReplicaId(4), Some(ReplicaId(1)));
+        identity.store(&root, &sealing, &SystemCrypto).unwrap();
+        let addresses = entrance::addresses(&config);
+        let other = KnownNode { replica: ReplicaId(2), node: None, index: 1, addresses };
+        let known = Known { nodes: vec![other], ..Known::default() };
+        known.store(&root, &sealing, &SystemCrypto).unwrap();
+        let (stops, stop) = mpsc::channel();
+        stops.send(()).unwrap();
+        run_on(Arc::new(platform), config, Vec::new(), &stop).unwrap();
+        let kept = Identity::load(&root, &sealing).unwrap().unwrap();
+        assert_eq!((kept.replica, kept.swaps, kept.begun), (ReplicaId(4), Some(ReplicaId(1)), false));
     }
 
     #[test]
