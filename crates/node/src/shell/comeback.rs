@@ -72,9 +72,11 @@ pub fn come_back(
 ) -> Result<CameBack, NodeError> {
     let folder = Folder::open(config, entrance)?;
     entrance.known = folder.known(entrance)?;
+    let own = entrance.identity.replica;
+    // Whom it swapped may still stand there: nobody else listens where it does.
+    entrance.known.nodes.retain(|node| node.replica == own || node.addresses.peers != config.listen.peers);
     let entrance = &*entrance;
     let others: Vec<ReplicaId> = entrance.known.nodes.iter().map(|node| node.replica).collect();
-    let own = entrance.identity.replica;
     if folder.log.is_none() && !others.iter().any(|id| *id != own) {
         return Err(NodeError::LogLost { folder: config.data.join("consensus") });
     }
@@ -149,6 +151,15 @@ impl Folder {
         if log_disk.exists(coco_consensus::LOG_FILE)? {
             machines::install_received(&snapshots, &disk, &log_disk, &entrance.identity)?;
         }
+        Self::as_it_is(disk, log_disk, snapshots, entrance)
+    }
+
+    fn as_it_is(
+        disk: Arc<dyn Disk>,
+        log_disk: Arc<dyn Disk>,
+        snapshots: Arc<dyn Disk>,
+        entrance: &Entrance,
+    ) -> Result<Self, NodeError> {
         let Some(durable) = coco_consensus::durable_seqno(log_disk.as_ref()).map_err(OpenError::from)? else {
             return Ok(Self { ledger: None, log: None, snapshots });
         };
@@ -166,6 +177,18 @@ impl Folder {
         let service = entrance.identity.service.keys();
         Ok(known.on_ledger(ledger, &self.snapshots, &service, log.committed())?)
     }
+}
+
+/// Whether a process that did not end finds its log as it left it: what it has said is in there, and it goes on. Otherwise it knows no more than one that
+/// is started. Asked before a snapshot that was received takes the log's place.
+pub fn is_as_written(config: &NodeConfig, entrance: &Entrance, written: &Written) -> Result<bool, NodeError> {
+    let [log, snapshots] = ["consensus", "snapshots"].map(|folder| FolderDisk::open(&config.data.join(folder)));
+    let folder = Folder::as_it_is(LedgerDisk::open(config)?, Arc::new(log?), Arc::new(snapshots?), entrance)?;
+    let same = folder.log.is_some_and(|log| log.is_as(written));
+    if !same {
+        tracing::error!("the consensus log is not as this node left it: it asks the others before it acts");
+    }
+    Ok(same)
 }
 
 /// The machine, and the channels that it asks over.
@@ -367,7 +390,8 @@ impl Swap<'_> {
     }
 }
 
-/// What is left to do of a swap whose node ended before it ran as the fresh replica. Every step may be done twice: nothing has left the node meanwhile.
+/// What is left to do of a swap whose node ended before it ran as the fresh replica. Every step may be done twice, and whenever
+/// a host puts that state back: the node asks before it acts.
 pub fn finish_swap(config: &NodeConfig, entrance: &Entrance, before: ReplicaId) -> Result<(), NodeError> {
     match Folder::open(config, entrance)?.log {
         Some(log) => hand_over(log),
@@ -432,23 +456,50 @@ mod tests {
         Folder::open(config, entrance).unwrap().log.unwrap().state()
     }
 
+    /// A lone founder with an empty log in its folder.
+    fn founder(config: &NodeConfig, entrance: &Entrance) -> Consensus {
+        let log: Arc<dyn Disk> = Arc::new(FolderDisk::open(&config.data.join("consensus")).unwrap());
+        let disk: Arc<dyn Disk> = Arc::new(FolderDisk::open(&config.data.join("ledger")).unwrap());
+        let crypto = Arc::new(SeededCrypto::new(2));
+        let (ledger, _) =
+            NodeLedger::open(disk, Seqno::ZERO, &entrance.identity, crypto, 1 << 20, Arc::new(|| 0)).unwrap();
+        let (founders, batches) = (StartPoint::genesis([BEFORE]), ledger.batch_store());
+        Consensus::create(Config::new(BEFORE), founders, log, batches, Box::new(|| 7)).unwrap()
+    }
+
+    #[test]
+    fn a_log_that_was_exchanged_while_it_was_closed_is_noticed() {
+        let (folder, crypto) = (tempfile::tempdir().unwrap(), SeededCrypto::new(1));
+        let (config, mut entrance) = (fixture::config(folder.path()), admitted(&crypto));
+        entrance.identity.replica = BEFORE;
+        let mut spoke = founder(&config, &entrance);
+        spoke.campaign();
+        spoke.take_output().unwrap();
+        let written = spoke.written();
+        drop(spoke);
+        for _ in 0..2 {
+            assert!(is_as_written(&config, &entrance, &written).unwrap());
+        }
+        let (log, aside) = (folder.path().join("consensus"), folder.path().join("aside"));
+        std::fs::rename(&log, &aside).unwrap();
+        assert!(!is_as_written(&config, &entrance, &written).unwrap(), "there is none");
+        std::fs::remove_dir_all(&log).unwrap();
+        drop(founder(&config, &entrance));
+        assert!(!is_as_written(&config, &entrance, &written).unwrap(), "it has not voted in this one");
+        std::fs::remove_dir_all(&log).unwrap();
+        std::fs::rename(&aside, &log).unwrap();
+        assert!(is_as_written(&config, &entrance, &written).unwrap());
+    }
+
     #[test]
     fn a_swap_that_was_cut_off_is_finished_at_the_next_start_however_often_it_is() {
         let (folder, crypto) = (tempfile::tempdir().unwrap(), SeededCrypto::new(1));
         let (config, entrance) = (fixture::config(folder.path()), admitted(&crypto));
-        let log: Arc<dyn Disk> = Arc::new(FolderDisk::open(&config.data.join("consensus")).unwrap());
-        let disk: Arc<dyn Disk> = Arc::new(FolderDisk::open(&config.data.join("ledger")).unwrap());
-        let identity = &entrance.identity;
-        let (ledger, _) =
-            NodeLedger::open(disk, Seqno::ZERO, identity, Arc::new(SeededCrypto::new(2)), 1 << 20, Arc::new(|| 0))
-                .unwrap();
-        let founders = StartPoint::genesis([BEFORE]);
-        let mut spoke =
-            Consensus::create(Config::new(BEFORE), founders, log, ledger.batch_store(), Box::new(|| 7)).unwrap();
+        let mut spoke = founder(&config, &entrance);
         spoke.campaign();
         spoke.take_output().unwrap();
         let view = spoke.view();
-        drop((spoke, ledger));
+        drop(spoke);
         let before = state(&config, &entrance);
         assert_eq!((before.vote, before.view), (Some(BEFORE), view));
         for _ in 0..2 {

@@ -42,13 +42,13 @@ pub enum Ended {
     /// The network removed this node.
     Removed,
     /// A snapshot has come that is ahead of this node: it begins anew there.
-    Received,
+    Received(Written),
     /// No majority answers, and others that come back need this replica's log.
     MadeWay(Written),
     /// A snapshot came that nothing here opens.
     MustReturn,
     /// The secrets of before a recovery are known again: everything is read anew.
-    Recovered,
+    Recovered(Written),
     Failed(String),
 }
 
@@ -199,7 +199,7 @@ impl ReplicaThread {
             }
             let opened = ticked && self.shared.ledger.is_public_only() && self.stop_at.is_none() && self.is_open();
             if opened && *recovered_at.get_or_insert(Instant::now() + STOP_DELAY) <= Instant::now() {
-                return Ok(Ended::Recovered);
+                return Ok(Ended::Recovered(self.replica.consensus().written()));
             }
             if self.leaving_until.is_some_and(|until| Instant::now() >= until) {
                 return Ok(Ended::Removed);
@@ -271,7 +271,7 @@ impl ReplicaThread {
             }
             ReplicaEvent::SnapshotReceived(head) => {
                 if self.replica.lacks(&head) {
-                    return Ok(Some(Ended::Received));
+                    return Ok(Some(Ended::Received(self.replica.consensus().written())));
                 }
             }
             ReplicaEvent::SnapshotRefused => {

@@ -100,8 +100,8 @@ pub fn run_on(
         history.clear().map_err(|error| NodeError::History(error.to_string()))?;
         Sealing::set_aside_earlier_life(&config.data, root.as_ref())?;
     }
-    let mut received = false;
-    let mut written = None;
+    // What the log was when this process closed it: to be opened again as it is, or to come back with others.
+    let (mut reopens, mut made_way) = (None, None);
     loop {
         let pause = |time| matches!(stop.recv_timeout(time), Err(mpsc::RecvTimeoutError::Timeout));
         let mut entrance =
@@ -111,9 +111,13 @@ pub fn run_on(
         if let Some(before) = entrance.identity.swaps.filter(|_| !entrance.identity.begun) {
             comeback::finish_swap(&config, &entrance, before)?;
         }
-        if asks_first(&entrance.identity) && !std::mem::take(&mut received) {
+        let goes_on = match reopens.take() {
+            Some(written) => comeback::is_as_written(&config, &entrance, &written)?,
+            None => false,
+        };
+        if asks_first(&entrance.identity) && !goes_on {
             let runtime = runtime()?;
-            let written = written.take();
+            let written = made_way.take();
             let back =
                 comeback::come_back(&config, platform.as_ref(), root.as_ref(), &mut entrance, written, &runtime, stop)?;
             runtime.shutdown_timeout(DRAIN_PATIENCE);
@@ -144,21 +148,20 @@ pub fn run_on(
         runtime.shutdown_timeout(DRAIN_PATIENCE);
         match ended {
             Ended::Stopped => return Ok(()),
-            Ended::Received => {
+            Ended::Received(log) => {
                 tracing::info!("beginning anew at the snapshot that was received");
-                // It never ended: what it has said is on its disk.
-                received = true;
+                reopens = Some(log);
             }
-            Ended::Recovered => {
+            Ended::Recovered(log) => {
                 tracing::info!("enough recovery shares are there: reading the private state back");
-                received = true;
+                reopens = Some(log);
             }
             Ended::Removed => return Err(NodeError::Removed),
             Ended::Failed(error) => return Err(NodeError::Failed(error)),
             Ended::MustReturn => {}
             Ended::MadeWay(log) => {
                 tracing::warn!("no majority answers, and others come back: this node comes back with them");
-                written = Some(log);
+                made_way = Some(log);
             }
         }
     }
@@ -838,7 +841,8 @@ mod tests {
         identity.node_key = identity.service.copy().key;
         (identity.replica, identity.swaps) = (ReplicaId(4), Some(ReplicaId(1)));
         identity.store(&root, &sealing, &SystemCrypto).unwrap();
-        let addresses = entrance::addresses(&config);
+        let address = ([127, 0, 0, 1], 1).into();
+        let addresses = coco_governance::Addresses { api: address, peers: address };
         let other = KnownNode { replica: ReplicaId(2), node: None, index: 1, addresses };
         let known = Known { nodes: vec![other], ..Known::default() };
         known.store(&root, &sealing, &SystemCrypto).unwrap();
