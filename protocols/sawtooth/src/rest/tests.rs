@@ -48,7 +48,8 @@ fn error(answer: (u16, Value)) -> (u16, i64) {
 
 #[test]
 fn a_node_without_room_says_that_its_queue_is_full() {
-    let busy = sawtooth().serve(node()).busy();
+    let node = node();
+    let busy = node.protocol().clone().serve(node.clone()).busy();
     let body: Value = serde_json::from_slice(busy.body()).unwrap();
     assert_eq!(error((busy.status().as_u16(), body)), (429, 31));
 }
