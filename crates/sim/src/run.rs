@@ -101,10 +101,10 @@ impl World {
         let may_crash = self.may_crash();
         if self.faults.crashes(&mut self.random) && may_crash {
             self.count("crash");
-            match self.random.below(4) {
+            match self.random.below(5) {
                 0 => self.kill(any),
                 // Where all voters may be needed, it is not known who is when it comes to that.
-                1 if !self.tolerates_old_disks() => self.power_goes_soon(any),
+                1 | 2 if !self.tolerates_old_disks() => self.power_goes_soon(any),
                 _ => self.crash(any),
             }
         }
