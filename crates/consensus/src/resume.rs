@@ -162,7 +162,8 @@ impl Membership {
     pub fn may_resume(&self, present: &BTreeSet<ReplicaId>, rolled_back: usize) -> bool {
         let enough = |set: &BTreeSet<ReplicaId>| {
             let majority = set.len() / 2 + 1;
-            set.is_empty() || set.intersection(present).count() > set.len() - majority + rolled_back
+            let needed = (set.len() - majority).saturating_add(rolled_back);
+            set.is_empty() || set.intersection(present).count() > needed
         };
         !self.voters.is_empty() && enough(&self.voters) && enough(&self.voters_outgoing)
     }

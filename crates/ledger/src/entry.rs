@@ -105,6 +105,9 @@ impl EntryHead {
         }
         fields.take(TAG_BYTES)?;
         let seqno = fields.u64()?;
+        if seqno > Seqno::MAX.0 {
+            return Err(malformed("an impossible seqno"));
+        }
         let view = u64::from(u32::from_le_bytes(*fields.array()?));
         if view > ENTRY_VIEW_MAX {
             return Err(malformed("a snapshot, not a transaction"));

@@ -99,7 +99,8 @@ impl World {
 
     /// Whoever's power went in the middle of something is gone with all that was not done.
     pub(crate) fn crash_without_power(&mut self, id: ReplicaId) -> bool {
-        let gone = self.nodes.get(&id).is_some_and(|node| node.power().is_gone());
+        // The folder of one that was removed may have another owner.
+        let gone = self.nodes.get(&id).is_some_and(|node| !node.removed && node.power().is_gone());
         if gone {
             self.count("crash in the middle");
             self.crash(id);

@@ -19,8 +19,10 @@ pub struct Seqno(pub u64);
 
 impl Seqno {
     pub const ZERO: Self = Self(0);
+    /// Nothing that is read from outside names a position behind this one, which no network reaches.
+    pub const MAX: Self = Self(1 << 56);
 
-    /// The following position. The ledger ends at `u64::MAX`, which no network reaches.
+    /// The following position.
     #[must_use]
     pub fn next(self) -> Self {
         Self(self.0.checked_add(1).expect("a ledger holds fewer than 2^64 transactions"))

@@ -78,6 +78,7 @@ fn the_quorum_of_a_resume_counts_both_sides_and_the_tolerated_rollbacks() {
     let five = Membership { voters: ids(&[1, 2, 3, 4, 5]), ..Membership::default() };
     assert!(five.may_resume(&ids(&[1, 2, 3, 4]), 1));
     assert!(!five.may_resume(&ids(&[1, 2, 3, 4]), 2));
+    assert!(!five.may_resume(&ids(&[1, 2, 3, 4, 5]), usize::MAX));
     let joint = Membership { voters_outgoing: ids(&[1, 2, 4]), ..three };
     assert!(!joint.may_resume(&ids(&[3, 2]), 0));
     assert!(joint.may_resume(&ids(&[1, 2]), 0));

@@ -35,7 +35,8 @@ impl ChunkName {
             None => (range, None),
         };
         let parsed = Self { first: Seqno(first.parse().ok()?), last, committed };
-        let in_range = parsed.first.0 > 0 && parsed.last.is_none_or(|last| last >= parsed.first);
+        let ends = parsed.last.unwrap_or(parsed.first);
+        let in_range = parsed.first.0 > 0 && (parsed.first..=Seqno::MAX).contains(&ends);
         (in_range && parsed.to_string() == name).then_some(parsed)
     }
 }
@@ -68,6 +69,8 @@ mod tests {
             "ledger_1.ignored",
             "merkle.ignored",
             "ledger_1-",
+            "ledger_72057594037927937",
+            "ledger_1-18446744073709551615.committed",
         ] {
             assert_eq!(ChunkName::parse(name), None, "{name}");
         }
