@@ -3,10 +3,10 @@
 //! Whatever they do, they get an answer or an exception, in time; and what they change is public, and not what nodes keep for themselves.
 #![no_main]
 
-use std::fmt::Write;
 use std::rc::Rc;
 use std::time::Instant;
 
+use coco_fuzz::script::script;
 use coco_governance::{Facts, Session, tables};
 use coco_kv::Store;
 use libfuzzer_sys::fuzz_target;
@@ -77,14 +77,18 @@ const MAPS: &[&str] = &[
     "records",
 ];
 /// Whatever a script may not change.
-const KEPT: &[&str] = &["public:ccf.internal.", "public:ccf.gov.coco.committed", "public:ccf.gov.coco.epochs", "public:ccf.gov.coco.view"];
-const CALLS_MAX: usize = 32;
+const KEPT: &[&str] = &[
+    "public:ccf.internal.",
+    "public:ccf.gov.coco.committed",
+    "public:ccf.gov.coco.epochs",
+    "public:ccf.gov.coco.view",
+];
 /// The clock of scripts runs so much faster: none is let run for long.
 const FASTER: u128 = 1_000;
 
 fuzz_target!(|input: &[u8]| {
     let Some((&mode, rest)) = input.split_first() else { return };
-    let body = if mode & 1 == 0 { String::from_utf8_lossy(rest).into_owned() } else { calls(rest) };
+    let body = if mode & 1 == 0 { String::from_utf8_lossy(rest).into_owned() } else { script(CALLS, MAPS, rest) };
     let constitution = format!(
         "export function validate(input) {{ return {{ valid: true, description: '' }}; }}\n\
          export function resolve(proposal, proposer, votes) {{ return 'Open'; }}\n\
@@ -102,25 +106,3 @@ fuzz_target!(|input: &[u8]| {
         assert!(!KEPT.iter().any(|map| change.map.starts_with(map)), "a script changed {}", change.map);
     }
 });
-
-/// Each call: which, on which map, and how many bytes are its argument.
-fn calls(mut rest: &[u8]) -> String {
-    let mut script = String::new();
-    for _ in 0..CALLS_MAX {
-        let [which, map, length, after @ ..] = rest else { break };
-        let (argument, after) = after.split_at(after.len().min(usize::from(*length)));
-        let text: String = argument.iter().map(|byte| char::from(*byte)).collect();
-        let name = match MAPS.get(usize::from(*map)) {
-            Some(name) => (*name).to_owned(),
-            None => text.clone(),
-        };
-        let call = CALLS[usize::from(*which) % CALLS.len()];
-        let (name, text) = (serde_json::Value::from(name), serde_json::Value::from(text));
-        let _ = write!(
-            script,
-            "try {{ const a = {name}; const c = Uint8Array.from({argument:?}).buffer; const b = ccf.strToBuf({text}); {call}; }} catch (e) {{ `${{e}}`; }}\n"
-        );
-        rest = after;
-    }
-    script
-}

@@ -4,6 +4,12 @@
 //! *edits* of genuine evidence, minted by a PKI that exists for tests: they arrive at the checks behind the signatures.
 
 mod answering;
+pub mod node;
+pub mod raft_log;
+pub mod script;
+/// The small service that the ledger's own tests write their ledgers with.
+#[path = "../../crates/ledger/tests/fixture/mod.rs"]
+pub mod service;
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -23,6 +29,7 @@ const SLOWEST: Duration = Duration::from_millis(50);
 /// A busy machine interrupts a run; it does not interrupt every one.
 const ATTEMPTS: usize = 5;
 const EDITS_MAX: usize = 256;
+const EDIT_BYTES: usize = 5;
 
 /// Genuine evidence of one kind, and what a verifier needs to accept it.
 pub struct Sample {
@@ -80,22 +87,31 @@ fn raw(kind: TeeKind, input: &[u8]) -> Evidence {
 /// Each edit: which part, where (two bytes), what to do, and one byte to do it with.
 fn edited(genuine: &Evidence, edits: &[u8]) -> Evidence {
     let mut evidence = genuine.clone();
-    for edit in edits.chunks_exact(5).take(EDITS_MAX) {
-        let &[part, high, low, how, byte] = edit else { continue };
+    for edit in edits.chunks_exact(EDIT_BYTES).take(EDITS_MAX) {
         let parts = evidence.aux.len() + 1;
-        let bytes = match usize::from(part) % parts {
+        let bytes = match usize::from(edit[0]) % parts {
             0 => &mut evidence.raw,
             n => evidence.aux.values_mut().nth(n - 1).expect("there are as many parts"),
         };
-        let at = usize::from(u16::from_be_bytes([high, low]));
-        match how % 5 {
-            0 if at < bytes.len() => bytes[at] = byte,
-            1 if at < bytes.len() => bytes[at] ^= 1 << (byte % 8),
-            2 if at <= bytes.len() => bytes.insert(at, byte),
-            3 if at < bytes.len() => drop(bytes.drain(at..bytes.len().min(at + usize::from(byte)))),
-            4 => bytes.truncate(at),
-            _ => {}
-        }
+        apply(edit, bytes);
     }
     evidence
+}
+
+/// The same of bytes that have no parts.
+pub fn edit(bytes: &mut Vec<u8>, edits: &[u8]) {
+    edits.chunks_exact(EDIT_BYTES).take(EDITS_MAX).for_each(|edit| apply(edit, bytes));
+}
+
+fn apply(edit: &[u8], bytes: &mut Vec<u8>) {
+    let &[_, high, low, how, byte] = edit else { return };
+    let at = usize::from(u16::from_be_bytes([high, low]));
+    match how % 5 {
+        0 if at < bytes.len() => bytes[at] = byte,
+        1 if at < bytes.len() => bytes[at] ^= 1 << (byte % 8),
+        2 if at <= bytes.len() => bytes.insert(at, byte),
+        3 if at < bytes.len() => drop(bytes.drain(at..bytes.len().min(at + usize::from(byte)))),
+        4 => bytes.truncate(at),
+        _ => {}
+    }
 }
