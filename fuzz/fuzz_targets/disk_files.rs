@@ -237,11 +237,9 @@ impl Folder<'_> {
     fn audit(&self) {
         let service = &self.genuine.service;
         let pinned = ServiceKeys::from(service.service_certificate.public_key());
-        for torn_tail_allowed in [false, true] {
-            for service in [None, Some(pinned.clone())] {
-                let options = VerifyOptions { service, keys: self.genuine.service.keys.clone(), torn_tail_allowed };
-                black_box(verify_folder(&self.ledger(), &options, &mut |_| ()).is_ok());
-            }
+        for (torn_tail_allowed, pinned) in [(false, None), (true, Some(pinned))] {
+            let options = VerifyOptions { service: pinned, keys: service.keys.clone(), torn_tail_allowed };
+            black_box(verify_folder(&self.ledger(), &options, &mut |_| ()).is_ok());
         }
         if let Ok(all) = transactions(self.ledger(), service.keys.clone()) {
             all.for_each(|one| drop(black_box(one)));
