@@ -161,9 +161,8 @@ impl Membership {
     /// of each active set.
     pub fn may_resume(&self, present: &BTreeSet<ReplicaId>, rolled_back: usize) -> bool {
         let enough = |set: &BTreeSet<ReplicaId>| {
-            let majority = set.len() / 2 + 1;
-            let needed = (set.len() - majority).saturating_add(rolled_back);
-            set.is_empty() || set.intersection(present).count() > needed
+            let minority = set.len().saturating_sub(1) / 2;
+            set.is_empty() || set.intersection(present).count() > minority.saturating_add(rolled_back)
         };
         !self.voters.is_empty() && enough(&self.voters) && enough(&self.voters_outgoing)
     }
