@@ -1,11 +1,13 @@
 //! Randomness and signatures that are a function of a seed, so that a simulated network replays byte for byte.
 //!
-//! The backend cannot be seeded, so signatures come from the RustCrypto curves. Their nonces are a few small numbers, whose points are
-//! computed once: nearly all of a signature's time otherwise. Whoever sees two signatures with one nonce can compute the key, which
-//! is no loss here; a real node, whose randomness must not be known, can use nothing of this.
+//! The backend cannot be seeded, so signatures come from the RustCrypto curves, with deterministic nonces (RFC 6979): slower than the
+//! backend by far. A simulation signs so often that its nonces are a few small numbers instead, whose points are computed once: nearly all of a
+//! signature's time otherwise. Whoever sees two signatures with one nonce can compute the key, which is no loss there; a real node, whose
+//! randomness must not be known, can use nothing of this.
 
 use std::sync::LazyLock;
 
+use p256::ecdsa::signature::hazmat::PrehashSigner;
 use p256::elliptic_curve::ff::PrimeField;
 use p256::elliptic_curve::group::Curve as _;
 use p256::elliptic_curve::ops::{Invert, Reduce};
@@ -26,6 +28,7 @@ static P384: LazyLock<Vec<Nonce<p384::NistP384>>> = LazyLock::new(nonces);
 pub struct SeededCrypto {
     key: SymmetricKey,
     blocks_drawn: Mutex<u64>,
+    few_nonces: bool,
 }
 
 impl SeededCrypto {
@@ -33,7 +36,12 @@ impl SeededCrypto {
         let mut secret = [0; 32];
         secret[..8].copy_from_slice(&seed.to_le_bytes());
         let key = hkdf_sha256(&SymmetricKey::from_bytes(secret), RANDOM_DOMAIN, &[]);
-        Self { key, blocks_drawn: Mutex::new(0) }
+        Self { key, blocks_drawn: Mutex::new(0), few_nonces: false }
+    }
+
+    /// The same randomness, and quick signatures.
+    pub fn of_simulation(seed: u64) -> Self {
+        Self { few_nonces: true, ..Self::new(seed) }
     }
 }
 
@@ -50,8 +58,18 @@ impl Crypto for SeededCrypto {
     fn sign_digest(&self, key: &SigningKey, digest: &[u8]) -> Signature {
         let scalar = key.expose_scalar();
         Signature::from_fixed(match key.curve() {
-            Curve::P256 => signed(&P256, &scalar, digest),
-            Curve::P384 => signed(&P384, &scalar, digest),
+            Curve::P256 if self.few_nonces => signed(&P256, &scalar, digest),
+            Curve::P384 if self.few_nonces => signed(&P384, &scalar, digest),
+            Curve::P256 => {
+                let key = p256::ecdsa::SigningKey::from_slice(&scalar).expect("a signing key's scalar is in range");
+                let signature: p256::ecdsa::Signature = key.sign_prehash(digest).expect("the digest has 32 bytes");
+                signature.to_bytes().to_vec()
+            }
+            Curve::P384 => {
+                let key = p384::ecdsa::SigningKey::from_slice(&scalar).expect("a signing key's scalar is in range");
+                let signature: p384::ecdsa::Signature = key.sign_prehash(digest).expect("the digest has 48 bytes");
+                signature.to_bytes().to_vec()
+            }
         })
     }
 }
@@ -93,9 +111,10 @@ mod tests {
 
     #[test]
     fn a_seed_replays_its_keys_and_signatures_and_another_does_not() {
-        for curve in [Curve::P256, Curve::P384] {
+        let ways: [fn(u64) -> SeededCrypto; 2] = [SeededCrypto::new, SeededCrypto::of_simulation];
+        for (curve, way) in [Curve::P256, Curve::P384].into_iter().flat_map(|curve| ways.map(|way| (curve, way))) {
             let run = |seed| {
-                let crypto = SeededCrypto::new(seed);
+                let crypto = way(seed);
                 let key = SigningKey::generate(&crypto, curve);
                 let signature = key.sign(&crypto, b"message");
                 key.public_key().verify(b"message", &signature.der()).unwrap();

@@ -210,7 +210,7 @@ pub const MEASUREMENT: Digest = Digest([7; 32]);
 
 impl Setting {
     pub fn new(seed: u64, options: Options) -> Self {
-        let crypto: Arc<dyn Crypto> = Arc::new(SeededCrypto::new(seed));
+        let crypto: Arc<dyn Crypto> = Arc::new(SeededCrypto::of_simulation(seed));
         let service_key = SigningKey::generate(crypto.as_ref(), Curve::P384);
         let service_certificate =
             self_signed_service_certificate(crypto.as_ref(), &service_key, "sim", VALIDITY, &[]).expect("a valid name");
@@ -225,7 +225,7 @@ impl Setting {
 
     /// A node with keys and an empty disk, not started.
     pub fn node(&self, id: ReplicaId, index: u32, seed: u64) -> SimNode {
-        let crypto: Arc<dyn Crypto> = Arc::new(SeededCrypto::new(seed));
+        let crypto: Arc<dyn Crypto> = Arc::new(SeededCrypto::of_simulation(seed));
         let node_key = SigningKey::generate(crypto.as_ref(), Curve::P256);
         let request = NodeCertificateRequest {
             public_key: node_key.public_key().clone(),
