@@ -25,7 +25,7 @@ pub fn pages(tree: &Tree) -> anyhow::Result<BTreeMap<&'static str, String>> {
 fn limits(tree: &Tree) -> anyhow::Result<String> {
     let mut page = String::from(
         "# Limits\n\nMade from the code; `cargo run -p xtask -- pages` writes it anew. The unit is in the name. Whatever queues, buffers or loops has a limit;\n\
-         these are the main ones. Others stand beside the code that keeps them: a request's head has at most 64 KiB, and over HTTP/1.1 100 headers; a ballot\n\
+         these are the main ones. Others stand beside the code that keeps them: a request's head has at most 64 KiB and 100 headers over HTTP/1.1, 24 KiB over HTTP/2; a ballot\n\
          64 KiB; evidence 64 KiB, and what is supplied beside it 256 KiB; 256 requests may wait for governance, and 8,192 reads for their turn.\n\
          Bodies of requests are not unpacked: a compressed one is read as it came, which is no JSON.\n\n\
          Those marked *configurable* are defaults that an embedding program can change. Of them, a node's configuration file knows the timings of batches\n\
