@@ -33,7 +33,7 @@ use backfill::Backfill;
 pub(crate) use install::Unread;
 pub use install::{install, start_point};
 pub use plan::{SnapshotLimits, SnapshotPlan};
-use receiving::Receiving;
+use receiving::{Finished, Receiving};
 pub use restore::{Restored, restore};
 use taking::Taking;
 use transfer::Arrived;
@@ -188,11 +188,12 @@ impl Archive {
         }
         let Some(receiving) = self.receiving.take() else { return false };
         match receiving.finish(&self.parts.snapshots, &self.parts.ledger, &self.parts.service) {
-            Ok(kept) => {
+            Ok(Finished::Kept(kept)) => {
                 self.effects.push(ArchiveEffect::Received(kept.head.clone()));
                 self.kept.push(kept);
                 self.kept.sort_by_key(|kept| kept.head.place.txid.seqno);
             }
+            Ok(Finished::Anew(receiving)) => self.receiving = Some(receiving),
             Err(error) => {
                 tracing::error!(%error, "a snapshot from a peer is refused");
                 self.effects.push(ArchiveEffect::Refused);

@@ -12,6 +12,13 @@ use super::transfer::{Arrived, Transfer};
 use crate::ledger::NodeLedger;
 use crate::wire::{PieceAnswer, PieceRequest, SnapshotNote, Wanted};
 
+/// What comes of a file that is whole.
+pub enum Finished {
+    Kept(Kept),
+    /// It began with what was left of an earlier attempt: all of it is asked for once more.
+    Anew(Receiving),
+}
+
 pub struct Receiving {
     from: ReplicaId,
     name: SnapshotName,
@@ -47,7 +54,12 @@ impl Receiving {
     }
 
     /// Checks all of the file and gives it its name. If it is not what was offered, nothing of it stays.
-    pub fn finish(mut self, disk: &Arc<dyn Disk>, ledger: &NodeLedger, service: &ServiceKeys) -> Result<Kept, String> {
+    pub fn finish(
+        mut self,
+        disk: &Arc<dyn Disk>,
+        ledger: &NodeLedger,
+        service: &ServiceKeys,
+    ) -> Result<Finished, String> {
         match self.check(disk, ledger, service) {
             Ok(head) => {
                 let (file, name) = (self.name.receiving(), self.name.to_string());
@@ -55,11 +67,12 @@ impl Receiving {
                     .and_then(|()| disk.rename(&file, &name))
                     .and_then(|()| disk.sync_names())
                     .map_err(text)?;
-                Ok(Kept { head, bytes: self.note.bytes })
+                Ok(Finished::Kept(Kept { head, bytes: self.note.bytes }))
             }
             Err(error) => {
+                let had_remains = self.transfer.has_remains();
                 self.transfer.discard().map_err(text)?;
-                Err(error)
+                if had_remains { Ok(Finished::Anew(self)) } else { Err(error) }
             }
         }
     }

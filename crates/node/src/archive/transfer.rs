@@ -21,6 +21,8 @@ pub struct Transfer {
     offset: u64,
     /// A piece has been asked for and not answered.
     asked: bool,
+    /// What was there already is still the file's beginning. A power cut may have torn it.
+    has_remains: bool,
 }
 
 /// How far a transfer has come.
@@ -39,7 +41,11 @@ impl Transfer {
     /// Into `file`, behind what is there already.
     pub fn begin(disk: Arc<dyn Disk>, wanted: Wanted, file: String, piece_bytes: u32) -> io::Result<Self> {
         let offset = if disk.exists(&file)? { disk.len(&file)? } else { 0 };
-        Ok(Self { disk, wanted, file, piece_bytes, offset, asked: false })
+        Ok(Self { disk, wanted, file, piece_bytes, offset, asked: false, has_remains: offset > 0 })
+    }
+
+    pub fn has_remains(&self) -> bool {
+        self.has_remains
     }
 
     pub fn file(&self) -> &str {
@@ -74,7 +80,7 @@ impl Transfer {
 
     /// What has arrived is worthless.
     pub fn discard(&mut self) -> io::Result<()> {
-        self.offset = 0;
+        (self.offset, self.has_remains) = (0, false);
         if self.disk.exists(&self.file)? { self.disk.remove(&self.file) } else { Ok(()) }
     }
 }
