@@ -259,13 +259,13 @@ impl Server {
         // Nobody knows when a developer asks for the next block, or whether there ever is one.
         let mining = self.ledger.chain.mining();
         if !mining.automine || mining.interval_ms > 0 || self.ledger.network().config.frozen {
-            return self.waiters.answer(&hash, &Ok(Json::data(hash.as_slice())));
+            return self.waiters.answer_hash(&hash);
         }
         let (server, nonce) = (self.clone(), transaction.envelope.nonce());
         ask(self, caller, &PoolQuestion::NextNonce(transaction.sender), move |next: Result<u64, RpcError>| {
             // Behind a gap it waits for another transaction, which may never come.
             if next.is_ok_and(|next| next <= nonce) {
-                server.waiters.answer(&hash, &Ok(Json::data(hash.as_slice())));
+                server.waiters.answer_hash(&hash);
             }
         });
     }

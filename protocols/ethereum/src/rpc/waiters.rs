@@ -40,6 +40,16 @@ impl Waiting {
         self.count -= waiters.len();
         waiters
     }
+
+    fn take_of_hash(&mut self, hash: &B256) -> Vec<Waiter> {
+        let Some(waiters) = self.by_hash.get_mut(hash) else { return Vec::new() };
+        let taken: Vec<Waiter> = waiters.extract_if(.., |waiter| waiter.wants == Wants::Hash).collect();
+        if waiters.is_empty() {
+            self.by_hash.remove(hash);
+        }
+        self.count -= taken.len();
+        taken
+    }
 }
 
 /// One caller.
@@ -92,11 +102,11 @@ impl Waiters {
         waiting.by_hash.entry(hash).or_default().push(waiter);
     }
 
-    /// Ends the waiting of everybody who waits for a transaction, with the same answer.
-    pub fn answer(&self, hash: &B256, answer: &Result<Json, RpcError>) {
-        let waiters = self.waiting.lock().take(hash);
+    /// Ends the waiting of everybody who wants a transaction's hash. Who wants its receipt waits on.
+    pub fn answer_hash(&self, hash: &B256) {
+        let waiters = self.waiting.lock().take_of_hash(hash);
         for waiter in waiters {
-            waiter.responder.send(answer.clone());
+            waiter.responder.send(Ok(Json::data(hash.as_slice())));
         }
     }
 
@@ -193,6 +203,20 @@ mod tests {
         assert!(hash.lock().clone().unwrap().contains("\"result\":\"0x0707"));
         let waiting = waiters.waiting.lock();
         assert_eq!((waiting.count, waiting.by_hash.len()), (0, 0));
+    }
+
+    #[test]
+    fn who_wants_a_receipt_is_not_told_the_hash_when_others_are() {
+        let waiters = Waiters::default();
+        let hash = wait(&waiters, Wants::Hash, 100);
+        let if_any = wait(&waiters, Wants::ReceiptIfAny, 100);
+        waiters.answer_hash(&B256::repeat_byte(7));
+        waiters.answer_hash(&B256::repeat_byte(8));
+        assert!(hash.lock().clone().unwrap().contains("\"result\":\"0x0707"));
+        assert_eq!(*if_any.lock(), None);
+        waiters.expire(101);
+        assert!(if_any.lock().clone().unwrap().contains("\"result\":null"));
+        assert_eq!(waiters.waiting.lock().count, 0);
     }
 
     #[test]
