@@ -5,6 +5,7 @@ import { test } from 'node:test';
 import { Wallet } from 'ethers';
 import { Web3, WebSocketProvider } from 'web3';
 import { contract } from './contracts.mjs';
+import { until } from './faults/rpc.mjs';
 import {
   CASE, CHAIN_ID, REFUSED, UNKNOWN_HASH, UNKNOWN_METHOD, URLS, WAIT_MS, elsewhere, freshAddress, home, webSocket, within,
 } from './network.mjs';
@@ -27,7 +28,8 @@ test('every endpoint names the chain and the balance of a development account', 
     assert.equal(await eth.net.isListening(), true);
     assert.ok(await eth.getBalance(from) > 10n ** 21n);
     assert.equal(await eth.getBalance(freshAddress()), 0n);
-    assert.equal(await eth.isSyncing(), false);
+    // A node that gets no processor time may be behind for a moment.
+    await until(async () => await eth.isSyncing() === false, WAIT_MS, 'it is behind, and stays so');
     assert.match(await eth.getNodeInfo(), /.+\/.+/);
   }
 });
