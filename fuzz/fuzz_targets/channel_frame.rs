@@ -12,7 +12,7 @@ use coco_disk::MemoryDisk;
 use coco_fuzz::node::{config, identity, open_ledger};
 use coco_fuzz::service::Service;
 use coco_governance::Addresses;
-use coco_node::comeback::{Origin, Returning, Running, YourPlace, is_of_returning, running_reply};
+use coco_node::comeback::{Origin, Returning, Running, Snapshots, YourPlace, is_of_returning, running_reply};
 use coco_node::identity::{Identity, ServiceSecrets};
 use coco_node::join::{JoinAnswer, applicant, open_answer};
 use coco_node::wire::{self, PieceAnswer, PieceRequest, SnapshotNote};
@@ -91,14 +91,14 @@ fn texts(bytes: &[u8]) {
 fn converse(mut rest: &[u8]) {
     SERVICE.with(|(service, identity)| {
         let disk = Arc::new(MemoryDisk::new());
-        let batches = || {
-            let ledger = open_ledger(&MemoryDisk::new(), Seqno::ZERO, identity, service);
-            ledger.expect("a new ledger can be opened").batch_store()
-        };
+        let open = || open_ledger(&MemoryDisk::new(), Seqno::ZERO, identity, service).expect("a new ledger can be opened");
+        let batches = || open().batch_store();
         let start = StartPoint::genesis([OWN, ReplicaId(2), ReplicaId(3)]);
         let created = Consensus::create(config(OWN), start, disk.clone(), batches(), Box::new(|| 1));
         drop(created.expect("a new log can be created"));
         let log = Resume::open(OWN, disk, batches()).expect("a log that was just created");
+        let (disk, service) = (Arc::new(MemoryDisk::new()), identity.service.keys());
+        let snapshots = Snapshots { disk, ledger: open(), service, piece_bytes: 1_000 };
         let address = ([127, 0, 0, 1], 8100).into();
         let origin = Origin {
             replica: OWN,
@@ -107,6 +107,7 @@ fn converse(mut rest: &[u8]) {
             rolled_back: Some(0),
             others: vec![ReplicaId(2), ReplicaId(3)],
             written: None,
+            snapshots: Some(snapshots),
         };
         let mut returning = Returning::new(origin, Box::new(|| Digest([1; 32])));
         let mut now_ms = 0;

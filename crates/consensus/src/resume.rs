@@ -191,7 +191,12 @@ impl Resume {
 
     /// Whether the disk shows what a replica of this process wrote before it made way: nobody put an older one in its place.
     pub fn is_as(&self, written: &Written) -> bool {
-        Written::of(&self.log) == *written
+        self.written() == *written
+    }
+
+    /// What a replica must find there that goes on from here.
+    pub fn written(&self) -> Written {
+        Written::of(&self.log)
     }
 
     /// The newest transaction that this log knows to be committed.

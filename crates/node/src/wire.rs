@@ -98,8 +98,10 @@ pub struct SnapshotNote {
 }
 
 impl PieceRequest {
+    pub(crate) const BYTES: usize = 21;
+
     pub fn encode(&self) -> Bytes {
-        let mut out = BytesMut::with_capacity(21);
+        let mut out = BytesMut::with_capacity(Self::BYTES);
         let (what, seqno) = match self.wanted {
             Wanted::Snapshot(seqno) => (0, seqno),
             Wanted::ChunkFrom(first) => (1, first),

@@ -73,7 +73,11 @@ impl From<Rejection> for ApiError {
             RejectionReason::Busy => "TooManyPendingTransactions",
             RejectionReason::Closed => return Self::new(StatusCode::FORBIDDEN, "FrontendNotOpen", rejection.message),
         };
-        Self::new(status.unwrap_or(StatusCode::BAD_REQUEST), code, rejection.message)
+        let otherwise = match rejection.reason {
+            RejectionReason::Busy => StatusCode::SERVICE_UNAVAILABLE,
+            _ => StatusCode::BAD_REQUEST,
+        };
+        Self::new(status.unwrap_or(otherwise), code, rejection.message)
     }
 }
 
@@ -95,7 +99,7 @@ mod tests {
             (Some(rejected(RejectionReason::Closed)), 403, "FrontendNotOpen"),
             (Some(rejected(RejectionReason::Invalid)), 400, "InvalidInput"),
             (Some(rejected(RejectionReason::Refused)), 400, "RequestRefused"),
-            (Some(rejected(RejectionReason::Busy)), 400, "TooManyPendingTransactions"),
+            (Some(rejected(RejectionReason::Busy)), 503, "TooManyPendingTransactions"),
             (Some(Submitted::Rejected(Idempotent::in_use())), 409, "IdempotencyKeyInUse"),
             (Some(Submitted::Rejected(Idempotent::reused())), 422, "IdempotencyKeyReused"),
         ] {

@@ -184,7 +184,7 @@ impl World {
             node.set_room(None);
         }
         let failed = |error: &dyn std::fmt::Display| Violation(format!("{old} cannot come back as {id}: {error}"));
-        let (mut log, _) = node.resting_log().map_err(|error| failed(&error))?;
+        let mut log = node.resting_log().map_err(|error| failed(&error))?.log;
         log.hand_to_fresh_replica().map_err(|error| failed(&error))?;
         drop(log);
         self.nodes.insert(id, node);

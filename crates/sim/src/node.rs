@@ -16,7 +16,7 @@ use coco_governance::secrets::Vault;
 use coco_governance::{Addresses, NodeInfo, NodeRole, NodeRow, NodeStatus, ResumePolicy};
 use coco_ledger::{EntryKeys, MemoryHistory, ServiceKeys};
 use coco_node::archive::{ArchiveEvent, SnapshotLimits, Taken};
-use coco_node::comeback::{Askers, Plan, Returning};
+use coco_node::comeback::{Askers, Plan, Returning, Snapshots};
 use coco_node::events::ExecutorEvent;
 use coco_node::executor::{BatchLimits, ExecutedBatch};
 use coco_node::identity::{Identity, ServiceSecrets};
@@ -140,6 +140,7 @@ pub struct SimNode {
     pub role: NodeRole,
     pub identity: Identity,
     chunk_bytes: u64,
+    piece_bytes: u32,
     pub ledger_disk: MemoryDisk,
     pub log_disk: MemoryDisk,
     pub snapshot_disk: MemoryDisk,
@@ -185,6 +186,14 @@ pub struct SimNode {
     pub removed: bool,
     /// Why it stopped by itself.
     pub stopped_by: Option<String>,
+}
+
+/// What a node that does not run has.
+pub struct Resting {
+    pub log: Resume,
+    /// How many old disks the members tolerate, as far as this node's disk tells.
+    pub rolled_back: Option<usize>,
+    pub snapshots: Snapshots,
 }
 
 /// A sync under way, and the end of the ledger when it was asked for.
@@ -261,6 +270,7 @@ impl Setting {
                 begun: false,
             },
             chunk_bytes: self.options.chunk_bytes,
+            piece_bytes: self.options.snapshots.piece_bytes,
             ledger_disk: MemoryDisk::on(&power),
             log_disk: MemoryDisk::on(&power),
             snapshot_disk: MemoryDisk::on(&power),
@@ -379,14 +389,15 @@ impl SimNode {
         self.machines.is_some() || self.returning.is_some()
     }
 
-    /// The log, while nothing runs on it, and how many old disks the members tolerate as far as this node's disk tells.
-    pub fn resting_log(&self) -> Result<(Resume, Option<usize>), OpenError> {
+    pub fn resting_log(&self) -> Result<Resting, OpenError> {
         let ledger = self.resting_ledger()?;
         let log = Resume::open(self.id, Arc::new(self.log_disk.clone()), ledger.batch_store())?;
         let snapshots: Arc<dyn Disk> = Arc::new(self.snapshot_disk.clone());
         let service = self.identity.service.keys();
         let known = self.sealed.clone().on_ledger(&ledger, &snapshots, &service, log.committed())?;
-        Ok((log, known.resume.and_then(|policy| policy.rolled_back())))
+        let rolled_back = known.resume.and_then(|policy| policy.rolled_back());
+        let snapshots = Snapshots { disk: snapshots, ledger, service, piece_bytes: self.piece_bytes };
+        Ok(Resting { log, rolled_back, snapshots })
     }
 
     /// That the service signed what is there, as a node checks it before and after it comes back as a fresh replica.

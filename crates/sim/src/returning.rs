@@ -8,9 +8,9 @@ use coco_node::comeback::{self, Origin, Returning, Running, Way};
 use coco_node::known::Known;
 use coco_types::{Digest, ReplicaId};
 
-use crate::invariants::Violation;
+use crate::invariants::{Violation, holds};
 use crate::network::{Envelope, Kind};
-use crate::node::SimNode;
+use crate::node::{Resting, SimNode};
 use crate::world::World;
 
 impl World {
@@ -19,13 +19,14 @@ impl World {
         let node = self.nodes.get_mut(&id).expect("a known node");
         node.stop();
         node.stopped_by = None;
-        let (log, rolled_back) = match node.resting_log() {
+        let Resting { log, rolled_back, snapshots } = match node.resting_log() {
             Ok(resting) => resting,
             Err(error) => return self.does_not_start(id, &error.to_string()),
         };
         let node = self.nodes.get_mut(&id).expect("a known node");
         let others = node.known.iter().copied().collect();
-        let origin = Origin { replica: id, addresses: node.addresses(), log: Some(log), rolled_back, others, written };
+        let (addresses, log, snapshots) = (node.addresses(), Some(log), Some(snapshots));
+        let origin = Origin { replica: id, addresses, log, rolled_back, others, written, snapshots };
         let crypto = node.crypto.clone();
         let nonces = move || {
             let mut nonce = Digest::ZERO;
@@ -96,8 +97,12 @@ impl World {
             Some(Way::Swap) => self.swap(id, now_ms),
             Some(Way::GoOn) => {
                 self.note(|| format!("{id} goes on as it was"));
-                self.node_mut(id).returning = None;
-                self.run_machines(id)
+                self.go_on(id)
+            }
+            Some(Way::BeginAnew) => {
+                self.note(|| format!("{id} begins anew at a snapshot"));
+                self.counts.received += 1;
+                self.come_back(id, None)
             }
             Some(Way::Gone) => {
                 self.stop(id, "the network has another replica in its place");
@@ -110,11 +115,20 @@ impl World {
                     self.counts.resumes += 1;
                     self.put_back.clear();
                 }
-                self.node_mut(id).returning = None;
                 self.node_mut(id).resumed = Some(plan);
-                self.run_machines(id)
+                self.go_on(id)
             }
         }
+    }
+
+    /// On a log that must be found as it was closed: otherwise a node that compares them would refuse to run.
+    fn go_on(&mut self, id: ReplicaId) -> Result<(), Violation> {
+        let closed = self.node_mut(id).returning.take().and_then(Returning::into_log).map(|log| log.written());
+        self.run_machines(id)?;
+        let found = self.nodes[&id].machines.as_ref().map(|machines| machines.replica.consensus().written());
+        holds(found.is_none() || found == closed, || {
+            format!("{id} finds its log as {found:?}, and closed it as {closed:?}")
+        })
     }
 
     pub(crate) fn question(&mut self, from: ReplicaId, to: ReplicaId, message: &[u8]) -> Result<(), Violation> {

@@ -256,6 +256,35 @@ fn an_exchange_that_is_interrupted_at_any_moment_starts_again_and_loses_nothing(
     }
 }
 
+/// Two of three voters are left, and the log of one begins where the other's has long ended: neither can copy it.
+#[test]
+fn one_whose_log_ends_before_the_others_begin_fetches_a_snapshot_to_resume_with_them() {
+    for (seed, lose_one_in, interrupted) in [(47, 0, false), (48, 5, false), (49, 0, true), (50, 5, true)] {
+        let mut world = quiet(seed, Options::default());
+        acknowledge(&mut world, 5);
+        let behind = backup(&world);
+        world.isolate(behind);
+        acknowledge(&mut world, 150);
+        let lost = world.members().into_iter().find(|id| *id != behind).unwrap();
+        crash_all(&mut world);
+        world.heal();
+        world.set_faults(Faults { lose_one_in, ..Faults::none() });
+        let rest: Vec<ReplicaId> = world.members().into_iter().filter(|id| *id != lost).collect();
+        let [one, other] = [rest[0], rest[1]].map(|id| world.node(id).resting_log().unwrap().log.state());
+        assert_eq!(one.common_with(&other), None, "the test needs a longer ledger");
+        rest.iter().for_each(|id| world.start(*id).unwrap());
+        if interrupted {
+            world.run_for(200 + 40 * (seed % 10)).unwrap();
+            rest.iter().for_each(|id| world.crash(*id));
+            rest.iter().for_each(|id| world.start(*id).unwrap());
+        }
+        acknowledge(&mut world, 2);
+        assert!(resumes(&world).iter().any(|row| row.replicas == rest), "{:?}", resumes(&world));
+        world.start(lost).unwrap();
+        settle(&mut world);
+    }
+}
+
 #[test]
 fn a_node_whose_place_was_taken_ends() {
     let mut world = quiet(23, Options::default());

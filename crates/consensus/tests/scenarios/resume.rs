@@ -34,7 +34,9 @@ fn a_resumed_replica_votes_anew_in_a_higher_view() {
         let state = open(&network, id).state();
         assert_eq!((state.view, state.vote), (View(before.view.0 + 1), None));
         assert_eq!((state.last_view, state.last_index), (before.last_view, before.last_index));
+        let closed = open(&network, id).written();
         network.restart(id);
+        assert_eq!(network.core(id).written(), closed);
     }
     network.commit(b"two");
     network.settle();

@@ -33,11 +33,11 @@ use backfill::Backfill;
 pub(crate) use install::Unread;
 pub use install::{install, start_point};
 pub use plan::{SnapshotLimits, SnapshotPlan};
-use receiving::{Finished, Receiving};
+pub(crate) use receiving::{Finished, Receiving};
 pub use restore::{Restored, restore};
 use taking::Taking;
-use transfer::Arrived;
 pub use transfer::Files;
+pub(crate) use transfer::{Arrived, newest, snapshot_piece};
 
 /// What the archive is told.
 pub enum ArchiveEvent {

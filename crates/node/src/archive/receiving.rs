@@ -41,6 +41,11 @@ impl Receiving {
         Ok(Self { from: offered.from, name, note, transfer })
     }
 
+    /// Whether one of this name is there already.
+    pub fn is_here(&self, disk: &Arc<dyn Disk>) -> bool {
+        disk.exists(&self.name.to_string()).unwrap_or(false)
+    }
+
     pub fn seqno(&self) -> Seqno {
         self.note.seqno
     }

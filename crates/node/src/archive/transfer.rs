@@ -7,10 +7,10 @@ use std::io;
 use std::sync::Arc;
 
 use coco_disk::Disk;
-use coco_ledger::{ChunkName, SnapshotName};
+use coco_ledger::{ChunkName, EntryKeys, SnapshotName, SnapshotReader};
 use coco_types::{Seqno, limits};
 
-use crate::wire::{PieceAnswer, PieceRequest, Wanted};
+use crate::wire::{PieceAnswer, PieceRequest, SnapshotNote, Wanted};
 
 /// See the module's text.
 pub struct Transfer {
@@ -95,19 +95,33 @@ pub struct Files {
 impl Files {
     /// `None` if the file is not here.
     pub fn piece(&self, request: &PieceRequest) -> Option<PieceAnswer> {
-        let (disk, file, last) = match request.wanted {
-            Wanted::Snapshot(seqno) => (&self.snapshots, SnapshotName(seqno).to_string(), seqno),
-            Wanted::ChunkFrom(first) => {
-                let names = self.ledger.names().ok()?;
-                let mut names = names.iter().filter_map(|name| ChunkName::parse(name));
-                let name = names.find(|name| name.committed && name.first == first)?;
-                (&self.ledger, name.to_string(), name.last?)
-            }
-        };
-        let total = disk.len(&file).ok()?;
-        let len = total.saturating_sub(request.offset).min(u64::from(request.bytes_max));
-        let len = usize::try_from(len).ok()?.min(limits::SNAPSHOT_PIECE_BYTES);
-        let bytes = if len == 0 { Vec::new() } else { disk.read(&file, request.offset, len).ok()? };
-        Some(PieceAnswer { last, total, bytes: bytes.into() })
+        let Wanted::ChunkFrom(first) = request.wanted else { return snapshot_piece(&self.snapshots, request) };
+        let names = self.ledger.names().ok()?;
+        let mut names = names.iter().filter_map(|name| ChunkName::parse(name));
+        let name = names.find(|name| name.committed && name.first == first)?;
+        piece_of(&self.ledger, &name.to_string(), name.last?, request)
     }
+}
+
+/// The newest snapshot of a folder that opens.
+pub(crate) fn newest(snapshots: &Arc<dyn Disk>, keys: &EntryKeys) -> Option<SnapshotNote> {
+    let mut names: Vec<_> = snapshots.names().ok()?.iter().filter_map(|name| SnapshotName::parse(name)).collect();
+    names.sort_unstable();
+    let open = |name: SnapshotName| SnapshotReader::open(snapshots.clone(), &name.to_string(), keys).ok();
+    let reader = names.into_iter().rev().find_map(open)?;
+    Some(SnapshotNote { seqno: reader.head().place.txid.seqno, bytes: reader.bytes() })
+}
+
+/// A piece of a snapshot; `None` if it is not here, or not a snapshot is asked for.
+pub(crate) fn snapshot_piece(snapshots: &Arc<dyn Disk>, request: &PieceRequest) -> Option<PieceAnswer> {
+    let Wanted::Snapshot(seqno) = request.wanted else { return None };
+    piece_of(snapshots, &SnapshotName(seqno).to_string(), seqno, request)
+}
+
+fn piece_of(disk: &Arc<dyn Disk>, file: &str, last: Seqno, request: &PieceRequest) -> Option<PieceAnswer> {
+    let total = disk.len(file).ok()?;
+    let len = total.saturating_sub(request.offset).min(u64::from(request.bytes_max));
+    let len = usize::try_from(len).ok()?.min(limits::SNAPSHOT_PIECE_BYTES);
+    let bytes = if len == 0 { Vec::new() } else { disk.read(file, request.offset, len).ok()? };
+    Some(PieceAnswer { last, total, bytes: bytes.into() })
 }

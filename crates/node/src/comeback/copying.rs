@@ -9,12 +9,12 @@ use super::{Plan, Returning};
 
 impl Returning {
     /// A request for entries, if one is due.
-    pub(super) fn fetch(&mut self, now_ms: u64) -> Vec<(ReplicaId, Bytes)> {
+    pub(super) fn ask_for_entries(&mut self, now_ms: u64) -> Vec<(ReplicaId, Bytes)> {
         let (Some(plan), Some(first_index)) = (&self.plan, self.next_index) else { return Vec::new() };
-        if self.fetching_since_ms.is_some_and(|since| now_ms < since + limits::COMEBACK_FRESH_MS) {
+        if self.copying_since_ms.is_some_and(|since| now_ms < since + limits::COMEBACK_FRESH_MS) {
             return Vec::new();
         }
-        self.fetching_since_ms = Some(now_ms);
+        self.copying_since_ms = Some(now_ms);
         vec![(plan.best, Ask::Entries { plan: plan.id, first_index }.encode())]
     }
 
@@ -31,12 +31,12 @@ impl Returning {
         }
     }
 
-    /// Takes in what [`Returning::fetch`] asked for.
+    /// Takes in what [`Returning::ask_for_entries`] asked for.
     pub(super) fn copy(&mut self, first_index: u64, entries: Vec<ResumeEntry>, now_ms: u64) {
         if self.next_index != Some(first_index) || self.adopted || entries.is_empty() {
             return;
         }
-        self.fetching_since_ms = None;
+        self.copying_since_ms = None;
         self.plan_since_ms = now_ms;
         self.copied.push((first_index, entries));
     }

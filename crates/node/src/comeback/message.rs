@@ -4,9 +4,13 @@
 //! ```text
 //! ask   = 0 | card as JSON
 //!       | 1 | {plan, first_index} as JSON
+//!       | 2
+//!       | 3 | request for a piece
 //! reply = 0 | {echo, card} as JSON
 //!       | 1 | {echo, running} as JSON
 //!       | 2 | first index u64 | entry*          entry = kind u8 | view u64 | length u32 | bytes
+//!       | 3 | the newest snapshot, as a primary offers one
+//!       | 4 | request for a piece | piece
 //! ```
 //! Integers are little-endian. The echo is the life of the replica that asked.
 
@@ -15,6 +19,8 @@ use coco_consensus::{ResumeEntry, ResumeState};
 use coco_governance::Addresses;
 use coco_types::{Digest, ReplicaId, View};
 use serde::{Deserialize, Serialize};
+
+use crate::wire::{PieceAnswer, PieceRequest};
 
 /// A returning replica, in one life.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -101,13 +107,34 @@ pub struct Malformed;
 
 pub(super) enum Ask {
     Card(Box<Card>),
-    Entries { plan: Digest, first_index: u64 },
+    Entries {
+        plan: Digest,
+        first_index: u64,
+    },
+    /// Which is the newest snapshot there?
+    Snapshot,
+    Piece(PieceRequest),
 }
 
 pub(super) enum Reply {
-    Card { echo: Digest, card: Box<Card> },
-    Running { echo: Digest, running: Running },
-    Entries { first_index: u64, entries: Vec<ResumeEntry> },
+    Card {
+        echo: Digest,
+        card: Box<Card>,
+    },
+    Running {
+        echo: Digest,
+        running: Running,
+    },
+    Entries {
+        first_index: u64,
+        entries: Vec<ResumeEntry>,
+    },
+    /// A [`crate::wire::SnapshotNote`].
+    Snapshot(Bytes),
+    Piece {
+        request: PieceRequest,
+        piece: PieceAnswer,
+    },
 }
 
 #[derive(Serialize, Deserialize)]
@@ -129,7 +156,7 @@ pub fn running_reply(from: ReplicaId, ask: &[u8], running: Running) -> Result<Op
     match Ask::decode(ask)? {
         Ask::Card(card) if card.replica == from => Ok(Some(Reply::Running { echo: card.life, running }.encode())),
         Ask::Card(_) => Err(Malformed),
-        Ask::Entries { .. } => Ok(None),
+        Ask::Entries { .. } | Ask::Snapshot | Ask::Piece(_) => Ok(None),
     }
 }
 
@@ -143,6 +170,8 @@ impl Ask {
         match self {
             Self::Card(card) => json(0, card),
             Self::Entries { plan, first_index } => json(1, &EntriesAsked { plan: *plan, first_index: *first_index }),
+            Self::Snapshot => Bytes::from_static(&[2]),
+            Self::Piece(request) => [&[3], &request.encode()[..]].concat().into(),
         }
     }
 
@@ -153,6 +182,8 @@ impl Ask {
                 let EntriesAsked { plan, first_index } = parse(body)?;
                 Ok(Self::Entries { plan, first_index })
             }
+            Some((2, [])) => Ok(Self::Snapshot),
+            Some((3, body)) => piece_request(Bytes::copy_from_slice(body)).map(Self::Piece),
             _ => Err(Malformed),
         }
     }
@@ -170,6 +201,8 @@ impl Reply {
                 entries.iter().for_each(|entry| put_entry(&mut out, entry));
                 out.freeze()
             }
+            Self::Snapshot(note) => [&[3], &note[..]].concat().into(),
+            Self::Piece { request, piece } => [&[4], &request.encode()[..], &piece.encode()[..]].concat().into(),
         }
     }
 
@@ -191,6 +224,12 @@ impl Reply {
                 }
                 Ok(Self::Entries { first_index, entries })
             }
+            3 => Ok(Self::Snapshot(bytes)),
+            4 => {
+                let request = piece_request(take(&mut bytes, PieceRequest::BYTES)?)?;
+                let piece = PieceAnswer::decode(bytes).map_err(|_| Malformed)?;
+                Ok(Self::Piece { request, piece })
+            }
             _ => Err(Malformed),
         }
     }
@@ -204,6 +243,10 @@ fn json<T: Serialize>(kind: u8, value: &T) -> Bytes {
 
 fn parse<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T, Malformed> {
     serde_json::from_slice(body).map_err(|_| Malformed)
+}
+
+fn piece_request(body: Bytes) -> Result<PieceRequest, Malformed> {
+    PieceRequest::decode(body).map_err(|_| Malformed)
 }
 
 fn put_entry(out: &mut BytesMut, entry: &ResumeEntry) {
@@ -289,7 +332,7 @@ mod tests {
 
     #[test]
     fn what_is_no_message_is_refused() {
-        for bytes in [&b""[..], b"\0", b"\0{}", b"\x01{}", b"\x03", b"\x01{\"echo\":1}"] {
+        for bytes in [&b""[..], b"\0", b"\0{}", b"\x01{}", b"\x03\0", b"\x04", b"\x05", b"\x01{\"echo\":1}"] {
             assert!(Ask::decode(bytes).is_err() && Reply::decode(Bytes::copy_from_slice(bytes)).is_err(), "{bytes:?}");
         }
     }

@@ -15,7 +15,8 @@
 //! The lowest replica that returns coordinates. It waits until enough are there ([`Resumption`]), a little longer for the rest, and puts
 //! a *plan* on its card: who takes part, in which life, whose log all adopt and in which view. Each copies, makes the log and the view
 //! durable, and says so on its card. When all have, the coordinator says that the plan is complete, and whoever hears that goes on.
-//! Whatever is interrupted starts again under new lives: nothing ticked meanwhile, so that nothing was promised.
+//! Whatever is interrupted starts again under new lives: nothing ticked meanwhile, so that nothing was promised. A replica whose log ends
+//! before the best one begins cannot copy: it [fetches](fetching) a snapshot first, begins at that, and asks again.
 //!
 //! A replica that runs answers with the primary that it follows, if any. One that runs without hearing a majority makes way: it stops
 //! running and returns too ([`Askers`] says when), because those that return may need its log. It promises nothing by that. Its process did
@@ -32,6 +33,7 @@
 
 mod askers;
 mod copying;
+mod fetching;
 mod message;
 
 use std::collections::BTreeMap;
@@ -43,8 +45,10 @@ use coco_protocol::{Outcome, Rejection, RejectionReason};
 use coco_types::{Digest, ReplicaId, limits};
 
 pub use askers::Askers;
+pub use fetching::Snapshots;
 pub use message::{Card, Malformed, Participant, Plan, Running, YourPlace, is_of_returning, running_reply};
 
+use fetching::Fetching;
 use message::{Ask, Reply};
 
 use crate::executor::SystemCommand;
@@ -58,6 +62,8 @@ pub enum Way {
     Resume(Plan),
     /// It made way, and is not needed: go on as this replica.
     GoOn,
+    /// A snapshot is there that the log does not reach: begin at it, and come back with that.
+    BeginAnew,
     /// Another has taken this replica's place, or it was retired.
     Gone,
 }
@@ -75,6 +81,8 @@ pub struct Origin {
     pub others: Vec<ReplicaId>,
     /// Where the log stood when this process's replica made way.
     pub written: Option<Written>,
+    /// `None` if the log is.
+    pub snapshots: Option<Snapshots>,
 }
 
 /// Who is there, in which life, and where.
@@ -105,7 +113,8 @@ pub struct Returning {
     /// Entries that arrived and are not in the log yet.
     copied: Vec<(u64, Vec<ResumeEntry>)>,
     /// When a request for entries was sent.
-    fetching_since_ms: Option<u64>,
+    copying_since_ms: Option<u64>,
+    fetching: Option<Fetching>,
     /// Since when enough voters are there.
     enough_since_ms: Option<u64>,
     plan_since_ms: u64,
@@ -147,7 +156,8 @@ impl Returning {
             adopted: false,
             next_index: None,
             copied: Vec::new(),
-            fetching_since_ms: None,
+            copying_since_ms: None,
+            fetching: None,
             enough_since_ms: None,
             plan_since_ms: 0,
             ask_at_ms: 0,
@@ -166,7 +176,8 @@ impl Returning {
     /// said: the node stops.
     pub fn turn(&mut self, now_ms: u64) -> Result<Vec<(ReplicaId, Bytes)>, coco_consensus::Error> {
         while self.advance(now_ms)? {}
-        let mut asks = self.fetch(now_ms);
+        let mut asks = self.ask_for_entries(now_ms);
+        asks.extend(self.ask_for_snapshot(now_ms));
         if now_ms >= self.ask_at_ms {
             self.ask_at_ms = now_ms + limits::COMEBACK_ASK_MS;
             let ask = Ask::Card(Box::new(self.card())).encode();
@@ -189,6 +200,8 @@ impl Returning {
             }
             Ask::Card(_) => Err(Malformed),
             Ask::Entries { plan, first_index } => Ok(self.entries_for(plan, first_index)),
+            Ask::Snapshot => Ok(self.newest_for(from)),
+            Ask::Piece(request) => Ok(self.piece_for(from, request)),
         }
     }
 
@@ -215,6 +228,8 @@ impl Returning {
             // To an earlier life.
             Reply::Card { .. } | Reply::Running { .. } => {}
             Reply::Entries { first_index, entries } => self.copy(first_index, entries, now_ms),
+            Reply::Snapshot(note) => self.named(from, note),
+            Reply::Piece { request, piece } => self.piece_arrived(from, &request, piece),
         }
         Ok(())
     }
@@ -271,6 +286,7 @@ impl Returning {
         let known = self.others.len();
         let why = match (&self.plan, self.origin.rolled_back) {
             (Some(_), _) => "copying the best log",
+            (None, _) if self.fetching.is_some() => "fetching a snapshot: the best log begins behind this one's end",
             (None, None) => "waits for a primary: nothing here says that the consortium allows resuming",
             (None, Some(_)) if self.origin.log.is_none() => "waits for a primary: this replica's own log is missing",
             (None, Some(_)) => "waits for a primary, or for enough voters to resume with",
@@ -299,6 +315,9 @@ impl Returning {
         }
         if let Some(way) = self.way_of_those_that_run(now_ms) {
             return Ok(self.go(way, now_ms));
+        }
+        if self.begins_anew(now_ms) {
+            return Ok(true);
         }
         let since_ms = *self.since_ms.get_or_insert(now_ms);
         let Some(plan) = self.plan.clone() else {
@@ -479,7 +498,8 @@ impl Returning {
         self.adopted = false;
         self.next_index = None;
         self.copied.clear();
-        self.fetching_since_ms = None;
+        self.copying_since_ms = None;
+        self.fetching = None;
         self.enough_since_ms = None;
         self.others.values_mut().for_each(|other| (other.card, other.goes_on) = (None, false));
         self.ask_at_ms = 0;

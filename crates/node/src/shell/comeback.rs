@@ -19,7 +19,8 @@ use coco_rpc::tls;
 use coco_types::{Digest, NodeId, ReplicaId, limits};
 use parking_lot::Mutex;
 
-use crate::comeback::{Origin, Plan, Returning, Way};
+use crate::archive::SnapshotLimits;
+use crate::comeback::{Origin, Plan, Returning, Snapshots, Way};
 use crate::config::{NodeConfig, Start};
 use crate::known::Known;
 use crate::ledger::{NodeLedger, OpenedLedger};
@@ -35,6 +36,8 @@ pub struct CameBack {
     pub way: WayBack,
     /// The ledger's files, which it has read through.
     pub ledger: Option<OpenedLedger>,
+    /// Where the log stood on its disk in the end, if this replica goes on.
+    pub log: Option<Written>,
     /// What lies before this snapshot is still to be checked.
     pub checked_behind: Option<SnapshotHead>,
 }
@@ -47,6 +50,8 @@ pub enum WayBack {
     Swapped(Box<Entrance>),
     /// As if nothing had been: it had made way, and nobody needs it.
     GoesOn,
+    /// From the beginning: with the snapshot that it received, its log is another.
+    BeginsAnew,
     /// It was told to stop first.
     Stopped,
 }
@@ -80,6 +85,13 @@ pub fn come_back(
     if folder.log.is_none() && !others.iter().any(|id| *id != own) {
         return Err(NodeError::LogLost { folder: config.data.join("consensus") });
     }
+    let here = folder.ledger.as_ref().filter(|_| folder.log.is_some());
+    let here = here.map(|ledger| Snapshots {
+        disk: folder.snapshots.clone(),
+        ledger: ledger.clone(),
+        service: entrance.identity.service.keys(),
+        piece_bytes: SnapshotLimits::default().piece_bytes,
+    });
     let origin = Origin {
         replica: own,
         addresses: entrance::addresses(config),
@@ -87,6 +99,7 @@ pub fn come_back(
         rolled_back: entrance.known.resume.and_then(|policy| policy.rolled_back()),
         others,
         written,
+        snapshots: here,
     };
     let asking = Asking::start(config, entrance, Returning::new(origin, Box::new(nonce)), runtime)?;
     let Folder { ledger, snapshots, .. } = folder;
@@ -94,15 +107,17 @@ pub fn come_back(
         Swap { config, platform, root, entrance, ledger, snapshots, checked: false, checked_behind: None, told: None };
     let way = until_clear(&asking, &mut swap, stop)?;
     let log = asking.end();
+    let goes_on = matches!(way, WayBack::Resumed(_) | WayBack::GoesOn);
+    let left = log.as_ref().filter(|_| goes_on).map(Resume::written);
     match &way {
         WayBack::Swapped(fresh) => {
             tracing::info!(from = %own, to = %fresh.identity.replica, "comes back as a fresh replica");
             swap.prepare(log)?;
         }
-        WayBack::Resumed(_) | WayBack::GoesOn | WayBack::Stopped => drop(log),
+        WayBack::Resumed(_) | WayBack::GoesOn | WayBack::BeginsAnew | WayBack::Stopped => drop(log),
     }
     let Swap { ledger, checked_behind, .. } = swap;
-    Ok(CameBack { way, ledger: ledger.and_then(NodeLedger::into_files), checked_behind })
+    Ok(CameBack { way, ledger: ledger.and_then(NodeLedger::into_files), log: left, checked_behind })
 }
 
 fn until_clear(asking: &Asking, swap: &mut Swap<'_>, stop: &mpsc::Receiver<()>) -> Result<WayBack, NodeError> {
@@ -117,6 +132,12 @@ fn until_clear(asking: &Asking, swap: &mut Swap<'_>, stop: &mpsc::Receiver<()>) 
             Some(Way::GoOn) => {
                 tracing::info!("goes on as it was: nobody needs it to come back");
                 return Ok(WayBack::GoesOn);
+            }
+            Some(Way::BeginAnew) => {
+                tracing::info!(
+                    "begins anew at a snapshot of another, which has more than this node's log can be continued from"
+                );
+                return Ok(WayBack::BeginsAnew);
             }
             Some(Way::Resume(plan)) => {
                 tracing::info!(view = %plan.view, replicas = plan.participants.len(), adopted = %plan.best, "resumes");

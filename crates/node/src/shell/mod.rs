@@ -111,6 +111,11 @@ pub enum NodeError {
          a network with an empty folder (how = \"join\")"
     )]
     LogLost { folder: PathBuf },
+    #[error(
+        "{folder}: the consensus log is not the one that this node closed a moment ago: find out who changed it; started again, the \
+         node asks the others before it acts"
+    )]
+    LogExchanged { folder: PathBuf },
     #[error("{0}")]
     Failed(String),
 }

@@ -10,7 +10,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use coco_attestation::EvidenceSource;
-use coco_consensus::{Config, Persist};
+use coco_consensus::{Config, Persist, Written};
 use coco_crypto::{Crypto, SystemCrypto};
 use coco_disk::Disk;
 use coco_governance::secrets::Vault;
@@ -121,11 +121,12 @@ pub fn run_on(
             let back =
                 comeback::come_back(&config, platform.as_ref(), root.as_ref(), &mut entrance, written, &runtime, stop)?;
             runtime.shutdown_timeout(DRAIN_PATIENCE);
-            left = Left { ledger: back.ledger, checked_behind: back.checked_behind };
+            left = Left { ledger: back.ledger, log: back.log, checked_behind: back.checked_behind };
             match back.way {
                 WayBack::Stopped => return Ok(()),
                 WayBack::Swapped(fresh) => entrance = *fresh,
                 WayBack::GoesOn => {}
+                WayBack::BeginsAnew => continue,
                 WayBack::Resumed(plan) => {
                     entrance.peers = comeback::peers_after(&entrance, &plan);
                     entrance::rename_if_moved(&config, &mut entrance, clock() / 1000)?;
@@ -201,6 +202,8 @@ struct Place<'a> {
 #[derive(Default)]
 struct Left {
     ledger: Option<OpenedLedger>,
+    /// Where the log stood when it was closed.
+    log: Option<Written>,
     checked_behind: Option<SnapshotHead>,
 }
 
@@ -226,8 +229,11 @@ impl Running {
         let recovers = !entrance.identity.service.epochs.is_whole();
         let protocols = if recovers { &[] } else { place.protocols };
         let log_disk: Arc<dyn Disk> = Arc::new(FolderDisk::open(&config.data.join("consensus"))?);
-        let unchecked = left.checked_behind.clone();
+        let (unchecked, written) = (left.checked_behind.clone(), left.log.clone());
         let mut machines = open_machines(place, &entrance, left, &log_disk, protocols)?;
+        if written.is_some_and(|written| machines.replica.consensus().written() != written) {
+            return Err(NodeError::LogExchanged { folder: config.data.join("consensus") });
+        }
         if matches!(config.start, Start::Recover { .. }) && !recovers && machines.archive.kept().is_empty() {
             // The log begins behind the recovered ledger.
             machines.replica.snapshot_soon();
