@@ -91,7 +91,7 @@ pub const CONNECTION_IDLE_MS: u64 = 60_000;
 pub const CONNECTIONS_PER_ADDRESS_MAX: usize = 4_000;
 /// Until a request's body is complete, milliseconds.
 pub const REQUEST_BODY_TIMEOUT_MS: u64 = 30_000;
-/// Bytes that one listener holds for all its clients together: bodies arriving, answers and socket messages leaving.
+/// Bytes that one listener holds for all its clients together: bodies of requests arriving, and their heads over HTTP/2, answers and socket messages leaving.
 pub const CLIENT_BYTES_MAX: usize = 1 << 30;
 /// Of them, what one address holds; clients behind a proxy share it.
 pub const CLIENT_BYTES_PER_ADDRESS_MAX: usize = 256 << 20;

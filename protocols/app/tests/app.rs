@@ -36,6 +36,11 @@ const MODULE: &str = "
     return { body: [states && states.map(({ transactionId, kv }) => [transactionId, text(kv['totals'].get(key('a')))])] };
   };
   export const claims = (request) => { ccf.rpc.setClaimsDigest(ccf.crypto.digest('SHA-256', key('claimed'))); return {}; };
+  export const committed = () => {
+    const { view, seqno } = ccf.consensus.getLastCommittedTxId();
+    const own = seqno + 1;
+    return { body: { seqno, view: ccf.consensus.getViewForSeqno(seqno), own: ccf.consensus.getStatusForTxId(view, own) } };
+  };
   export const who = (request) => ({ body: request.caller });
   export const echo = ({ body, caller, ...request }) => ({ body: request });
 ";
@@ -59,6 +64,7 @@ fn install(tx: &mut Tx) {
         ("GET /range", endpoint("range", "readonly", open())),
         ("POST /fails", endpoint("fails", "readwrite", open())),
         ("POST /claims", endpoint("claims", "readwrite", open())),
+        ("POST /committed", endpoint("committed", "readwrite", open())),
         ("GET /who", endpoint("who", "readonly", json!(["member_cert", "jwt", {"all_of": ["any_cert", "jwt"]}]))),
         ("POST /who", endpoint("who", "readwrite", json!(["user_cert"]))),
         ("GET /echo/{a}/{b}", endpoint("echo", "readonly", open())),
@@ -125,6 +131,14 @@ fn a_writing_request_is_one_transaction_and_is_read_back_with_its_version() {
     assert_eq!(claims.result, sha256(br#"{"sum":12}"#));
     node.call(request("POST", "/app/claims", ""));
     assert_eq!(node.claims().pop().unwrap().result, sha256(b"claimed"));
+}
+
+#[test]
+fn a_writing_request_may_ask_what_is_committed_and_is_not_itself() {
+    let node = node();
+    let seqno = node.version().0;
+    let answer = node.call(request("POST", "/app/committed", ""));
+    assert_eq!(json_of(&answer), json!({"seqno": seqno, "view": 2, "own": "Unknown"}));
 }
 
 #[test]

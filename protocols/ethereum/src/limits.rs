@@ -14,6 +14,7 @@ pub const POOL_BYTES_MAX: usize = 256 << 20;
 pub const POOL_QUEUED_LIFETIME_MS: u64 = 3 * 60 * 60 * 1_000;
 /// Contracts' sources that wait to be kept.
 pub const POOL_UPLOADS_MAX: usize = 64;
-/// Transactions in one answer about what waits in the pool, and their bytes: as JSON they take little more than twice as much.
+/// Transactions in one answer about what waits in the pool.
 pub const POOL_CONTENT_MAX: usize = 5_000;
+/// Their bytes: as JSON they take little more than twice as much.
 pub const POOL_CONTENT_BYTES_MAX: usize = 8 << 20;

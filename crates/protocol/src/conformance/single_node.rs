@@ -5,6 +5,7 @@
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 
 use bytes::Bytes;
@@ -32,10 +33,13 @@ pub struct SingleNode {
     protocol: Arc<dyn Protocol>,
     gate: Arc<dyn Gate>,
     inner: Mutex<Inner>,
+    /// The last committed version, which a protocol may ask for while it executes.
+    committed: Arc<AtomicU64>,
 }
 
 struct Inner {
     store: Store,
+    committed: Arc<AtomicU64>,
     pool: Box<dyn Pool>,
     history: BTreeMap<MapName, BTreeMap<Bytes, Bytes>>,
     now_ms: u64,
@@ -166,7 +170,7 @@ impl SingleNode {
 
     /// The last committed version.
     pub fn version(&self) -> Seqno {
-        self.lock().store.committed()
+        Seqno(self.committed.load(Ordering::Acquire))
     }
 
     /// What committed transactions claim, in order.
@@ -198,8 +202,10 @@ impl SingleNode {
     fn empty(protocol: Arc<dyn Protocol>, gate: Arc<dyn Gate>, now_ms: u64) -> Arc<Self> {
         let store = Store::new();
         protocol.rebuild(&store.snapshot()).expect("derived data of nothing");
+        let committed = Arc::default();
         let inner = Inner {
             store,
+            committed: Arc::clone(&committed),
             pool: protocol.pool(),
             history: BTreeMap::new(),
             now_ms,
@@ -211,7 +217,7 @@ impl SingleNode {
             ledger: Vec::new(),
             claims: Vec::new(),
         };
-        Arc::new(Self { protocol, gate, inner: Mutex::new(inner) })
+        Arc::new(Self { protocol, gate, inner: Mutex::new(inner), committed })
     }
 
     /// A node with this one's ledger; `each` is called after every batch.
@@ -427,6 +433,7 @@ impl Inner {
 
     fn keep(&mut self, batch: &CommittedBatch, signature: Seqno) {
         self.store.commit(signature);
+        self.committed.store(signature.0, Ordering::Release);
         for transaction in &batch.transactions {
             let records = transaction.writes.iter().filter(|(map, _)| map.retention() == Retention::History);
             for (map, writes) in records {

@@ -6,6 +6,12 @@ pub use coco_types::limits::{REQUEST_BODY_BYTES_MAX, RPC_BATCH_BYTES_MAX};
 pub const BATCH_ENTRIES_MAX: usize = 1_000;
 /// One answer, and all answers of a batch together.
 pub const RESPONSE_BYTES_MAX: usize = 25_000_000;
+/// Answers at one node that wait for others of their batches, bytes, of all batches together; one that would be more is an error instead.
+pub const UNSENT_BYTES_MAX: usize = 256 << 20;
+/// Beyond that, bytes: for such errors, and for batches that have little to say.
+pub const UNSENT_SPARE_BYTES_MAX: usize = 128 << 20;
+/// What such a batch has to say so far, bytes.
+pub const UNSENT_LITTLE_BYTES_MAX: usize = 16 << 10;
 /// Lists and objects inside one another.
 pub const NESTING_MAX: usize = 64;
 /// Gas of one simulated call; more is clipped.
@@ -30,8 +36,9 @@ pub const TRACE_FILTER_BLOCKS_MAX: u64 = 100;
 pub const LOG_CHOICES_MAX: usize = 1_000;
 /// The same of all subscriptions for logs at one node: each is compared with every block.
 pub const LOG_CHOICES_ALL_MAX: usize = 250_000;
-/// Questions of one node for all that waits in the primary's pool, under way at once; and for what waits there of one sender.
+/// Questions of one node for all that waits in the primary's pool, under way at once.
 pub const POOL_CONTENTS_ASKED_MAX: usize = 2;
+/// The same for what waits there of one sender.
 pub const POOL_SENDERS_ASKED_MAX: usize = 8;
 /// Logs that one query returns.
 pub const LOGS_MAX: usize = 20_000;

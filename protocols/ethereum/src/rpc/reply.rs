@@ -7,14 +7,7 @@ use parking_lot::Mutex;
 
 use super::error::RpcError;
 use super::json::{Json, push_object};
-use super::limits::RESPONSE_BYTES_MAX;
-
-/// Answers that wait for others of their messages, bytes, of all messages together; an answer that would be more is an error instead.
-const UNSENT_BYTES_MAX: usize = 256 << 20;
-/// Beyond that, for such errors and for messages that have little to say.
-const UNSENT_SPARE_BYTES_MAX: usize = 128 << 20;
-/// What such a message has to say so far, bytes.
-const LITTLE_BYTES_MAX: usize = 16 << 10;
+use super::limits::{RESPONSE_BYTES_MAX, UNSENT_BYTES_MAX, UNSENT_LITTLE_BYTES_MAX, UNSENT_SPARE_BYTES_MAX};
 
 /// What a method answers.
 pub type Answer = Result<Json, RpcError>;
@@ -107,7 +100,7 @@ impl State {
         if self.given_up {
             return String::new();
         }
-        let little = self.bytes.saturating_add(reply.len()) <= LITTLE_BYTES_MAX;
+        let little = self.bytes.saturating_add(reply.len()) <= UNSENT_LITTLE_BYTES_MAX;
         let spare = if little { UNSENT_SPARE_BYTES_MAX } else { 0 };
         if self.share.grow_by(reply.len(), UNSENT_BYTES_MAX + spare) {
             return reply;
