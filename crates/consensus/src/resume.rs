@@ -41,6 +41,11 @@ pub struct Written {
 }
 
 impl Written {
+    /// As it is in the log of this disk, whatever the ledger holds; `None` if there is none.
+    pub fn on(disk: &Arc<dyn Disk>, batches: Box<dyn BatchStore>) -> Result<Option<Self>, Error> {
+        Ok(RaftLog::resting(disk, batches)?.as_ref().map(Self::of))
+    }
+
     pub(crate) fn of(log: &RaftLog) -> Self {
         let state = log.state();
         Self { view: state.view, vote: state.vote, last_index: log.last_index(), last_view: log.last_view() }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use coco_consensus::{Config, Consensus, StartPoint};
+use coco_consensus::{Config, Consensus, StartPoint, Written};
 use coco_crypto::{Crypto, Domain, SymmetricKey, hkdf_sha256};
 use coco_disk::Disk;
 use coco_governance::rotation;
@@ -167,6 +167,20 @@ pub fn install_received(
     identity: &Identity,
 ) -> Result<bool, OpenError> {
     archive::install(snapshots, ledger, log, &identity.service.epochs, &identity.service.keys(), identity.replica)
+}
+
+/// The same when it has just been received, by a replica that may go on as it was: of a log that stood as `before`, gives where it stands now.
+pub fn begin_anew(
+    snapshots: &Arc<dyn Disk>,
+    ledger: &Arc<dyn Disk>,
+    log: &Arc<dyn Disk>,
+    identity: &Identity,
+    before: Option<&Written>,
+) -> Result<Option<Written>, OpenError> {
+    let stands = || Written::on(log, Box::new(archive::Unread(Seqno::ZERO)));
+    let is_same = before.is_some() && stands()?.as_ref() == before;
+    install_received(snapshots, ledger, log, identity)?;
+    if is_same { Ok(stands()?) } else { Ok(None) }
 }
 
 fn open_consensus(

@@ -1,11 +1,14 @@
 //! Restarted nodes: what they ask, what they are answered, and how they go on.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use coco_consensus::Written;
-use coco_disk::MemoryDisk;
+use coco_disk::{Disk, MemoryDisk};
 use coco_governance::NodeRow;
 use coco_node::comeback::{self, Origin, Returning, Running, Way};
 use coco_node::known::Known;
+use coco_node::machines::{self, OpenError};
 use coco_types::{Digest, ReplicaId};
 
 use crate::invariants::{Violation, holds};
@@ -87,6 +90,9 @@ impl World {
             }
         };
         let way = returning.way(now_ms).cloned();
+        if let Some(arrival) = returning.arrival() {
+            returning.judged(arrival.check(), now_ms);
+        }
         for (to, message) in asks {
             let envelope = Envelope { from: id, to, kind: Kind::Question, message };
             self.send(envelope);
@@ -102,7 +108,10 @@ impl World {
             Some(Way::BeginAnew) => {
                 self.note(|| format!("{id} begins anew at a snapshot"));
                 self.counts.received += 1;
-                self.come_back(id, None)
+                match self.node_mut(id).begin_anew() {
+                    Ok(written) => self.come_back(id, written),
+                    Err(error) => self.does_not_start(id, &error.to_string()),
+                }
             }
             Some(Way::Gone) => {
                 self.stop(id, "the network has another replica in its place");
@@ -175,6 +184,13 @@ impl World {
 }
 
 impl SimNode {
+    fn begin_anew(&mut self) -> Result<Option<Written>, OpenError> {
+        let unchanged = self.returning.take().and_then(|returning| returning.unchanged());
+        let disks = [&self.snapshot_disk, &self.ledger_disk, &self.log_disk];
+        let [snapshots, ledger, log] = disks.map(|disk| -> Arc<dyn Disk> { Arc::new(disk.clone()) });
+        machines::begin_anew(&snapshots, &ledger, &log, &self.identity, unchanged.as_ref())
+    }
+
     /// What the shell keeps in a sealed file: who the others are.
     fn remember(&mut self) {
         let Some(machines) = &self.machines else { return };

@@ -256,6 +256,34 @@ fn an_exchange_that_is_interrupted_at_any_moment_starts_again_and_loses_nothing(
     }
 }
 
+#[test]
+fn one_that_made_way_and_began_anew_at_a_snapshot_goes_on_without_the_one_that_is_gone() {
+    let mut world = quiet(51, tolerant());
+    acknowledge(&mut world, 5);
+    let right = backup(&world);
+    world.isolate(right);
+    acknowledge(&mut world, 150);
+    let others: Vec<ReplicaId> = world.members().into_iter().filter(|id| *id != right).collect();
+    let [left, lost] = [others[0], others[1]];
+    world.crash(lost);
+    world.heal();
+    world.isolate(left);
+    let snapshots = |world: &World| -> Vec<String> {
+        let mut names = world.node(right).snapshot_disk.names().unwrap();
+        names.retain(|name| !name.ends_with(".receiving"));
+        names
+    };
+    let before = snapshots(&world);
+    world.start(lost).unwrap();
+    until(&mut world, "a snapshot", |world| snapshots(world).iter().any(|name| !before.contains(name)));
+    world.run_for(300).unwrap();
+    assert!(world.returns(right), "the disks of all three would be needed");
+    world.crash(lost);
+    world.heal();
+    acknowledge(&mut world, 2);
+    assert!(resumes(&world).is_empty(), "both are what they were");
+}
+
 /// Two of three voters are left, and the log of one begins where the other's has long ended: neither can copy it.
 #[test]
 fn one_whose_log_ends_before_the_others_begin_fetches_a_snapshot_to_resume_with_them() {

@@ -41,7 +41,9 @@ pub const COMEBACK_LINGER_MS: u64 = 1_000;
 pub const COMEBACK_WAY_MADE_MS: u64 = 5_000;
 /// Entries copied in one answer while resuming, bytes; a larger one travels alone.
 pub const COMEBACK_COPY_BYTES: usize = 4 << 20;
-/// How long a returning replica hears nobody that runs before it knocks at the addresses that it knows, and again so long after each try; also how long it waits before it fetches a snapshot again that it refused, milliseconds.
+/// One piece of a snapshot that is fetched to resume with, bytes.
+pub const COMEBACK_PIECE_BYTES: u32 = 256 << 10;
+/// How long a returning replica hears nobody that runs before it knocks at the addresses that it knows, and again so long after each try, milliseconds.
 pub const COMEBACK_KNOCK_MS: u64 = 10_000;
 /// Until a swap that was refused is tried again, milliseconds.
 pub const SWAP_RETRY_MS: u64 = 250;

@@ -51,11 +51,12 @@ impl RaftLog {
 
     /// Whether the log on this disk holds an entry, or begins with it; `false` if there is no log.
     pub(crate) fn holds(disk: &Arc<dyn Disk>, batches: Box<dyn BatchStore>, start: &StartPoint) -> Result<bool, Error> {
-        if !disk.exists(LOG_FILE)? {
-            return Ok(false);
+        let Some(log) = Self::resting(disk, batches)? else { return Ok(false) };
+        let (index, ours) = (start.index, log.view_at(start.index));
+        if let Some(ours) = ours.filter(|ours| *ours != start.view && index <= log.state.commit) {
+            return Err(Error::ResumeConflict { index, ours, theirs: Some(start.view) });
         }
-        let log = Self::read(disk, batches)?;
-        Ok(start.index < log.start.index || log.view_at(start.index) == Some(start.view))
+        Ok(index < log.start.index || ours == Some(start.view))
     }
 
     /// Replaces the log of this disk by one that begins at a snapshot, and keeps what the replica has promised: term and vote.
@@ -66,7 +67,7 @@ impl RaftLog {
         start: StartPoint,
         removed: &BTreeSet<ReplicaId>,
     ) -> Result<(), Error> {
-        let old = if disk.exists(LOG_FILE)? { Some(Self::read(disk, batches)?) } else { None };
+        let old = Self::resting(disk, batches)?;
         let promised = old.as_ref().map(|log| log.state().clone()).unwrap_or_default();
         let mut removed = removed.clone();
         removed.extend(old.iter().flat_map(|log| log.removed()).filter(|other| **other != id));
@@ -83,7 +84,11 @@ impl RaftLog {
         Ok(disk.replace(LOG_FILE, &file.bytes)?)
     }
 
-    /// As it is in the file, whatever the ledger holds.
+    /// As it is in the file, whatever the ledger holds; `None` if there is none.
+    pub(crate) fn resting(disk: &Arc<dyn Disk>, batches: Box<dyn BatchStore>) -> Result<Option<Self>, Error> {
+        if disk.exists(LOG_FILE)? { Self::read(disk, batches).map(Some) } else { Ok(None) }
+    }
+
     fn read(disk: &Arc<dyn Disk>, batches: Box<dyn BatchStore>) -> Result<Self, Error> {
         let scan = scan(&disk.read_all(LOG_FILE)?)?;
         let mut log = Self::empty(Arc::clone(disk), batches, scan.start, 0);

@@ -37,7 +37,7 @@ pub(crate) use receiving::{Finished, Receiving};
 pub use restore::{Restored, restore};
 use taking::Taking;
 pub use transfer::Files;
-pub(crate) use transfer::{Arrived, newest, snapshot_piece};
+pub(crate) use transfer::{Arrived, oldest_from, set_aside_unless_it_opens, snapshot_piece};
 
 /// What the archive is told.
 pub enum ArchiveEvent {

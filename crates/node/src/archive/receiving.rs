@@ -41,9 +41,8 @@ impl Receiving {
         Ok(Self { from: offered.from, name, note, transfer })
     }
 
-    /// Whether one of this name is there already.
-    pub fn is_here(&self, disk: &Arc<dyn Disk>) -> bool {
-        disk.exists(&self.name.to_string()).unwrap_or(false)
+    pub fn note(&self) -> SnapshotNote {
+        self.note
     }
 
     pub fn seqno(&self) -> Seqno {
@@ -55,6 +54,11 @@ impl Receiving {
     }
 
     pub fn answered(&mut self, request: &PieceRequest, answer: Option<PieceAnswer>) -> Result<Option<Arrived>, String> {
+        // Another file than the one that was named, of any length.
+        if answer.as_ref().is_some_and(|piece| piece.total != self.note.bytes) {
+            self.transfer.discard().map_err(text)?;
+            return Ok(Some(Arrived::Nothing));
+        }
         self.transfer.answered(request, answer).map_err(text)
     }
 

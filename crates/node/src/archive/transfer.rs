@@ -103,13 +103,34 @@ impl Files {
     }
 }
 
-/// The newest snapshot of a folder that opens.
-pub(crate) fn newest(snapshots: &Arc<dyn Disk>, keys: &EntryKeys) -> Option<SnapshotNote> {
+/// The oldest snapshot of a folder that opens and is of this entry of the consensus log, or of a later one.
+pub(crate) fn oldest_from(snapshots: &Arc<dyn Disk>, keys: &EntryKeys, first_index: u64) -> Option<SnapshotNote> {
     let mut names: Vec<_> = snapshots.names().ok()?.iter().filter_map(|name| SnapshotName::parse(name)).collect();
     names.sort_unstable();
-    let open = |name: SnapshotName| SnapshotReader::open(snapshots.clone(), &name.to_string(), keys).ok();
-    let reader = names.into_iter().rev().find_map(open)?;
-    Some(SnapshotNote { seqno: reader.head().place.txid.seqno, bytes: reader.bytes() })
+    let mut opened = names.into_iter().filter_map(|name| {
+        let reader = SnapshotReader::open(snapshots.clone(), &name.to_string(), keys).ok()?;
+        (reader.head().place.index >= first_index).then_some(SnapshotNote { seqno: name.0, bytes: reader.bytes() })
+    });
+    opened.next()
+}
+
+/// Whether this snapshot is here and opens. One that does not is set aside, as when a node starts.
+pub(crate) fn set_aside_unless_it_opens(
+    snapshots: &Arc<dyn Disk>,
+    seqno: Seqno,
+    keys: &EntryKeys,
+) -> Result<bool, String> {
+    let (name, text) = (SnapshotName(seqno), |error: io::Error| error.to_string());
+    let file = name.to_string();
+    if !snapshots.exists(&file).map_err(text)? {
+        return Ok(false);
+    }
+    let opened = SnapshotReader::open(snapshots.clone(), &file, keys);
+    if let Err(error) = &opened {
+        tracing::error!(%file, %error, "a snapshot is set aside");
+        snapshots.rename(&file, &name.damaged()).map_err(text)?;
+    }
+    Ok(opened.is_ok())
 }
 
 /// A piece of a snapshot; `None` if it is not here, or not a snapshot is asked for.

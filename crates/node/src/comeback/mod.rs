@@ -15,13 +15,13 @@
 //! The lowest replica that returns coordinates. It waits until enough are there ([`Resumption`]), a little longer for the rest, and puts
 //! a *plan* on its card: who takes part, in which life, whose log all adopt and in which view. Each copies, makes the log and the view
 //! durable, and says so on its card. When all have, the coordinator says that the plan is complete, and whoever hears that goes on.
-//! Whatever is interrupted starts again under new lives: nothing ticked meanwhile, so that nothing was promised. A replica whose log ends
-//! before the best one begins cannot copy: it [fetches](fetching) a snapshot first, begins at that, and asks again.
+//! Whatever is interrupted starts again under new lives: nothing ticked meanwhile, so that nothing was promised. A replica whose log
+//! ends before the best one begins cannot copy: it [fetches](fetching) a snapshot first, begins at that, and asks again.
 //!
 //! A replica that runs answers with the primary that it follows, if any. One that runs without hearing a majority makes way: it stops
 //! running and returns too ([`Askers`] says when), because those that return may need its log. It promises nothing by that. Its process did
-//! not end, so that it knows what its disk must show; as long as it has changed none of it, it goes on as it was once a primary lives, or
-//! nobody is left who needs it. Otherwise one late question, of a replica that has long come back another way, could cost a majority.
+//! not end, so that it knows what its disk must show; as long as it has changed none of it, or only begun it anew at a snapshot, it goes on as it was once a
+//! primary lives, or nobody is left who needs it. Otherwise one late question, of a replica that has long come back another way, could cost a majority.
 //!
 //! A replica that was away while all others were replaced knows nobody who still answers. When it has heard nobody that runs for a while, it
 //! tries the swap all the same: the owner asks at the addresses that it knows, where others may live now.
@@ -45,7 +45,7 @@ use coco_protocol::{Outcome, Rejection, RejectionReason};
 use coco_types::{Digest, ReplicaId, limits};
 
 pub use askers::Askers;
-pub use fetching::Snapshots;
+pub use fetching::{Arrival, Snapshots, Verdict};
 pub use message::{Card, Malformed, Participant, Plan, Running, YourPlace, is_of_returning, running_reply};
 
 use fetching::Fetching;
@@ -62,7 +62,7 @@ pub enum Way {
     Resume(Plan),
     /// It made way, and is not needed: go on as this replica.
     GoOn,
-    /// A snapshot is there that the log does not reach: begin at it, and come back with that.
+    /// A snapshot has come that the log does not hold: begin at it, and come back with that.
     BeginAnew,
     /// Another has taken this replica's place, or it was retired.
     Gone,
@@ -114,7 +114,7 @@ pub struct Returning {
     copied: Vec<(u64, Vec<ResumeEntry>)>,
     /// When a request for entries was sent.
     copying_since_ms: Option<u64>,
-    fetching: Option<Fetching>,
+    fetching: Fetching,
     /// Since when enough voters are there.
     enough_since_ms: Option<u64>,
     plan_since_ms: u64,
@@ -157,7 +157,7 @@ impl Returning {
             next_index: None,
             copied: Vec::new(),
             copying_since_ms: None,
-            fetching: None,
+            fetching: Fetching::default(),
             enough_since_ms: None,
             plan_since_ms: 0,
             ask_at_ms: 0,
@@ -200,7 +200,7 @@ impl Returning {
             }
             Ask::Card(_) => Err(Malformed),
             Ask::Entries { plan, first_index } => Ok(self.entries_for(plan, first_index)),
-            Ask::Snapshot => Ok(self.newest_for(from)),
+            Ask::Snapshot => Ok(self.snapshot_for(from)),
             Ask::Piece(request) => Ok(self.piece_for(from, request)),
         }
     }
@@ -229,7 +229,7 @@ impl Returning {
             Reply::Card { .. } | Reply::Running { .. } => {}
             Reply::Entries { first_index, entries } => self.copy(first_index, entries, now_ms),
             Reply::Snapshot(note) => self.named(from, note),
-            Reply::Piece { request, piece } => self.piece_arrived(from, &request, piece),
+            Reply::Piece { request, piece } => self.piece_arrived(from, &request, piece, now_ms),
         }
         Ok(())
     }
@@ -270,6 +270,11 @@ impl Returning {
         self.others.iter().filter_map(|(id, other)| Some((*id, other.announced?))).collect()
     }
 
+    /// Where the log stands, if this replica made way and has changed none of it.
+    pub fn unchanged(&self) -> Option<Written> {
+        self.origin.log.as_ref().filter(|_| self.made_way).map(Resume::written)
+    }
+
     /// Gives the log back, if there is one.
     pub fn into_log(self) -> Option<Resume> {
         self.origin.log
@@ -286,7 +291,9 @@ impl Returning {
         let known = self.others.len();
         let why = match (&self.plan, self.origin.rolled_back) {
             (Some(_), _) => "copying the best log",
-            (None, _) if self.fetching.is_some() => "fetching a snapshot: the best log begins behind this one's end",
+            (None, _) if self.fetching.is_under_way() => {
+                "fetching a snapshot: this log cannot be continued from the best one"
+            }
             (None, None) => "waits for a primary: nothing here says that the consortium allows resuming",
             (None, Some(_)) if self.origin.log.is_none() => "waits for a primary: this replica's own log is missing",
             (None, Some(_)) => "waits for a primary, or for enough voters to resume with",
@@ -316,13 +323,10 @@ impl Returning {
         if let Some(way) = self.way_of_those_that_run(now_ms) {
             return Ok(self.go(way, now_ms));
         }
-        if self.begins_anew(now_ms) {
-            return Ok(true);
-        }
         let since_ms = *self.since_ms.get_or_insert(now_ms);
         let Some(plan) = self.plan.clone() else {
             let needed = now_ms < self.wanted_ms.max(since_ms) + limits::COMEBACK_FRESH_MS;
-            let long = now_ms >= since_ms + limits::COMEBACK_WAY_MADE_MS;
+            let long = now_ms >= since_ms.max(self.fetching.heard_ms) + limits::COMEBACK_WAY_MADE_MS;
             let goes_on = self.made_way && (long || !needed);
             return Ok(if goes_on { self.go(Way::GoOn, now_ms) } else { self.propose(now_ms) });
         };
@@ -499,7 +503,6 @@ impl Returning {
         self.next_index = None;
         self.copied.clear();
         self.copying_since_ms = None;
-        self.fetching = None;
         self.enough_since_ms = None;
         self.others.values_mut().for_each(|other| (other.card, other.goes_on) = (None, false));
         self.ask_at_ms = 0;

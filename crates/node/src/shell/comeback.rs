@@ -19,7 +19,6 @@ use coco_rpc::tls;
 use coco_types::{Digest, NodeId, ReplicaId, limits};
 use parking_lot::Mutex;
 
-use crate::archive::SnapshotLimits;
 use crate::comeback::{Origin, Plan, Returning, Snapshots, Way};
 use crate::config::{NodeConfig, Start};
 use crate::known::Known;
@@ -50,8 +49,8 @@ pub enum WayBack {
     Swapped(Box<Entrance>),
     /// As if nothing had been: it had made way, and nobody needs it.
     GoesOn,
-    /// From the beginning: with the snapshot that it received, its log is another.
-    BeginsAnew,
+    /// With the snapshot that it received its log is another; where that stands, if it may still go on as it was.
+    BeginsAnew(Option<Written>),
     /// It was told to stop first.
     Stopped,
 }
@@ -90,7 +89,7 @@ pub fn come_back(
         disk: folder.snapshots.clone(),
         ledger: ledger.clone(),
         service: entrance.identity.service.keys(),
-        piece_bytes: SnapshotLimits::default().piece_bytes,
+        piece_bytes: limits::COMEBACK_PIECE_BYTES,
     });
     let origin = Origin {
         replica: own,
@@ -105,8 +104,10 @@ pub fn come_back(
     let Folder { ledger, snapshots, .. } = folder;
     let mut swap =
         Swap { config, platform, root, entrance, ledger, snapshots, checked: false, checked_behind: None, told: None };
-    let way = until_clear(&asking, &mut swap, stop)?;
-    let log = asking.end();
+    let mut way = until_clear(&asking, &mut swap, stop)?;
+    let returning = asking.end();
+    let unchanged = returning.as_ref().and_then(Returning::unchanged);
+    let log = returning.and_then(Returning::into_log);
     let goes_on = matches!(way, WayBack::Resumed(_) | WayBack::GoesOn);
     let left = log.as_ref().filter(|_| goes_on).map(Resume::written);
     match &way {
@@ -114,9 +115,16 @@ pub fn come_back(
             tracing::info!(from = %own, to = %fresh.identity.replica, "comes back as a fresh replica");
             swap.prepare(log)?;
         }
-        WayBack::Resumed(_) | WayBack::GoesOn | WayBack::BeginsAnew | WayBack::Stopped => drop(log),
+        WayBack::Resumed(_) | WayBack::GoesOn | WayBack::BeginsAnew(_) | WayBack::Stopped => drop(log),
     }
-    let Swap { ledger, checked_behind, .. } = swap;
+    let Swap { ledger, checked_behind, snapshots, .. } = swap;
+    if let WayBack::BeginsAnew(written) = &mut way {
+        drop(ledger);
+        let log_disk: Arc<dyn Disk> = Arc::new(FolderDisk::open(&config.data.join("consensus"))?);
+        let disk = LedgerDisk::open(config)?;
+        *written = machines::begin_anew(&snapshots, &disk, &log_disk, &entrance.identity, unchanged.as_ref())?;
+        return Ok(CameBack { way, ledger: None, log: None, checked_behind: None });
+    }
     Ok(CameBack { way, ledger: ledger.and_then(NodeLedger::into_files), log: left, checked_behind })
 }
 
@@ -134,10 +142,8 @@ fn until_clear(asking: &Asking, swap: &mut Swap<'_>, stop: &mpsc::Receiver<()>) 
                 return Ok(WayBack::GoesOn);
             }
             Some(Way::BeginAnew) => {
-                tracing::info!(
-                    "begins anew at a snapshot of another, which has more than this node's log can be continued from"
-                );
-                return Ok(WayBack::BeginsAnew);
+                tracing::info!("begins anew at another's snapshot: its own log cannot be continued from the best one");
+                return Ok(WayBack::BeginsAnew(None));
             }
             Some(Way::Resume(plan)) => {
                 tracing::info!(view = %plan.view, replicas = plan.participants.len(), adopted = %plan.best, "resumes");
@@ -259,14 +265,20 @@ impl Asking {
         let Some(returning) = locked.as_mut() else { return Ok(None) };
         let asks = returning.turn(now_ms).map_err(OpenError::from)?;
         let way = returning.way(now_ms).cloned();
+        let arrival = returning.arrival();
         let mut peers = self.known.clone();
         peers.extend(returning.announced().into_iter().map(|(id, addresses)| (id, addresses.peers)));
         drop(locked);
         self.channels.set_peers(&peers);
+        if let Some(arrival) = arrival {
+            let verdict = arrival.check();
+            self.returning.lock().iter_mut().for_each(|returning| returning.judged(verdict, since(self.began)));
+        }
         for (to, ask) in asks {
             let (returning, began) = (self.returning.clone(), self.began);
             let answered = move |body: Result<Bytes, NoAnswer>| {
-                if let (Ok(body), Some(returning)) = (body, returning.lock().as_mut())
+                if let Ok(body) = body
+                    && let Some(returning) = returning.lock().as_mut()
                     && let Err(error) = returning.answered(to, body, since(began))
                 {
                     tracing::warn!(from = %to, %error, "refused an answer");
@@ -290,13 +302,13 @@ impl Asking {
     }
 
     /// Nobody is answered any more.
-    fn end(&self) -> Option<Resume> {
-        self.returning.lock().take().and_then(Returning::into_log)
+    fn end(&self) -> Option<Returning> {
+        self.returning.lock().take()
     }
 }
 
 impl Inbound for Door {
-    /// The service endorsed its certificate; what it asks for is given to every such node, if it is the replica that it says.
+    /// The service endorsed its certificate; most of what it asks for is given to every such node, if it is the replica that it says.
     fn admits(&self, node: NodeId, hello: Hello) -> bool {
         let other = |(replica, known): (&ReplicaId, &NodeId)| (*replica == hello.replica) != (*known == node);
         !self.nodes.iter().any(other)

@@ -126,7 +126,10 @@ pub fn run_on(
                 WayBack::Stopped => return Ok(()),
                 WayBack::Swapped(fresh) => entrance = *fresh,
                 WayBack::GoesOn => {}
-                WayBack::BeginsAnew => continue,
+                WayBack::BeginsAnew(written) => {
+                    made_way = written;
+                    continue;
+                }
                 WayBack::Resumed(plan) => {
                     entrance.peers = comeback::peers_after(&entrance, &plan);
                     entrance::rename_if_moved(&config, &mut entrance, clock() / 1000)?;
