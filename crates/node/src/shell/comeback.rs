@@ -272,7 +272,9 @@ impl Asking {
         self.channels.set_peers(&peers);
         if let Some(arrival) = arrival {
             let verdict = arrival.check();
-            self.returning.lock().iter_mut().for_each(|returning| returning.judged(verdict, since(self.began)));
+            if let Some(returning) = self.returning.lock().as_mut() {
+                returning.judged(verdict, since(self.began));
+            }
         }
         for (to, ask) in asks {
             let (returning, began) = (self.returning.clone(), self.began);
