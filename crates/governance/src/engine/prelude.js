@@ -83,7 +83,7 @@
   }
 
   // A built-in loop is not interrupted: nothing that only claims to be long may keep one busy. A script can replace and inherit what it likes, so
-  // that these fences call nothing by a name that it can reach.
+  // that these fences decide by nothing that it can reach.
   const ELEMENTS_MAX = 1 << 22;
   // Each name is compared with all before it.
   const NAMES_MAX = 1 << 12;
