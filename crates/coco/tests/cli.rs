@@ -183,9 +183,15 @@ fn old_chunks_leave_a_node_only_for_an_archive_that_has_them_and_come_back_from_
     std::fs::write(path("archive/archive.json"), list).unwrap();
     stdout(&archiving());
 
-    let restored = stdout(&coco(&["ledger", "restore", &archive, "--to", &ledger, "--service", &service]));
+    let restore = || coco(&["ledger", "restore", &archive, "--to", &ledger, "--service", &service]);
+    let gap = path("data/ledger/ledger_1-6.committed");
+    std::fs::write(&gap, "another").unwrap();
+    refused(restore(), "ledger_1-6.committed is not the archive's");
+    std::fs::remove_file(&gap).unwrap();
+    let restored = stdout(&restore());
     assert!(restored.starts_with("1 chunks, ") && restored.contains("begins with its first"), "{restored}");
-    assert_eq!(std::fs::read(path("data/ledger/ledger_1-6.committed")).unwrap(), whole);
+    assert_eq!(std::fs::read(&gap).unwrap(), whole);
+    assert!(stdout(&restore()).starts_with("0 chunks, "));
     assert!(stdout(&coco(&["ledger", "verify", &ledger, "--service", &service])).starts_with("verified: 12 "));
 }
 

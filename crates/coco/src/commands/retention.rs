@@ -156,15 +156,31 @@ pub fn restore(options: &Restore, output: Output) -> anyhow::Result<()> {
     for chunk in &proved.chunks {
         let name = ChunkName::parse(&chunk.file).context("the archive lists a file that is no chunk")?;
         let path = to.join(&chunk.file);
-        if name.last.is_none_or(|last| last > missing_to) || path.exists() {
+        // Also one that fills the gap by its name: the folder seems whole with it.
+        if path.exists() {
+            let same = archive::digest_of(&path)? == chunk.sha256;
+            ensure!(same, "{} is not the archive's: take it away, and restore again", path.display());
             continue;
         }
-        archive::copy(&archive.join(&chunk.file), &path).with_context(|| path.display().to_string())?;
-        ensure!(archive::digest_of(&path)? == chunk.sha256, "{} was changed while it was copied", chunk.file);
+        if name.last.is_none_or(|last| last > missing_to) {
+            continue;
+        }
+        bring(&archive.join(&chunk.file), chunk, &path).with_context(|| path.display().to_string())?;
         copied += 1;
         bytes += chunk.bytes;
     }
     output.print(&Restored { copied, bytes, begins_behind: LedgerFiles::begins_behind(&disk)? })
+}
+
+/// Under its name only once it is known to be what the archive has proved.
+fn bring(from: &Path, chunk: &Chunk, to: &Path) -> anyhow::Result<()> {
+    let folder = to.parent().context("a file lies in a folder")?;
+    let mut copy = tempfile::NamedTempFile::new_in(folder)?;
+    io::copy(&mut File::open(from)?, &mut copy)?;
+    ensure!(archive::digest_of(copy.path())? == chunk.sha256, "{} was changed while it was copied", chunk.file);
+    copy.as_file().sync_all()?;
+    copy.persist(to)?;
+    Ok(File::open(folder)?.sync_all()?)
 }
 
 /// What was taken out of a folder, as it was then.

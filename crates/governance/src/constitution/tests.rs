@@ -142,6 +142,58 @@ fn a_ballot_that_never_ends_recurses_or_hoards_fails_and_does_no_harm() {
 }
 
 #[test]
+fn what_only_claims_to_be_long_keeps_no_built_in_busy() {
+    for hostile in [
+        "const f = () => 0; Object.defineProperty(f, 'length', { value: 2 ** 53 - 1 }); return [].reverse.call(f)",
+        "Number.prototype.length = 2 ** 53 - 1; return [].reverse.call(5)",
+        "return [].reverse.call({ __proto__: { length: 2 ** 53 - 1 } })",
+        "return [].join.call({ get length() { return 2 ** 53 - 1 } }, '')",
+        "Object.prototype.value = 0; return [].reverse.call({ get length() { return 2 ** 53 - 1 } })",
+        "Object.getOwnPropertyDescriptor = () => ({ value: 0 }); return [].reverse.call({ length: 2 ** 53 - 1 })",
+        "let builtin; Reflect.apply = (f) => { builtin = f }; [].reverse(); return builtin.call({ length: 2 ** 53 - 1 })",
+        "return [].reverse.call({ length: { valueOf: () => 2 ** 53 - 1 } })",
+        "const { __proto__: map } = ccf.kv.a; map.valueOf = () => 2 ** 53 - 1; return [].reverse.call({ __proto__: ccf.kv })",
+        "return [].concat({ length: 2 ** 53 - 1, [Symbol.isConcatSpreadable]: true })",
+        "return [].concat({ length: 0, get [Symbol.isConcatSpreadable]() { this.length = 2 ** 53 - 1; return true } })",
+        "return [new Array(2 ** 32 - 1)].flat()",
+        "return [1].flatMap(() => new Array(2 ** 32 - 1))",
+        "return String.raw({ raw: { length: 2 ** 53 - 1 } })",
+        "return JSON.stringify({}, new Array(2 ** 32 - 1))",
+        "return [].values.call({ length: 2 ** 32 - 1 }).includes(1)",
+        "return [].values.call({ length: 2 ** 32 - 1 }).join('')",
+        "return [].values.call({ length: 2 ** 32 - 1 }).drop(2 ** 32).next()",
+        "return new Set().union({ size: 1, has() {}, keys: () => [].values.call({ length: 2 ** 32 - 1 }) })",
+        "return Math.sumPrecise([].keys.call({ length: 2 ** 32 - 1 }))",
+    ] {
+        assert!(ballot_of(hostile).is_err(), "{hostile}");
+    }
+    let traced = "Error.prepareStackTrace = (_, frames) => frames; return typeof new Error().stack === 'string'";
+    assert_eq!(ballot_of(traced), Ok(true));
+}
+
+#[test]
+fn fenced_built_ins_do_for_lists_of_every_kind_what_they_do_elsewhere() {
+    for expression in [
+        "[].map.call('abc', (c) => c).join() === 'a,b,c'",
+        "(function () { return [].slice.call(arguments, 1).length })(1, 2, 3) === 2",
+        "[].slice.call({ length: 2, 0: 'a', 1: 'b' }).join('') === 'ab'",
+        "[3, 1, 2].sort().join() === '1,2,3' && `${[1, [2]]}` === '1,2'",
+        "JSON.stringify([1, [2, [3]]].flat()) === '[1,2,[3]]' && [1, [2, [3]]].flat(Infinity).length === 3",
+        "JSON.stringify([1].concat(2, [3, [4]], 'ab')) === '[1,2,3,[4],\"ab\"]'",
+        "[1].concat([, 2], [,]).length === 4 && !(1 in [1].concat([, 2]))",
+        "JSON.stringify([1, 2].flatMap((n, at) => [n, [at]])) === '[1,[0],2,[1]]'",
+        "[].concat.name === 'concat' && [].concat.length === 1",
+        "String.raw`a${1}b` === 'a1b'",
+        "JSON.stringify({ a: 1, b: 2 }, ['a']) === '{\"a\":1}' && JSON.stringify([1], null, 1) === '[\\n 1\\n]'",
+        "[...new Set([1, 2]).union(new Set([3]))].join() === '1,2,3' && new Set([1]).isSubsetOf(new Map([[1, 2]]))",
+        "[1, 2, 3].values().drop(1).toArray().join() === '2,3' && [1, 2].values().includes(2)",
+        "Math.sumPrecise([1, 2]) === 3 && Math.sumPrecise(new Set([1, 2])) === 3",
+    ] {
+        assert_eq!(ballot_of(&format!("return {expression}")), Ok(true), "{expression}");
+    }
+}
+
+#[test]
 fn a_ballot_that_runs_too_long_is_marked_and_the_same_on_every_run() {
     let failures: Vec<_> = (0..2).map(|_| ballot_of("for (let i = 0; ; i++) {}").unwrap_err()).collect();
     assert!(failures[0].exceeded);

@@ -9,7 +9,7 @@
 //! What it writes it may have written for nothing: [`Reaction::applies`] says whether it is meant. Nothing here is run again by an auditor, so
 //! that time and randomness are open to it; what bounds it is time, the interpreter's steps, and memory.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ use coco_types::{Digest, Seqno, TxId, View, WriteSet};
 use rquickjs::loader::{ImportAttributes, Loader, Resolver};
 use rquickjs::module::Declared;
 use rquickjs::promise::MaybePromise;
-use rquickjs::{Array, ArrayBuffer, Ctx, Exception, Function, Module, Object, Result, Value};
+use rquickjs::{Array, ArrayBuffer, Ctx, Error, Exception, FromJs, Function, Module, Object, Result, Value};
 use serde_json::json;
 
 use super::budget::{Budget, STEP_BYTES, Wall};
@@ -131,13 +131,26 @@ fn run(world: &Rc<World>, mut call: Call) -> std::result::Result<Reaction, Failu
         begin(ctx, &natives)?;
         let surroundings: Function = ctx.eval(SURROUNDINGS)?;
         let surrounded: Function = surroundings.call((natives,))?;
-        let exports: Object = Module::import(ctx, call.module.as_str())?.finish()?;
+        let module = Module::import(ctx, call.module.as_str())?;
+        let exports: Object = settled(ctx, &budget, &MaybePromise::from_value(module.into_value()))?;
         let endpoint: Value = exports.get(call.function.as_str())?;
         let answer: MaybePromise = surrounded.call((endpoint, call.function.as_str()))?;
-        answer.finish::<Object>().and_then(|answer| Reaction::read(ctx, &answer))
+        settled(ctx, &budget, &answer).and_then(|answer: Object| Reaction::read(ctx, &answer))
     })?;
     let Wishes { apply, claims } = wishes.take();
     Ok(Reaction { applies: apply.unwrap_or(reaction.status < 400), claims, ..reaction })
+}
+
+/// What it comes to, once what it waits for has run. Interrupting a job ends that job alone: others would go on for ever.
+fn settled<'js, T: FromJs<'js>>(ctx: &Ctx<'js>, budget: &Budget, promise: &MaybePromise<'js>) -> Result<T> {
+    loop {
+        if let Some(result) = promise.result() {
+            return result;
+        }
+        if budget.exceeded().is_some() || !ctx.execute_pending_job() {
+            return Err(Error::WouldBlock);
+        }
+    }
 }
 
 /// The natives under `application.js`.
@@ -169,26 +182,28 @@ fn surround<'js>(
     ranges(ctx, to, call, budget)
 }
 
-/// Past transactions one after another: all of a range, or nothing if one of them is not here.
+/// Past transactions one after another: all of a range, or nothing if one of them is not here. They are held beside the interpreter's heap, for as
+/// long as the script keeps them: what counts is all that one request has asked for.
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
 fn ranges<'js>(ctx: &Ctx<'js>, to: &Object<'js>, call: &Rc<Call>, budget: &Rc<Budget>) -> Result<()> {
     /// Steps of finding one in the files, with its receipt.
     const STEPS: usize = 4;
     let (c, b) = (call.clone(), budget.clone());
+    let bytes = Cell::new(0_usize);
     add(ctx, to, "states", move |ctx: Ctx<'js>, first: f64, last: f64| -> Result<Option<Array<'js>>> {
         let (first, last) = (first as u64, last as u64);
-        let too_much = |what: String| Exception::throw_range(&ctx, &format!("a range has at most {what}"));
         if last.saturating_sub(first) >= APP_STATES_MAX {
-            return Err(too_much(format!("{APP_STATES_MAX} transactions")));
+            return Err(Exception::throw_range(&ctx, &format!("a range has at most {APP_STATES_MAX} transactions")));
         }
-        let (states, mut bytes) = (Array::new(ctx.clone())?, 0);
+        let states = Array::new(ctx.clone())?;
         for (at, seqno) in (first..=last).enumerate() {
             pay(&ctx, &b, STEPS * STEP_BYTES)?;
             let Some(past) = (c.history)(Seqno(seqno)) else { return Ok(None) };
             pay(&ctx, &b, past.writes.bytes())?;
-            bytes += past.writes.bytes();
-            if bytes > APP_SCAN_BYTES_MAX {
-                return Err(too_much(format!("{APP_SCAN_BYTES_MAX} bytes")));
+            bytes.set(bytes.get().saturating_add(past.writes.bytes()));
+            if bytes.get() > APP_SCAN_BYTES_MAX {
+                let message = format!("the ranges of one request have at most {APP_SCAN_BYTES_MAX} bytes in all");
+                return Err(Exception::throw_range(&ctx, &message));
             }
             states.set(at, past.object(&ctx, &b)?)?;
         }

@@ -2,6 +2,7 @@
 (function (native) {
   "use strict";
   const { parse, stringify } = JSON;
+  const { apply } = Reflect;
   const isBuffer = (value) => value instanceof ArrayBuffer;
   // Bytes travel to the natives as a text with a character each, as in Latin-1.
   const { fromCharCode } = String;
@@ -9,7 +10,7 @@
   const latin = (bytes) => {
     const view = new Uint8Array(bytes);
     let text = "";
-    for (let at = 0; at < view.length; at += CHUNK) text += Reflect.apply(fromCharCode, null, view.subarray(at, at + CHUNK));
+    for (let at = 0; at < view.length; at += CHUNK) text += apply(fromCharCode, null, view.subarray(at, at + CHUNK));
     return text;
   };
   const describe = (value) => (value === null ? "null" : typeof value);
@@ -81,34 +82,126 @@
     };
   }
 
-  // Built-in loops over arrays are not interrupted: an array that only claims to be long must not keep one busy.
+  // A built-in loop is not interrupted: nothing that only claims to be long may keep one busy. A script can replace and inherit what it likes, so
+  // that these fences decide by nothing that it can reach.
   const ELEMENTS_MAX = 1 << 22;
+  // Each name is compared with all before it.
+  const NAMES_MAX = 1 << 12;
+  const TheObject = Object;
+  const { defineProperty, getOwnPropertyDescriptor, getOwnPropertyNames, hasOwn } = Object;
   const { isArray } = Array;
-  const isShort = (list) => {
-    if (list === null || typeof list !== "object") return true;
-    const length = isArray(list) ? list.length : Object.getOwnPropertyDescriptor(list, "length")?.value;
-    return typeof length === "number" && length <= ELEMENTS_MAX;
-  };
-  // Those that loop on no account, or step by step under the script's own control.
-  const unguarded = new Set(["constructor", "push", "pop", "at", "keys", "values", "entries"]);
+  const { trunc } = Math;
+  const { isConcatSpreadable, iterator } = Symbol;
   const refuse = (name) => {
-    throw new RangeError(`${name}: the array is too long`);
+    throw new RangeError(`${name}: it is too long, or has no length of its own`);
   };
-  for (const name of Object.getOwnPropertyNames(Array.prototype)) {
-    const builtin = Array.prototype[name];
-    if (typeof builtin !== "function" || unguarded.has(name)) continue;
-    const guarded = {
+  // A loop reads the length once more: a property of the list itself that is no getter says the same again.
+  const isShort = (list) => {
+    if (isArray(list)) return list.length <= ELEMENTS_MAX;
+    const length = getOwnPropertyDescriptor(list, "length");
+    return length !== undefined && hasOwn(length, "value") && typeof length.value === "number" && length.value <= ELEMENTS_MAX;
+  };
+  const fence = (owner, name, run) => {
+    const builtin = owner[name];
+    const fenced = {
       [name](...args) {
-        if (!isShort(this)) refuse(name);
-        if (name === "concat") {
-          for (let at = 0; at < args.length; at++) if (isArray(args[at]) && !isShort(args[at])) refuse(name);
-        }
-        return Reflect.apply(builtin, this, args);
+        return run(builtin, this, args);
       },
     }[name];
-    Object.defineProperty(guarded, "length", { value: builtin.length });
-    Object.defineProperty(Array.prototype, name, { value: guarded });
+    defineProperty(fenced, "length", { value: builtin.length });
+    defineProperty(owner, name, { value: fenced });
+  };
+
+  // These ask several lists for their lengths, with a script's own code in between: here each element is a step of the script.
+  const isSpread = (value) => {
+    if (value === null || (typeof value !== "object" && typeof value !== "function")) return false;
+    const wanted = value[isConcatSpreadable];
+    return wanted === undefined ? isArray(value) : !!wanted;
+  };
+  const flatten = (into, list, depth) => {
+    const { length } = list;
+    for (let at = 0; at < length; at++) {
+      if (!(at in list)) continue;
+      const item = list[at];
+      if (depth > 0 && isArray(item)) flatten(into, item, depth - 1);
+      else into[into.length] = item;
+    }
+    return into;
+  };
+  const stepped = {
+    concat(list, items) {
+      const all = [];
+      let end = 0;
+      for (let place = -1; place < items.length; place++) {
+        const item = place < 0 ? list : items[place];
+        if (!isSpread(item)) {
+          all[end++] = item;
+          continue;
+        }
+        const { length } = item;
+        for (let at = 0; at < length; at++, end++) if (at in item) all[end] = item[at];
+      }
+      all.length = end;
+      return all;
+    },
+    flat: (list, args) => flatten([], list, args[0] === undefined ? 1 : trunc(args[0])),
+    flatMap(list, args) {
+      const made = [];
+      const { length } = list;
+      for (let at = 0; at < length; at++) if (at in list) made[made.length] = apply(args[0], args[1], [list[at], at, list]);
+      return flatten([], made, 1);
+    },
+  };
+  // Those that do not loop, or step by step under the script's own control.
+  const unguarded = new Set(["constructor", "push", "pop", "at", "keys", "values", "entries", "toString"]);
+  for (const name of getOwnPropertyNames(Array.prototype)) {
+    if (typeof Array.prototype[name] !== "function" || unguarded.has(name)) continue;
+    const steps = hasOwn(stepped, name) ? stepped[name] : undefined;
+    fence(Array.prototype, name, (builtin, list, args) => {
+      if (steps) return steps(TheObject(list), args);
+      if (!isShort(list)) refuse(name);
+      return apply(builtin, list, args);
+    });
   }
+  fence(String, "raw", (builtin, self, args) => {
+    const { raw } = args[0];
+    if (!isShort(raw)) refuse("raw");
+    args[0] = { raw };
+    return apply(builtin, self, args);
+  });
+  fence(JSON, "stringify", (builtin, self, args) => {
+    if (isArray(args[1]) && args[1].length > NAMES_MAX) refuse("stringify");
+    return apply(builtin, self, args);
+  });
+
+  // An array's iterator goes on for as long as the array claims to, and inside the engine without a step: one that calls back is counted.
+  const stepwise = (items) => {
+    const { next } = items;
+    return {
+      next: () => apply(next, items, []),
+      return() {
+        const end = items.return;
+        return end === undefined || end === null ? {} : apply(end, items, []);
+      },
+    };
+  };
+  for (const name of ["drop", "includes", "join"]) {
+    fence(Iterator.prototype, name, (builtin, items, args) => apply(builtin, stepwise(items), args));
+  }
+  for (const name of ["difference", "intersection", "isDisjointFrom", "isSubsetOf", "isSupersetOf", "symmetricDifference", "union"]) {
+    fence(Set.prototype, name, (builtin, set, args) => {
+      const other = args[0];
+      const { size, has, keys } = other;
+      return apply(builtin, set, [{ size, has: (value) => apply(has, other, [value]), keys: () => stepwise(apply(keys, other, [])) }]);
+    });
+  }
+  fence(Math, "sumPrecise", (builtin, self, args) => {
+    const numbers = args[0];
+    const begin = numbers[iterator];
+    return apply(builtin, self, [{ [iterator]: () => stepwise(apply(begin, numbers, [])) }]);
+  });
+  // It would show a script the built-in functions behind these fences.
+  delete Error.prepareStackTrace;
   const RealProxy = Proxy;
   delete globalThis.Proxy;
 

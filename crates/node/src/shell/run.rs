@@ -72,6 +72,9 @@ const REQUESTS_QUEUED_MAX: usize = 4_096;
 /// Between two ticks of a service.
 const SERVICE_TICK: Duration = Duration::from_millis(100);
 const DRAIN_PATIENCE: Duration = Duration::from_secs(2);
+/// Between two looks whether the governor has ended.
+const GOVERNOR_LOOK: Duration = Duration::from_millis(10);
+const GOVERNOR: &str = "governor";
 
 /// Runs a node on the platform that this machine offers, until `stop` says so or it must stop by itself.
 pub fn run(config: NodeConfig, protocols: Vec<Arc<dyn Protocol>>, stop: &mpsc::Receiver<()>) -> Result<(), NodeError> {
@@ -432,10 +435,27 @@ impl Running {
         drop(self.network);
         self.shared.history.stop();
         for thread in self.threads {
+            if thread.thread().name() == Some(GOVERNOR) && is_last_life(&ended) && !ends_soon(&thread) {
+                tracing::warn!("a script of governance has not ended: the node stops without it");
+                continue;
+            }
             thread.join().expect("what panics in a thread of the node is caught there");
         }
         ended
     }
+}
+
+/// The process ends with it: a script that never does cannot hold it up. It holds nothing that is not written by the executor, and that is gone.
+fn is_last_life(ended: &Ended) -> bool {
+    matches!(ended, Ended::Stopped | Ended::Removed | Ended::Failed(_))
+}
+
+fn ends_soon(thread: &JoinHandle<()>) -> bool {
+    let until = Instant::now() + DRAIN_PATIENCE;
+    while !thread.is_finished() && Instant::now() < until {
+        thread::sleep(GOVERNOR_LOOK);
+    }
+    thread.is_finished()
 }
 
 /// Which certificates this node begins with: those of the ledger, unless the service was given another one while the node was away.
@@ -610,7 +630,7 @@ fn start_threads(
     )?);
     let governed = shared.clone();
     threads.push(start(
-        "governor",
+        GOVERNOR,
         Box::new(move || {
             governance::run_governor(&governor, &governed, &governor_events);
             None

@@ -218,6 +218,43 @@ fn a_range_of_the_past_is_there_at_once_as_a_whole_or_not_at_all() {
 }
 
 #[test]
+fn all_ranges_of_a_request_together_have_a_bounded_size() {
+    /// A third of what a request may look at.
+    fn large(seqno: u64) -> Past {
+        let mut writes = WriteSet::new();
+        let map = Role::Application { writes: true }.stored("log");
+        writes.insert(&map, Bytes::from_static(b"k"), Some(Bytes::from(vec![0; APP_SCAN_BYTES_MAX / 3])));
+        Past { writes: Arc::new(writes), ..past(seqno) }
+    }
+    let asked = |ranges: usize| {
+        let source = format!(
+            "export function f() {{ const all = []; for (let i = 0; i < {ranges}; i++) all.push(ccf.historical.getStateRange(i, 1, 1, 0)); return {{}} }}"
+        );
+        let options = RuntimeOptions { max_execution_time_ms: 2_000, ..RuntimeOptions::default() };
+        let history = Box::new(|seqno: Seqno| Some(large(seqno.0)));
+        call(installed(&[(MODULE, &source)]).begin(), Call { history, options, ..calling(false) }).1.answered
+    };
+    assert!(asked(2).is_ok());
+    let refused = asked(4).unwrap_err();
+    assert!(refused.reason.starts_with("RangeError: the ranges of one request have at most"), "{}", refused.reason);
+}
+
+#[test]
+fn jobs_that_go_on_for_ever_end_with_the_time_of_their_request() {
+    // One is interrupted, and the other goes on.
+    let spin = "const spin = () => { Promise.resolve().then(spin); for (let i = 0; i < 1000; i++) {} };";
+    for waits in ["spin(); spin(); await new Promise(() => {})", "spin(); spin(); try { for (;;) await 0 } catch {}"] {
+        for source in [
+            format!("export async function f() {{ {spin} {waits} }}"),
+            format!("{spin} {waits}; export const f = () => ({{}})"),
+        ] {
+            let (_, Called { answered, .. }) = call(installed(&[(MODULE, &source)]).begin(), calling(true));
+            assert!(answered.unwrap_err().exceeded, "{source}");
+        }
+    }
+}
+
+#[test]
 fn an_endpoint_that_never_ends_recurses_or_hoards_is_ended() {
     for hostile in [
         "for (;;) {}",
