@@ -144,8 +144,12 @@ pub const CHANNEL_OPEN_TIMEOUT_MS: u64 = 5_000;
 /// How long what was sent on a channel may stay without TCP's acknowledgement, milliseconds; then it is dialled again. Otherwise a link would be silent after a cut
 /// for up to as long as the cut took: TCP doubles the time between its attempts.
 pub const CHANNEL_UNACKNOWLEDGED_MS: u32 = 1_500;
-/// Connections that have not said hello yet; nodes are few.
+/// Connections that have not said hello yet; nodes are few. Beyond it the oldest makes way.
 pub const CHANNEL_STRANGERS_MAX: usize = 64;
+/// Of them, those of one address; nodes behind one gateway share it. Beyond it the oldest of the address makes way.
+pub const CHANNEL_STRANGERS_PER_ADDRESS_MAX: usize = 16;
+/// Between two lines in the log about connections that ended before they were a node's, milliseconds.
+pub const CHANNEL_STRANGERS_TOLD_MS: u64 = 1_000;
 
 /// Certificates that a client may present, its own included; a longer chain ends the handshake.
 pub const CERTIFICATE_CHAIN_MAX: usize = 6;
