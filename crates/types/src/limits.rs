@@ -51,6 +51,11 @@ pub const SWAP_RETRY_MS: u64 = 250;
 pub const JUDGEMENT_SKEW_S: u64 = 300;
 /// Requests for fresh evidence that wait for the platform's device, which answers one at a time; above it they are answered 503.
 pub const ATTESTATIONS_QUEUED_MAX: usize = 16;
+/// Requests to join that a backup has on their way to the primary: so many whose evidence is genuine by what is committed there, and as many others, which
+/// only the primary can judge. As many with fresh evidence, of each. Above it they are answered 503.
+pub const ADMISSIONS_UNDER_WAY_MAX: usize = 4;
+/// Those of all backups together that wait at the primary, which judges one after another; above it they are answered 503.
+pub const ADMISSIONS_QUEUED_MAX: usize = 64;
 /// Between two swaps at the same place, milliseconds of ledger time. *Configurable network parameter.*
 pub const SWAP_INTERVAL_MS: u64 = 60_000;
 

@@ -42,6 +42,7 @@ use crate::machines::{Machines, Parts};
 use crate::recovering;
 use crate::replica::Delivery;
 use crate::shell::admission::Admission;
+use crate::shell::admitting::Admitting;
 use crate::shell::api::Api;
 use crate::shell::archive_thread::ArchiveThread;
 use crate::shell::attesting::Attesting;
@@ -299,11 +300,12 @@ impl Running {
             vault: vault.clone(),
             protocols: protocols.to_vec(),
         };
+        let judges = admission.clone();
         let arrivals = Arrivals {
             files: machines.archive.files(),
             shared: shared.clone(),
             protocols: protocols.to_vec(),
-            admission: admission.clone(),
+            admitting: Admitting::start(move |kind, body, reply| judges.forwarded(kind, &body, reply))?,
             governance: governance.clone(),
             entitlement: Default::default(),
         };
