@@ -56,6 +56,9 @@ pub const ATTESTATIONS_QUEUED_MAX: usize = 16;
 pub const ADMISSIONS_UNDER_WAY_MAX: usize = 4;
 /// Those of all backups together that wait at the primary, which judges one after another; above it they are answered 503.
 pub const ADMISSIONS_QUEUED_MAX: usize = 64;
+/// Signed requests of one member, or participant, to `/gov` that are under way through one node; those that nobody known there has signed have as many
+/// together. Above it they are answered 503.
+pub const GOVERNANCE_REQUESTS_OF_ONE_MAX: usize = 16;
 /// Between two swaps at the same place, milliseconds of ledger time. *Configurable network parameter.*
 pub const SWAP_INTERVAL_MS: u64 = 60_000;
 

@@ -58,6 +58,7 @@ use crate::shell::ledger_disk::LedgerDisk;
 use crate::shell::mailbox::Mailbox;
 use crate::shell::metrics::{self, NodeMetrics};
 use crate::shell::network::{Arrivals, Network};
+use crate::shell::places::Places;
 use crate::shell::renewal::Renewal;
 use crate::shell::replica_thread::{Ended, Memory, ReplicaThread};
 use crate::shell::sealing::Sealing;
@@ -290,6 +291,7 @@ impl Running {
             shared: shared.clone(),
             governor: to_governor.requests,
             running: Default::default(),
+            places: Places::new(limits::GOVERNANCE_REQUESTS_OF_ONE_MAX),
         });
         let governor = Governor {
             store: machines.store.clone(),
