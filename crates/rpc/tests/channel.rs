@@ -324,6 +324,20 @@ async fn who_looks_for_another_replica_is_told_and_ends_no_connection() {
     a.until_up(2).await;
 }
 
+#[tokio::test]
+async fn a_node_gets_through_while_strangers_hold_every_place_and_the_oldest_makes_way() {
+    let service = Service::new();
+    let (a, b) = (start(1, &service.issue(VALIDITY), &service), start(2, &service.issue(VALIDITY), &service));
+    let mut silent = Vec::new();
+    for _ in 0..limits::CHANNEL_STRANGERS_PER_ADDRESS_MAX {
+        silent.push(tokio::net::TcpStream::connect(b.channels.address()).await.expect("it listens"));
+    }
+    a.dial(&[(2, b.channels.address())]);
+    a.until_up(2).await;
+    let oldest = tokio::time::timeout(PATIENCE, silent[0].read_u8()).await.expect("ended in time");
+    assert!(oldest.is_err(), "it was ended");
+}
+
 fn hello(replica: u64, to: u64) -> Frame {
     Frame::Hello { own: Hello { replica: ReplicaId(replica), node: 0 }, to: ReplicaId(to) }
 }

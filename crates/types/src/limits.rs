@@ -51,6 +51,14 @@ pub const SWAP_RETRY_MS: u64 = 250;
 pub const JUDGEMENT_SKEW_S: u64 = 300;
 /// Requests for fresh evidence that wait for the platform's device, which answers one at a time; above it they are answered 503.
 pub const ATTESTATIONS_QUEUED_MAX: usize = 16;
+/// Requests to join that a backup has on their way to the primary: so many whose evidence is genuine by what is committed there, and as many others, which
+/// only the primary can judge. As many with fresh evidence, of each. Above it they are answered 503.
+pub const ADMISSIONS_UNDER_WAY_MAX: usize = 4;
+/// Those of all backups together that wait at the primary, which judges one after another; above it they are answered 503.
+pub const ADMISSIONS_QUEUED_MAX: usize = 64;
+/// Signed requests of one member, or participant, to `/gov` that are under way through one node; those that nobody known there has signed have as many
+/// together. Above it they are answered 503.
+pub const GOVERNANCE_REQUESTS_OF_ONE_MAX: usize = 16;
 /// Between two swaps at the same place, milliseconds of ledger time. *Configurable network parameter.*
 pub const SWAP_INTERVAL_MS: u64 = 60_000;
 
@@ -144,8 +152,12 @@ pub const CHANNEL_OPEN_TIMEOUT_MS: u64 = 5_000;
 /// How long what was sent on a channel may stay without TCP's acknowledgement, milliseconds; then it is dialled again. Otherwise a link would be silent after a cut
 /// for up to as long as the cut took: TCP doubles the time between its attempts.
 pub const CHANNEL_UNACKNOWLEDGED_MS: u32 = 1_500;
-/// Connections that have not said hello yet; nodes are few.
+/// Connections that have not said hello yet; nodes are few. Beyond it the oldest makes way.
 pub const CHANNEL_STRANGERS_MAX: usize = 64;
+/// Of them, those of one address; nodes behind one gateway share it. Beyond it the oldest of the address makes way.
+pub const CHANNEL_STRANGERS_PER_ADDRESS_MAX: usize = 16;
+/// Between two lines in the log about connections that ended before they were a node's, milliseconds.
+pub const CHANNEL_STRANGERS_TOLD_MS: u64 = 1_000;
 
 /// Certificates that a client may present, its own included; a longer chain ends the handshake.
 pub const CERTIFICATE_CHAIN_MAX: usize = 6;

@@ -18,7 +18,7 @@ use http::StatusCode;
 use tokio::runtime::Handle;
 
 use crate::handle::Shared;
-use crate::shell::admission::Admission;
+use crate::shell::admission::{self, Admission};
 use crate::shell::attesting::{Attesting, NoEvidence};
 use crate::shell::{collateral, stopping};
 
@@ -204,8 +204,7 @@ impl NodeApi for Api {
     }
 
     fn renew(&self, _caller: &Caller, body: Bytes, reply: Box<dyn FnOnce(Result<Bytes, ApiError>) + Send>) {
-        let refused = |error| ApiError::new(StatusCode::FORBIDDEN, "NotAdmitted", error);
-        self.admission.renew(body, Box::new(move |result| reply(result.map_err(refused))));
+        self.admission.renew(body, Box::new(move |result| reply(result.map_err(admission::api_error))));
     }
 
     fn submit_collateral(
@@ -255,8 +254,7 @@ impl NodeApi for Api {
         body: Bytes,
         reply: Box<dyn FnOnce(Result<Bytes, ApiError>) + Send>,
     ) {
-        let refused = |error| ApiError::new(StatusCode::FORBIDDEN, "NotAdmitted", error);
-        self.admission.join(body, Box::new(move |result| reply(result.map_err(refused))));
+        self.admission.join(body, Box::new(move |result| reply(result.map_err(admission::api_error))));
     }
 
     fn stop_network(&self, caller: &Caller, reply: Box<dyn FnOnce(Result<StoppedNetwork, ApiError>) + Send>) {

@@ -7,8 +7,10 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
-use coco_governance::{Code, Operation, Refusal, Request};
-use coco_governance::{certificates, secrets};
+use coco_crypto::ForeignCertificate;
+use coco_crypto::cose::{self, Sign1};
+use coco_governance::{Code, Message, Operation, Refusal, Request};
+use coco_governance::{certificates, secrets, tables};
 use coco_kv::Snapshot;
 use coco_protocol::{
     Caller, Earlier, Gate, Idempotent, Outcome, Rejection, RejectionReason, Submitted, TransactionStatus,
@@ -25,6 +27,7 @@ use crate::executor::SystemCommand;
 use crate::governor::{Effect, Evaluation, Governor};
 use crate::handle::{Shared, ask_replica, submit_here};
 use crate::shell::mailbox::Mailbox;
+use crate::shell::places::Places;
 use crate::wire;
 
 /// Requests that may wait for the governor; beyond it they are refused.
@@ -59,6 +62,8 @@ pub struct Governance {
     pub governor: Sender<GovernorEvent>,
     /// Keys of requests that wait for the governor, or for their commit.
     pub running: Running,
+    /// Of requests that this node has under way, by who has signed them: whoever floods the governor leaves the members their places.
+    pub places: Places<Option<String>>,
 }
 
 /// See [`Governance::running`].
@@ -306,6 +311,18 @@ impl Drop for Ended {
     }
 }
 
+/// The id of whoever has signed it, if that is known by what is committed here. Refuses nothing: the governor judges by a newer state.
+fn signer(state: &Snapshot, message: &[u8]) -> Option<String> {
+    let claims = Message::decode(message).ok()?;
+    let id = claims.key_id.as_bytes();
+    let certificate = state.get(&tables::MEMBER_CERTS, id).or_else(|| state.get(&tables::USER_CERTS, id))?;
+    let certificate = ForeignCertificate::from_pem(std::str::from_utf8(&certificate).ok()?).ok()?;
+    let sign1 = Sign1::decode(message).ok()?;
+    let signed = cose::to_be_signed(sign1.protected, &claims.payload);
+    certificate.key().verify(cose::scheme(claims.algorithm)?, &signed, sign1.signature).ok()?;
+    Some(claims.key_id)
+}
+
 fn refused(code: Code, rejection: Rejection) -> Governed {
     Governed::Refused(Refusal::new(code, rejection.message))
 }
@@ -328,6 +345,12 @@ impl GovApi for Governance {
     }
 
     fn govern(&self, _caller: &Caller, request: Request, key: Option<Idempotent>, reply: GovernedReply) {
+        let signer = signer(&self.shared.visible.state(), &request.message);
+        let Some(place) = self.places.take(signer) else { return reply(Governed::Unavailable) };
+        let reply: GovernedReply = Box::new(move |governed| {
+            drop(place);
+            reply(governed);
+        });
         let Some(primary) = self.shared.remote_primary() else {
             return self.handle_once(request, key, reply);
         };
@@ -384,10 +407,62 @@ impl GovApi for Governance {
 mod tests {
     use std::sync::mpsc;
 
+    use coco_crypto::{Curve, SeededCrypto, SigningKey, Validity, self_signed_certificate};
+    use coco_governance::Draft;
+    use coco_kv::Store;
     use coco_types::View;
 
     use super::*;
     use crate::fixture::Backup;
+
+    fn governance(backup: &Backup) -> Governance {
+        let (governor, _) = bounded(1);
+        let places = Places::new(limits::GOVERNANCE_REQUESTS_OF_ONE_MAX);
+        Governance { shared: backup.shared.clone(), governor, running: Running::default(), places }
+    }
+
+    #[test]
+    fn a_request_counts_as_a_members_only_if_its_signature_verifies() {
+        let crypto = SeededCrypto::new(1);
+        let validity = Validity { not_before: 0, not_after: 4_000_000_000 };
+        let [key, other] = [(); 2].map(|()| SigningKey::generate(&crypto, Curve::P384));
+        let certificate = self_signed_certificate(&crypto, &key, "member", &[], validity, &[]).unwrap();
+        let id = certificate.fingerprint().to_string();
+        let row = (tables::MEMBER_CERTS, Bytes::from(id.clone()), Bytes::from(certificate.to_pem()));
+        let state = Store::restore(Seqno(1), [row]).snapshot();
+        let draft = Draft {
+            key_id: id.clone(),
+            kind: "proposal".to_owned(),
+            proposal_id: None,
+            created_at: 1,
+            payload: b"{}".to_vec(),
+        };
+        assert_eq!(signer(&state, &draft.sign(&crypto, &key)), Some(id));
+        assert_eq!(signer(&state, &draft.sign(&crypto, &other)), None, "somebody else's signature");
+        assert_eq!(signer(&Store::new().snapshot(), &draft.sign(&crypto, &key)), None, "nobody knows this member");
+        assert_eq!(signer(&state, b"no message"), None);
+    }
+
+    #[test]
+    fn requests_that_nobody_known_has_signed_share_few_places() {
+        let refused = Governed::Refused(Refusal::new(Code::InvalidAuthenticationInfo, "no"));
+        let backup = Backup::new(TxId::new(View(1), Seqno(5)), serde_json::to_vec(&refused).unwrap().into());
+        let governance = governance(&backup);
+        let ask = || {
+            let (tell, told) = mpsc::channel();
+            let request = Request { operation: Operation::Propose, message: Bytes::from_static(b"no message") };
+            let reply = Box::new(move |governed: Governed| tell.send(governed).unwrap());
+            governance.govern(&Caller::Anonymous, request, None, reply);
+            told.try_recv().expect("answered at once")
+        };
+        assert_eq!(ask(), refused);
+        let flood: Vec<_> = std::iter::from_fn(|| governance.places.take(None)).collect();
+        assert_eq!(flood.len(), limits::GOVERNANCE_REQUESTS_OF_ONE_MAX);
+        assert_eq!(ask(), Governed::Unavailable);
+        assert!(governance.places.take(Some("a member".to_owned())).is_some());
+        drop(flood);
+        assert_eq!(ask(), refused);
+    }
 
     /// What is said of something that was found on an uncommitted version, once another primary's is committed, or that one.
     fn said_of_found(is_dropped: bool) -> Governed {
@@ -423,9 +498,7 @@ mod tests {
         let (before, txid) = (TxId::new(View(1), Seqno(5)), TxId::new(View(1), Seqno(9)));
         let done = serde_json::to_vec(&Governed::Done { txid, body: None }).unwrap();
         let backup = Backup::new(before, done.into());
-        let (to_governor, _governor) = bounded(1);
-        let shared = backup.shared.clone();
-        let governance = Governance { shared, governor: to_governor, running: Running::default() };
+        let governance = governance(&backup);
         let (tell, told) = mpsc::channel();
         let request = Request { operation: Operation::Propose, message: Bytes::new() };
         governance.govern(&Caller::Anonymous, request, None, Box::new(move |governed| tell.send(governed).unwrap()));

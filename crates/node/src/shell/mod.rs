@@ -9,6 +9,7 @@
 //! ```
 
 mod admission;
+mod admitting;
 mod api;
 mod archive_thread;
 mod attesting;
@@ -33,6 +34,7 @@ mod metrics;
 mod network;
 mod outlook;
 mod outside;
+mod places;
 mod reads;
 mod reappraisal;
 mod renewal;

@@ -16,7 +16,7 @@ use crate::comeback::{self, Running, YourPlace};
 use crate::entitlement::{self, Entitlement, Places};
 use crate::events::{ExecutorEvent, ReplicaEvent};
 use crate::handle::{Peers, Shared, ask_replica, claim_here, submit_here, unavailable};
-use crate::shell::admission::Admission;
+use crate::shell::admitting::Admitting;
 use crate::shell::collateral;
 use crate::shell::governance::Governance;
 use crate::shell::identities;
@@ -33,7 +33,7 @@ pub struct Network {
 pub struct Arrivals {
     pub shared: Arc<Shared>,
     pub protocols: Vec<Arc<dyn Protocol>>,
-    pub admission: Arc<Admission>,
+    pub admitting: Admitting,
     /// What peers may fetch.
     pub files: Files,
     pub governance: Arc<Governance>,
@@ -123,15 +123,8 @@ impl Inbound for Arrivals {
             }
             kind::RETURNING => self.returning(from, &body, respond),
             kind::JOIN | kind::RENEW => {
-                let reply = Box::new(move |result: Result<Bytes, String>| {
-                    let result = result.map_err(|message| Rejection::new(RejectionReason::Refused, 0, message));
-                    respond(wire::encode_result(&result));
-                });
-                if kind == kind::JOIN {
-                    self.admission.join_here(&body, reply);
-                } else {
-                    self.admission.renew_here(&body, reply);
-                }
+                let reply = Box::new(move |result| respond(wire::encode_result(&result)));
+                self.admitting.take(kind, body, reply);
             }
             kind::MEMBERSHIP => respond(outside::answer(&self.shared, from)),
             kind::COLLATERAL => {

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use coco_attestation::EvidenceSource;
 use coco_crypto::PublicKey;
 use coco_governance::attestation;
+use coco_protocol::Rejection;
 use coco_types::Digest;
 
 use crate::handle::Shared;
@@ -49,7 +50,7 @@ impl Renewal {
     }
 
     fn renew(&self) {
-        let reply = Box::new(|result: Result<Bytes, String>| match result {
+        let reply = Box::new(|result: Result<Bytes, Rejection>| match result {
             Ok(_) => tracing::info!("renewed this node's evidence"),
             Err(error) => tracing::warn!(%error, "this node's fresh evidence was not accepted"),
         });

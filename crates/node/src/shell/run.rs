@@ -42,6 +42,7 @@ use crate::machines::{Machines, Parts};
 use crate::recovering;
 use crate::replica::Delivery;
 use crate::shell::admission::Admission;
+use crate::shell::admitting::Admitting;
 use crate::shell::api::Api;
 use crate::shell::archive_thread::ArchiveThread;
 use crate::shell::attesting::Attesting;
@@ -57,6 +58,7 @@ use crate::shell::ledger_disk::LedgerDisk;
 use crate::shell::mailbox::Mailbox;
 use crate::shell::metrics::{self, NodeMetrics};
 use crate::shell::network::{Arrivals, Network};
+use crate::shell::places::Places;
 use crate::shell::renewal::Renewal;
 use crate::shell::replica_thread::{Ended, Memory, ReplicaThread};
 use crate::shell::sealing::Sealing;
@@ -292,6 +294,7 @@ impl Running {
             shared: shared.clone(),
             governor: to_governor.requests,
             running: Default::default(),
+            places: Places::new(limits::GOVERNANCE_REQUESTS_OF_ONE_MAX),
         });
         let governor = Governor {
             store: machines.store.clone(),
@@ -302,11 +305,12 @@ impl Running {
             vault: vault.clone(),
             protocols: protocols.to_vec(),
         };
+        let judges = admission.clone();
         let arrivals = Arrivals {
             files: machines.archive.files(),
             shared: shared.clone(),
             protocols: protocols.to_vec(),
-            admission: admission.clone(),
+            admitting: Admitting::start(move |kind, body, reply| judges.forwarded(kind, &body, reply))?,
             governance: governance.clone(),
             entitlement: Default::default(),
         };

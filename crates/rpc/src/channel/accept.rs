@@ -8,13 +8,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use coco_types::{ReplicaId, limits};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::frame::{Frame, Hello};
 use super::lanes::Lanes;
+use super::strangers::{Stranger, Strangers};
 use super::trust::node_of;
 use super::wire::{Reader, prepare, write_hello, write_lanes};
 use super::{Inbound, Shared};
@@ -25,19 +26,20 @@ const WORKERS: usize = 2;
 
 type ReadHalf = tokio::io::ReadHalf<TlsStream<TcpStream>>;
 type WriteHalf = tokio::io::WriteHalf<TlsStream<TcpStream>>;
+/// Of a node that may be the replica that it says it is.
+type Opened = (Hello, Reader<ReadHalf>, WriteHalf);
 
 /// What accepted connections share beyond [`Shared`].
 struct Accepted {
     shared: Arc<Shared>,
     workers: Workers,
-    strangers: Arc<Semaphore>,
+    strangers: Arc<Strangers>,
 }
 
 /// Accepts until aborted, and then takes every connection along.
 pub(crate) async fn accept(socket: TcpListener, acceptor: TlsAcceptor, shared: Arc<Shared>) {
     let workers = Workers::start(WORKERS, limits::CHANNEL_REQUESTS_MAX, 0);
-    let strangers = Arc::new(Semaphore::new(limits::CHANNEL_STRANGERS_MAX));
-    let accepted = Arc::new(Accepted { shared, workers, strangers });
+    let accepted = Arc::new(Accepted { shared, workers, strangers: Arc::default() });
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
@@ -45,14 +47,19 @@ pub(crate) async fn accept(socket: TcpListener, acceptor: TlsAcceptor, shared: A
             incoming = socket.accept() => match incoming {
                 Ok((stream, address)) => {
                     let (accepted, acceptor) = (Arc::clone(&accepted), acceptor.clone());
+                    let stranger = accepted.strangers.admit(address.ip());
                     connections.spawn(async move {
-                        match serve(stream, acceptor, &accepted).await {
-                            Ok(()) => {}
+                        match greet(stream, acceptor, &accepted.shared, stranger).await {
+                            Ok(opened) => {
+                                if let Err(error) = serve(opened, &accepted).await {
+                                    tracing::warn!(%address, %error, "a node's connection ended");
+                                }
+                            }
                             // It will learn who is here now.
                             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                                 tracing::debug!(%address, %error, "a node's connection ended");
                             }
-                            Err(error) => tracing::warn!(%address, %error, "a node's connection ended"),
+                            Err(error) => accepted.strangers.refused(address, &error),
                         }
                     });
                 }
@@ -65,13 +72,16 @@ pub(crate) async fn accept(socket: TcpListener, acceptor: TlsAcceptor, shared: A
     }
 }
 
-async fn serve(stream: TcpStream, acceptor: TlsAcceptor, accepted: &Arc<Accepted>) -> io::Result<()> {
-    let stranger = Arc::clone(&accepted.strangers).try_acquire_owned();
-    let stranger = stranger.map_err(|_| io::Error::other("too many connections that have not said hello"))?;
-    let opening = open(stream, acceptor, &accepted.shared);
+/// Until the other end has shown that it is a node, or has to make way for others.
+async fn greet(stream: TcpStream, acceptor: TlsAcceptor, shared: &Shared, stranger: Stranger) -> io::Result<Opened> {
     let timeout = Duration::from_millis(limits::CHANNEL_OPEN_TIMEOUT_MS);
-    let (hello, reader, mut write) = tokio::time::timeout(timeout, opening).await??;
-    drop(stranger);
+    tokio::select! {
+        opened = tokio::time::timeout(timeout, open(stream, acceptor, shared)) => opened?,
+        () = stranger.made_way() => Err(io::Error::other("it made way for others before it said hello")),
+    }
+}
+
+async fn serve((hello, reader, mut write): Opened, accepted: &Arc<Accepted>) -> io::Result<()> {
     let ordered_to_end = accepted.succeed(hello.replica);
     let responses = Arc::new(Lanes::default());
     let ended = tokio::select! {
@@ -83,11 +93,7 @@ async fn serve(stream: TcpStream, acceptor: TlsAcceptor, accepted: &Arc<Accepted
     if ended.kind() == io::ErrorKind::UnexpectedEof { Ok(()) } else { Err(ended) }
 }
 
-async fn open(
-    stream: TcpStream,
-    acceptor: TlsAcceptor,
-    shared: &Shared,
-) -> io::Result<(Hello, Reader<ReadHalf>, WriteHalf)> {
+async fn open(stream: TcpStream, acceptor: TlsAcceptor, shared: &Shared) -> io::Result<Opened> {
     prepare(&stream)?;
     let stream = acceptor.accept(stream).await?;
     let node = node_of(stream.get_ref().1.peer_certificates());

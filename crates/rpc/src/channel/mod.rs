@@ -15,6 +15,7 @@ mod accept;
 mod frame;
 mod lanes;
 mod peer;
+mod strangers;
 mod trust;
 mod wire;
 
