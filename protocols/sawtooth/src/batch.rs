@@ -45,6 +45,8 @@ impl SignedBatch {
         if raw.len() > BATCH_BYTES_MAX {
             return Err(invalid(format!("a batch has at most {BATCH_BYTES_MAX} bytes")));
         }
+        // What is kept are parts of this: of what it arrived in, which may be very much longer, it would keep all in memory.
+        let raw = Bytes::copy_from_slice(&raw);
         let undecodable = |_| invalid("the batch does not decode");
         let batch = Batch::decode(raw.clone()).map_err(undecodable)?;
         let header = BatchHeader::decode(batch.header.clone()).map_err(undecodable)?;
@@ -149,6 +151,19 @@ mod tests {
         let batch = signer.batch(vec![transaction]);
         let batch = SignedBatch::admit(batch).unwrap();
         assert!(batch.id.starts_with("66555e40a1c57bf1e63e0adbc12df937"));
+    }
+
+    #[test]
+    fn nothing_of_what_a_batch_arrived_in_is_kept_with_it() {
+        let batch = Signer::new(1).single(&intkey("set", "foo", 42));
+        let body = Bytes::from([&batch[..], &[0; 10_000]].concat());
+        let part = || body.slice(..batch.len());
+        let kept = [SignedBatch::admit(part()).unwrap(), SignedBatch::decode(part()).unwrap()];
+        assert!(body.is_unique(), "nobody else has a part of it");
+        let [transaction] = &kept[0].transactions[..] else { panic!("it holds one") };
+        for part in [&kept[0].header_bytes, &transaction.header_bytes, &transaction.payload] {
+            assert!(kept[0].raw.as_ptr_range().contains(&part.as_ptr()), "counted with the batch's own bytes");
+        }
     }
 
     #[test]
