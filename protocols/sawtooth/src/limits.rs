@@ -132,14 +132,21 @@ pub const STATUS_ASK_AGAIN_MS: u64 = 5_000;
 /// Batches of one submission, and ids of one question.
 pub const SUBMISSION_BATCHES_MAX: usize = 10_000;
 
+/// Ids that one message names, each counted as often as it is named.
+pub const NAMED_IDS_MAX: usize = 100_000;
+
 /// Bytes of a REST request's body: the original's limit.
 pub const REST_BODY_BYTES_MAX: usize = 10_485_760;
 
 /// Address prefixes that one WebSocket subscription may name.
 pub const PREFIXES_MAX: usize = 1_000;
 
-/// Addresses of the state that a processor asks for at once.
+/// Addresses of the state that a processor asks for at once, and that it sets or removes at once.
 pub const PROCESSOR_ADDRESSES_MAX: usize = 10_000;
+pub const PROCESSOR_WRITES_MAX: usize = 100_000;
+
+/// Attributes of one event.
+pub const EVENT_ATTRIBUTES_MAX: usize = 50_000;
 
 /// Bytes of a message on the component endpoint.
 pub const MESSAGE_BYTES_MAX: usize = 16 << 20;

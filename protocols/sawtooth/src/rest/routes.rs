@@ -11,10 +11,13 @@ use serde_json::{Map, Value, json};
 use super::request::{Call, checked_id};
 use super::{ApiError, json, respond};
 use crate::address::prefix_from_hex;
+use crate::batch::check_transactions;
+use crate::limits::SUBMISSION_BATCHES_MAX;
 use crate::messages::client::{
     BatchStatusRequest, BatchStatusResponse, GetRequest, ListRequest, PagingControls, PagingResponse,
     ReceiptGetRequest, StateGetRequest, StateListRequest, state_get_status, status, submit_status,
 };
+use crate::messages::elements;
 use crate::messages::ledger::{Batch, BatchList, BlockHeader};
 use crate::query::{Kind, Node, View};
 
@@ -62,9 +65,16 @@ fn submit(node: &Arc<Node>, caller: &Caller, call: Call, reply: Reply) {
     if !call.has_content_type("application/octet-stream") {
         return reply(refused(ApiError::submission_content_type()));
     }
+    if elements(call.body(), &[1]) > SUBMISSION_BATCHES_MAX {
+        let why = format!("at most {SUBMISSION_BATCHES_MAX} batches at once");
+        return reply(refused(ApiError::batches_invalid(&why)));
+    }
     let Ok(list) = BatchList::decode(call.body().clone()) else { return reply(refused(ApiError::bad_protobuf())) };
     if list.batches.is_empty() {
         return reply(refused(ApiError::no_batches()));
+    }
+    if let Err(rejection) = list.batches.iter().try_for_each(|raw| check_transactions(raw)) {
+        return reply(refused(ApiError::batches_invalid(&rejection.message)));
     }
     let ids: Result<Vec<_>, _> =
         list.batches.iter().map(|raw| Batch::decode(raw.clone()).map(|batch| batch.header_signature)).collect();

@@ -242,6 +242,11 @@ fn every_mistake_has_its_code() {
     let mut forged = BatchList { batches: vec![Signer::new(1).single(&intkey("set", "a", 1))] };
     forged.batches[0] = forged.batches[0].slice(..forged.batches[0].len() - 4);
     assert_eq!(error(post(&node, "/batches", octets, forged.encode_to_vec())).0, 400);
+    assert_eq!(error(post(&node, "/batches", octets, [0x0a, 0].repeat(10_001))), (400, 30));
+    let crowded = BatchList { batches: vec![[0x1a_u8, 0].repeat(10_001).into()] };
+    assert_eq!(error(post(&node, "/batches", octets, crowded.encode_to_vec())), (400, 30));
+    let empty_ids = format!("[{}\"\"]", "\"\",".repeat(100_000)).into_bytes();
+    assert_eq!(error(post(&node, "/receipts", "application/json", empty_ids)), (400, 82));
     assert_eq!(error(post(&node, "/batch_statuses", octets, Vec::new())), (400, 43));
     assert_eq!(error(post(&node, "/batch_statuses", "application/json", b"[1]".to_vec())), (400, 46));
     assert_eq!(error(post(&node, "/receipts", octets, Vec::new())), (400, 81));
