@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use prost::Message as _;
 
 use super::dispatch::{Answered, Outbox};
@@ -45,6 +46,8 @@ impl Serving {
                 else {
                     return;
                 };
+                // A part of the message would keep all of that in memory.
+                let extended_data = Bytes::copy_from_slice(&extended_data);
                 let answer = Answered { status, message, extended_data };
                 self.processors.answered(self.id, &envelope.correlation_id, answer);
             }
