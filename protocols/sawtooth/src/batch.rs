@@ -8,6 +8,7 @@ use prost::Message as _;
 
 use crate::address::{is_id, prefix_from_hex};
 use crate::messages::client::submit_status;
+use crate::messages::elements;
 use crate::messages::ledger::{Batch, BatchHeader, Transaction, TransactionHeader};
 use crate::signing;
 
@@ -45,19 +46,24 @@ impl SignedBatch {
         if raw.len() > BATCH_BYTES_MAX {
             return Err(invalid(format!("a batch has at most {BATCH_BYTES_MAX} bytes")));
         }
+        // What is kept are parts of this: of what it arrived in, which may be very much longer, it would keep all in memory.
+        let raw = Bytes::copy_from_slice(&raw);
+        check_transactions(&raw)?;
         let undecodable = |_| invalid("the batch does not decode");
         let batch = Batch::decode(raw.clone()).map_err(undecodable)?;
-        let header = BatchHeader::decode(batch.header.clone()).map_err(undecodable)?;
-        if batch.transactions.len() > BATCH_TRANSACTIONS_MAX {
-            return Err(invalid(format!("a batch has at most {BATCH_TRANSACTIONS_MAX} transactions")));
+        let others = || invalid("the batch's header lists other transactions than the batch holds");
+        if elements(&batch.header, &[2]) != batch.transactions.len() {
+            return Err(others());
         }
+        let header = BatchHeader::decode(batch.header.clone()).map_err(undecodable)?;
         if !is_id(&batch.header_signature) {
             return Err(invalid("a batch's signature has 128 lower-case hex digits"));
         }
         let ids = batch.transactions.iter().map(|transaction| &transaction.header_signature);
         if !header.transaction_ids.iter().eq(ids) {
-            return Err(invalid("the batch's header lists other transactions than the batch holds"));
+            return Err(others());
         }
+        check_declared(&batch.transactions)?;
         let transactions =
             batch.transactions.into_iter().map(|transaction| read(transaction, &header.signer_public_key));
         let transactions = transactions.collect::<Result<Vec<_>, _>>()?;
@@ -66,7 +72,6 @@ impl SignedBatch {
         if ids.windows(2).any(|pair| pair[0] == pair[1]) {
             return Err(invalid("the batch holds a transaction twice"));
         }
-        check_declared(&transactions)?;
         let weight = raw.len() + transactions.iter().map(weight).sum::<usize>();
         let signer = header.signer_public_key;
         Ok(Self { id: batch.header_signature, signer, header_bytes: batch.header, raw, transactions, weight })
@@ -109,13 +114,23 @@ fn read(transaction: Transaction, batcher: &str) -> Result<SignedTransaction, Re
     Ok(SignedTransaction { id, header, header_bytes: transaction.header, payload: transaction.payload })
 }
 
-/// How much its transactions declare together: all of it is decoded, compared and waited for.
-fn check_declared(transactions: &[SignedTransaction]) -> Result<(), Rejection> {
-    let headers = || transactions.iter().map(|transaction| &transaction.header);
-    if headers().map(|header| header.inputs.len() + header.outputs.len()).sum::<usize>() > BATCH_ADDRESSES_MAX {
+/// How many transactions it holds, before they are decoded.
+pub fn check_transactions(raw: &[u8]) -> Result<(), Rejection> {
+    if elements(raw, &[3]) <= BATCH_TRANSACTIONS_MAX {
+        return Ok(());
+    }
+    Err(invalid(format!("a batch has at most {BATCH_TRANSACTIONS_MAX} transactions")))
+}
+
+/// How much its transactions declare together, before that is decoded: all of it is compared and waited for.
+fn check_declared(transactions: &[Transaction]) -> Result<(), Rejection> {
+    let declared =
+        |field: usize| transactions.iter().map(|transaction| elements(&transaction.header, &[field])).sum::<usize>();
+    let (dependencies, inputs, outputs) = (declared(2), declared(5), declared(7));
+    if inputs + outputs > BATCH_ADDRESSES_MAX {
         return Err(invalid(format!("a batch declares at most {BATCH_ADDRESSES_MAX} inputs and outputs")));
     }
-    if headers().map(|header| header.dependencies.len()).sum::<usize>() > BATCH_DEPENDENCIES_MAX {
+    if dependencies > BATCH_DEPENDENCIES_MAX {
         return Err(invalid(format!("a batch declares at most {BATCH_DEPENDENCIES_MAX} dependencies")));
     }
     Ok(())
@@ -152,6 +167,19 @@ mod tests {
     }
 
     #[test]
+    fn nothing_of_what_a_batch_arrived_in_is_kept_with_it() {
+        let batch = Signer::new(1).single(&intkey("set", "foo", 42));
+        let body = Bytes::from([&batch[..], &[0; 10_000]].concat());
+        let part = || body.slice(..batch.len());
+        let kept = [SignedBatch::admit(part()).unwrap(), SignedBatch::decode(part()).unwrap()];
+        assert!(body.is_unique(), "nobody else has a part of it");
+        let [transaction] = &kept[0].transactions[..] else { panic!("it holds one") };
+        for part in [&kept[0].header_bytes, &transaction.header_bytes, &transaction.payload] {
+            assert!(kept[0].raw.as_ptr_range().contains(&part.as_ptr()), "counted with the batch's own bytes");
+        }
+    }
+
+    #[test]
     fn what_was_not_signed_is_refused() {
         let signer = Signer::new(1);
         let good = signer.transaction(&intkey("set", "foo", 42));
@@ -178,6 +206,9 @@ mod tests {
         other.transactions.clear();
         let rejection = SignedBatch::admit(other.encode_to_vec().into()).unwrap_err();
         assert!(rejection.message.contains("other transactions"), "{rejection}");
+        let empty = [0x1a_u8, 0].repeat(BATCH_TRANSACTIONS_MAX + 1);
+        let rejection = SignedBatch::admit(empty.into()).unwrap_err();
+        assert!(rejection.message.contains("10000 transactions"), "{rejection}");
     }
 
     #[test]

@@ -107,8 +107,14 @@ pub const OUTSTANDING_ASK_AFTER_MS: u64 = 2_000;
 pub const PAGE_BYTES_MAX: usize = 8 << 20;
 
 /// Bytes of records that one request reads. A list ends with the block, or the item, at which that is reached, and says where it goes on; a
-/// question about receipts or events that takes more is refused.
+/// question about receipts, events or the state of an earlier block that takes more is refused.
 pub const READ_BYTES_MAX: usize = 64 << 20;
+
+/// The same of a REST request before it is left to threads that nobody waits for.
+pub const BRIEF_READ_BYTES_MAX: usize = 512 << 10;
+
+/// What reading a record takes at least, in the same bytes.
+pub const RECORD_READ_BYTES: usize = 256;
 
 /// Bytes of the receipts, or events, in one answer.
 pub const ANSWER_BYTES_MAX: usize = 12 << 20;
@@ -132,14 +138,24 @@ pub const STATUS_ASK_AGAIN_MS: u64 = 5_000;
 /// Batches of one submission, and ids of one question.
 pub const SUBMISSION_BATCHES_MAX: usize = 10_000;
 
+/// Ids that one message names, each counted as often as it is named.
+pub const NAMED_IDS_MAX: usize = 100_000;
+
+/// Parameters of a REST request's query.
+pub const QUERY_PARAMETERS_MAX: usize = 64;
+
 /// Bytes of a REST request's body: the original's limit.
 pub const REST_BODY_BYTES_MAX: usize = 10_485_760;
 
 /// Address prefixes that one WebSocket subscription may name.
 pub const PREFIXES_MAX: usize = 1_000;
 
-/// Addresses of the state that a processor asks for at once.
+/// Addresses of the state that a processor asks for at once, and that it sets or removes at once.
 pub const PROCESSOR_ADDRESSES_MAX: usize = 10_000;
+pub const PROCESSOR_WRITES_MAX: usize = 100_000;
+
+/// Attributes of one event.
+pub const EVENT_ATTRIBUTES_MAX: usize = 50_000;
 
 /// Bytes of a message on the component endpoint.
 pub const MESSAGE_BYTES_MAX: usize = 16 << 20;

@@ -2,18 +2,19 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use prost::Message as _;
 
 use super::dispatch::{Answered, Outbox};
 use super::processors::{ConnectionId, Processors};
 use crate::execute::AccessError;
-use crate::limits::{ANSWER_BYTES_MAX, PROCESSOR_ADDRESSES_MAX};
+use crate::limits::{ANSWER_BYTES_MAX, EVENT_ATTRIBUTES_MAX, PROCESSOR_ADDRESSES_MAX, PROCESSOR_WRITES_MAX};
 use crate::messages::processor::{
     StatusOnly, StatusSecond, TpAddressesRequest, TpAddressesResponse, TpEventAddRequest, TpProcessResponse,
     TpReceiptAddDataRequest, TpRegisterRequest, TpRegisterResponse, TpStateEntry, TpStateGetResponse,
     TpStateSetRequest, tp_register_status, tp_state_status,
 };
-use crate::messages::{Envelope, kind};
+use crate::messages::{Envelope, elements, kind};
 
 /// The newest version of the processors' protocol that is spoken.
 const TP_PROTOCOL_VERSION: u32 = 1;
@@ -28,7 +29,7 @@ pub struct Serving {
 }
 
 impl Serving {
-    /// One that does not decode is dropped.
+    /// One that does not decode is dropped. One that has too many elements is refused before it is decoded.
     pub fn serve(&self, envelope: &Envelope) {
         let content = envelope.content.clone();
         match envelope.message_type {
@@ -45,18 +46,31 @@ impl Serving {
                 else {
                     return;
                 };
+                // A part of the message would keep all of that in memory.
+                let extended_data = Bytes::copy_from_slice(&extended_data);
                 let answer = Answered { status, message, extended_data };
                 self.processors.answered(self.id, &envelope.correlation_id, answer);
             }
             kind::TP_STATE_GET_REQUEST => {
+                if elements(&content, &[2]) > PROCESSOR_ADDRESSES_MAX {
+                    let refused =
+                        TpStateGetResponse { entries: Vec::new(), status: tp_state_status::AUTHORIZATION_ERROR };
+                    return self.answer(envelope, kind::TP_STATE_GET_RESPONSE, &refused);
+                }
                 let Ok(request) = TpAddressesRequest::decode(content) else { return };
                 self.answer(envelope, kind::TP_STATE_GET_RESPONSE, &self.state_get(&request));
             }
             kind::TP_STATE_SET_REQUEST => {
+                if elements(&content, &[2]) > PROCESSOR_WRITES_MAX {
+                    return self.answer(envelope, kind::TP_STATE_SET_RESPONSE, &not_written());
+                }
                 let Ok(request) = TpStateSetRequest::decode(content) else { return };
                 self.answer(envelope, kind::TP_STATE_SET_RESPONSE, &self.state_set(&request));
             }
             kind::TP_STATE_DELETE_REQUEST => {
+                if elements(&content, &[2]) > PROCESSOR_WRITES_MAX {
+                    return self.answer(envelope, kind::TP_STATE_DELETE_RESPONSE, &not_written());
+                }
                 let Ok(request) = TpAddressesRequest::decode(content) else { return };
                 self.answer(envelope, kind::TP_STATE_DELETE_RESPONSE, &self.state_delete(request));
             }
@@ -69,6 +83,9 @@ impl Serving {
                 self.answer(envelope, kind::TP_RECEIPT_ADD_DATA_RESPONSE, &done(added));
             }
             kind::TP_EVENT_ADD_REQUEST => {
+                if elements(&content, &[2, 2]) > EVENT_ATTRIBUTES_MAX {
+                    return self.answer(envelope, kind::TP_EVENT_ADD_RESPONSE, &done(None));
+                }
                 let Ok(TpEventAddRequest { context_id, event }) = TpEventAddRequest::decode(content) else { return };
                 let event = event.unwrap_or_default();
                 let added =
@@ -102,9 +119,6 @@ impl Serving {
     fn state_get(&self, request: &TpAddressesRequest) -> TpStateGetResponse {
         let read = self.processors.with_context(self.id, &request.context_id, |access, below| {
             let (mut entries, mut bytes) = (Vec::new(), 0);
-            if request.addresses.len() > PROCESSOR_ADDRESSES_MAX {
-                return Err(AccessError::TooMuch);
-            }
             for address in &request.addresses {
                 let data = access.get(below, address)?.unwrap_or_default();
                 bytes += address.len() + data.len();
@@ -144,8 +158,12 @@ fn addresses(done: Option<bool>, ended: Vec<String>, echo: impl FnOnce() -> Vec<
     match done {
         None => TpAddressesResponse { addresses: ended, status: tp_state_status::OK },
         Some(true) => TpAddressesResponse { addresses: echo(), status: tp_state_status::OK },
-        Some(false) => TpAddressesResponse { addresses: Vec::new(), status: tp_state_status::AUTHORIZATION_ERROR },
+        Some(false) => not_written(),
     }
+}
+
+fn not_written() -> TpAddressesResponse {
+    TpAddressesResponse { addresses: Vec::new(), status: tp_state_status::AUTHORIZATION_ERROR }
 }
 
 fn done(added: Option<bool>) -> StatusSecond {

@@ -1,6 +1,6 @@
 //! One connection: its messages, answered by type.
 
-use crate::limits::{ANSWER_BYTES_MAX, EVENT_BLOCKS_MAX};
+use crate::limits::{ANSWER_BYTES_MAX, EVENT_BLOCKS_MAX, LIST_IDS_MAX, NAMED_IDS_MAX, SUBMISSION_BATCHES_MAX};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -22,7 +22,7 @@ use crate::messages::client::{
 };
 use crate::messages::ledger::EventList;
 use crate::messages::processor::{Empty, StatusOnly};
-use crate::messages::{Envelope, kind};
+use crate::messages::{Envelope, elements, kind};
 use crate::network::NO_BLOCK;
 use crate::query::{Kind, Node, distinct};
 
@@ -74,7 +74,7 @@ impl Session {
         self.outbox.send(&Envelope::new(message_type, &to.correlation_id, content));
     }
 
-    /// Requests of clients. One that does not decode is answered with "internal error".
+    /// Requests of clients. One that does not decode is answered with "internal error", and one that has too many elements is refused before it is decoded.
     fn serve_client(&self, envelope: &Envelope) {
         let view = || self.node.view(&Caller::Anonymous);
         let content = || envelope.content.clone();
@@ -111,9 +111,12 @@ impl Session {
                 self.answer(envelope, kind::CLIENT_BLOCK_GET_RESPONSE, &response);
             }
             kind::CLIENT_STATE_LIST_REQUEST => {
-                let undecoded = |_| StateListResponse { status: status::INTERNAL_ERROR, ..Default::default() };
+                let failed = |status| StateListResponse { status, ..Default::default() };
                 let list = |request| view().state_list(&request);
-                let response = StateListRequest::decode(content()).map_or_else(undecoded, list);
+                let response = match has_too_many_keys(&envelope.content, 5) {
+                    true => failed(status::INVALID_SORT),
+                    false => StateListRequest::decode(content()).map_or_else(|_| failed(status::INTERNAL_ERROR), list),
+                };
                 self.answer(envelope, kind::CLIENT_STATE_LIST_RESPONSE, &response);
             }
             kind::CLIENT_STATE_GET_REQUEST => {
@@ -123,9 +126,9 @@ impl Session {
                 self.answer(envelope, kind::CLIENT_STATE_GET_RESPONSE, &response);
             }
             kind::CLIENT_RECEIPT_GET_REQUEST => {
-                let undecoded = |_| ReceiptGetResponse { status: status::INTERNAL_ERROR, receipts: Vec::new() };
-                let response =
-                    ReceiptGetRequest::decode(content()).map_or_else(undecoded, |request| view().receipts(&request));
+                let undecoded = || ReceiptGetResponse { status: status::INTERNAL_ERROR, receipts: Vec::new() };
+                let request: Option<ReceiptGetRequest> = naming(&envelope.content, 1);
+                let response = request.map_or_else(undecoded, |request| view().receipts(&request));
                 self.answer(envelope, kind::CLIENT_RECEIPT_GET_RESPONSE, &response);
             }
             kind::CLIENT_PEERS_GET_REQUEST => {
@@ -143,6 +146,9 @@ impl Session {
         let answer = move |(status, _): (i32, String)| {
             outbox.send(&Envelope::new(kind::CLIENT_BATCH_SUBMIT_RESPONSE, id, &StatusOnly { status }));
         };
+        if elements(&envelope.content, &[1]) > SUBMISSION_BATCHES_MAX {
+            return answer((submit_status::INVALID_BATCH, String::new()));
+        }
         match BatchSubmitRequest::decode(envelope.content.clone()) {
             Ok(request) => self.node.submit(&Caller::Anonymous, request.batches, Box::new(answer)),
             Err(_) => answer((submit_status::INTERNAL_ERROR, String::new())),
@@ -154,16 +160,23 @@ impl Session {
         let answer = move |response: BatchStatusResponse| {
             outbox.send(&Envelope::new(kind::CLIENT_BATCH_STATUS_RESPONSE, id, &response));
         };
-        match BatchStatusRequest::decode(envelope.content.clone()) {
-            Ok(request) => self.node.batch_statuses(&Caller::Anonymous, &request, Box::new(answer)),
-            Err(_) => answer(BatchStatusResponse { status: status::INTERNAL_ERROR, batch_statuses: Vec::new() }),
+        match naming::<BatchStatusRequest>(&envelope.content, 1) {
+            Some(request) => self.node.batch_statuses(&Caller::Anonymous, &request, Box::new(answer)),
+            None => answer(BatchStatusResponse { status: status::INTERNAL_ERROR, batch_statuses: Vec::new() }),
         }
     }
 
     fn list(&self, envelope: &Envelope, kind: Kind, response_type: i32) {
-        let undecoded = |_| ListResponse { status: status::INTERNAL_ERROR, ..ListResponse::default() };
+        let failed = |status| ListResponse { status, ..ListResponse::default() };
         let list = |request| self.node.view(&Caller::Anonymous).list(kind, &request);
-        let response = ListRequest::decode(envelope.content.clone()).map_or_else(undecoded, list);
+        let content = &envelope.content;
+        let response = if elements(content, &[2]) > LIST_IDS_MAX {
+            failed(status::INVALID_ID)
+        } else if has_too_many_keys(content, 4) {
+            failed(status::INVALID_SORT)
+        } else {
+            ListRequest::decode(content.clone()).map_or_else(|_| failed(status::INTERNAL_ERROR), list)
+        };
         self.answer(envelope, response_type, &response);
     }
 
@@ -209,7 +222,10 @@ impl Session {
 
     fn subscriber_of(&self, content: Bytes) -> Result<Arc<Subscriber>, (i32, String)> {
         let invalid = |text: String| (events_subscribe_status::INVALID_FILTER, text);
-        let request = EventsSubscribeRequest::decode(content).map_err(|error| invalid(error.to_string()))?;
+        let (subscriptions, filters) = (elements(&content, &[1]), elements(&content, &[1, 2]));
+        Subscriptions::check_count(subscriptions, filters).map_err(|error| invalid(error.to_string()))?;
+        let undecoded = || invalid("the subscription does not decode, or names too many blocks".to_owned());
+        let request: EventsSubscribeRequest = naming(&content, 2).ok_or_else(undecoded)?;
         let wanted = Subscriptions::new(&request.subscriptions).map_err(|error| invalid(error.to_string()))?;
         let next = self
             .first_block(&request.last_known_block_ids)
@@ -251,7 +267,12 @@ impl Session {
 
     fn events(&self, content: Bytes) -> EventsGetResponse {
         let failed = |status| EventsGetResponse { status, events: Vec::new() };
-        let Ok(request) = EventsGetRequest::decode(content) else { return failed(events_get_status::INTERNAL_ERROR) };
+        if Subscriptions::check_count(elements(&content, &[1]), elements(&content, &[1, 2])).is_err() {
+            return failed(events_get_status::INVALID_FILTER);
+        }
+        let Some(request) = naming::<EventsGetRequest>(&content, 2) else {
+            return failed(events_get_status::INTERNAL_ERROR);
+        };
         let Ok(wanted) = Subscriptions::new(&request.subscriptions) else {
             return failed(events_get_status::INVALID_FILTER);
         };
@@ -322,6 +343,19 @@ impl Drop for Session {
         self.serving.processors.disconnect(self.serving.id);
         self.relay.look();
     }
+}
+
+/// What a client asks, unless it names too many ids in this field.
+fn naming<M: prost::Message + Default>(content: &Bytes, field: usize) -> Option<M> {
+    if elements(content, &[field]) > NAMED_IDS_MAX {
+        return None;
+    }
+    M::decode(content.clone()).ok()
+}
+
+/// A list is sorted by one key.
+fn has_too_many_keys(content: &[u8], sorting: usize) -> bool {
+    elements(content, &[sorting]) > 1 || elements(content, &[sorting, 1]) > 1
 }
 
 fn undecoded_get() -> GetResponse {

@@ -450,6 +450,41 @@ fn a_processor_is_not_given_more_state_at_once_than_fits_into_an_answer() {
 }
 
 #[test]
+fn what_has_too_many_elements_is_refused_as_its_protocol_refuses() {
+    let world = World::new();
+    let mut client = Client::connect(&*world.service);
+    // The answer's status, in its first field or its second.
+    let mut status = |message_type, content: Vec<u8>, status_field: u8| {
+        let envelope = Envelope { message_type, correlation_id: "x".into(), content: content.into() };
+        client.session.received(&testing::message(&envelope.bytes())).unwrap();
+        let answer = client.hear().expect("it is answered").content;
+        assert_eq!(answer.first(), Some(&(status_field << 3)), "of type {message_type}");
+        answer[1]
+    };
+    let empty = |field: u8, times: usize| [field << 3 | 2, 0].repeat(times);
+    let within = |field: u8, content: Vec<u8>| {
+        let mut length = Vec::new();
+        prost::encode_length_delimiter(content.len(), &mut length).unwrap();
+        [vec![field << 3 | 2], length, content].concat()
+    };
+    let many = 1_000_000;
+    assert_eq!(status(kind::TP_STATE_GET_REQUEST, empty(2, many), 2), 2);
+    assert_eq!(status(kind::TP_STATE_SET_REQUEST, empty(2, many), 2), 2);
+    assert_eq!(status(kind::TP_STATE_DELETE_REQUEST, empty(2, many), 2), 2);
+    assert_eq!(status(kind::TP_EVENT_ADD_REQUEST, within(2, empty(2, many)), 2), 2);
+    assert_eq!(status(kind::CLIENT_BATCH_SUBMIT_REQUEST, empty(1, many), 1), 3);
+    assert_eq!(status(kind::CLIENT_BATCH_STATUS_REQUEST, empty(1, many), 1), 2);
+    assert_eq!(status(kind::CLIENT_BLOCK_LIST_REQUEST, empty(2, many), 1), 8);
+    assert_eq!(status(kind::CLIENT_BLOCK_LIST_REQUEST, within(4, empty(1, many)), 1), 7);
+    assert_eq!(status(kind::CLIENT_STATE_LIST_REQUEST, empty(5, many), 1), 7);
+    assert_eq!(status(kind::CLIENT_RECEIPT_GET_REQUEST, empty(1, many), 1), 2);
+    assert_eq!(status(kind::CLIENT_EVENTS_SUBSCRIBE_REQUEST, within(1, empty(2, many)), 1), 2);
+    assert_eq!(status(kind::CLIENT_EVENTS_SUBSCRIBE_REQUEST, empty(2, many), 1), 2);
+    assert_eq!(status(kind::CLIENT_EVENTS_GET_REQUEST, empty(1, many), 1), 3);
+    assert_eq!(status(kind::CLIENT_EVENTS_GET_REQUEST, empty(2, many), 1), 2);
+}
+
+#[test]
 fn a_connection_is_relied_on_once_it_has_registered_or_subscribed() {
     let world = World::new();
     let (to_client, _arrived) = mpsc::channel();

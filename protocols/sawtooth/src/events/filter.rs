@@ -61,16 +61,22 @@ pub struct InvalidFilter(pub String);
 
 impl Subscriptions {
     pub fn new(subscriptions: &[EventSubscription]) -> Result<Self, InvalidFilter> {
-        let filters = subscriptions.iter().map(|subscription| subscription.filters.len()).sum::<usize>();
-        if subscriptions.len() > SUBSCRIPTIONS_MAX || filters > FILTERS_MAX {
-            return Err(InvalidFilter(format!("at most {SUBSCRIPTIONS_MAX} subscriptions and {FILTERS_MAX} filters")));
-        }
+        let filters = subscriptions.iter().map(|subscription| subscription.filters.len()).sum();
+        Self::check_count(subscriptions.len(), filters)?;
         let compile = |subscription: &EventSubscription| {
             bounded(&subscription.event_type)?;
             let filters = subscription.filters.iter().map(Filter::new).collect::<Result<_, _>>()?;
             Ok(Subscription { event_type: subscription.event_type.clone(), filters })
         };
         subscriptions.iter().map(compile).collect::<Result<_, _>>().map(Self)
+    }
+
+    /// Whether there may be so many, also before they are decoded.
+    pub fn check_count(subscriptions: usize, filters: usize) -> Result<(), InvalidFilter> {
+        if subscriptions <= SUBSCRIPTIONS_MAX && filters <= FILTERS_MAX {
+            return Ok(());
+        }
+        Err(InvalidFilter(format!("at most {SUBSCRIPTIONS_MAX} subscriptions and {FILTERS_MAX} filters")))
     }
 
     /// How many patterns it is going to match.

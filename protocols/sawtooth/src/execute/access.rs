@@ -9,7 +9,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 
 use crate::address::{Address, prefix_from_hex};
-use crate::messages::ledger::{Event, StateChange, TransactionHeader, TransactionReceipt, state_change_kind};
+use crate::messages::ledger::{
+    Attribute, Event, StateChange, TransactionHeader, TransactionReceipt, state_change_kind,
+};
+
+/// What an event's attribute takes in memory beside its texts, bytes: the places of the two, and what the allocator adds.
+const ATTRIBUTE_BYTES: usize = 64;
 
 /// What stands below a transaction: earlier ones of its batch, then the state.
 pub trait StateReader {
@@ -109,15 +114,16 @@ impl Access {
     }
 
     pub fn add_event(&mut self, event: Event) -> Result<(), AccessError> {
-        let attributes = event.attributes.iter().map(|attribute| attribute.key.len() + attribute.value.len());
-        self.grow(event.event_type.len() + event.data.len() + attributes.sum::<usize>())?;
-        self.events.push(event);
+        let bytes = |attribute: &Attribute| ATTRIBUTE_BYTES + attribute.key.len() + attribute.value.len();
+        let attributes = event.attributes.iter().map(bytes).sum::<usize>();
+        self.grow(event.event_type.len() + event.data.len() + attributes)?;
+        self.events.push(Event { data: kept(&event.data), ..event });
         Ok(())
     }
 
     pub fn add_data(&mut self, data: Bytes) -> Result<(), AccessError> {
         self.grow(data.len())?;
-        self.data.push(data);
+        self.data.push(kept(&data));
         Ok(())
     }
 
@@ -154,7 +160,7 @@ impl Access {
         let bytes = |value: &Option<Bytes>| 35 + value.as_ref().map_or(0, Bytes::len);
         self.grow(writes.iter().map(|(_, value)| bytes(value)).sum())?;
         for (address, value) in writes {
-            if self.writes.insert(address, value).is_none() {
+            if self.writes.insert(address, value.as_ref().map(kept)).is_none() {
                 self.order.push(address);
             }
         }
@@ -165,6 +171,11 @@ impl Access {
         self.bytes = self.bytes.saturating_add(bytes + 16);
         if self.bytes > TRANSACTION_WRITES_BYTES_MAX { Err(AccessError::TooMuch) } else { Ok(()) }
     }
+}
+
+/// On its own: a part of a processor's message would keep all of that in memory.
+fn kept(bytes: &Bytes) -> Bytes {
+    Bytes::copy_from_slice(bytes)
 }
 
 impl Prefixes {
@@ -256,5 +267,27 @@ mod tests {
     fn what_a_transaction_leaves_behind_is_bounded() {
         let mut access = access();
         assert_eq!(access.add_data(vec![0; TRANSACTION_WRITES_BYTES_MAX].into()), Err(AccessError::TooMuch));
+    }
+
+    #[test]
+    fn an_empty_attribute_takes_a_place_too() {
+        let with = |attributes| Event { attributes: vec![Attribute::default(); attributes], ..Event::default() };
+        let most = TRANSACTION_WRITES_BYTES_MAX / ATTRIBUTE_BYTES;
+        assert_eq!(access().add_event(with(most)), Err(AccessError::TooMuch));
+        let mut access = access();
+        access.add_event(with(most - 1)).unwrap();
+        assert!(access.bytes() > (most - 1) * ATTRIBUTE_BYTES);
+    }
+
+    #[test]
+    fn nothing_of_the_messages_that_values_came_in_is_kept_with_them() {
+        let message = Bytes::from(vec![7; 1_000]);
+        let part = || message.slice(..10);
+        let mut access = access();
+        access.set(vec![(&at("aa", '1'), part())]).unwrap();
+        access.add_data(part()).unwrap();
+        access.add_event(Event { data: part(), ..Event::default() }).unwrap();
+        assert!(message.is_unique(), "nobody else has a part of it");
+        assert_eq!(access.get(&mut Nothing, &at("aa", '1')), Ok(Some(part())));
     }
 }

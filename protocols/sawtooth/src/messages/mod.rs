@@ -5,12 +5,14 @@
 //! is never encoded again.
 
 pub mod client;
+mod elements;
 pub mod family;
 pub mod ledger;
 pub mod processor;
 pub mod relay;
 pub mod sabre;
 
+pub use elements::elements;
 use prost::Message as _;
 
 /// The envelope of everything on the component endpoint.

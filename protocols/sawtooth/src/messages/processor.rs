@@ -4,14 +4,13 @@ use bytes::Bytes;
 
 use super::ledger::{Event, TransactionHeader};
 
+/// Without the namespaces, field 4, of which nothing is made.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct TpRegisterRequest {
     #[prost(string, tag = "1")]
     pub family: String,
     #[prost(string, tag = "2")]
     pub version: String,
-    #[prost(string, repeated, tag = "4")]
-    pub namespaces: Vec<String>,
     #[prost(uint32, tag = "5")]
     pub max_occupancy: u32,
     #[prost(uint32, tag = "6")]

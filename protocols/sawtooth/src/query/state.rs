@@ -99,6 +99,10 @@ impl View {
                     closed = Some(address);
                     break;
                 }
+                self.count(ADDRESS_BYTES + value.len());
+                if self.is_cut_short() {
+                    return (entries, None);
+                }
                 if !self.may("state", &address.0) {
                     continue;
                 }
@@ -120,7 +124,7 @@ impl View {
         }
     }
 
-    /// As far as it is about what begins with a prefix.
+    /// As far as it is about what begins with a prefix; "internal error" if all that was replaced since is too much to read.
     fn state_at(&self, root: &str, prefix: &[u8], invalid_root: i32) -> Result<StateAt, i32> {
         let (newest, _) = self.head().ok_or(status::NOT_READY)?;
         if root.is_empty() || root == newest.state_root_hash {
@@ -134,7 +138,10 @@ impl View {
         let number = number.ok_or(status::NO_ROOT)?;
         let mut older = BTreeMap::new();
         for later in (number + 1..=newest.block_num).rev() {
-            let record = self.reader.record(&UNDO, &number_key(later)).ok().flatten().ok_or(status::NO_ROOT)?;
+            let record = self.record(&UNDO, &number_key(later)).ok_or(status::NO_ROOT)?;
+            if self.has_read_enough() {
+                return Err(status::INTERNAL_ERROR);
+            }
             let before = before(record).ok_or(status::INTERNAL_ERROR)?;
             let wanted = before.into_iter().filter(|(address, _)| address.0.starts_with(prefix));
             // A part of its record would keep all of that in memory.

@@ -11,8 +11,12 @@ use super::view::Allowed;
 use super::*;
 use crate::Sawtooth;
 use crate::batch::SignedBatch;
-use crate::limits::OUTSTANDING_BYTES_MAX;
-use crate::messages::client::{BatchStatusRequest, ListRequest, ListResponse, batch_status, status, submit_status};
+use crate::families::intkey::address as intkey_address;
+use crate::limits::{OUTSTANDING_BYTES_MAX, READ_BYTES_MAX};
+use crate::messages::client::{
+    BatchStatusRequest, ListRequest, ListResponse, StateGetRequest, StateListRequest, batch_status, status,
+    submit_status,
+};
 use crate::protocol::admitted;
 use crate::protocol_tests::sawtooth;
 use crate::testing::{Signer, batch_id, intkey};
@@ -65,6 +69,45 @@ fn a_list_that_has_looked_at_enough_says_where_it_goes_on() {
             }
         }
     }
+}
+
+#[test]
+fn an_earlier_state_is_refused_where_too_much_was_replaced_since() {
+    let protocol = sawtooth();
+    let single = founded(&protocol);
+    let node = protocol.node(single.clone());
+    let root = || node.view(&Caller::Anonymous).head().unwrap().0.state_root_hash;
+    let before = root();
+    for name in ["a", "b", "c"] {
+        single.submit_all(&[batch(name)]);
+    }
+    let read = |state_root: &str, read_bytes_max| {
+        let mut view = node.view(&Caller::Anonymous);
+        view.allowed = Allowed { read_bytes_max, ..Allowed::default() };
+        let (state_root, address) = (state_root.to_owned(), intkey_address("a").to_hex());
+        let get = view.state_get(&StateGetRequest { state_root: state_root.clone(), address: address.clone() });
+        let list = view.state_list(&StateListRequest { state_root, address, ..StateListRequest::default() });
+        [get.status, list.status]
+    };
+    assert_eq!(read(&before, READ_BYTES_MAX), [status::NO_RESOURCE; 2]);
+    assert_eq!(read(&before, 1), [status::INTERNAL_ERROR; 2]);
+    assert_eq!(read(&root(), 1), [status::OK; 2], "nothing of it is read from records");
+}
+
+#[test]
+fn what_proves_to_take_long_is_cut_short_only_where_others_wait() {
+    let protocol = sawtooth();
+    let single = founded(&protocol);
+    let node = protocol.node(single.clone());
+    single.submit_all(&[batch("a")]);
+    let listed = |view: View| (view.list(Kind::Block, &ListRequest::default()).items.len(), view.is_cut_short());
+    assert_eq!(listed(node.view(&Caller::Anonymous).briefly()), (2, false));
+    let mut brief = node.view(&Caller::Anonymous).briefly();
+    brief.allowed.read_bytes_max = 1;
+    assert_eq!(listed(brief), (1, true));
+    let mut whole = node.view(&Caller::Anonymous);
+    whole.allowed.read_bytes_max = 1;
+    assert_eq!(listed(whole), (1, false), "the page says where it goes on");
 }
 
 #[test]

@@ -17,7 +17,9 @@ use crate::address::{Address, is_id};
 use crate::chain::{Chain, read_head};
 use crate::events::{BlockEvents, WholeBatch, WholeBlock};
 use crate::governed::Governed;
-use crate::limits::{ANSWER_BYTES_MAX, LIST_BLOCKS_MAX, READ_BYTES_MAX, SUBMISSION_BATCHES_MAX};
+use crate::limits::{
+    ANSWER_BYTES_MAX, BRIEF_READ_BYTES_MAX, LIST_BLOCKS_MAX, READ_BYTES_MAX, RECORD_READ_BYTES, SUBMISSION_BATCHES_MAX,
+};
 use crate::messages::client::{
     BatchStatus, GetRequest, GetResponse, ReceiptGetRequest, ReceiptGetResponse, batch_status, status,
 };
@@ -34,6 +36,7 @@ pub struct View {
     /// Bytes of the records that were read.
     read: Cell<usize>,
     pub(super) allowed: Allowed,
+    is_brief: bool,
 }
 
 /// What one request may look at.
@@ -59,7 +62,21 @@ pub(super) struct Item {
 
 impl View {
     pub fn new(reader: Reader, chain: Arc<Chain>) -> Self {
-        Self { reader, governed: chain.governed(), chain, read: Cell::new(0), allowed: Allowed::default() }
+        let (governed, allowed) = (chain.governed(), Allowed::default());
+        Self { reader, governed, chain, read: Cell::new(0), allowed, is_brief: false }
+    }
+
+    /// For a thread that others wait for: see [`View::is_cut_short`].
+    #[must_use]
+    pub fn briefly(mut self) -> Self {
+        self.allowed.read_bytes_max = BRIEF_READ_BYTES_MAX;
+        self.is_brief = true;
+        self
+    }
+
+    /// It proves to take long: what was found is no answer, and to be asked for where nobody waits.
+    pub fn is_cut_short(&self) -> bool {
+        self.is_brief && self.has_read_enough()
     }
 
     /// This request has had its share.
@@ -101,7 +118,8 @@ impl View {
         if ids.len() > SUBMISSION_BATCHES_MAX {
             return failed(status::INTERNAL_ERROR);
         }
-        let Some(places) = ids.iter().map(|id| self.place_of_transaction(id)).collect::<Option<Vec<_>>>() else {
+        let place = |id: &&String| if self.is_cut_short() { None } else { self.place_of_transaction(id) };
+        let Some(places) = ids.iter().map(place).collect::<Option<Vec<_>>>() else {
             return failed(status::NO_RESOURCE);
         };
         // A batch is read once for all of its transactions.
@@ -283,10 +301,14 @@ impl View {
         BatchRecord::decode(self.record(&BATCH, &id_key(id))?).ok()
     }
 
-    fn record(&self, map: &MapName, key: &[u8]) -> Option<Bytes> {
+    pub(super) fn record(&self, map: &MapName, key: &[u8]) -> Option<Bytes> {
         let record = self.reader.record(map, key).ok()??;
-        self.read.set(self.read.get().saturating_add(record.len()));
+        self.count(record.len().max(RECORD_READ_BYTES));
         Some(record)
+    }
+
+    pub(super) fn count(&self, bytes: usize) {
+        self.read.set(self.read.get().saturating_add(bytes));
     }
 
     /// A transaction's batch and its place there.

@@ -1,5 +1,6 @@
 //! Errors by the original's codes, which never change; titles are the original's, messages are ours.
 
+use crate::limits::QUERY_PARAMETERS_MAX;
 use bytes::Bytes;
 use http::{Response, StatusCode};
 use serde_json::json;
@@ -140,6 +141,16 @@ impl ApiError {
             "Too Many Receipts",
             "These are more receipts than fit into one answer: ask for fewer at once.",
         )
+    }
+
+    /// Coco's own, as that below.
+    pub fn too_many_parameters() -> Self {
+        Self::new(1004, 400, "Invalid Query", format!("A query has at most {QUERY_PARAMETERS_MAX} parameters."))
+    }
+
+    pub fn too_much_replaced() -> Self {
+        let message = "So much of the state has been replaced since then that it cannot be told any more.";
+        Self::new(1005, 413, "State Too Old", message)
     }
 
     pub fn receipt_content_type() -> Self {

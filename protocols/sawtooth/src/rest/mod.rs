@@ -12,7 +12,7 @@ use crate::limits::REST_BODY_BYTES_MAX;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use coco_protocol::{Caller, Mount, Reply, Service, Socket, SocketSession};
+use coco_protocol::{Caller, Mount, Reply, Rest, Service, Socket, SocketSession};
 use http::{Request, Response, StatusCode};
 use serde_json::Value;
 
@@ -45,7 +45,13 @@ impl Service for RestService {
     }
 
     fn call(&self, caller: Caller, request: Request<Bytes>, reply: Reply) {
-        routes::serve(&self.node, caller, request, reply);
+        if let Some(rest) = self.begin(caller, request, reply) {
+            (rest.job)();
+        }
+    }
+
+    fn begin(&self, caller: Caller, request: Request<Bytes>, reply: Reply) -> Option<Rest> {
+        routes::begin(&self.node, caller, request, reply)
     }
 
     fn busy(&self) -> Response<Bytes> {

@@ -7,6 +7,7 @@ use http::header::CONTENT_TYPE;
 
 use super::ApiError;
 use crate::address::is_id;
+use crate::limits::{NAMED_IDS_MAX, QUERY_PARAMETERS_MAX};
 use crate::messages::client::{PagingControls, SortControls};
 
 /// One request.
@@ -17,9 +18,13 @@ pub struct Call {
 }
 
 impl Call {
-    pub fn new(request: Request<Bytes>) -> Self {
+    pub fn new(request: Request<Bytes>) -> Result<Self, ApiError> {
         let mut query: Vec<(String, String)> = Vec::new();
-        for pair in request.uri().query().unwrap_or("").split('&').filter(|pair| !pair.is_empty()) {
+        let pairs = || request.uri().query().unwrap_or("").split('&').filter(|pair| !pair.is_empty());
+        if pairs().count() > QUERY_PARAMETERS_MAX {
+            return Err(ApiError::too_many_parameters());
+        }
+        for pair in pairs() {
             let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
             let (key, value) = (decoded(key), decoded(value));
             match query.iter_mut().find(|(other, _)| *other == key) {
@@ -27,7 +32,7 @@ impl Call {
                 None => query.push((key, value)),
             }
         }
-        Self { request, query }
+        Ok(Self { request, query })
     }
 
     pub fn path(&self) -> &str {
@@ -62,8 +67,12 @@ impl Call {
         ids.map(|id| checked_id(id).map(str::to_owned)).collect()
     }
 
-    /// The ids of a body that is a JSON array of some; nothing if it is not.
+    /// The ids of a body that is a JSON array of some; nothing if it is not, or of too many.
     pub fn posted_ids(&self) -> Option<Vec<String>> {
+        // Before they are decoded, which takes ten times the memory where they are empty.
+        if self.body().iter().filter(|byte| **byte == b',').count() >= NAMED_IDS_MAX {
+            return None;
+        }
         serde_json::from_slice(self.body()).ok().filter(|ids: &Vec<String>| !ids.is_empty())
     }
 
@@ -171,7 +180,7 @@ mod tests {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        Call::new(request.body(Bytes::new()).unwrap())
+        Call::new(request.body(Bytes::new()).unwrap()).unwrap()
     }
 
     #[test]
@@ -205,5 +214,15 @@ mod tests {
         assert_eq!(call("/?&&=&a=1&a=2", &[]).value("a"), Some("2"));
         assert!(call("/?limit=0", &[]).paging().is_err());
         assert_eq!(call("/?limit=99999999999", &[]).paging().unwrap().limit, i32::MAX);
+    }
+
+    #[test]
+    fn a_query_has_so_many_parameters_and_no_more() {
+        let asked = |parameters: usize| {
+            let keys: Vec<String> = (0..parameters).map(|number| format!("k{number}")).collect();
+            Call::new(Request::get(format!("/blocks?{}", keys.join("&"))).body(Bytes::new()).unwrap())
+        };
+        assert!(asked(QUERY_PARAMETERS_MAX).is_ok());
+        assert_eq!(asked(QUERY_PARAMETERS_MAX + 1).err(), Some(ApiError::too_many_parameters()));
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use coco_protocol::{Caller, Reply};
+use coco_protocol::{Caller, Reply, Rest};
 use http::{Method, Request, Response, StatusCode};
 use prost::Message as _;
 use serde_json::{Map, Value, json};
@@ -11,50 +11,96 @@ use serde_json::{Map, Value, json};
 use super::request::{Call, checked_id};
 use super::{ApiError, json, respond};
 use crate::address::prefix_from_hex;
+use crate::batch::check_transactions;
+use crate::limits::SUBMISSION_BATCHES_MAX;
 use crate::messages::client::{
     BatchStatusRequest, BatchStatusResponse, GetRequest, ListRequest, PagingControls, PagingResponse,
     ReceiptGetRequest, StateGetRequest, StateListRequest, state_get_status, status, submit_status,
 };
+use crate::messages::elements;
 use crate::messages::ledger::{Batch, BatchList, BlockHeader};
 use crate::query::{Kind, Node, View};
 
-/// Answers a request, at once or later.
-pub fn serve(node: &Arc<Node>, caller: Caller, request: Request<Bytes>, reply: Reply) {
-    let call = Call::new(request);
-    let path = call.path().trim_end_matches('/').to_owned();
+/// Why a request is not answered with what it asked for.
+enum Unanswered {
+    Refused(ApiError),
+    /// It takes longer than others may wait.
+    CutShort,
+}
+
+impl From<ApiError> for Unanswered {
+    fn from(error: ApiError) -> Self {
+        Self::Refused(error)
+    }
+}
+
+/// Answers a request, at once or later, unless it proves to take long: then what is left is to do it on a thread that nobody waits for.
+pub fn begin(node: &Arc<Node>, caller: Caller, request: Request<Bytes>, reply: Reply) -> Option<Rest> {
+    let call = match Call::new(request) {
+        Ok(call) => call,
+        Err(error) => {
+            reply(error.response());
+            return None;
+        }
+    };
+    let (is_get, is_post) = (call.method() == Method::GET, call.method() == Method::POST);
+    match call.path().trim_matches('/') {
+        "batches" if is_post => {
+            submit(node, &caller, call, reply);
+            return None;
+        }
+        "batch_statuses" if is_get || is_post => {
+            statuses(node, &caller, call, reply);
+            return None;
+        }
+        _ => {}
+    }
+    if let Some(response) = answer(node, &call, &|| node.view(&caller).briefly()) {
+        reply(response);
+        return None;
+    }
+    let (node, held_bytes) = (Arc::clone(node), call.body().len());
+    let job = move || {
+        let response = answer(&node, &call, &|| node.view(&caller));
+        reply(response.expect("only what is looked at briefly is cut short"));
+    };
+    Some(Rest { job: Box::new(job), held_bytes })
+}
+
+/// Nothing if it was cut short.
+fn answer(node: &Node, call: &Call, view: &dyn Fn() -> View) -> Option<Response<Bytes>> {
+    let path = call.path().trim_end_matches('/');
     let mut parts = path.trim_start_matches('/').splitn(2, '/');
     let (resource, rest) = (parts.next().unwrap_or(""), parts.next());
     let (is_get, is_post) = (call.method() == Method::GET, call.method() == Method::POST);
-    match (resource, rest) {
-        ("batches", None) if is_post => return submit(node, &caller, call, reply),
-        ("batch_statuses", None) if is_get || is_post => return statuses(node, &caller, call, reply),
-        _ => {}
-    }
-    let view = || node.view(&caller);
     let result = match (resource, rest) {
-        ("state", None) if is_get => state_list(&view(), &call),
-        ("state", Some(address)) if is_get => state_get(&view(), &call, address),
-        ("blocks", None) if is_get => list(&view(), &call, Kind::Block),
-        ("batches", None) if is_get => list(&view(), &call, Kind::Batch),
-        ("transactions", None) if is_get => list(&view(), &call, Kind::Transaction),
-        ("blocks", Some(id)) if is_get => get(&view(), &call, Kind::Block, id),
-        ("batches", Some(id)) if is_get => get(&view(), &call, Kind::Batch, id),
-        ("transactions", Some(id)) if is_get => get(&view(), &call, Kind::Transaction, id),
-        ("receipts", None) if is_get || is_post => receipts(&view(), &call),
-        ("peers", None) if is_get => Ok(with_link(&call, json!(node.peers().peers))),
+        ("state", None) if is_get => state_list(&view(), call),
+        ("state", Some(address)) if is_get => state_get(&view(), call, address),
+        ("blocks", None) if is_get => list(&view(), call, Kind::Block),
+        ("batches", None) if is_get => list(&view(), call, Kind::Batch),
+        ("transactions", None) if is_get => list(&view(), call, Kind::Transaction),
+        ("blocks", Some(id)) if is_get => get(&view(), call, Kind::Block, id),
+        ("batches", Some(id)) if is_get => get(&view(), call, Kind::Batch, id),
+        ("transactions", Some(id)) if is_get => get(&view(), call, Kind::Transaction, id),
+        ("receipts", None) if is_get || is_post => receipts(&view(), call),
+        ("peers", None) if is_get => Ok(with_link(call, json!(node.peers().peers))),
         ("status", None) if is_get => {
             let status = node.status();
             let peers: Vec<_> = status.peers.iter().map(|peer| json!({ "endpoint": peer.endpoint })).collect();
-            Ok(with_link(&call, json!({ "endpoint": status.endpoint, "peers": peers })))
+            Ok(with_link(call, json!({ "endpoint": status.endpoint, "peers": peers })))
         }
-        ("subscriptions", None) if is_get => return reply(plain(StatusCode::BAD_REQUEST, "this is a WebSocket")),
+        ("subscriptions", None) if is_get => return Some(plain(StatusCode::BAD_REQUEST, "this is a WebSocket")),
         ("state" | "blocks" | "batches" | "transactions", _)
         | ("receipts" | "peers" | "status" | "batch_statuses" | "subscriptions", None) => {
-            return reply(plain(StatusCode::METHOD_NOT_ALLOWED, "405: Method Not Allowed"));
+            return Some(plain(StatusCode::METHOD_NOT_ALLOWED, "405: Method Not Allowed"));
         }
-        _ => return reply(plain(StatusCode::NOT_FOUND, "404: Not Found")),
+        _ => return Some(plain(StatusCode::NOT_FOUND, "404: Not Found")),
     };
-    reply(result.map_or_else(|error| error.response(), |body| respond(StatusCode::OK, &body)));
+    match result {
+        Ok(body) => Some(respond(StatusCode::OK, &body)),
+        Err(Unanswered::Refused(error)) => Some(error.response()),
+        Err(Unanswered::CutShort) => None,
+    }
 }
 
 fn submit(node: &Arc<Node>, caller: &Caller, call: Call, reply: Reply) {
@@ -62,9 +108,16 @@ fn submit(node: &Arc<Node>, caller: &Caller, call: Call, reply: Reply) {
     if !call.has_content_type("application/octet-stream") {
         return reply(refused(ApiError::submission_content_type()));
     }
+    if elements(call.body(), &[1]) > SUBMISSION_BATCHES_MAX {
+        let why = format!("at most {SUBMISSION_BATCHES_MAX} batches at once");
+        return reply(refused(ApiError::batches_invalid(&why)));
+    }
     let Ok(list) = BatchList::decode(call.body().clone()) else { return reply(refused(ApiError::bad_protobuf())) };
     if list.batches.is_empty() {
         return reply(refused(ApiError::no_batches()));
+    }
+    if let Err(rejection) = list.batches.iter().try_for_each(|raw| check_transactions(raw)) {
+        return reply(refused(ApiError::batches_invalid(&rejection.message)));
     }
     let ids: Result<Vec<_>, _> =
         list.batches.iter().map(|raw| Batch::decode(raw.clone()).map(|batch| batch.header_signature)).collect();
@@ -125,7 +178,7 @@ fn status_ids(call: &Call) -> Result<(Vec<String>, Option<String>), ApiError> {
     if ids.is_empty() { Err(ApiError::status_without_id()) } else { Ok((ids, Some(call.url(None, &[])))) }
 }
 
-fn list(view: &View, call: &Call, kind: Kind) -> Result<Value, ApiError> {
+fn list(view: &View, call: &Call, kind: Kind) -> Result<Value, Unanswered> {
     let paging = call.paging()?;
     let request = ListRequest {
         head_id: call.head()?.unwrap_or("").to_owned(),
@@ -134,14 +187,16 @@ fn list(view: &View, call: &Call, kind: Kind) -> Result<Value, ApiError> {
         sorting: call.sorting(if kind == Kind::Block { "block_num" } else { "default" }),
     };
     let response = view.list(kind, &request);
+    check_whole(view)?;
     check(response.status)?;
     let items: Option<Vec<_>> = response.items.into_iter().map(|bytes| json::item(kind, bytes)).collect();
     let items = items.ok_or_else(ApiError::unknown)?;
     Ok(page(call, &paging, &response.paging.unwrap_or_default(), &response.head_id, items))
 }
 
-fn get(view: &View, call: &Call, kind: Kind, id: &str) -> Result<Value, ApiError> {
+fn get(view: &View, call: &Call, kind: Kind, id: &str) -> Result<Value, Unanswered> {
     let response = view.get(kind, &GetRequest { id: checked_id(id)?.to_owned() });
+    check_whole(view)?;
     let absent = match kind {
         Kind::Block => ApiError::block_not_found,
         Kind::Batch => ApiError::batch_not_found,
@@ -152,7 +207,7 @@ fn get(view: &View, call: &Call, kind: Kind, id: &str) -> Result<Value, ApiError
     Ok(with_link(call, data))
 }
 
-fn state_list(view: &View, call: &Call) -> Result<Value, ApiError> {
+fn state_list(view: &View, call: &Call) -> Result<Value, Unanswered> {
     let paging = call.paging()?;
     let address = call.value("address").unwrap_or("");
     prefix_from_hex(address).ok_or_else(ApiError::bad_address)?;
@@ -164,29 +219,29 @@ fn state_list(view: &View, call: &Call) -> Result<Value, ApiError> {
         sorting: call.sorting("default"),
     };
     let response = view.state_list(&request);
-    check(response.status)?;
+    check_state(view, response.status)?;
     let entry = |entry: &crate::messages::client::StateEntry| json!({ "address": entry.address, "data": json::base64(&entry.data) });
     let entries = response.entries.iter().map(entry).collect();
     Ok(page(call, &paging, &response.paging.unwrap_or_default(), &head, entries))
 }
 
-fn state_get(view: &View, call: &Call, address: &str) -> Result<Value, ApiError> {
+fn state_get(view: &View, call: &Call, address: &str) -> Result<Value, Unanswered> {
     let (head, state_root) = head_and_root(view, call)?;
     let response = view.state_get(&StateGetRequest { state_root, address: address.to_owned() });
     match response.status {
-        state_get_status::INVALID_ADDRESS => return Err(ApiError::bad_address()),
-        status::NO_RESOURCE => return Err(ApiError::state_not_found()),
-        other => check(other)?,
+        state_get_status::INVALID_ADDRESS => return Err(ApiError::bad_address().into()),
+        status::NO_RESOURCE => return Err(ApiError::state_not_found().into()),
+        other => check_state(view, other)?,
     }
     let link = call.url(None, &[("head", &head)]);
     Ok(json!({ "data": json::base64(&response.value), "head": head, "link": link }))
 }
 
-fn receipts(view: &View, call: &Call) -> Result<Value, ApiError> {
+fn receipts(view: &View, call: &Call) -> Result<Value, Unanswered> {
     let is_post = call.method() == Method::POST;
     let transaction_ids = if is_post {
         if !call.has_content_type("application/json") {
-            return Err(ApiError::receipt_content_type());
+            return Err(ApiError::receipt_content_type().into());
         }
         let ids = call.posted_ids().ok_or_else(ApiError::bad_receipt_body)?;
         ids.iter().try_for_each(|id| checked_id(id).map(drop))?;
@@ -194,15 +249,16 @@ fn receipts(view: &View, call: &Call) -> Result<Value, ApiError> {
     } else {
         let ids = call.ids()?;
         if ids.is_empty() {
-            return Err(ApiError::receipt_without_id());
+            return Err(ApiError::receipt_without_id().into());
         }
         ids
     };
     let response = view.receipts(&ReceiptGetRequest { transaction_ids });
+    check_whole(view)?;
     match response.status {
         status::OK => {}
-        status::NO_RESOURCE => return Err(ApiError::receipt_not_found()),
-        _ => return Err(ApiError::too_many_receipts()),
+        status::NO_RESOURCE => return Err(ApiError::receipt_not_found().into()),
+        _ => return Err(ApiError::too_many_receipts().into()),
     }
     let data: Vec<_> = response.receipts.iter().map(json::receipt).collect();
     Ok(if is_post { json!({ "data": data }) } else { with_link(call, json!(data)) })
@@ -223,6 +279,19 @@ fn head_and_root(view: &View, call: &Call) -> Result<(String, String), ApiError>
             Ok((id.to_owned(), header.state_root_hash))
         }
     }
+}
+
+/// What a view that was cut short says is no answer.
+fn check_whole(view: &View) -> Result<(), Unanswered> {
+    if view.is_cut_short() { Err(Unanswered::CutShort) } else { Ok(()) }
+}
+
+fn check_state(view: &View, given: i32) -> Result<(), Unanswered> {
+    check_whole(view)?;
+    if given == status::INTERNAL_ERROR && view.has_read_enough() {
+        return Err(ApiError::too_much_replaced().into());
+    }
+    check(given).map_err(Unanswered::Refused)
 }
 
 /// Statuses that all lists share. That there is nothing is no error.

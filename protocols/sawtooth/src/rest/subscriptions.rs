@@ -3,7 +3,7 @@
 use crate::limits::PREFIXES_MAX;
 use std::sync::Arc;
 
-use coco_protocol::{Caller, Socket, SocketSession};
+use coco_protocol::{Caller, Rest, Socket, SocketSession};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -33,7 +33,8 @@ impl Session {
         Self { node, caller, socket, subscriber: None }
     }
 
-    fn obey(&mut self, text: &str) -> Result<(), &'static str> {
+    /// What is left to do of what the client orders, if that takes long.
+    fn obey(&mut self, text: &str) -> Result<Option<Rest>, &'static str> {
         let order: Order =
             serde_json::from_str(text).map_err(|_| "Unable to parse message: it is no JSON object with an action")?;
         if order.address_prefixes.len() > PREFIXES_MAX {
@@ -43,18 +44,14 @@ impl Session {
             return Err("An address prefix is longer than an address");
         }
         match order.action.as_deref() {
-            Some("subscribe") => self.subscribe(order.address_prefixes),
+            Some("subscribe") => self.subscribe(order.address_prefixes).map(|()| None),
             Some("unsubscribe") => {
                 self.subscriber = None;
-                Ok(())
+                Ok(None)
             }
             Some("get_block_deltas") => {
                 let id = order.block_id.ok_or("Requires block_id")?;
-                let view = self.node.view(&self.caller);
-                let number = is_id(&id).then(|| view.number_of_block(&id)).flatten();
-                let block = number.and_then(|number| view.block_events(number)).ok_or("There is no such block")?;
-                self.send(&frame(&block, &order.address_prefixes));
-                Ok(())
+                Ok(Some(self.deltas(id, order.address_prefixes, text.len())))
             }
             Some(_) => Err("Unknown action"),
             None => Err("No action was given"),
@@ -78,18 +75,39 @@ impl Session {
         Ok(())
     }
 
-    fn send(&self, frame: &Value) {
-        // A client that is gone needs no answer.
-        let _ = self.socket.send(frame.to_string());
+    /// A block is read whole for it.
+    fn deltas(&self, id: String, prefixes: Vec<String>, held_bytes: usize) -> Rest {
+        let (node, caller, socket) = (Arc::clone(&self.node), self.caller.clone(), Arc::clone(&self.socket));
+        let job = move || {
+            let view = node.view(&caller);
+            let number = is_id(&id).then(|| view.number_of_block(&id)).flatten();
+            match number.and_then(|number| view.block_events(number)) {
+                Some(block) => send(&*socket, &frame(&block, &prefixes)),
+                None => send(&*socket, &json!({ "error": "There is no such block" })),
+            }
+        };
+        Rest { job: Box::new(job), held_bytes }
     }
 }
 
 impl SocketSession for Session {
     fn message(&mut self, text: &str) {
-        if let Err(error) = self.obey(text) {
-            self.send(&json!({ "error": error }));
+        if let Some(rest) = self.begin(text) {
+            (rest.job)();
         }
     }
+
+    fn begin(&mut self, text: &str) -> Option<Rest> {
+        self.obey(text).unwrap_or_else(|error| {
+            send(&*self.socket, &json!({ "error": error }));
+            None
+        })
+    }
+}
+
+fn send(socket: &dyn Socket, frame: &Value) {
+    // A client that is gone needs no answer.
+    let _ = socket.send(frame.to_string());
 }
 
 /// A block's changes below some prefixes; without prefixes, all of them.

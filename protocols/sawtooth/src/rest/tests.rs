@@ -4,7 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
 use coco_protocol::conformance::SingleNode;
-use coco_protocol::{Caller, Identity, OpenGate};
+use coco_protocol::{Caller, Identity, OpenGate, Socket, SocketClosed};
 use coco_types::MapName;
 use http::Request;
 use prost::Message as _;
@@ -175,6 +175,61 @@ fn pages_end_before_they_become_too_large_and_say_where_they_go_on() {
 }
 
 #[test]
+fn what_takes_long_is_left_to_threads_that_nobody_waits_for() {
+    let node = node();
+    let large = Draft { nonce: "x".repeat(1 << 20), ..intkey("set", "large", 1) };
+    let small = |name| Signer::new(1).single(&intkey("set", name, 1));
+    let batches = [Signer::new(1).single(&large), small("b"), small("c")];
+    batches.iter().for_each(|batch| assert_eq!(submit(&node, std::slice::from_ref(batch)).0, 202));
+    let service = node.protocol().clone().serve(node.clone());
+    let begin = |path: &str| {
+        let (reply, answer) = mpsc::channel();
+        let send =
+            move |response: http::Response<Bytes>| reply.send(response.status().as_u16()).expect("the test waits");
+        let request = Request::builder().uri(path).header("host", "localhost:8008").body(Bytes::new()).unwrap();
+        (service.begin(Caller::Anonymous, request, Box::new(send)), answer)
+    };
+    for brief in ["/state?address=1cf126", "/blocks?limit=1", "/peers", "/blocks/12"] {
+        let (rest, answer) = begin(brief);
+        assert!(rest.is_none() && answer.try_recv().is_ok(), "{brief}");
+    }
+    let (id, transaction) = (batch_id(&batches[0]), first_transaction_id(&batches[0]));
+    for long in ["/blocks".to_owned(), format!("/batches/{id}"), format!("/receipts?id={transaction}")] {
+        let (rest, answer) = begin(&long);
+        assert!(answer.try_recv().is_err(), "{long}");
+        (rest.expect("something is left to do").job)();
+        assert_eq!(answer.try_recv(), Ok(200), "{long}");
+    }
+}
+
+struct Heard(mpsc::Sender<String>);
+
+impl Socket for Heard {
+    fn send(&self, text: String) -> Result<(), SocketClosed> {
+        self.0.send(text).map_err(|_| SocketClosed)
+    }
+}
+
+#[test]
+fn what_a_block_changed_is_looked_up_on_threads_that_nobody_waits_for() {
+    let node = node();
+    submit(&node, &[Signer::new(1).single(&intkey("set", "a", 1))]);
+    let block = get(&node, "/blocks").1["data"][0]["header_signature"].as_str().unwrap().to_owned();
+    let (to_test, heard) = mpsc::channel();
+    let service = node.protocol().clone().serve(node.clone());
+    let mut session = service.open_socket(Caller::Anonymous, Arc::new(Heard(to_test))).unwrap();
+    let mut ask = |id: &str| {
+        let order = json!({ "action": "get_block_deltas", "block_id": id }).to_string();
+        let rest = session.begin(&order).expect("all of it is left to do");
+        assert!(heard.try_recv().is_err());
+        (rest.job)();
+        serde_json::from_str::<Value>(&heard.try_recv().unwrap()).unwrap()
+    };
+    assert_eq!(ask(&block)["state_changes"][0]["address"], address("a").to_hex());
+    assert_eq!(ask("none")["error"], "There is no such block");
+}
+
+#[test]
 fn an_invalid_batch_says_why_and_leaves_the_state_alone() {
     let node = node();
     let batch = Signer::new(1).batch(vec![
@@ -242,6 +297,11 @@ fn every_mistake_has_its_code() {
     let mut forged = BatchList { batches: vec![Signer::new(1).single(&intkey("set", "a", 1))] };
     forged.batches[0] = forged.batches[0].slice(..forged.batches[0].len() - 4);
     assert_eq!(error(post(&node, "/batches", octets, forged.encode_to_vec())).0, 400);
+    assert_eq!(error(post(&node, "/batches", octets, [0x0a, 0].repeat(10_001))), (400, 30));
+    let crowded = BatchList { batches: vec![[0x1a_u8, 0].repeat(10_001).into()] };
+    assert_eq!(error(post(&node, "/batches", octets, crowded.encode_to_vec())), (400, 30));
+    let empty_ids = format!("[{}\"\"]", "\"\",".repeat(100_000)).into_bytes();
+    assert_eq!(error(post(&node, "/receipts", "application/json", empty_ids)), (400, 82));
     assert_eq!(error(post(&node, "/batch_statuses", octets, Vec::new())), (400, 43));
     assert_eq!(error(post(&node, "/batch_statuses", "application/json", b"[1]".to_vec())), (400, 46));
     assert_eq!(error(post(&node, "/receipts", octets, Vec::new())), (400, 81));
@@ -264,6 +324,7 @@ fn every_mistake_has_its_code() {
         (format!("/state/{}", "00".repeat(35)), (404, 75)),
         (format!("/receipts?id={id}"), (404, 80)),
         ("/receipts".into(), (400, 83)),
+        (format!("/blocks?{}", "a&".repeat(65)), (400, 1004)),
     ] {
         assert_eq!(error(get(&node, &path)), expected, "{path}");
     }
