@@ -207,7 +207,7 @@ pub const APP_EXECUTION_MS_MAX: u64 = 10_000;
 pub const APP_RESPONSE_BYTES_MAX: usize = 1 << 20;
 /// The headers that the members' application may add to an answer, bytes.
 pub const APP_HEADERS_BYTES_MAX: usize = 16 << 10;
-/// What a request to the members' application reads of one map at once (`forEach`, `clear`, `size`), bytes with 256 for each row.
+/// What a request to the members' application reads of one map at once (`forEach`, `clear`, `size`), bytes with 256 for each row; and of all past transactions that it looks at in ranges, bytes.
 pub const APP_SCAN_BYTES_MAX: usize = 64 << 20;
 /// Past transactions that a request to the members' application looks at as one range (`ccf.historical.getStateRange`).
 pub const APP_STATES_MAX: u64 = 1_000;
