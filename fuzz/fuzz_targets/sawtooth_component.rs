@@ -47,8 +47,8 @@ fuzz_target!(|bytes: &[u8]| {
     for said in [bytes.to_vec(), [hello(), bytes.to_vec()].concat(), [hello(), message(bytes)].concat()] {
         let mut session = SERVICE.open(Arc::new(Nobody), None);
         let (first, rest) = said.split_at(said.len() / 2);
-        if session.received(first).is_ok() {
-            let _ = session.received(rest);
+        if session.received(first).is_ok() && session.received(rest).is_ok() {
+            while session.has_more() && session.received(&[]).is_ok() {}
         }
     }
     if let Ok(batch) = SignedBatch::decode(Bytes::copy_from_slice(bytes)) {

@@ -50,6 +50,12 @@ pub trait StreamSession: Send {
     /// Bytes as they arrived, in pieces of any size. The next ones are delivered when this returns.
     fn received(&mut self, bytes: &[u8]) -> Result<(), StreamEnded>;
 
+    /// Whether it has stopped before the end of what has arrived, so that others have their turn: then [`StreamSession::received`] is called again, with
+    /// no bytes, once it is this client's turn and the client has read of what it was sent. Further bytes are delivered only when there is no more.
+    fn has_more(&self) -> bool {
+        false
+    }
+
     /// Bytes that it keeps until the rest of what they begin has arrived.
     fn held_bytes(&self) -> usize {
         0

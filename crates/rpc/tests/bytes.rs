@@ -14,14 +14,17 @@ use harness::{PATIENCE, any_port, server};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-/// Each byte is an order: `h` ends the greeting, `s` makes it serve, `i` idle, `f` sends until it may no more. All others it keeps. Each piece but those
-/// is answered with a byte.
+/// Each byte is an order: `h` ends the greeting, `s` makes it serve, `i` idle, `f` sends until it may no more, and each is answered with a byte. `t` takes a turn
+/// of its own, and is answered with [`TURN_BYTES`]. All others it keeps.
 struct Orders;
+
+const TURN_BYTES: usize = 8 << 10;
 
 struct Session {
     stream: Arc<dyn Stream>,
     standing: Standing,
     kept: Vec<u8>,
+    turns: usize,
 }
 
 impl StreamService for Orders {
@@ -30,17 +33,25 @@ impl StreamService for Orders {
     }
 
     fn open(&self, stream: Arc<dyn Stream>, _binding: Option<ChannelBinding>) -> Box<dyn StreamSession> {
-        Box::new(Session { stream, standing: Standing::Greeting, kept: Vec::new() })
+        Box::new(Session { stream, standing: Standing::Greeting, kept: Vec::new(), turns: 0 })
     }
 }
 
 impl StreamSession for Session {
     fn received(&mut self, bytes: &[u8]) -> Result<(), StreamEnded> {
+        if bytes.is_empty() {
+            self.turns -= 1;
+            let _ = self.stream.send(Bytes::from(vec![b'.'; TURN_BYTES]));
+        }
         for byte in bytes {
             match byte {
                 b'h' | b'i' => self.standing = Standing::Idle,
                 b's' => self.standing = Standing::Serving,
                 b'f' => while self.stream.send(Bytes::from(vec![0; 1 << 10])).is_ok() {},
+                b't' => {
+                    self.turns += 1;
+                    continue;
+                }
                 other => {
                     self.kept.push(*other);
                     continue;
@@ -49,6 +60,10 @@ impl StreamSession for Session {
             let _ = self.stream.send(Bytes::from_static(b"."));
         }
         Ok(())
+    }
+
+    fn has_more(&self) -> bool {
+        self.turns > 0
     }
 
     fn held_bytes(&self) -> usize {
@@ -134,6 +149,18 @@ async fn what_has_arrived_in_part_is_bounded_for_all_clients_together() {
         count = until_end(&mut first) => assert_eq!(count, 0),
         count = until_end(&mut second) => assert_eq!(count, 0),
     }
+}
+
+#[tokio::test]
+async fn what_a_session_does_in_turns_it_does_as_fast_as_its_client_reads() {
+    let listener = listen(ListenerLimits { socket_queue_bytes_max: 64 << 10, ..ListenerLimits::default() });
+    let mut stream = connect(listener.address()).await;
+    let turns = 2_000;
+    stream.write_all(&[&b"h"[..], &vec![b't'; turns][..]].concat()).await.expect("open");
+    let mut answers = vec![0; 1 + turns * TURN_BYTES];
+    let reading = tokio::time::timeout(PATIENCE, stream.read_exact(&mut answers)).await.expect("answers in time");
+    reading.expect("it is not cut off for what it was not sent yet");
+    assert!(obeyed(&mut stream, b's').await);
 }
 
 #[tokio::test]

@@ -160,6 +160,11 @@ pub const EVENT_ATTRIBUTES_MAX: usize = 50_000;
 /// Bytes of a message on the component endpoint.
 pub const MESSAGE_BYTES_MAX: usize = 16 << 20;
 
+/// Messages of one connection that are answered in a row, how long that may take, milliseconds, and bytes of answers: after any of them it is others' turn.
+pub const TURN_MESSAGES_MAX: usize = 100;
+pub const TURN_MS: u64 = 5;
+pub const TURN_ANSWERS_BYTES: usize = 1 << 20;
+
 /// Bytes of a command of its wire protocol.
 pub const COMMAND_BYTES_MAX: usize = 4 << 10;
 

@@ -134,6 +134,10 @@ impl StreamSession for SessionUnlessRemoved {
         self.inner.received(bytes)
     }
 
+    fn has_more(&self) -> bool {
+        self.inner.has_more()
+    }
+
     fn held_bytes(&self) -> usize {
         self.inner.held_bytes()
     }

@@ -1,7 +1,8 @@
 //! Connections of services that speak no HTTP: pieces of bytes in, in order, to a session on a worker; bytes out through
 //! a bounded queue.
 //!
-//! A client that sends faster than its session computes is slowed down by TCP; one that reads too slowly is cut off. What a session keeps of what
+//! A client that sends faster than its session computes is slowed down by TCP; one that reads too slowly is cut off. A session that has much to answer at once
+//! does so in turns with other work, and only as fast as its client reads. What a session keeps of what
 //! has arrived, and what is to be sent, counts into the listener's budget: whoever is over it is cut off too.
 
 use std::collections::VecDeque;
@@ -21,6 +22,8 @@ use super::listener::Shared;
 const READ_BYTES: usize = 64 << 10;
 /// Small pieces are joined up to this size before they are written.
 const WRITE_BYTES: usize = 64 << 10;
+/// A session that has more to do goes on once what waits to be sent takes up no more than this part of its queue.
+const WAITING_PART: usize = 4;
 
 /// Serves one connection to its end.
 pub(crate) async fn serve<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
@@ -36,7 +39,7 @@ pub(crate) async fn serve<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
         Arc::new(Outgoing::new(shared.limits.socket_queue_bytes_max, shared.budget.nothing(connection.address())));
     let session = service.open(Arc::clone(&outgoing) as Arc<dyn Stream>, binding);
     tokio::select! {
-        () = read(reader, session, &shared, &connection) => {}
+        () = read(reader, session, &outgoing, &shared, &connection) => {}
         () = write(writer, &outgoing) => {}
         () = outgoing.overflowed() => {
             shared.metrics.refused.increment();
@@ -50,31 +53,42 @@ pub(crate) async fn serve<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
 async fn read(
     mut reader: impl AsyncRead + Unpin,
     mut session: Box<dyn StreamSession>,
+    outgoing: &Outgoing,
     shared: &Shared,
     connection: &Connection,
 ) {
     let mut buffer = vec![0; READ_BYTES];
     let mut held = shared.budget.nothing(connection.address());
     let mut phase = Phase::Head;
+    let mut more = false;
     loop {
-        let count = match timeout(shared.limits.idle_timeout, reader.read(&mut buffer)).await {
-            Ok(Ok(0) | Err(_)) => return,
-            Ok(Ok(count)) => count,
-            // Nothing came, but what it is to the session may have changed.
-            Err(_) => 0,
+        let count = if more {
+            if timeout(shared.limits.idle_timeout, outgoing.relieved()).await.is_err() {
+                shared.metrics.refused.increment();
+                tracing::debug!("a client asks for much, reads too slowly and is cut off");
+                return;
+            }
+            0
+        } else {
+            match timeout(shared.limits.idle_timeout, reader.read(&mut buffer)).await {
+                Ok(Ok(0) | Err(_)) => return,
+                Ok(Ok(count)) => count,
+                // Nothing came, but what it is to the session may have changed.
+                Err(_) => 0,
+            }
         };
         let (back, returned) = oneshot::channel();
         let piece = buffer;
         let ask = move || {
             let arrived = piece.get(..count).unwrap_or_default();
-            let received = if arrived.is_empty() { Ok(()) } else { session.received(arrived) };
-            let found = received.map(|()| (session.held_bytes(), session.standing()));
+            let received = if arrived.is_empty() && !more { Ok(()) } else { session.received(arrived) };
+            let found = received.map(|()| (session.held_bytes(), session.standing(), session.has_more()));
             drop(back.send((found, session, piece)));
         };
         shared.workers.run(connection.address(), ask).await;
         // A session that panicked does not come back.
         let Ok((found, unharmed, piece)) = returned.await else { return };
-        let (held_bytes, standing) = match found {
+        let (held_bytes, standing, has_more) = match found {
             Ok(found) => found,
             Err(end) => {
                 tracing::debug!(%end, "a client was not understood");
@@ -91,7 +105,7 @@ async fn read(
             connection.enter(next);
             phase = next;
         }
-        (session, buffer) = (unharmed, piece);
+        (session, buffer, more) = (unharmed, piece, has_more);
     }
 }
 
@@ -117,6 +131,7 @@ async fn write(mut writer: impl AsyncWrite + Unpin, outgoing: &Outgoing) {
 struct Outgoing {
     queue: Mutex<Queue>,
     ready: Notify,
+    taken: Notify,
     full: Notify,
     bytes_max: usize,
 }
@@ -136,7 +151,8 @@ impl Outgoing {
     fn new(bytes_max: usize, charge: Charge) -> Self {
         let pieces = VecDeque::new();
         let queue = Queue { pieces, bytes: 0, writing: 0, charge, closed: false, overflowed: false };
-        Self { queue: Mutex::new(queue), ready: Notify::new(), full: Notify::new(), bytes_max }
+        let (ready, taken, full) = (Notify::new(), Notify::new(), Notify::new());
+        Self { queue: Mutex::new(queue), ready, taken, full, bytes_max }
     }
 
     async fn next(&self) -> Vec<u8> {
@@ -144,9 +160,21 @@ impl Outgoing {
             let ready = self.ready.notified();
             let bytes = self.queue.lock().take();
             if !bytes.is_empty() {
+                self.taken.notify_one();
                 return bytes;
             }
             ready.await;
+        }
+    }
+
+    /// Waits until there is room for further answers.
+    async fn relieved(&self) {
+        loop {
+            let taken = self.taken.notified();
+            if self.queue.lock().bytes <= self.bytes_max / WAITING_PART {
+                return;
+            }
+            taken.await;
         }
     }
 

@@ -80,6 +80,10 @@ impl StreamSession for AttestedSession {
         Ok(())
     }
 
+    fn has_more(&self) -> bool {
+        matches!(self, Self::Known(session) if session.has_more())
+    }
+
     fn held_bytes(&self) -> usize {
         match self {
             Self::Unknown(unknown) => unknown.arrived.capacity(),

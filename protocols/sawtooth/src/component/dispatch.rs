@@ -15,7 +15,15 @@ pub trait Outbox: Send + Sync {
 /// A connection to this node. Its end is noticed by whoever reads it.
 pub struct Connected {
     outgoing: Outgoing,
-    is_open: Mutex<bool>,
+    sent: Mutex<Sent>,
+}
+
+/// What became of what was to be sent there.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Sent {
+    pub bytes: usize,
+    /// Nobody is there any more.
+    pub is_over: bool,
 }
 
 /// Answers that are taken away together.
@@ -32,7 +40,12 @@ pub struct Answered {
 
 impl Connected {
     pub fn new(outgoing: Outgoing) -> Self {
-        Self { outgoing, is_open: Mutex::new(true) }
+        Self { outgoing, sent: Mutex::default() }
+    }
+
+    /// What was sent so far.
+    pub fn sent(&self) -> Sent {
+        *self.sent.lock()
     }
 
     /// An empty message answers an empty one.
@@ -47,11 +60,13 @@ impl Connected {
 
 impl Outbox for Connected {
     fn send(&self, envelope: &Envelope) -> bool {
-        let mut is_open = self.is_open.lock();
-        if *is_open {
-            *is_open = self.outgoing.message(&envelope.bytes()).is_ok();
+        let mut sent = self.sent.lock();
+        if !sent.is_over {
+            let bytes = envelope.bytes();
+            sent.bytes = sent.bytes.saturating_add(bytes.len());
+            sent.is_over = self.outgoing.message(&bytes).is_err();
         }
-        *is_open
+        !sent.is_over
     }
 }
 

@@ -1,6 +1,9 @@
 //! One connection: its messages, answered by type.
 
-use crate::limits::{ANSWER_BYTES_MAX, EVENT_BLOCKS_MAX, LIST_IDS_MAX, NAMED_IDS_MAX, SUBMISSION_BATCHES_MAX};
+use crate::limits::{
+    ANSWER_BYTES_MAX, EVENT_BLOCKS_MAX, LIST_IDS_MAX, NAMED_IDS_MAX, SUBMISSION_BATCHES_MAX, TURN_ANSWERS_BYTES,
+    TURN_MESSAGES_MAX, TURN_MS,
+};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -33,6 +36,8 @@ pub struct Session {
     /// It may be a processor.
     serving: Serving,
     incoming: Incoming,
+    /// Something of it may be whole and not answered.
+    has_more: bool,
     outbox: Arc<Connected>,
     subscriber: Option<Arc<Subscriber>>,
     /// Its subscription took too much, and it with it.
@@ -56,7 +61,19 @@ impl Session {
         let id = processors.connect(outbox.clone(), proof);
         let serving = Serving { processors, id, outbox: outbox.clone() };
         let overdone = Arc::default();
-        Self { node, relay, serving, incoming: Incoming::new(), outbox, subscriber: None, overdone }
+        let incoming = Incoming::new();
+        Self { node, relay, serving, incoming, has_more: false, outbox, subscriber: None, overdone }
+    }
+
+    fn hear(&mut self, heard: Heard) {
+        match heard {
+            Heard::Ping(answer) => self.outbox.send_command(&answer),
+            Heard::Message(message) if message.is_empty() => self.outbox.send_empty(),
+            Heard::Message(message) => match Envelope::decode(message) {
+                Ok(envelope) => self.serve(envelope),
+                Err(error) => tracing::debug!(%error, "a message does not decode and is dropped"),
+            },
+        }
     }
 
     fn serve(&mut self, envelope: Envelope) {
@@ -311,17 +328,27 @@ impl StreamSession for Session {
         }
         self.incoming.received(bytes);
         self.serving.processors.heard(self.serving.id);
-        while let Some(heard) = self.incoming.next()? {
-            match heard {
-                Heard::Ping(answer) => self.outbox.send_command(&answer),
-                Heard::Message(message) if message.is_empty() => self.outbox.send_empty(),
-                Heard::Message(message) => match Envelope::decode(message) {
-                    Ok(envelope) => self.serve(envelope),
-                    Err(error) => tracing::debug!(%error, "a message does not decode and is dropped"),
-                },
+        let (until_ms, sent_before) = (self.node.now_ms() + TURN_MS, self.outbox.sent().bytes);
+        for _ in 0..TURN_MESSAGES_MAX {
+            let Some(heard) = self.incoming.next()? else {
+                self.has_more = false;
+                return Ok(());
+            };
+            self.hear(heard);
+            let sent = self.outbox.sent();
+            if sent.is_over {
+                return Err(StreamEnded("nobody takes the answers any more".to_owned()));
+            }
+            if sent.bytes - sent_before >= TURN_ANSWERS_BYTES || self.node.now_ms() >= until_ms {
+                break;
             }
         }
+        self.has_more = true;
         Ok(())
+    }
+
+    fn has_more(&self) -> bool {
+        self.has_more
     }
 
     fn held_bytes(&self) -> usize {

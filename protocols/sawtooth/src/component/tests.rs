@@ -12,7 +12,7 @@ use super::*;
 use crate::Sawtooth;
 use crate::batch::SignedBatch;
 use crate::execute::{Executed, Failure};
-use crate::limits::PROCESSOR_ADDRESSES_MAX;
+use crate::limits::{PROCESSOR_ADDRESSES_MAX, TURN_MESSAGES_MAX};
 use crate::messages::client::{
     BatchSubmitRequest, EventsGetRequest, EventsGetResponse, EventsSubscribeRequest, EventsSubscribeResponse,
     GetRequest, GetResponse, ListRequest, ListResponse, status,
@@ -447,6 +447,25 @@ fn a_processor_is_not_given_more_state_at_once_than_fits_into_an_answer() {
         processor.expect::<TpStateGetResponse>(kind::TP_STATE_GET_RESPONSE).status
     };
     assert_eq!((read(3), read(4)), (1, 2));
+}
+
+#[test]
+fn who_asks_for_much_at_once_is_answered_in_turns_and_no_more_once_nobody_is_there() {
+    let world = World::new();
+    let ping = testing::message(&Envelope::new(kind::PING_REQUEST, "p", &Empty {}).bytes());
+    let mut client = Client::connect(&*world.service);
+    let mut said = ping.repeat(2 * TURN_MESSAGES_MAX + 1);
+    for (answers, has_more) in [(TURN_MESSAGES_MAX, true), (TURN_MESSAGES_MAX, true), (1, false)] {
+        client.session.received(&said).unwrap();
+        assert_eq!(client.session.has_more(), has_more);
+        assert_eq!(std::iter::from_fn(|| client.hear()).count(), answers);
+        said.clear();
+    }
+    let (to_client, arrived) = mpsc::channel();
+    let mut session = world.service.open(Arc::new(Wire(to_client)), None);
+    session.received(&testing::hello()).unwrap();
+    drop(arrived);
+    assert!(session.received(&ping).is_err());
 }
 
 #[test]

@@ -68,7 +68,7 @@ mod tests {
         assert_eq!([&[1][..], &[1, 2], &[2], &[3]].map(|path| elements(&bytes, path)), [3, 5, 4, 0]);
         assert_eq!(elements(&bytes[..bytes.len() - 1], &[2]), 3, "the last one is cut off");
         let strange =
-            [&[0x1b, 0x1c, 0x08, 0xff, 0x01, 0x0d, 1, 2, 3, 4, 0x11, 1, 2, 3, 4, 5, 6, 7, 8][..], &bytes].concat();
+            [&[0x1b, 0x1c, 0x08, 0xff, 0x01, 0x0d, 1, 2, 3, 4, 0x11, 1, 2, 3, 4, 5, 6, 7, 8][..], &bytes[..]].concat();
         assert_eq!(elements(&strange, &[1, 2]), 5, "behind fields of other types");
     }
 
