@@ -309,6 +309,8 @@ fn one_whose_log_ends_before_the_others_begin_fetches_a_snapshot_to_resume_with_
         acknowledge(&mut world, 2);
         assert!(resumes(&world).iter().any(|row| row.replicas == rest), "{:?}", resumes(&world));
         world.start(lost).unwrap();
+        world.set_faults(Faults::none());
+        world.run_until(3 * SOON_MS, "whole ledgers", World::ledgers_are_whole).unwrap();
         settle(&mut world);
     }
 }
