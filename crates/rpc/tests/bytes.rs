@@ -14,7 +14,7 @@ use harness::{PATIENCE, any_port, server};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-/// Each byte is an order: `h` ends the greeting, `s` makes it serve, `i` idle, `f` sends until it may no more, and each is answered with a byte. `t` takes a turn
+/// Each byte is an order: `h` ends the greeting, `s` makes it serve, `i` idle, `f` sends until it may no more, and each is answered with a byte. `m` takes a turn
 /// of its own, and is answered with [`TURN_BYTES`]. All others it keeps.
 struct Orders;
 
@@ -48,7 +48,7 @@ impl StreamSession for Session {
                 b'h' | b'i' => self.standing = Standing::Idle,
                 b's' => self.standing = Standing::Serving,
                 b'f' => while self.stream.send(Bytes::from(vec![0; 1 << 10])).is_ok() {},
-                b't' => {
+                b'm' => {
                     self.turns += 1;
                     continue;
                 }
@@ -156,7 +156,7 @@ async fn what_a_session_does_in_turns_it_does_as_fast_as_its_client_reads() {
     let listener = listen(ListenerLimits { socket_queue_bytes_max: 64 << 10, ..ListenerLimits::default() });
     let mut stream = connect(listener.address()).await;
     let turns = 2_000;
-    stream.write_all(&[&b"h"[..], &vec![b't'; turns][..]].concat()).await.expect("open");
+    stream.write_all(&[&b"h"[..], &vec![b'm'; turns][..]].concat()).await.expect("open");
     let mut answers = vec![0; 1 + turns * TURN_BYTES];
     let reading = tokio::time::timeout(PATIENCE, stream.read_exact(&mut answers)).await.expect("answers in time");
     reading.expect("it is not cut off for what it was not sent yet");

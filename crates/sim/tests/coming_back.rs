@@ -287,7 +287,7 @@ fn one_that_made_way_and_began_anew_at_a_snapshot_goes_on_without_the_one_that_i
 /// Two of three voters are left, and the log of one begins where the other's has long ended: neither can copy it.
 #[test]
 fn one_whose_log_ends_before_the_others_begin_fetches_a_snapshot_to_resume_with_them() {
-    for (seed, lose_one_in, interrupted) in [(47, 0, false), (48, 5, false), (49, 0, true), (50, 5, true)] {
+    for (seed, lose_one_in, interrupted) in [(47, 0, false), (48, 20, false), (49, 0, true), (50, 20, true)] {
         let mut world = quiet(seed, Options::default());
         acknowledge(&mut world, 5);
         let behind = backup(&world);

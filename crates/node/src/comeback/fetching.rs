@@ -143,7 +143,7 @@ impl Returning {
     pub(super) fn snapshot_for(&self, from: ReplicaId) -> Option<Bytes> {
         let Snapshots { disk, ledger, .. } = self.snapshots_for(from)?;
         let first_index = self.state.as_ref()?.runs.first()?.first_index;
-        Some(Reply::Snapshot(oldest_from(disk, &ledger.keys(), first_index)?.encode()).encode())
+        Some(Reply::Snapshot(oldest_from(disk, &ledger.keys(), first_index)?).encode())
     }
 
     pub(super) fn piece_for(&self, from: ReplicaId, request: PieceRequest) -> Option<Bytes> {
@@ -152,16 +152,15 @@ impl Returning {
     }
 
     /// Takes in which snapshot the other has.
-    pub(super) fn named(&mut self, from: ReplicaId, note: Bytes) {
+    pub(super) fn named(&mut self, from: ReplicaId, note: SnapshotNote) {
         let committed = self.origin.log.as_ref().map(|log| log.committed());
         let (Some(source), Some(here)) = (&mut self.fetching.source, &self.origin.snapshots) else { return };
         if source.from != from || !matches!(source.stage, Stage::Asked) {
             return;
         }
         let (index, view) = Default::default();
-        let offered = SnapshotOffered { from, index, view, note };
+        let offered = SnapshotOffered { from, index, view, note: note.encode() };
         let begun = Receiving::begin(&here.disk, &offered, here.piece_bytes).and_then(|receiving| {
-            let note = receiving.note();
             let helps = self.fetching.refused != Some(note) && committed.is_some_and(|seqno| seqno < note.seqno);
             Ok((helps && !set_aside_unless_it_opens(&here.disk, note.seqno, &here.ledger.keys())?).then_some(receiving))
         });

@@ -20,7 +20,7 @@ use coco_governance::Addresses;
 use coco_types::{Digest, ReplicaId, View};
 use serde::{Deserialize, Serialize};
 
-use crate::wire::{PieceAnswer, PieceRequest};
+use crate::wire::{PieceAnswer, PieceRequest, SnapshotNote};
 
 /// A returning replica, in one life.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -117,24 +117,11 @@ pub(super) enum Ask {
 }
 
 pub(super) enum Reply {
-    Card {
-        echo: Digest,
-        card: Box<Card>,
-    },
-    Running {
-        echo: Digest,
-        running: Running,
-    },
-    Entries {
-        first_index: u64,
-        entries: Vec<ResumeEntry>,
-    },
-    /// A [`crate::wire::SnapshotNote`].
-    Snapshot(Bytes),
-    Piece {
-        request: PieceRequest,
-        piece: PieceAnswer,
-    },
+    Card { echo: Digest, card: Box<Card> },
+    Running { echo: Digest, running: Running },
+    Entries { first_index: u64, entries: Vec<ResumeEntry> },
+    Snapshot(SnapshotNote),
+    Piece { request: PieceRequest, piece: PieceAnswer },
 }
 
 #[derive(Serialize, Deserialize)]
@@ -201,7 +188,7 @@ impl Reply {
                 entries.iter().for_each(|entry| put_entry(&mut out, entry));
                 out.freeze()
             }
-            Self::Snapshot(note) => [&[3], &note[..]].concat().into(),
+            Self::Snapshot(note) => [&[3], &note.encode()[..]].concat().into(),
             Self::Piece { request, piece } => [&[4], &request.encode()[..], &piece.encode()[..]].concat().into(),
         }
     }
@@ -224,7 +211,7 @@ impl Reply {
                 }
                 Ok(Self::Entries { first_index, entries })
             }
-            3 => Ok(Self::Snapshot(bytes)),
+            3 => SnapshotNote::decode(bytes).map(Self::Snapshot).map_err(|_| Malformed),
             4 => {
                 let request = piece_request(take(&mut bytes, PieceRequest::BYTES)?)?;
                 let piece = PieceAnswer::decode(bytes).map_err(|_| Malformed)?;
