@@ -150,8 +150,9 @@ pub const REST_BODY_BYTES_MAX: usize = 10_485_760;
 /// Address prefixes that one WebSocket subscription may name.
 pub const PREFIXES_MAX: usize = 1_000;
 
-/// Addresses of the state that a processor asks for at once, and that it sets or removes at once.
+/// Addresses of the state that a processor asks for at once.
 pub const PROCESSOR_ADDRESSES_MAX: usize = 10_000;
+/// Addresses of the state that it sets or removes at once.
 pub const PROCESSOR_WRITES_MAX: usize = 100_000;
 
 /// Attributes of one event.
@@ -160,9 +161,11 @@ pub const EVENT_ATTRIBUTES_MAX: usize = 50_000;
 /// Bytes of a message on the component endpoint.
 pub const MESSAGE_BYTES_MAX: usize = 16 << 20;
 
-/// Messages of one connection that are answered in a row, how long that may take, milliseconds, and bytes of answers: after any of them it is others' turn.
+/// Messages of one connection that are answered in a row before it is others' turn.
 pub const TURN_MESSAGES_MAX: usize = 100;
+/// The same, milliseconds.
 pub const TURN_MS: u64 = 5;
+/// The same, bytes of answers.
 pub const TURN_ANSWERS_BYTES: usize = 1 << 20;
 
 /// Bytes of a command of its wire protocol.
