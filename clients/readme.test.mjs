@@ -13,6 +13,7 @@ import { after, test } from 'node:test';
 import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
+import { isRunning } from './faults/processes.mjs';
 
 const ROOT = dirname(dirname(fileURLToPath(import.meta.url)));
 const COCO = process.env.COCO_PROGRAM ?? join(ROOT, 'target', 'release', 'coco');
@@ -84,6 +85,8 @@ function translated(line) {
 async function startsAgain(line) {
   const node = READY.nodes.find(({ config }) => translated(line).includes(config));
   process.kill(node.pid, 'SIGKILL');
+  // Until it is gone, it holds its folder and its ports.
+  while (isRunning(node.pid)) await pause(10);
   const child = spawn('sh', ['-c', `exec ${translated(line)}`], { cwd: WORK, stdio: 'ignore' });
   try {
     const deadline = performance.now() + STARTED_MS;
@@ -93,9 +96,11 @@ async function startsAgain(line) {
       await pause(100);
     }
   } finally {
-    const ended = once(child, 'exit');
-    child.kill('SIGTERM');
-    await ended;
+    if (child.exitCode === null) {
+      const ended = once(child, 'exit');
+      child.kill('SIGTERM');
+      await ended;
+    }
   }
 }
 

@@ -207,7 +207,7 @@ export function ran(program, ...args) {
 }
 
 /** A process that ended and was not waited for by its parent is gone. */
-function isRunning(pid) {
+export function isRunning(pid) {
   try {
     return !/^\d+ \(.*\) [ZX]/s.test(readFileSync(`/proc/${pid}/stat`, 'latin1'));
   } catch {
