@@ -65,6 +65,12 @@ impl Consensus {
         self.append_membership(&ConfChangeV2::default())
     }
 
+    /// Whether a change of membership is in the log that this replica has not applied: which configuration then decides on what is proposed
+    /// now is open. Also while a new primary has not applied what it found in its log.
+    pub fn is_membership_pending(&self) -> bool {
+        self.raft().has_pending_conf()
+    }
+
     /// Hands leadership over. Until it succeeds or an election timeout has passed, nothing can be proposed: seal nothing.
     pub fn transfer(&mut self, to: ReplicaId) -> Result<(), TransferRefused> {
         self.check_leads()?;
@@ -117,8 +123,7 @@ impl Consensus {
 
     fn check_no_change_pending(&self) -> Result<(), MembershipRefused> {
         self.check_leads()?;
-        // True too while a new primary has not applied what it found in its log: then nobody knows yet.
-        if self.raft().has_pending_conf() { Err(MembershipRefused::Pending) } else { Ok(()) }
+        if self.is_membership_pending() { Err(MembershipRefused::Pending) } else { Ok(()) }
     }
 
     fn check_change(&self, change: &MembershipChange) -> Result<(), MembershipRefused> {

@@ -163,11 +163,12 @@ impl Resumption {
 
 impl Membership {
     /// Whether `present` may resume although up to `rolled_back` of their disks show an old state: n - majority + r + 1
-    /// of each active set.
+    /// of each active set, and a majority. Of an even number fewer could copy, and would elect nobody, in view after view.
     pub fn may_resume(&self, present: &BTreeSet<ReplicaId>, rolled_back: usize) -> bool {
         let enough = |set: &BTreeSet<ReplicaId>| {
-            let minority = set.len().saturating_sub(1) / 2;
-            set.is_empty() || set.intersection(present).count() > minority.saturating_add(rolled_back)
+            let majority = set.len() / 2 + 1;
+            let needed = majority.max((set.len() + 1).saturating_sub(majority).saturating_add(rolled_back));
+            set.is_empty() || set.intersection(present).count() >= needed
         };
         !self.voters.is_empty() && enough(&self.voters) && enough(&self.voters_outgoing)
     }

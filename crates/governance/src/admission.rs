@@ -123,6 +123,7 @@ pub fn admit(
         encryption_pub_key: hex::encode(&applicant.exchange_key),
         certificate_signing_request,
         replaces,
+        swaps: applicant.swaps.as_ref().map(|swap| swap.node),
         retired_committed: false,
         role: applicant.role,
         admitted_ms: now_ms,

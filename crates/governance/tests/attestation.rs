@@ -79,6 +79,7 @@ impl Ledger {
             certificate_signing_request: None,
             quote_info: VirtualTee::running(VIRTUAL).evidence(&report_data).unwrap(),
             replaces: None,
+            swaps: None,
             retired_committed: false,
             role: NodeRole::Voter,
             admitted_ms: 0,

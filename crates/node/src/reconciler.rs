@@ -43,17 +43,32 @@ pub fn next_step(
     step.filter(|step| match step {
         Step::Change(MembershipChange::Joint { promote, remove }) => {
             let voters = membership.voters.difference(remove).chain(promote).copied().collect();
-            majority_answers(own, &voters, &peers) && (whole || !must_stay(remove, &peers, nodes))
+            majority_answers(own, &voters, &peers, &swapped(nodes)) && (whole || !must_stay(remove, &peers, nodes))
         }
         _ => true,
     })
 }
 
-fn majority_answers(own: ReplicaId, voters: &BTreeSet<ReplicaId>, peers: &[PeerProgress]) -> bool {
+/// Whoever came back as another replica does not count, however short ago it was heard: nobody casts its votes any more. Those that merely crash resume
+/// with the rest; it does not.
+fn majority_answers(
+    own: ReplicaId,
+    voters: &BTreeSet<ReplicaId>,
+    peers: &[PeerProgress],
+    swapped: &BTreeSet<ReplicaId>,
+) -> bool {
     // A new primary counts its silence from its election on.
-    let answering = |peer: &PeerProgress| peer.matched > 0 && peer.recent_active;
+    let answering = |peer: &PeerProgress| peer.matched > 0 && peer.recent_active && !swapped.contains(&peer.id);
     let answers = |id: ReplicaId| id == own || peers.iter().any(|peer| peer.id == id && answering(peer));
     voters.iter().filter(|id| answers(**id)).count() > voters.len() / 2
+}
+
+/// Who has come back as another replica. If that one was never heard of and is given up, the answer to its admission was lost, and whoever asked for it
+/// has come back otherwise.
+fn swapped(nodes: &[NodeRow]) -> BTreeSet<ReplicaId> {
+    let trusted = nodes.iter().filter(|node| node.info.status == NodeStatus::Trusted);
+    let before: BTreeSet<NodeId> = trusted.filter_map(|node| node.info.swaps).collect();
+    nodes.iter().filter(|node| before.contains(&node.id)).map(|node| node.info.replica).collect()
 }
 
 /// Whether one of these gives its place to another and still answers.
@@ -111,7 +126,9 @@ fn plan(membership: &Membership, peers: &[PeerProgress], nodes: &[NodeRow]) -> O
     if let Some(newcomer) = wanted.iter().find(|id| !membership.contains(**id)) {
         return Some(Step::Change(MembershipChange::AddLearner(*newcomer)));
     }
-    let votes = |node: &&NodeRow| stays(node) && node.info.role == NodeRole::Voter;
+    let swapped = swapped(nodes);
+    let votes =
+        |node: &&NodeRow| stays(node) && node.info.role == NodeRole::Voter && !swapped.contains(&node.info.replica);
     let voting: BTreeSet<ReplicaId> = nodes.iter().filter(votes).map(|node| node.info.replica).collect();
     let promote = caught_up_learner(membership, peers, &voting);
     let mut remove: BTreeSet<ReplicaId> = membership.voters.difference(&wanted).copied().collect();
@@ -235,11 +252,27 @@ mod tests {
 
     #[test]
     fn nobody_goes_while_too_few_of_those_that_remain_answer() {
-        let remaining = |voters: &[u64], peers: &[PeerProgress]| majority_answers(ReplicaId(3), &set(voters), peers);
+        let remaining =
+            |voters: &[u64], peers: &[PeerProgress]| majority_answers(ReplicaId(3), &set(voters), peers, &set(&[]));
         assert!(!remaining(&[1, 3], &[peer(1, false), peer(2, true)]), "of two voters one is silent");
         assert!(remaining(&[1, 3], &[peer(1, true)]));
         assert!(!remaining(&[1, 3], &[PeerProgress { matched: 0, ..peer(1, true) }]), "nothing was heard of it yet");
         assert!(remaining(&[3], &[peer(1, false)]) && remaining(&[1, 2, 3], &[peer(1, false), peer(2, true)]));
+    }
+
+    #[test]
+    fn who_came_back_as_another_replica_counts_no_more_and_gets_no_vote() {
+        let peers = [peer(1, true), peer(2, true)];
+        assert!(!majority_answers(ReplicaId(3), &set(&[1, 3]), &peers, &set(&[1])), "heard of a moment ago");
+        assert!(majority_answers(ReplicaId(3), &set(&[1, 2, 3]), &peers, &set(&[1])));
+
+        let mut nodes = [node(1, None), node(2, None), node(3, None), node(4, Some(1)), node(5, Some(4))];
+        assert_eq!(plan(&membership(&[1, 2, 3], &[4, 5]), &[peer(4, true)], &nodes), Some(joint(&[4], &[1])));
+        nodes[4].info.swaps = Some(nodes[3].id);
+        assert_eq!(swapped(&nodes), set(&[4]));
+        assert_eq!(plan(&membership(&[1, 2, 3], &[4, 5]), &[peer(4, true)], &nodes), None);
+        nodes[4].info.status = NodeStatus::Retired;
+        assert_eq!(swapped(&nodes), set(&[]), "it came back otherwise");
     }
 
     #[test]
@@ -281,6 +314,7 @@ mod tests {
             certificate_signing_request: None,
             quote_info: evidence.expect("virtual evidence is always to be had"),
             replaces: replaces.map(node_id),
+            swaps: None,
             retired_committed: false,
             role: Default::default(),
             admitted_ms: 0,

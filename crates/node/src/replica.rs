@@ -18,8 +18,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use coco_consensus::{
-    BatchSpan, Committed, Consensus, EntryKind, NotPrimary, Output, Persist, ReadOutcome, Refused, Role, SnapshotMark,
-    SnapshotOffered,
+    BatchSpan, Committed, Consensus, EntryKind, MembershipChange, NotPrimary, Output, Persist, ReadOutcome, Refused,
+    Role, SnapshotMark, SnapshotOffered,
 };
 use coco_governance::{NodeRow, attestation};
 use coco_kv::{Snapshot, Store};
@@ -377,6 +377,10 @@ impl Replica {
                     return Ok(());
                 }
             };
+            // Else those before a change could commit behind it that a voter of those after it has become another: see `admission_is_under_way`.
+            if self.consensus.is_membership_pending() && admits(batch.transactions.iter().map(|one| &one.writes)) {
+                return Ok(());
+            }
             let batch = self.waiting.pop_front().expect("seen above");
             let sealed = self.ledger.seal(&batch, self.id, self.committed)?;
             if self.consensus.propose(slot, sealed.bytes.into()).is_err() {
@@ -515,6 +519,7 @@ impl Replica {
         let whole = self.ledger.base() == TxId::default();
         match reconciler::next_step(&self.consensus, self.id, &nodes, patience_ticks, whole) {
             None => return Ok(()),
+            Some(Step::Change(MembershipChange::Joint { .. })) if self.admission_is_under_way() => return Ok(()),
             // Refusals are transient (a change is in progress): the next tick tries again.
             Some(Step::Change(change)) => drop(self.consensus.propose_membership(&change)),
             Some(Step::LeaveJoint) => drop(self.consensus.leave_joint()),
@@ -528,6 +533,17 @@ impl Replica {
         }
         self.turn()
     }
+
+    /// Whether a node may be about to come back as another replica, of which the committed state does not say so yet. Who votes is decided after that.
+    fn admission_is_under_way(&self) -> bool {
+        let waiting = self.waiting.iter().flat_map(|batch| &batch.transactions).map(|one| &one.writes);
+        let in_flight = self.in_flight.iter().flat_map(|batch| &batch.transactions).map(|one| &one.writes);
+        admits(waiting.chain(in_flight))
+    }
+}
+
+fn admits<'a>(mut writes: impl Iterator<Item = &'a Arc<WriteSet>>) -> bool {
+    writes.any(|writes| attestation::admits(writes))
 }
 
 /// A joiner may be silent for so many swap intervals: it reads its folder before it answers.

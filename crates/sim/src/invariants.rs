@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use coco_consensus::Membership;
 use coco_kv::Snapshot;
 use coco_node::replica::Delivery;
-use coco_protocol::{History, TransactionStatus};
+use coco_protocol::{CommittedTransaction, History, TransactionStatus};
 use coco_types::{Digest, ReplicaId, Seqno, TxId, View, WriteSet};
 
 use crate::counter::{RECORDS, SEEN, TOTALS};
@@ -47,9 +47,34 @@ impl Invariants {
     /// What is committed at a seqno never changes, on no node, and every node's store shows what was written
     /// (`PrevCommittedInv`).
     pub fn committed(&mut self, replica: ReplicaId, delivery: &Delivery) -> Result<(), Violation> {
+        if !self.take(replica, &delivery.batch.transactions, delivery.last)? {
+            return Ok(());
+        }
+        let transactions = delivery.batch.transactions.iter();
+        let differs = transactions.map(|one| self.model.differs(&delivery.state, &one.writes)).find(Option::is_some);
+        holds(differs.is_none(), || format!("{replica} shows other state at {}: {differs:?}", delivery.last))
+    }
+
+    /// The same of what a node finds in its own ledger as committed: its power went before it said so.
+    pub fn found_committed(
+        &mut self,
+        replica: ReplicaId,
+        batch: &[CommittedTransaction],
+        last: TxId,
+    ) -> Result<(), Violation> {
+        self.take(replica, batch, last).map(drop)
+    }
+
+    /// The newest transaction that any node has said to be committed.
+    pub fn newest_committed(&self) -> TxId {
+        self.committed_txids().next_back().unwrap_or_default()
+    }
+
+    /// Whether anything of the batch is new.
+    fn take(&mut self, replica: ReplicaId, batch: &[CommittedTransaction], last: TxId) -> Result<bool, Violation> {
         let mut is_new = false;
         let before = self.committed.last_key_value().map(|(_, (txid, _))| *txid);
-        for transaction in &delivery.batch.transactions {
+        for transaction in batch {
             let content = (transaction.txid, digest(&transaction.writes));
             let next = self.committed.last_key_value().map_or(Seqno(1), |(last, _)| last.next());
             let seqno = transaction.txid.seqno;
@@ -67,22 +92,13 @@ impl Invariants {
                 format!("{replica} committed {} where {first:?} was committed, or with other writes", content.0)
             })?;
         }
-        if !is_new {
-            return Ok(());
+        if is_new {
+            let opens_view = before.is_some_and(|before| before.view < last.view && Some(before) != self.recovered_to);
+            let writes = batch.iter().any(|transaction| !transaction.writes.is_empty());
+            holds(!(opens_view && writes), || format!("view {} does not begin with a signature alone", last.view))?;
+            self.states.insert(last.seqno, self.model.sum());
         }
-        let opens_view =
-            before.is_some_and(|before| before.view < delivery.last.view && Some(before) != self.recovered_to);
-        let writes = delivery.batch.transactions.iter().any(|transaction| !transaction.writes.is_empty());
-        holds(!(opens_view && writes), || {
-            format!("view {} does not begin with a signature alone", delivery.last.view)
-        })?;
-        self.states.insert(delivery.last.seqno, self.model.sum());
-        let differs = delivery
-            .batch
-            .transactions
-            .iter()
-            .find_map(|transaction| self.model.differs(&delivery.state, &transaction.writes));
-        holds(differs.is_none(), || format!("{replica} shows other state at {}: {differs:?}", delivery.last))
+        Ok(is_new)
     }
 
     /// A node's whole store, after it started again and at the end.

@@ -507,6 +507,7 @@ impl SimNode {
             certificate_signing_request: None,
             quote_info: self.evidence(report_data),
             replaces: None,
+            swaps: None,
             retired_committed: false,
             role: NodeRole::default(),
             admitted_ms: 0,

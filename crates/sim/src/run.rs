@@ -210,7 +210,7 @@ impl World {
 
     /// Asks a node about a transaction near the end of the ledger, in its own view or the one before.
     fn ask_status(&mut self, on: ReplicaId) -> Result<(), Violation> {
-        let newest = self.invariants.committed_txids().next_back().unwrap_or_default();
+        let newest = self.invariants.newest_committed();
         let view = newest.view.0 + 1 - self.random.below(2);
         let seqno = (newest.seqno.0 + 4).saturating_sub(self.random.below(10)).max(1);
         let txid = TxId::new(View(view), Seqno(seqno));

@@ -13,6 +13,7 @@ use coco_disk::Disk;
 use coco_governance::Recovery;
 use coco_node::events::ExecutorEvent;
 use coco_node::executor::SystemCommand;
+use coco_node::ledger::LedgerError;
 use coco_protocol::{Caller, Protocol, Submitted, Until};
 use coco_replicas::{Coverage, Event};
 use coco_types::{Digest, ReplicaId, Seqno, TxId, View};
@@ -286,6 +287,14 @@ impl World {
         if machines.ledger.is_public_only() {
             self.begin_service(id)?;
         } else {
+            let failed = |error: LedgerError| Violation(format!("{id} cannot read its ledger: {error}"));
+            let (shown, ledger) = (machines.visible.txid(), &machines.ledger);
+            let mut next = self.invariants.newest_committed().seqno.next();
+            while let Some(span) = ledger.batch_from(next).map_err(failed)?.filter(|span| span.last <= shown.seqno) {
+                let batch = ledger.open_batch(span).map_err(failed)?;
+                self.invariants.found_committed(id, &batch, TxId::new(span.view, span.last))?;
+                next = span.last.next();
+            }
             self.invariants.shows(id, machines.visible.txid(), &machines.visible.state())?;
             self.counts.restored += u64::from(machines.restored_from > TxId::default());
         }

@@ -542,6 +542,38 @@ fn three_that_are_left_of_four_go_on_with_two_while_one_is_down_and_one_is_remov
 }
 
 #[test]
+fn a_joiner_that_crashes_as_it_gets_its_vote_while_another_comes_back_stops_nobody() {
+    // Disks so slow that it is back, and asks to be admitted, before the change that gives it its vote is in force.
+    let slow = Faults { sync_ms: (200, 200), ..Faults::none() };
+    for crashes_after_ms in (0..=1_500).step_by(50) {
+        let mut world = World::quiet(21, 4, Options::default()).unwrap();
+        acknowledge(&mut world, 3);
+        world.set_faults(slow.clone());
+        let leading = primary(&world);
+        let backups: Vec<_> = world.members().into_iter().filter(|id| *id != leading).collect();
+        let (down, replaced) = (backups[0], backups[1]);
+        // Its vote is nobody's from now on, until the replica that it comes back as has one.
+        world.crash(down);
+        world.start(down).unwrap();
+        let fresh = ReplicaId(5);
+        world.run_until(SOON_MS, "its way back", |world| world.ids().contains(&fresh)).unwrap();
+        world.isolate(fresh);
+        world.admit(world.node(replaced).index).unwrap();
+        let joiner = ReplicaId(6);
+        world.run_until(SOON_MS, "the joiner", |world| world.ids().contains(&joiner)).unwrap();
+        world.run_for(crashes_after_ms).unwrap();
+        world.crash(joiner);
+        world.start(joiner).unwrap();
+        world.run_for(2_000).unwrap();
+        world.heal();
+        acknowledge(&mut world, 1);
+        settle(&mut world);
+        let voters = world.membership(primary(&world)).voters;
+        assert!(voters.len() == 4 && !voters.contains(&down) && !voters.contains(&replaced), "{voters:?}");
+    }
+}
+
+#[test]
 fn a_wide_area_network_of_100_ms_round_trips_keeps_its_primary_and_survives_losing_it() {
     // Heartbeats every 400 ms, elections after two seconds: `timing` in a node's configuration, raised in proportion.
     let mut world = World::quiet(17, 3, Options { election_ticks: 40, ..Options::default() }).unwrap();

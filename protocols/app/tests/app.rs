@@ -62,6 +62,7 @@ fn install(tx: &mut Tx) {
         ("PUT /totals/{name}", endpoint("overreach", "readonly", open())),
         ("GET /then", endpoint("past", "historical", open())),
         ("GET /range", endpoint("range", "readonly", open())),
+        ("POST /range", endpoint("range", "readwrite", open())),
         ("POST /fails", endpoint("fails", "readwrite", open())),
         ("POST /claims", endpoint("claims", "readwrite", open())),
         ("POST /committed", endpoint("committed", "readwrite", open())),
@@ -230,15 +231,17 @@ fn a_function_looks_at_a_range_of_committed_transactions_signatures_among_them()
     let first = node.version().0 + 1;
     add(&node, "a", 7);
     add(&node, "a", 5);
-    let range = |first: u64, last: u64| {
-        json_of(&node.call(request("GET", &format!("/app/range?{first}-{last}"), "")))[0].take()
+    let ask = |method: &str, first: u64, last: u64| {
+        json_of(&node.call(request(method, &format!("/app/range?{first}-{last}"), "")))[0].take()
     };
+    let range = |first: u64, last: u64| ask("GET", first, last);
     let name = |seqno: u64| format!("2.{seqno}");
     assert_eq!(
         range(first, first + 3),
         json!([[name(first), "7"], [name(first + 1), null], [name(first + 2), "12"], [name(first + 3), null]])
     );
     assert_eq!((range(first, first + 4), range(0, 1)), (json!(null), json!(null)));
+    assert_eq!(ask("POST", first, first), json!([[name(first), "7"]]), "one that writes may look back too");
 }
 
 #[test]

@@ -81,6 +81,10 @@ fn the_quorum_of_a_resume_counts_both_sides_and_the_tolerated_rollbacks() {
     assert!(five.may_resume(&ids(&[1, 2, 3, 4]), 1));
     assert!(!five.may_resume(&ids(&[1, 2, 3, 4]), 2));
     assert!(!five.may_resume(&ids(&[1, 2, 3, 4, 5]), usize::MAX));
+    let four = Membership { voters: ids(&[1, 2, 3, 4]), ..Membership::default() };
+    assert!(!four.may_resume(&ids(&[1, 2]), 0), "they would elect nobody");
+    assert!(four.may_resume(&ids(&[1, 2, 3]), 0) && four.may_resume(&ids(&[1, 2, 3]), 1));
+    assert!(!four.may_resume(&ids(&[1, 2, 3]), 2));
     let joint = Membership { voters_outgoing: ids(&[1, 2, 4]), ..three };
     assert!(!joint.may_resume(&ids(&[3, 2]), 0));
     assert!(joint.may_resume(&ids(&[1, 2]), 0));

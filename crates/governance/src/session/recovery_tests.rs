@@ -198,6 +198,7 @@ impl Network {
             certificate_signing_request: None,
             quote_info: VirtualTee::running(sha256(b"code")).evidence(&report_data).unwrap(),
             replaces: None,
+            swaps: None,
             retired_committed: false,
             role: Default::default(),
             admitted_ms: 0,

@@ -426,6 +426,7 @@ fn row_with(config: &NodeConfig, identity: &Identity, quote_info: Evidence) -> R
         encryption_pub_key: hex::encode(identity.exchange.public()),
         certificate_signing_request: Some(request.map_err(|error| NodeError::Genesis(error.to_string()))?),
         replaces: None,
+        swaps: None,
         retired_committed: false,
         role: Default::default(),
         admitted_ms: 0,

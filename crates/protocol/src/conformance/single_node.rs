@@ -5,7 +5,6 @@
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 
 use bytes::Bytes;
@@ -33,13 +32,12 @@ pub struct SingleNode {
     protocol: Arc<dyn Protocol>,
     gate: Arc<dyn Gate>,
     inner: Mutex<Inner>,
-    /// The last committed version, which a protocol may ask for while it executes.
-    committed: Arc<AtomicU64>,
+    /// Of [`Inner`]: a protocol may ask for it while it executes.
+    ledger: Ledger,
 }
 
 struct Inner {
     store: Store,
-    committed: Arc<AtomicU64>,
     pool: Box<dyn Pool>,
     history: BTreeMap<MapName, BTreeMap<Bytes, Bytes>>,
     now_ms: u64,
@@ -50,10 +48,12 @@ struct Inner {
     /// Executed and not committed.
     open: Vec<CommittedTransaction>,
     open_claims: Vec<Claims>,
-    /// Committed, with the seqno of each batch's signature.
-    ledger: Vec<(CommittedBatch, Seqno)>,
+    ledger: Ledger,
     claims: Vec<Claims>,
 }
+
+/// What is committed, with the seqno of each batch's signature.
+type Ledger = Arc<Mutex<Vec<(CommittedBatch, Seqno)>>>;
 
 /// A job that ended, by the submission's id.
 type Ended = (Bytes, Option<Prepared>);
@@ -170,7 +170,7 @@ impl SingleNode {
 
     /// The last committed version.
     pub fn version(&self) -> Seqno {
-        Seqno(self.committed.load(Ordering::Acquire))
+        locked(&self.ledger).last().map_or(Seqno::ZERO, |(_, signature)| *signature)
     }
 
     /// What committed transactions claim, in order.
@@ -202,10 +202,9 @@ impl SingleNode {
     fn empty(protocol: Arc<dyn Protocol>, gate: Arc<dyn Gate>, now_ms: u64) -> Arc<Self> {
         let store = Store::new();
         protocol.rebuild(&store.snapshot()).expect("derived data of nothing");
-        let committed = Arc::default();
+        let ledger = Ledger::default();
         let inner = Inner {
             store,
-            committed: Arc::clone(&committed),
             pool: protocol.pool(),
             history: BTreeMap::new(),
             now_ms,
@@ -214,19 +213,16 @@ impl SingleNode {
             prepared: Vec::new(),
             open: Vec::new(),
             open_claims: Vec::new(),
-            ledger: Vec::new(),
+            ledger: Arc::clone(&ledger),
             claims: Vec::new(),
         };
-        Arc::new(Self { protocol, gate, inner: Mutex::new(inner), committed })
+        Arc::new(Self { protocol, gate, inner: Mutex::new(inner), ledger })
     }
 
     /// A node with this one's ledger; `each` is called after every batch.
     fn with_ledger(&self, protocol: Arc<dyn Protocol>, each: impl Fn(&Self, &CommittedBatch)) -> Arc<Self> {
-        let (ledger, now_ms) = {
-            let inner = self.lock();
-            (inner.ledger.clone(), inner.now_ms)
-        };
-        let node = Self::empty(protocol, self.gate.clone(), now_ms);
+        let node = Self::empty(protocol, self.gate.clone(), self.lock().now_ms);
+        let ledger = locked(&self.ledger).clone();
         for (batch, signature) in ledger {
             node.lock().take_over(&batch, signature);
             each(&node, &batch);
@@ -289,8 +285,12 @@ impl SingleNode {
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.inner)
     }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Inner {
@@ -332,10 +332,10 @@ impl Inner {
         while let Some(admitted) = self.pool.next_to_prepare(self.now_ms) {
             let tx = self.store.begin_tracked(&self.store.newest_snapshot());
             let (finished, id) = (Arc::clone(&self.finished), admitted.id.clone());
-            let done = move |prepared| finished.lock().unwrap_or_else(PoisonError::into_inner).push((id, prepared));
+            let done = move |prepared| locked(&finished).push((id, prepared));
             protocol.prepare(&admitted, Job::new(tx, self.now_ms, Box::new(done)));
         }
-        let finished = std::mem::take(&mut *self.finished.lock().unwrap_or_else(PoisonError::into_inner));
+        let finished = std::mem::take(&mut *locked(&self.finished));
         for (id, prepared) in finished {
             match prepared {
                 Some(prepared) => {
@@ -433,7 +433,6 @@ impl Inner {
 
     fn keep(&mut self, batch: &CommittedBatch, signature: Seqno) {
         self.store.commit(signature);
-        self.committed.store(signature.0, Ordering::Release);
         for transaction in &batch.transactions {
             let records = transaction.writes.iter().filter(|(map, _)| map.retention() == Retention::History);
             for (map, writes) in records {
@@ -441,7 +440,7 @@ impl Inner {
                 self.history.entry(map.clone()).or_default().extend(written);
             }
         }
-        self.ledger.push((batch.clone(), signature));
+        locked(&self.ledger).push((batch.clone(), signature));
     }
 
     fn next_txid(&self) -> TxId {
@@ -566,10 +565,10 @@ impl LedgerHandle for SingleNode {
     }
 
     fn past(&self, _caller: &Caller, txid: TxId) -> Option<PastTransaction> {
-        let inner = self.lock();
-        let mut all = inner.ledger.iter().flat_map(|(batch, _)| &batch.transactions);
+        let ledger = locked(&self.ledger);
+        let mut all = ledger.iter().flat_map(|(batch, _)| &batch.transactions);
         let found = all.find(|transaction| transaction.txid == txid).map(|transaction| transaction.writes.clone());
-        let is_signature = inner.ledger.iter().any(|(_, signature)| *signature == txid.seqno);
+        let is_signature = ledger.iter().any(|(_, signature)| *signature == txid.seqno);
         let writes = found.or_else(|| is_signature.then(Arc::default))?;
         Some(PastTransaction { receipt: serde_json::Value::Null, writes })
     }

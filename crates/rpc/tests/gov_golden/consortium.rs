@@ -546,6 +546,7 @@ fn node_row(key: &SigningKey, exchange: &ExchangeKey, replica: ReplicaId, report
         certificate_signing_request: None,
         quote_info: VirtualTee::running(sha256(b"code")).evidence(report_data).unwrap(),
         replaces: None,
+        swaps: None,
         retired_committed: false,
         role: Default::default(),
         admitted_ms: NOW_S * 1000,
