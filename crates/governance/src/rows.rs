@@ -150,7 +150,7 @@ pub struct NodeInfo {
     /// The node whose place it takes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replaces: Option<NodeId>,
-    /// The node that it was before it came back: while this one is in the network, the votes of that one are nobody's.
+    /// The node that it was before it came back: while this one is in the network, nobody counts on that one's votes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub swaps: Option<NodeId>,
     #[serde(default)]

@@ -83,7 +83,8 @@ fn failed_joiner(membership: &Membership, peers: &[PeerProgress], nodes: &[NodeR
     let peer = |replica| peers.iter().find(|peer| peer.id == replica);
     let answers = |replica| peer(replica).is_none_or(|peer| peer.recent_active);
     let place_is_kept = |joiner: &NodeRow| {
-        let replaced = replaced_by(joiner, nodes);
+        let mut replaced = replaced_by(joiner, nodes);
+        replaced.extend(joiner.info.swaps);
         let mut voters = nodes.iter().filter(|node| membership.voters.contains(&node.info.replica));
         voters.any(|node| replaced.contains(&node.id) && answers(node.info.replica))
     };

@@ -377,7 +377,8 @@ impl Replica {
                     return Ok(());
                 }
             };
-            // Else those before a change could commit behind it that a voter of those after it has become another: see `admission_is_under_way`.
+            // Else those before a change could commit behind it that a voter of those after it has become another: see `admission_is_under_way`. What a
+            // resume finds behind one is no way around: nobody is told of an admission that another reign executed, and a key joins once.
             if self.consensus.is_membership_pending() && admits(batch.transactions.iter().map(|one| &one.writes)) {
                 return Ok(());
             }

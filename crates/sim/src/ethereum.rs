@@ -122,7 +122,7 @@ impl World {
         number: usize,
         answer: &Submitted,
     ) -> Result<(), Violation> {
-        let durable = self.nodes.values().map(|node| (node.id, node.durable)).collect();
+        let durable = self.durable();
         let membership = self.membership_known_to(from);
         let sent = &mut self.ethereum.sent[number];
         match answer {

@@ -55,13 +55,16 @@ impl Invariants {
         holds(differs.is_none(), || format!("{replica} shows other state at {}: {differs:?}", delivery.last))
     }
 
-    /// The same of what a node finds in its own ledger as committed: its power went before it said so.
+    /// The same of what a node finds in its own ledger as committed, and a majority has to have: its power went before it said so.
     pub fn found_committed(
         &mut self,
         replica: ReplicaId,
         batch: &[CommittedTransaction],
         last: TxId,
+        membership: &Membership,
+        durable: &BTreeMap<ReplicaId, TxId>,
     ) -> Result<(), Violation> {
+        held_by_a_majority(last, membership, durable)?;
         self.take(replica, batch, last).map(drop)
     }
 
@@ -131,16 +134,7 @@ impl Invariants {
     ) -> Result<(), Violation> {
         let committed = self.committed.get(&txid.seqno).map(|(committed, _)| *committed);
         holds(committed == Some(txid), || format!("{txid} was acknowledged, but {committed:?} is committed there"))?;
-        // What was committed just before a joint configuration was entered had to convince the outgoing voters only.
-        let voters = if membership.is_joint() { &membership.voters_outgoing } else { &membership.voters };
-        let holds_it =
-            |id: &&ReplicaId| durable.get(id).is_some_and(|last| last.seqno >= txid.seqno && last.view >= txid.view);
-        let holders: BTreeSet<_> = voters.iter().filter(holds_it).collect();
-        // Nobody runs any more who could say.
-        let known = !voters.is_empty();
-        holds(!known || holders.len() > voters.len() / 2, || {
-            format!("{txid} was acknowledged with only {holders:?} of {voters:?} having it on disk")
-        })?;
+        held_by_a_majority(txid, membership, durable)?;
         self.newest_acknowledged = self.newest_acknowledged.max(txid);
         Ok(())
     }
@@ -242,6 +236,23 @@ impl Invariants {
     pub fn unknown_count(&self) -> usize {
         self.unknown.len()
     }
+}
+
+fn held_by_a_majority(
+    txid: TxId,
+    membership: &Membership,
+    durable: &BTreeMap<ReplicaId, TxId>,
+) -> Result<(), Violation> {
+    // What was committed just before a joint configuration was entered had to convince the outgoing voters only.
+    let voters = if membership.is_joint() { &membership.voters_outgoing } else { &membership.voters };
+    let holds_it =
+        |id: &&ReplicaId| durable.get(id).is_some_and(|last| last.seqno >= txid.seqno && last.view >= txid.view);
+    let holders: BTreeSet<_> = voters.iter().filter(holds_it).collect();
+    // Nobody runs any more who could say.
+    let known = !voters.is_empty();
+    holds(!known || holders.len() > voters.len() / 2, || {
+        format!("{txid} is told of with only {holders:?} of {voters:?} having it on disk")
+    })
 }
 
 pub fn holds(condition: bool, text: impl FnOnce() -> String) -> Result<(), Violation> {

@@ -347,7 +347,7 @@ impl World {
     fn client_is_answered(&mut self, from: ReplicaId, id: u64, answer: &Submitted) -> Result<(), Violation> {
         match answer {
             Submitted::Committed { txid, response } => {
-                let durable = self.nodes.values().map(|node| (node.id, node.durable)).collect();
+                let durable = self.durable();
                 let membership = self.membership_known_to(from);
                 self.invariants.acknowledged(id, *txid, &membership, &durable)?;
                 self.returned(id, response);

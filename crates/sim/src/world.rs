@@ -287,19 +287,39 @@ impl World {
         if machines.ledger.is_public_only() {
             self.begin_service(id)?;
         } else {
-            let failed = |error: LedgerError| Violation(format!("{id} cannot read its ledger: {error}"));
-            let (shown, ledger) = (machines.visible.txid(), &machines.ledger);
-            let mut next = self.invariants.newest_committed().seqno.next();
-            while let Some(span) = ledger.batch_from(next).map_err(failed)?.filter(|span| span.last <= shown.seqno) {
-                let batch = ledger.open_batch(span).map_err(failed)?;
-                self.invariants.found_committed(id, &batch, TxId::new(span.view, span.last))?;
-                next = span.last.next();
-            }
+            self.hear_what_was_written(id)?;
+            let machines = self.nodes[&id].machines.as_ref().expect("just started");
             self.invariants.shows(id, machines.visible.txid(), &machines.visible.state())?;
             self.counts.restored += u64::from(machines.restored_from > TxId::default());
         }
         self.note(|| format!("{id} starts"));
         Ok(())
+    }
+
+    /// A node shows what it wrote as committed and could not say before its power went.
+    fn hear_what_was_written(&mut self, id: ReplicaId) -> Result<(), Violation> {
+        let Some(machines) = &self.nodes[&id].machines else { return Ok(()) };
+        let failed = |error: LedgerError| Violation(format!("{id} cannot read its ledger: {error}"));
+        let (shown, ledger) = (machines.visible.txid().seqno, &machines.ledger);
+        let mut next = self.invariants.newest_committed().seqno.next();
+        let mut batches = Vec::new();
+        while next <= shown
+            && let Some(span) = ledger.batch_from(next).map_err(failed)?
+        {
+            batches.push((ledger.open_batch(span).map_err(failed)?, TxId::new(span.view, span.last)));
+            next = span.last.next();
+        }
+        let membership = self.membership_known_to(id);
+        let durable = self.durable();
+        for (batch, last) in batches {
+            self.invariants.found_committed(id, &batch, last, &membership, &durable)?;
+        }
+        Ok(())
+    }
+
+    /// The newest transaction that is on each node's disk.
+    pub(crate) fn durable(&self) -> BTreeMap<ReplicaId, TxId> {
+        self.nodes.values().map(|node| (node.id, node.durable)).collect()
     }
 
     /// Excused if its disk has no room, or its files were changed under it.
