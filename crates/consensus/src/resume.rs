@@ -141,6 +141,7 @@ pub struct Resumption {
     pub view: View,
     /// Every voter of the configurations that had to be asked.
     pub voters: BTreeSet<ReplicaId>,
+    in_force: Membership,
 }
 
 impl Resumption {
@@ -155,20 +156,26 @@ impl Resumption {
         let configurations = best.configurations(commit);
         let enough = configurations.iter().all(|membership| membership.may_resume(&present, rolled_back));
         let copied = states.iter().all(|state| state.common_with(best).is_some());
+        let in_force = (*configurations.first()?).clone();
         let voters =
             configurations.into_iter().flat_map(|all| all.voters.union(&all.voters_outgoing)).copied().collect();
-        (enough && copied).then_some(Self { best: best.id, view, voters })
+        (enough && copied).then_some(Self { best: best.id, view, voters, in_force })
+    }
+
+    /// Whether these, those that do not take part among them, can elect a primary then. Of an even number of voters half can copy, and would resume
+    /// in vain, in view after view.
+    pub fn elects(&self, alive: &BTreeSet<ReplicaId>) -> bool {
+        self.in_force.has_quorum(alive)
     }
 }
 
 impl Membership {
     /// Whether `present` may resume although up to `rolled_back` of their disks show an old state: n - majority + r + 1
-    /// of each active set, and a majority. Of an even number fewer could copy, and would elect nobody, in view after view.
+    /// of each active set.
     pub fn may_resume(&self, present: &BTreeSet<ReplicaId>, rolled_back: usize) -> bool {
         let enough = |set: &BTreeSet<ReplicaId>| {
-            let majority = set.len() / 2 + 1;
-            let needed = majority.max((set.len() + 1).saturating_sub(majority).saturating_add(rolled_back));
-            set.is_empty() || set.intersection(present).count() >= needed
+            let minority = set.len().saturating_sub(1) / 2;
+            set.is_empty() || set.intersection(present).count() > minority.saturating_add(rolled_back)
         };
         !self.voters.is_empty() && enough(&self.voters) && enough(&self.voters_outgoing)
     }

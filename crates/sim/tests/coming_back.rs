@@ -174,6 +174,26 @@ fn one_replica_too_few_waits() {
 }
 
 #[test]
+fn two_of_four_who_could_elect_nobody_wait_for_a_third() {
+    let mut world = World::quiet(31, 4, Options::default()).unwrap();
+    acknowledge(&mut world, 5);
+    let all: Vec<_> = voters(&world).into_iter().collect();
+    crash_all(&mut world);
+    for id in &all[..2] {
+        world.start(*id).unwrap();
+    }
+    // They had resumed in vain within a second.
+    for _ in 0..10 {
+        world.run_for(SOON_MS / 10).unwrap();
+        assert!(all[..2].iter().all(|id| world.returns(*id)));
+    }
+    world.start(all[2]).unwrap();
+    acknowledge(&mut world, 1);
+    world.start(all[3]).unwrap();
+    settle(&mut world);
+}
+
+#[test]
 fn an_old_disk_whose_file_is_gone_or_says_less_than_the_members_chose_does_not_bring_the_network_back_with_too_few() {
     let laxer = ResumePolicy { allowed: true, rolled_back_disks: 0 };
     // Of a time that the disk does not reach: nothing on it says otherwise.

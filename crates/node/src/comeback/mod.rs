@@ -437,7 +437,9 @@ impl Returning {
             let Some(resumption) = (cards.len() == before).then(|| Resumption::of(&states, rolled_back)) else {
                 continue;
             };
-            let resumption = resumption?;
+            // Those that run vote too: a joiner may have got its vote without having heard of it, and makes way for nobody.
+            let present = cards.iter().map(|card| card.replica).chain(self.running(now_ms));
+            let resumption = resumption.filter(|resumption| resumption.elects(&present.collect()))?;
             // Learners, and whoever is out already, come back once there is a primary.
             cards.retain(|card| resumption.voters.contains(&card.replica));
             if cards.len() == before {
@@ -445,6 +447,11 @@ impl Returning {
                 return Some((resumption, lives, rolled_back));
             }
         }
+    }
+
+    fn running(&self, now_ms: u64) -> impl Iterator<Item = ReplicaId> {
+        let runs = move |other: &Other| other.running.as_ref().is_some_and(|(at, _)| is_fresh(*at, now_ms));
+        self.others.iter().filter(move |(_, other)| runs(other)).map(|(id, _)| *id)
     }
 
     fn follow_plan_of(&mut self, from: ReplicaId, card: &Card, now_ms: u64) {
