@@ -409,6 +409,33 @@ fn a_joiner_gets_a_snapshot_votes_and_then_completes_its_ledger_through_crashes_
 
 /// From the first transaction on; the newest chunks may be complete on one of them only so far: that waits for a sync.
 #[test]
+fn a_joiner_whose_disk_is_full_for_a_moment_completes_its_ledger_all_the_same() {
+    let mut went_on = 0;
+    for full_at_ms in (0..300).step_by(20) {
+        let mut world = in_place(10);
+        acknowledge(&mut world, 120);
+        let before = world.ids();
+        world.admit(3).unwrap();
+        world.run_until(SOON_MS, "the joiner", |world| world.ids().len() > before.len()).unwrap();
+        let joiner = world.ids().into_iter().find(|id| !before.contains(id)).unwrap();
+        world.run_for(full_at_ms).unwrap();
+        // Its log has room: what fails is what it fetches.
+        world.node(joiner).ledger_disk.set_bytes_max(Some(0));
+        world.run_for(300).unwrap();
+        world.node(joiner).ledger_disk.set_bytes_max(None);
+        if world.node(joiner).stopped_for_room() {
+            world.start(joiner).unwrap();
+        } else {
+            went_on += 1;
+        }
+        settle(&mut world);
+        world.run_until(3 * SOON_MS, "a whole ledger", World::ledgers_are_whole).unwrap();
+        world.check_end().unwrap();
+    }
+    assert!(went_on > 0);
+}
+
+#[test]
 fn a_network_changes_its_ledger_secret_under_load_across_leads_restarts_and_lagging_replicas() {
     for seed in 1..=3 {
         let mut world = three(seed);

@@ -85,6 +85,11 @@ impl Backfill {
         Ok(())
     }
 
+    /// A disk failed, of which the next try may know nothing: what was being fetched is begun again at the next tick, behind what of it is there.
+    pub fn interrupt(&mut self) {
+        (self.transfer, self.whole, self.paused) = (None, None, true);
+    }
+
     /// Does one piece of work: takes in a chunk, or begins to fetch one.
     pub fn step(&mut self) -> Result<Step, String> {
         let Some(first) = self.earlier.next() else {
@@ -93,7 +98,7 @@ impl Backfill {
             return Ok(Step::Whole);
         };
         if let Some(name) = self.earlier.held().map_err(text)? {
-            if let Err(error) = self.take(name, &name.to_string()) {
+            if let Some(error) = self.take(name, &name.to_string())? {
                 tracing::error!(%name, %error, "an earlier chunk of this folder is damaged: it is fetched again");
                 self.disk.remove(&name.to_string()).map_err(text)?;
             }
@@ -101,7 +106,7 @@ impl Backfill {
         }
         if let Some(last) = self.whole.take() {
             self.transfer = None;
-            if let Err(error) = self.take(ChunkName::committed(first, last), ARRIVING) {
+            if let Some(error) = self.take(ChunkName::committed(first, last), ARRIVING)? {
                 tracing::error!(%error, "an earlier chunk from a peer is refused");
                 self.peer = self.peer.wrapping_add(1);
                 self.disk.remove(ARRIVING).map_err(text)?;
@@ -117,9 +122,14 @@ impl Backfill {
         Ok(Step::Waiting)
     }
 
-    /// Checks a chunk, opens its seals and gives its records to the history; then it counts.
-    fn take(&mut self, name: ChunkName, file: &str) -> Result<(), String> {
-        let checked = self.earlier.check(name, file).map_err(text)?;
+    /// Checks a chunk, opens its seals and gives its records to the history; then it counts. Gives what is wrong with it; an error is this node's own, and
+    /// says nothing against the chunk.
+    fn take(&mut self, name: ChunkName, file: &str) -> Result<Option<coco_ledger::Error>, String> {
+        let checked = match self.earlier.check(name, file) {
+            Ok(checked) => checked,
+            Err(error @ coco_ledger::Error::Disk { .. }) => return Err(error.to_string()),
+            Err(error) => return Ok(Some(error)),
+        };
         let (ledger, history, fed) = (&self.ledger, &self.history, self.fed);
         let mut failed = None;
         let feed = |batch: &Batch<'_>| -> Result<(), String> {
@@ -137,7 +147,8 @@ impl Backfill {
         });
         walked.map_err(text)?;
         failed.map_or(Ok(()), Err)?;
-        self.earlier.accept(checked).map_err(text)
+        self.earlier.accept(checked).map_err(text)?;
+        Ok(None)
     }
 
     /// The ledger is held from behind this one on, until it is whole.

@@ -110,6 +110,8 @@ pub struct Archive {
     /// All of what was offered has arrived and is to be checked.
     arrived: bool,
     backfill: Option<Backfill>,
+    /// Why the earlier ledger could not be completed last.
+    told: Option<String>,
     effects: Vec<ArchiveEffect>,
 }
 
@@ -119,7 +121,16 @@ impl Archive {
         let kept = look_through(&parts).map_err(|error| error.to_string())?;
         let (disk, ledger, history) = (parts.ledger_disk.clone(), parts.ledger.clone(), parts.history.clone());
         let backfill = Backfill::open(disk, ledger, history, &parts.service, parts.piece_bytes)?;
-        Ok(Self { parts, kept, taking: None, receiving: None, arrived: false, backfill, effects: Vec::new() })
+        Ok(Self {
+            parts,
+            kept,
+            taking: None,
+            receiving: None,
+            arrived: false,
+            backfill,
+            told: None,
+            effects: Vec::new(),
+        })
     }
 
     pub fn handle(&mut self, event: ArchiveEvent) {
@@ -213,8 +224,7 @@ impl Archive {
                 true
             }
             Err(error) => {
-                tracing::error!(%error, base = %backfill.base(), "the ledger before the snapshot cannot be completed");
-                self.backfill = None;
+                self.backfill_failed(error);
                 false
             }
         }
@@ -250,8 +260,17 @@ impl Archive {
         if let Some(backfill) = &mut self.backfill
             && let Err(error) = backfill.answered(request, answer)
         {
-            tracing::error!(%error, "an earlier chunk cannot be written");
-            self.backfill = None;
+            self.backfill_failed(error);
+        }
+    }
+
+    /// It is tried again, and told once.
+    fn backfill_failed(&mut self, error: String) {
+        let Some(backfill) = &mut self.backfill else { return };
+        backfill.interrupt();
+        if self.told.as_ref() != Some(&error) {
+            tracing::error!(%error, base = %backfill.base(), "the ledger before the snapshot cannot be completed now");
+            self.told = Some(error);
         }
     }
 
